@@ -1,0 +1,42 @@
+import type { Entry } from '../state/entry.ts'
+import type { Operation, Result } from '../state/operation.ts'
+
+/** What belongs to this agent in the kernel. All that is outside of it is neither listed nor changed. */
+export interface Scope {
+  /** Names of our own devices, there or not: what sits on them is ours. */
+  readonly devices: readonly string[]
+  /** Routes with this protocol number are ours on any device. */
+  readonly routeProtocol: number
+}
+
+/** One entry of ours that the kernel says has changed: `entry` is how it is now, undefined when it is gone. */
+export interface EntryChange {
+  readonly key: string
+  readonly entry: Entry | undefined
+}
+
+/**
+ * What the kernel said since the last value.
+ * `everything`: look at all again. One of our devices changed, a notification was lost.
+ * `underlay`: the external interface, an address or a route outside of ours changed: choose again.
+ */
+export interface KernelChange {
+  readonly entries: readonly EntryChange[]
+  readonly everything: string | undefined
+  readonly underlay: boolean
+}
+
+/** The kernel as the reconcile loop sees it; agent/kernel/netlink_kernel.ts is the real one. */
+export interface Kernel {
+  /** All entries of ours that stand now. Keys may repeat only if the kernel itself repeats them. */
+  snapshot(scope: Scope, signal: AbortSignal): Promise<readonly Entry[]>
+
+  /**
+   * Applies in the given order; one refused operation does not stop the next. Adding is create-or-replace; removing what
+   * is not there succeeds. One result an operation, in the same order. Rejects only if the socket itself fails.
+   */
+  apply(operations: readonly Operation[], signal: AbortSignal): Promise<readonly Result[]>
+
+  /** What changes, whoever changes it, our own operations too. Changes that are not taken at once are folded into one. */
+  changes(scope: Scope, signal: AbortSignal): AsyncIterable<KernelChange>
+}

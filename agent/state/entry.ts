@@ -1,0 +1,68 @@
+import type { Ip } from '../../lease/net/ip.ts'
+import type { Mac } from '../../lease/net/mac.ts'
+import type { Prefix } from '../../lease/net/prefix.ts'
+
+/** What the kernel holds and we program. Devices are named, not numbered: an index dies with its device. */
+export type Entry = Link | Address | FdbEntry | Neighbor | Route
+
+/** A VXLAN device, up. */
+export interface Link {
+  readonly kind: 'link'
+  readonly name: string
+  readonly mac: Mac
+  /** In bytes, of what the device carries inside. */
+  readonly deviceMtu: number
+  readonly vxlan: Vxlan
+}
+
+export interface Vxlan {
+  readonly vni: number
+  /** UDP destination port. */
+  readonly port: number
+  /** Source address of the outer packet. */
+  readonly local: Ip
+  /** Name of the underlay interface that it sends through. */
+  readonly underlay: string
+  readonly learning: boolean
+  /** Group Based Policy extension. */
+  readonly gbp: boolean
+}
+
+export interface Address {
+  readonly kind: 'address'
+  readonly dev: string
+  readonly address: Ip
+  /** In bits. */
+  readonly length: number
+}
+
+/** Which VTEP a MAC lives behind: permanent, on the device itself (`self`). */
+export interface FdbEntry {
+  readonly kind: 'fdb'
+  readonly dev: string
+  readonly mac: Mac
+  readonly dst: Ip
+}
+
+/** ARP for IPv4, NDP for IPv6: permanent. */
+export interface Neighbor {
+  readonly kind: 'neighbor'
+  readonly dev: string
+  readonly address: Ip
+  readonly mac: Mac
+}
+
+/** A unicast or blackhole route in the main table. */
+export interface Route {
+  readonly kind: 'route'
+  readonly dst: Prefix
+  /** Undefined for a blackhole route. */
+  readonly dev: string | undefined
+  readonly via: Ip | undefined
+  readonly onlink: boolean
+  /** Priority; 0 where IPv4 has none, 1024 as IPv6 has by default. */
+  readonly metric: number
+  /** RTPROT_*: 3 is `boot`, flannel's; see ownership.ts for ours. */
+  readonly protocol: number
+  readonly blackhole: boolean
+}

@@ -1,0 +1,80 @@
+import { familyOf } from '../../lease/net/ip.ts'
+import { networkAddress, prefixLength } from '../../lease/net/prefix.ts'
+import type { Entry, Link, Route } from './entry.ts'
+
+/** RTPROT_* names as in iproute2's rt_protos; `boot` is left out by `ip route`, as it is here. */
+const protocolNames: Readonly<Record<number, string>> = {
+  2: 'kernel',
+  4: 'static',
+  9: 'ra',
+  16: 'dhcp',
+  186: 'bgp',
+}
+
+/**
+ * An entry as iproute2 prints it (`ip link`, `ip address`, `bridge fdb`, `ip neigh`, `ip route`), its kind first.
+ * Two entries are equal when they print the same: this text serves the diff, the log, the CLI and the tests.
+ */
+export function printEntry(entry: Entry): string {
+  switch (entry.kind) {
+    case 'link':
+      return printLink(entry)
+    case 'address':
+      return `address ${entry.address}/${entry.length} dev ${entry.dev}`
+    case 'fdb':
+      return `fdb ${entry.mac} dev ${entry.dev} dst ${entry.dst}`
+    case 'neighbor':
+      return `neighbor ${entry.address} dev ${entry.dev} lladdr ${entry.mac}`
+    case 'route':
+      return printRoute(entry)
+  }
+}
+
+/**
+ * What an entry is known by: the kernel holds one entry a key. An FDB entry's destination is part of it, as a MAC may have
+ * several.
+ */
+export function entryKey(entry: Entry): string {
+  switch (entry.kind) {
+    case 'link':
+      return `link ${entry.name}`
+    case 'address':
+      return `address ${entry.address}/${entry.length} dev ${entry.dev}`
+    case 'fdb':
+      return `fdb ${entry.mac} dev ${entry.dev} dst ${entry.dst}`
+    case 'neighbor':
+      return `neighbor ${entry.address} dev ${entry.dev}`
+    case 'route':
+      return `route ${entry.dst} metric ${entry.metric}`
+  }
+}
+
+/** The device that an entry goes away with; undefined for one that needs none. */
+export function entryDevice(entry: Entry): string | undefined {
+  return entry.kind === 'link' ? entry.vxlan.underlay : entry.dev
+}
+
+function printLink(link: Link): string {
+  const { vni, port, local, underlay, learning, gbp } = link.vxlan
+  const flags = `${learning ? 'learning' : 'nolearning'}${gbp ? ' gbp' : ''}`
+  const side = familyOf(local) === 'ipv6' ? 'local6' : 'local'
+  return `link ${link.name} mtu ${link.deviceMtu} address ${link.mac} vxlan id ${vni} ${side} ${local} dev ${underlay} dstport ${port} ${flags}`
+}
+
+function printRoute(route: Route): string {
+  const words = ['route', route.blackhole ? `blackhole ${printDestination(route)}` : printDestination(route)]
+  if (route.via !== undefined) words.push(`via ${route.via}`)
+  if (route.dev !== undefined) words.push(`dev ${route.dev}`)
+  if (route.protocol !== 3) words.push(`proto ${protocolNames[route.protocol] ?? route.protocol}`)
+  if (route.metric !== 0) words.push(`metric ${route.metric}`)
+  if (route.onlink) words.push('onlink')
+  return words.join(' ')
+}
+
+/** `ip route` writes a host route without its length and 0/0 as `default`. */
+function printDestination(route: Route): string {
+  const length = prefixLength(route.dst)
+  if (length === 0) return 'default'
+  const host = length === (familyOf(route.dst) === 'ipv6' ? 128 : 32)
+  return host ? networkAddress(route.dst) : route.dst
+}

@@ -1,0 +1,142 @@
+import { Address4, Address6 } from 'ip-address'
+
+/** Which of the two Internet protocols; the only place where one may branch on it is a codec. */
+export type Family = 'ipv4' | 'ipv6'
+
+declare const ipBrand: unique symbol
+/** An IPv4 or IPv6 address in its canonical text (dotted quad, RFC 5952): two are equal when `===`. */
+export type Ip = string & { readonly [ipBrand]: true }
+
+/** Text or bytes that are no IP address, prefix or MAC. The message names the act and the value. */
+export class AddressError extends Error {
+  override name = 'AddressError'
+}
+
+/** Parses strictly: no leading zeros, no zone id, no prefix length. Throws AddressError. */
+export function parseIp(text: string): Ip {
+  if (/[/%\s]/.test(text))
+    throw new AddressError(`Cannot parse IP address '${text}': a bare address is needed`)
+  try {
+    if (!text.includes(':')) return new Address4(text).correctForm() as Ip
+    return ipFromBytes(Uint8Array.from(new Address6(text).toUnsignedByteArray()))
+  } catch (cause) {
+    throw new AddressError(`Cannot parse IP address '${text}': ${reason(cause)}`, { cause })
+  }
+}
+
+/** 4 or 16 bytes in network order. Throws AddressError for any other length. */
+export function ipFromBytes(bytes: Uint8Array): Ip {
+  if (bytes.length === 4) return `${bytes[0]}.${bytes[1]}.${bytes[2]}.${bytes[3]}` as Ip
+  if (bytes.length === 16) return formatIpv6(bytes) as Ip
+  throw new AddressError(`Cannot read an IP address from ${bytes.length} bytes: 4 or 16 are needed`)
+}
+
+/** Network order: 4 bytes for IPv4, 16 for IPv6. */
+export function ipToBytes(ip: Ip): Uint8Array {
+  if (familyOf(ip) === 'ipv6') return ipv6Bytes(ip)
+  const bytes = new Uint8Array(4)
+  let at = 0
+  let value = 0
+  for (let i = 0; i < ip.length; i++) {
+    const code = ip.charCodeAt(i)
+    if (code === 46) {
+      bytes[at++] = value
+      value = 0
+    } else value = value * 10 + code - 48
+  }
+  bytes[at] = value
+  return bytes
+}
+
+/** The family of an address or of a prefix. */
+export function familyOf(address: string): Family {
+  return address.includes(':') ? 'ipv6' : 'ipv4'
+}
+
+/** Address length of a family in bits: 32 or 128. */
+export function familyBits(family: Family): 32 | 128 {
+  return family === 'ipv6' ? 128 : 32
+}
+
+export function ipToNumber(ip: Ip): bigint {
+  let value = 0n
+  for (const byte of ipToBytes(ip)) value = (value << 8n) | BigInt(byte)
+  return value
+}
+
+/** Throws AddressError where the number does not fit the family. */
+export function ipFromNumber(value: bigint, family: Family): Ip {
+  const bytes = new Uint8Array(familyBits(family) / 8)
+  let rest = value
+  for (let i = bytes.length - 1; i >= 0; i--) {
+    bytes[i] = Number(rest & 0xffn)
+    rest >>= 8n
+  }
+  if (rest !== 0n) throw new AddressError(`Cannot make an ${family} address of ${value}: out of range`)
+  return ipFromBytes(bytes)
+}
+
+/** What an address is for (RFC 6890). `mapped` is an IPv4 address written in IPv6 (RFC 4291, 2.5.5). */
+export type IpScope =
+  | 'unspecified'
+  | 'loopback'
+  | 'multicast'
+  | 'link-local'
+  | 'broadcast'
+  | 'mapped'
+  | 'global'
+
+export function scopeOf(ip: Ip): IpScope {
+  const b = ipToBytes(ip)
+  const [first = 0, second = 0] = b
+  if (b.length === 4) {
+    if (first === 0) return 'unspecified'
+    if (first === 127) return 'loopback'
+    if (first >= 224 && first <= 239) return 'multicast'
+    if (first === 169 && second === 254) return 'link-local'
+    return first >= 240 ? 'broadcast' : 'global'
+  }
+  if (ip === '::') return 'unspecified'
+  if (ip === '::1') return 'loopback'
+  if (first === 0xff) return 'multicast'
+  if (first === 0xfe && (second & 0xc0) === 0x80) return 'link-local'
+  const mapped = b.subarray(0, 10).every(byte => byte === 0) && b[10] === 0xff && b[11] === 0xff
+  return mapped ? 'mapped' : 'global'
+}
+
+function ipv6Bytes(ip: string): Uint8Array {
+  const bytes = new Uint8Array(16)
+  const [head = '', tail] = ip.split('::')
+  const before = head === '' ? [] : head.split(':')
+  const after = tail === undefined || tail === '' ? [] : tail.split(':')
+  const write = (groups: string[], start: number) => {
+    groups.forEach((group, i) => {
+      const value = Number.parseInt(group, 16)
+      bytes[start + 2 * i] = value >> 8
+      bytes[start + 2 * i + 1] = value & 0xff
+    })
+  }
+  write(before, 0)
+  write(after, 16 - 2 * after.length)
+  return bytes
+}
+
+/** RFC 5952: lower case, no leading zeros, the first longest run of two or more zero groups becomes `::`. */
+function formatIpv6(bytes: Uint8Array): string {
+  const groups: number[] = []
+  for (let i = 0; i < 16; i += 2) groups.push(((bytes[i] ?? 0) << 8) | (bytes[i + 1] ?? 0))
+  let [start, length] = [-1, 1]
+  for (let i = 0; i < 8; i++) {
+    let end = i
+    while (end < 8 && groups[end] === 0) end++
+    if (end - i > length) [start, length] = [i, end - i]
+    if (end > i) i = end
+  }
+  const hex = (part: number[]) => part.map(group => group.toString(16)).join(':')
+  if (start < 0) return hex(groups)
+  return `${hex(groups.slice(0, start))}::${hex(groups.slice(start + length))}`
+}
+
+function reason(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause)
+}

@@ -1,0 +1,75 @@
+import {
+  AddressError,
+  type Family,
+  familyBits,
+  familyOf,
+  type Ip,
+  ipFromNumber,
+  ipToNumber,
+  parseIp,
+} from './ip.ts'
+
+declare const prefixBrand: unique symbol
+/** A network in CIDR text, host bits zero: `10.1.5.0/24`, `fd00:12:13::/56`. Two are equal when `===`. */
+export type Prefix = string & { readonly [prefixBrand]: true }
+
+/** Parses `address/length`; host bits are cleared (`10.1.5.7/24` is `10.1.5.0/24`). Throws AddressError. */
+export function parsePrefix(text: string): Prefix {
+  const slash = text.indexOf('/')
+  if (slash < 0)
+    throw new AddressError(`Cannot parse prefix '${text}': a length is missing, as in '${text}/24'`)
+  const ip = parseIp(text.slice(0, slash))
+  const length = text.slice(slash + 1)
+  const bits = familyBits(familyOf(ip))
+  if (!/^(0|[1-9]\d{0,2})$/.test(length) || Number(length) > bits)
+    throw new AddressError(`Cannot parse prefix '${text}': length must be 0-${bits}`)
+  return prefixOf(ip, Number(length))
+}
+
+/** The prefix of that length (in bits) that holds the address. */
+export function prefixOf(ip: Ip, length: number): Prefix {
+  const family = familyOf(ip)
+  const hostBits = BigInt(familyBits(family) - length)
+  const network = ipFromNumber((ipToNumber(ip) >> hostBits) << hostBits, family)
+  return `${network}/${length}` as Prefix
+}
+
+/** The prefix that holds this one address: /32 or /128. */
+export function hostPrefix(ip: Ip): Prefix {
+  return `${ip}/${familyBits(familyOf(ip))}` as Prefix
+}
+
+/** The first address, host bits zero. */
+export function networkAddress(prefix: Prefix): Ip {
+  return prefix.slice(0, prefix.indexOf('/')) as Ip
+}
+
+/** In bits. */
+export function prefixLength(prefix: Prefix): number {
+  return Number(prefix.slice(prefix.indexOf('/') + 1))
+}
+
+/** The n-th address of the prefix; 0 is the network address. Throws AddressError beyond the family's last. */
+export function addressAt(prefix: Prefix, n: number): Ip {
+  return ipFromNumber(ipToNumber(networkAddress(prefix)) + BigInt(n), familyOf(prefix))
+}
+
+/** Whether `outer` holds the whole of `inner`, an address or a prefix. False across families. */
+export function contains(outer: Prefix, inner: Ip | Prefix): boolean {
+  if (familyOf(outer) !== familyOf(inner)) return false
+  const slash = inner.indexOf('/')
+  const length = prefixLength(outer)
+  if (slash >= 0 && prefixLength(inner as Prefix) < length) return false
+  return prefixOf((slash < 0 ? inner : networkAddress(inner as Prefix)) as Ip, length) === outer
+}
+
+export function overlaps(a: Prefix, b: Prefix): boolean {
+  return contains(a, b) || contains(b, a)
+}
+
+/** First and last address as numbers: the form in which subnets are counted through. */
+export function prefixRange(prefix: Prefix): { family: Family; first: bigint; last: bigint } {
+  const family = familyOf(prefix)
+  const first = ipToNumber(networkAddress(prefix))
+  return { family, first, last: first + (1n << BigInt(familyBits(family) - prefixLength(prefix))) - 1n }
+}

@@ -1,0 +1,77 @@
+import type { Lease, LeaseTableChange } from './lease.ts'
+import type { Ip } from './net/ip.ts'
+import type { Prefix } from './net/prefix.ts'
+import type { NetworkConfig } from './network_config.ts'
+
+/** What a node asks for. A renewed or re-claimed lease is asked for in the same words. */
+export interface LeaseRequest {
+  readonly network: NetworkConfig
+  /** One a family that the network has, in the network's order. They identify the node in etcd. */
+  readonly publicIps: readonly Ip[]
+  /** Subnets of an earlier life (subnet.env), taken again where they are free and fit the network. */
+  readonly previousSubnets: readonly Prefix[]
+  readonly backendType: string
+  /**
+   * The backend data to publish, one a family in the network's order (undefined: publish none). Called with the lease
+   * that stood under this node's name before, if any, so that a VTEP keeps the MAC that its peers know.
+   */
+  readonly backendData: (previous: Lease | undefined) => readonly unknown[]
+}
+
+/**
+ * Who owns which subnet. What every implementation promises:
+ *
+ * - Each method waits for its store as long as it takes; what it waits for is logged once and again when it changes.
+ *   It rejects with the signal's reason when aborted.
+ * - A subnet has one owner. What another node wrote is never overwritten or removed.
+ * - A store that cannot be read never shrinks the table: `watch` says nothing until it knows.
+ * - Nothing here knows of the kernel.
+ */
+export interface LeaseStore {
+  /** Waits until there is one. Rejects with NetworkConfigError where there is one and it is wrong. */
+  networkConfig(signal: AbortSignal): Promise<NetworkConfig>
+
+  /** Claims, or claims again, this node's subnets and publishes its data. Rejects with LeaseRefusedError. */
+  acquire(request: LeaseRequest, signal: AbortSignal): Promise<Lease>
+
+  /**
+   * Keeps what `acquire` gave, renewing it in time, until the signal aborts (resolves) or it is ours no more
+   * (rejects with LeaseLostError).
+   */
+  keep(lease: Lease, signal: AbortSignal): Promise<void>
+
+  /**
+   * The first value is a complete table; each later one too. Changes that come faster than they are taken are folded
+   * into one. Ends only by the signal.
+   */
+  watch(signal: AbortSignal): AsyncIterable<LeaseTableChange>
+
+  /** How the store does just now; for health, metrics and the log. */
+  health(): StoreHealth
+
+  /** Lets go of connections and timers. The lease stays. */
+  close(): Promise<void>
+}
+
+export interface StoreHealth {
+  /** Date.now() of the last answer from the store; undefined before the first. */
+  readonly lastContactMs: number | undefined
+  /** Why it cannot be reached now, with the endpoint; undefined while it answers. */
+  readonly trouble: string | undefined
+}
+
+/** The lease is another node's, or gone. */
+export class LeaseLostError extends Error {
+  override name = 'LeaseLostError'
+  /** Who holds our subnet now; undefined where nobody does. */
+  readonly holder: Lease | undefined
+  constructor(message: string, holder: Lease | undefined, options?: ErrorOptions) {
+    super(message, options)
+    this.holder = holder
+  }
+}
+
+/** No lease can be had as things stand: out of subnets, or none that fits. The message says the figures and the remedy. */
+export class LeaseRefusedError extends Error {
+  override name = 'LeaseRefusedError'
+}
