@@ -23,8 +23,8 @@ export interface Backend {
   readonly type: string
   /** Names of the devices that are this backend's own, there or not. */
   readonly devices: readonly string[]
-  /** Bytes that a packet of each family of the network grows by on the underlay; the smallest device MTU counts. */
-  deviceMtu(underlay: Underlay): number
+  /** In bytes: the largest packet that a pod may send, the same for all families. */
+  overlayMtu(underlay: Underlay): number
   /** Backend data to publish, one a family of the network; undefined where nothing is. */
   publish(macs: readonly Mac[]): readonly unknown[]
   /** The MACs that a lease published, one a family of the network; undefined where it holds none. */

@@ -5,13 +5,15 @@ import type { Prefix } from '../../lease/net/prefix.ts'
 /** What the kernel holds and we program. Devices are named, not numbered: an index dies with its device. */
 export type Entry = Link | Address | FdbEntry | Neighbor | Route
 
-/** A VXLAN device, up. */
+/** A VXLAN device. */
 export interface Link {
   readonly kind: 'link'
   readonly name: string
   readonly mac: Mac
   /** In bytes, of what the device carries inside. */
   readonly deviceMtu: number
+  /** Administrative state. */
+  readonly up: boolean
   readonly vxlan: Vxlan
 }
 

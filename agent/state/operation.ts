@@ -23,6 +23,6 @@ export function printOperation(operation: Operation): string {
  * state in place, nothing else (vxlan_nl2conf refuses with EOPNOTSUPP).
  */
 export function needsRebuild(was: Link, desired: Link): boolean {
-  const changeable = { mac: desired.mac, deviceMtu: desired.deviceMtu, name: desired.name }
+  const changeable = { mac: desired.mac, deviceMtu: desired.deviceMtu, up: desired.up }
   return printEntry({ ...was, ...changeable }) !== printEntry(desired)
 }

@@ -58,7 +58,7 @@ function printLink(link: Link): string {
   const { vni, port, local, underlay, learning, gbp } = link.vxlan
   const flags = `${learning ? 'learning' : 'nolearning'}${gbp ? ' gbp' : ''}`
   const side = familyOf(local) === 'ipv6' ? 'local6' : 'local'
-  return `link ${link.name} mtu ${link.deviceMtu} address ${link.mac} vxlan id ${vni} ${side} ${local} dev ${underlay} dstport ${port} ${flags}`
+  return `link ${link.name} mtu ${link.deviceMtu} state ${link.up ? 'UP' : 'DOWN'} address ${link.mac} vxlan id ${vni} ${side} ${local} dev ${underlay} dstport ${port} ${flags}`
 }
 
 function printRoute(route: Route): string {

@@ -1,0 +1,16 @@
+import { type NetworkConfig, NetworkConfigError } from '../../lease/network_config.ts'
+import type { Backend, BackendFactory } from './backend.ts'
+import { hostGw } from './host_gw.ts'
+import { vxlan } from './vxlan.ts'
+
+const backends: Readonly<Record<string, BackendFactory>> = { vxlan, 'host-gw': hostGw }
+
+/** The backend that the network config names. Throws NetworkConfigError for one that there is not. */
+export function openBackend(network: NetworkConfig): Backend {
+  const make = backends[network.backend.type]
+  if (make !== undefined) return make(network)
+  const known = Object.keys(backends).join(', ')
+  throw new NetworkConfigError(
+    `unknown backend type: ${network.backend.type}: Backend.Type is one of ${known}`,
+  )
+}
