@@ -39,7 +39,7 @@ const etcdProtocol = {
       const protobuf = require('protobufjs')
       const proto = join(dirname(path), '..', 'proto', 'rpc.proto')
       const json = JSON.stringify(new protobuf.Root().loadSync(proto, { keepCase: true }).toJSON())
-      return { contents: patched(path, 'loadSync)(`${__dirname}/../proto/rpc.proto`', `fromJSON)(${json}`) }
+      return { contents: patched(path, /loadSync\)\([^,]+rpc\.proto`/, `fromJSON)(${json}`) }
     })
   },
 }

@@ -1,0 +1,62 @@
+import type { Entry } from './entry.ts'
+import { entryKey } from './print.ts'
+
+/** Two owners want the same thing of the kernel, which holds it once. */
+export interface Conflict {
+  readonly entry: Entry
+  /** Who had it first. */
+  readonly owner: string
+}
+
+/**
+ * What the kernel shall hold, by key, and on whose behalf: a peer's node name, or one's own. An owner's entries change
+ * together. Own entries, devices among them, are set first, so links come first in `entries`.
+ */
+export class DesiredState {
+  readonly #entries = new Map<string, Entry>()
+  readonly #owned = new Map<string, readonly Entry[]>()
+  readonly #claims = new Map<string, string>()
+
+  get entries(): ReadonlyMap<string, Entry> {
+    return this.#entries
+  }
+
+  /** Who wants the entry under this key. */
+  ownerOf(entry: Entry): string | undefined {
+    return this.#claims.get(claimOf(entry))
+  }
+
+  entriesOf(owner: string): readonly Entry[] {
+    return this.#owned.get(owner) ?? []
+  }
+
+  /** The first of these entries that another owner has. */
+  conflict(owner: string, entries: readonly Entry[]): Conflict | undefined {
+    for (const entry of entries) {
+      const holder = this.#claims.get(claimOf(entry))
+      if (holder !== undefined && holder !== owner) return { entry, owner: holder }
+    }
+    return undefined
+  }
+
+  /** Replaces all that the owner wants; an empty list forgets it. The keys that changed are added to `touched`. */
+  set(owner: string, entries: readonly Entry[], touched: Set<string>): void {
+    for (const old of this.#owned.get(owner) ?? []) {
+      touched.add(entryKey(old))
+      this.#entries.delete(entryKey(old))
+      this.#claims.delete(claimOf(old))
+    }
+    for (const entry of entries) {
+      touched.add(entryKey(entry))
+      this.#entries.set(entryKey(entry), entry)
+      this.#claims.set(claimOf(entry), owner)
+    }
+    if (entries.length === 0) this.#owned.delete(owner)
+    else this.#owned.set(owner, entries)
+  }
+}
+
+/** What only one owner can have: a MAC lives behind one VTEP, so an FDB entry's destination is no part of its claim. */
+function claimOf(entry: Entry): string {
+  return entry.kind === 'fdb' ? `fdb ${entry.mac} dev ${entry.dev}` : entryKey(entry)
+}
