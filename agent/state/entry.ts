@@ -28,6 +28,8 @@ export interface Vxlan {
   readonly learning: boolean
   /** Group Based Policy extension. */
   readonly gbp: boolean
+  /** What stands in the kernel and no backend asks for, as `ip -d link` names it: `group 239.1.1.1 l2miss`. */
+  readonly extra?: string
 }
 
 export interface Address {

@@ -55,10 +55,12 @@ export function entryDevice(entry: Entry): string | undefined {
 }
 
 function printLink(link: Link): string {
-  const { vni, port, local, underlay, learning, gbp } = link.vxlan
-  const flags = `${learning ? 'learning' : 'nolearning'}${gbp ? ' gbp' : ''}`
+  const { vni, port, local, underlay, learning, gbp, extra } = link.vxlan
+  const words = [learning ? 'learning' : 'nolearning']
+  if (gbp) words.push('gbp')
+  if (extra !== undefined) words.push(extra)
   const side = familyOf(local) === 'ipv6' ? 'local6' : 'local'
-  return `link ${link.name} mtu ${link.deviceMtu} state ${link.up ? 'UP' : 'DOWN'} address ${link.mac} vxlan id ${vni} ${side} ${local} dev ${underlay} dstport ${port} ${flags}`
+  return `link ${link.name} mtu ${link.deviceMtu} state ${link.up ? 'UP' : 'DOWN'} address ${link.mac} vxlan id ${vni} ${side} ${local} dev ${underlay} dstport ${port} ${words.join(' ')}`
 }
 
 function printRoute(route: Route): string {
