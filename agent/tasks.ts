@@ -1,0 +1,40 @@
+/**
+ * Runs long tasks side by side until the signal aborts or one of them fails or ends: then the others are aborted, and all
+ * have ended when this settles. Rejects with the first failure that is no abort of ours.
+ */
+export async function runTogether(
+  signal: AbortSignal,
+  tasks: readonly ((signal: AbortSignal) => Promise<unknown>)[],
+): Promise<void> {
+  const stop = new AbortController()
+  const all = AbortSignal.any([signal, stop.signal])
+  const failures: unknown[] = []
+  await Promise.all(
+    tasks.map(async task => {
+      try {
+        await task(all)
+      } catch (error) {
+        if (!all.aborted || error !== all.reason) failures.push(error)
+      } finally {
+        stop.abort(new Error('another task has ended'))
+      }
+    }),
+  )
+  if (failures.length > 0) throw failures[0]
+}
+
+/** Resolves after `ms`; rejects with the signal's reason. */
+export async function sleep(ms: number, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted()
+  await new Promise<void>((resolve, reject) => {
+    const aborted = () => {
+      clearTimeout(timer)
+      reject(signal.reason)
+    }
+    const timer = setTimeout(() => {
+      signal.removeEventListener('abort', aborted)
+      resolve()
+    }, ms)
+    signal.addEventListener('abort', aborted, { once: true })
+  })
+}

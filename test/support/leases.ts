@@ -1,0 +1,24 @@
+import type { Lease } from '../../lease/lease.ts'
+import { parseIp } from '../../lease/net/ip.ts'
+import { parsePrefix } from '../../lease/net/prefix.ts'
+
+/** A vxlan lease as a peer publishes it, `<prefix> at <public IP>` a family, VTEP MAC last: `10.244.2.0/24 at 192.168.0.2`. */
+export function vxlanLease(node: string, mac: string, ...subnets: string[]): Lease {
+  return lease(node, 'vxlan', subnets, { VNI: 1, VtepMAC: mac })
+}
+
+export function hostGwLease(node: string, ...subnets: string[]): Lease {
+  return lease(node, 'host-gw', subnets, undefined)
+}
+
+function lease(node: string, backendType: string, subnets: string[], backendData: unknown): Lease {
+  return {
+    node,
+    backendType,
+    since: 1,
+    subnets: subnets.map(text => {
+      const [prefix = '', publicIp = ''] = text.split(' at ')
+      return { prefix: parsePrefix(prefix), publicIp: parseIp(publicIp), backendData }
+    }),
+  }
+}
