@@ -1,0 +1,39 @@
+import type { Process } from './process.ts'
+import { until } from './until.ts'
+
+/** What passes a device, as text: one packet an element, its continuation lines joined. */
+export class Capture {
+  readonly #tcpdump: Process
+
+  constructor(tcpdump: Process) {
+    this.#tcpdump = tcpdump
+  }
+
+  packets(): string[] {
+    const lines = this.#tcpdump.text().split('\n')
+    const packets: string[] = []
+    for (const line of lines) {
+      if (/^\d+\.\d+ /.test(line)) packets.push(line)
+      else if (/^\s/.test(line) && packets.length > 0) packets[packets.length - 1] += ` ${line.trim()}`
+    }
+    return packets
+  }
+
+  /** Waits for the first packet that matches, also one of the past. */
+  async sees(pattern: RegExp, withinMs = 5_000): Promise<string> {
+    return await until(
+      `a packet like ${pattern}`,
+      () => this.packets().find(packet => pattern.test(packet)),
+      {
+        withinMs,
+        otherwise: () => `there were:\n${this.packets().slice(-20).join('\n')}`,
+      },
+    )
+  }
+
+  /** Ends the recording; all packets. */
+  async stop(): Promise<string[]> {
+    await this.#tcpdump.stop('SIGINT')
+    return this.packets()
+  }
+}

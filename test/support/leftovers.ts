@@ -1,0 +1,105 @@
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { runSync } from './exec.ts'
+
+// Where beds keep their files, one directory each. It stands beside the namespaces' names in /run on purpose: a process that
+// has a /run of its own sees neither the namespaces nor the files of others.
+const bedsDirectory = '/run/twill-bed'
+
+/** Whose a bed is: removed as a leftover when that process is gone, unless it is to be kept. */
+interface Owner {
+  readonly pid: number
+  /** Clock ticks since boot (proc_pid_stat(5), field 22): a pid comes back, a pid with its start time does not. */
+  readonly startTime: string
+  readonly kept: boolean
+}
+
+/** Makes a bed's directory and says whose it is. `kept`: it outlives its maker. */
+export function claimBed(id: string, kept = false): string {
+  const directory = join(bedsDirectory, id)
+  mkdirSync(directory, { recursive: true })
+  const owner: Owner = { pid: process.pid, startTime: startTime(process.pid) ?? '', kept }
+  writeFileSync(join(directory, 'owner.json'), JSON.stringify(owner))
+  return directory
+}
+
+/** Removes what runs that crashed have left. */
+export function removeLeftovers(): void {
+  for (const id of bedIds()) {
+    const owner = readOwner(id)
+    if (owner === undefined || owner.kept || startTime(owner.pid) === owner.startTime) continue
+    removeBed(id)
+  }
+}
+
+/** Removes the beds that were to be kept; their ids. */
+export function removeKeptBeds(): string[] {
+  const kept = bedIds().filter(id => readOwner(id)?.kept)
+  for (const id of kept) removeBed(id)
+  return kept
+}
+
+/**
+ * Ends every process in a bed's namespaces, whoever started it, and removes the namespaces with all devices in them, then
+ * the files. Synchronous, so that it also works on the way out of a process.
+ */
+export function removeBed(id: string): void {
+  const names = list('/run/netns').filter(name => name.startsWith(`${id}-`))
+  killAllIn(new Set(names.flatMap(name => namespaceId(`/run/netns/${name}`) ?? [])))
+  runSync(['ip', '-force', '-batch', '-'], names.map(name => `netns delete ${name}\n`).join(''))
+  rmSync(join(bedsDirectory, id), { recursive: true, force: true })
+}
+
+function bedIds(): string[] {
+  return list(bedsDirectory)
+}
+
+function list(directory: string): string[] {
+  try {
+    return readdirSync(directory)
+  } catch {
+    return []
+  }
+}
+
+/** Undefined for a bed that is being made or removed just now. */
+function readOwner(id: string): Owner | undefined {
+  try {
+    return JSON.parse(readFileSync(join(bedsDirectory, id, 'owner.json'), 'utf8'))
+  } catch {
+    return undefined
+  }
+}
+
+/** Undefined where there is no such process. */
+function startTime(pid: number): string | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    // The second field, a name in parentheses, may hold blanks.
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]
+  } catch {
+    return undefined
+  }
+}
+
+function killAllIn(namespaces: ReadonlySet<string>): void {
+  for (const pid of list('/proc').filter(name => /^\d+$/.test(name))) {
+    const namespace = namespaceId(`/proc/${pid}/ns/net`)
+    if (namespace === undefined || !namespaces.has(namespace) || Number(pid) === process.pid) continue
+    try {
+      process.kill(Number(pid), 'SIGKILL')
+    } catch {
+      // It has ended just now.
+    }
+  }
+}
+
+/** Device and inode number: what tells namespaces apart (namespaces(7)). Undefined for a name without a namespace. */
+function namespaceId(path: string): string | undefined {
+  try {
+    const { dev, ino } = statSync(path)
+    return dev === statSync('/proc/self/ns/net').dev ? `${dev} ${ino}` : undefined
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,104 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { closeSync, openSync, readFileSync } from 'node:fs'
+import type { Command } from './exec.ts'
+import { until } from './until.ts'
+
+/** How a process ended: an exit code or the signal that it died of. */
+export interface Exit {
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+}
+
+/** A process that runs until it is stopped. All that it says goes to a file, so that it can outlive us where it should. */
+export class Process {
+  readonly command: Command
+  readonly logFile: string
+  readonly exited: Promise<Exit>
+  #child: ChildProcess
+  #exit: Exit | undefined
+
+  constructor(command: Command, logFile: string, env: Readonly<Record<string, string>> = {}) {
+    this.command = command
+    this.logFile = logFile
+    const log = openSync(logFile, 'a')
+    const [program = '', ...words] = command
+    // A session of its own: Ctrl-C in a terminal is for us alone, and a signal to the group takes its children along.
+    this.#child = spawn(program, words, {
+      detached: true,
+      stdio: ['ignore', log, log],
+      env: { ...process.env, ...env },
+    })
+    closeSync(log)
+    this.exited = new Promise((resolve, reject) => {
+      this.#child.on('error', reject)
+      this.#child.on('exit', (code, signal) => {
+        this.#exit = { code, signal }
+        resolve(this.#exit)
+      })
+    })
+    this.exited.catch(() => {})
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0
+  }
+
+  /** Undefined while it runs. */
+  get exit(): Exit | undefined {
+    return this.#exit
+  }
+
+  /** All that it has said up to now, stdout and stderr in the order written. */
+  text(): string {
+    return readFileSync(this.logFile, 'utf8')
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    if (this.#exit !== undefined || this.pid === 0) return
+    try {
+      process.kill(-this.pid, signal)
+    } catch {
+      // It has ended just now.
+    }
+  }
+
+  /** Asks it to end and waits until it has; kills it after `withinMs`. */
+  async stop(signal: NodeJS.Signals = 'SIGTERM', withinMs = 10_000): Promise<Exit> {
+    this.signal(signal)
+    const timer = setTimeout(() => this.signal('SIGKILL'), withinMs)
+    const exit = await this.exited
+    clearTimeout(timer)
+    return exit
+  }
+
+  kill9(): Promise<Exit> {
+    return this.stop('SIGKILL')
+  }
+
+  /** Waits until it has said something that matches. Rejects where it ends before. */
+  async says(pattern: RegExp, withinMs = 10_000): Promise<RegExpMatchArray> {
+    return await until(
+      `${this.command.join(' ')} to say ${pattern}`,
+      () => {
+        const match = this.text().match(pattern)
+        if (match === null && this.#exit !== undefined) throw new EndedError(this)
+        return match ?? undefined
+      },
+      { withinMs, otherwise: () => `it said:\n${this.text().slice(-4000)}` },
+    )
+  }
+
+  /** Lets our own process end while this one goes on. */
+  release(): void {
+    this.#child.unref()
+  }
+}
+
+/** A process that ended before it did what was waited for. */
+export class EndedError extends Error {
+  override name = 'EndedError'
+  constructor(ended: Process) {
+    const { code, signal } = ended.exit ?? { code: null, signal: null }
+    super(`'${ended.command.join(' ')}' ended (${signal ?? code}); it said:\n${ended.text().slice(-4000)}`)
+  }
+}

@@ -1,0 +1,115 @@
+import type { Ip } from '../../lease/net/ip.ts'
+import { addressAt, type Prefix, parsePrefix } from '../../lease/net/prefix.ts'
+import { run } from './exec.ts'
+import { type Ground, Namespace } from './namespace.ts'
+
+/** Anything with a port on a segment: the port's device bears its name. */
+export interface Plugged {
+  readonly name: string
+}
+
+/** An Ethernet segment: one bridge in a namespace of its own, a port for each host. */
+export class Segment extends Namespace {
+  readonly prefixes: readonly Prefix[]
+  readonly mtu: number
+  /** A router's addresses here; empty where there is none. */
+  gateways: readonly Ip[] = []
+  readonly #cuts = new Set<string>()
+  #hosts = 0
+
+  private constructor(ground: Ground, name: string, prefixes: readonly Prefix[], mtu: number) {
+    super(ground, name)
+    this.prefixes = prefixes
+    this.mtu = mtu
+  }
+
+  /** `prefixes`: at most one a family, as text. `mtu`: of the bridge and of all that is plugged in. */
+  static async create(
+    ground: Ground,
+    name: string,
+    prefixes: readonly string[],
+    mtu = 1500,
+  ): Promise<Segment> {
+    const segment = new Segment(ground, name, prefixes.map(parsePrefix), mtu)
+    await run(['ip', '-batch', '-'], {
+      input: `netns add ${segment.netns}\nlink add br0 mtu ${mtu} netns ${segment.netns} type bridge mcast_snooping 0\n`,
+    })
+    await segment.ip(['link set lo up', 'link set br0 up'])
+    return segment
+  }
+
+  /** The first address of each prefix: where a router sits. */
+  get routerAddresses(): Ip[] {
+    return this.prefixes.map(prefix => addressAt(prefix, 1))
+  }
+
+  /** Addresses for one more host, one a prefix: .11, .12, and so on. */
+  nextAddresses(): Ip[] {
+    this.#hosts += 1
+    return this.prefixes.map(prefix => addressAt(prefix, 10 + this.#hosts))
+  }
+
+  /** Plugs in a device, down still, of a namespace that is made for it. */
+  async plugNew(namespace: Namespace, device: string): Promise<void> {
+    await run(['ip', '-batch', '-'], {
+      input: `netns add ${namespace.netns}\n${this.#cable(namespace, device)}`,
+    })
+    await this.replug(namespace)
+  }
+
+  /** Plugs in one more device of a namespace that is there. */
+  async plug(namespace: Namespace, device: string): Promise<void> {
+    await run(['ip', '-batch', '-'], { input: this.#cable(namespace, device) })
+    await this.replug(namespace)
+  }
+
+  #cable({ netns, name }: Namespace, device: string): string {
+    const port = `peer name ${name} mtu ${this.mtu} netns ${this.netns}`
+    return `link add ${device} mtu ${this.mtu} netns ${netns} type veth ${port}\n`
+  }
+
+  /** Takes the carrier away, as a pulled cable does. */
+  async unplug(host: Plugged): Promise<void> {
+    await this.ip([`link set ${host.name} down`])
+  }
+
+  async replug(host: Plugged): Promise<void> {
+    await this.ip([`link set ${host.name} master br0 up`])
+  }
+
+  /** Partition that no interface shows: drops all that goes between the two, or between one and everybody. */
+  async cut(host: Plugged, other?: Plugged): Promise<void> {
+    this.#cuts.add(rule(host, other)).add(rule(other, host))
+    await this.#applyCuts()
+  }
+
+  /** Drops what goes one way only. */
+  async cutOneWay(from: Plugged | undefined, to: Plugged | undefined): Promise<void> {
+    this.#cuts.add(rule(from, to))
+    await this.#applyCuts()
+  }
+
+  /** Takes back every cut. */
+  async heal(): Promise<void> {
+    this.#cuts.clear()
+    await this.#applyCuts()
+  }
+
+  async #applyCuts(): Promise<void> {
+    const chain = 'add chain bridge cut forward { type filter hook forward priority 0; }'
+    const rules = Array.from(this.#cuts, rule => `add rule bridge cut forward ${rule}`)
+    const input = [
+      'add table bridge cut',
+      'delete table bridge cut',
+      'add table bridge cut',
+      chain,
+      ...rules,
+    ].join('\n')
+    await this.exec(['nft', '-f', '-'], { input })
+  }
+}
+
+function rule(from: Plugged | undefined, to: Plugged | undefined): string {
+  const input = from === undefined ? '' : `iifname "${from.name}" `
+  return `${input}${to === undefined ? '' : `oifname "${to.name}" `}drop`
+}

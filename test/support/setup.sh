@@ -1,0 +1,110 @@
+#!/bin/sh
+# Makes a fresh checkout ready for the tests and the demo: npm packages, bundles, Debian packages.
+# Does only what is missing, so that it costs next to nothing when all is there. Run by `npm test` and `npm run demo`.
+set -eu
+cd "$(dirname "$0")/../.."
+
+# What the test bed runs, and the Debian package that has it. The one list; a file is looked for on the PATH of root.
+needed='
+etcd        etcd-server
+etcdctl     etcd-client
+ip          iproute2
+ping        iputils-ping
+iperf3      iperf3
+nft         nftables
+iptables    iptables
+tcpdump     tcpdump
+ethtool     ethtool
+nsenter     util-linux
+sysctl      procps
+'
+PATH=$PATH:/usr/sbin:/sbin
+
+main() {
+  install_debian_packages
+  install_npm_packages
+  build_bundles
+}
+
+install_debian_packages() {
+  missing=$(missing_debian_packages)
+  [ -n "$missing" ] || return 0
+  command -v apt-get >/dev/null || fail "missing:$missing (Debian's names): install them and try again"
+  [ "$(id -u)" = 0 ] || fail "missing Debian packages; as root: apt-get install --no-install-recommends$missing"
+  say "installing Debian packages:$missing"
+  without_starting_services apt_install "$missing"
+  missing=$(missing_debian_packages)
+  [ -z "$missing" ] || fail "apt-get installed, yet these are still not on the PATH:$missing"
+}
+
+missing_debian_packages() {
+  echo "$needed" | while read -r command package; do
+    [ -z "$command" ] || command -v "$command" >/dev/null || printf ' %s' "$package"
+  done
+}
+
+# The package lists are fetched only where the packages cannot be had from the ones at hand.
+apt_install() {
+  log=$(mktemp)
+  if apt_get install $1 >"$log" 2>&1 || { apt_get update && apt_get install $1; } >"$log" 2>&1; then
+    rm -f "$log"
+    return 0
+  fi
+  cat "$log" >&2
+  rm -f "$log"
+  fail "apt-get could not install:$1"
+}
+
+apt_get() {
+  DEBIAN_FRONTEND=noninteractive apt-get -y -q --no-install-recommends -o DPkg::Lock::Timeout=300 "$@"
+}
+
+# Debian starts a daemon as its package is installed, and at every boot. Tests start their own etcd: policy-rc.d forbids
+# the first (/usr/share/doc/sysv-rc/README.policy-rc.d), `disable` the second. A policy that was there comes back.
+without_starting_services() {
+  policy=/usr/sbin/policy-rc.d
+  saved=$policy.before-twill
+  trap restore_policy EXIT
+  trap 'exit 130' INT TERM
+  [ -e "$saved" ] || [ ! -e "$policy" ] || mv "$policy" "$saved"
+  printf '#!/bin/sh\nexit 101\n' >"$policy"
+  chmod 755 "$policy"
+  "$@"
+  case $missing in
+  *etcd-server*) ! command -v systemctl >/dev/null || systemctl --quiet disable etcd.service 2>/dev/null || true ;;
+  esac
+  restore_policy
+  trap - EXIT INT TERM
+}
+
+restore_policy() {
+  rm -f "$policy"
+  [ ! -e "$saved" ] || mv "$saved" "$policy"
+}
+
+install_npm_packages() {
+  stamp=node_modules/.package-lock.json
+  [ -e "$stamp" ] && [ -z "$(find package-lock.json -newer "$stamp")" ] && return 0
+  say 'installing npm packages from the lock file'
+  npm ci --no-audit --no-fund --loglevel=error
+  touch "$stamp"
+}
+
+# The stamp bears the time before the build: what is saved while it runs is built the next time.
+build_bundles() {
+  stamp=node_modules/.twill-built
+  sources='agent lease test/demo test/support esbuild.config.mjs package-lock.json'
+  [ -e dist/twilld.js ] && [ -e "$stamp" ] && [ -z "$(find $sources -type f -newer "$stamp" | head -n 1)" ] && return 0
+  say 'building dist/'
+  touch "$stamp.new"
+  npm run --silent build
+  mv "$stamp.new" "$stamp"
+}
+
+say() { echo "setup: $*" >&2; }
+fail() {
+  say "$*"
+  exit 1
+}
+
+main

@@ -1,0 +1,30 @@
+#!/bin/sh
+# Runs a command in network, mount and process namespaces of its own: it can neither see nor change this machine's network,
+# and when it ends, however it ends, nothing of it is left. Needs root, or a kernel that lets a user make user namespaces.
+# Where neither is there it says why and runs the command as it is: what cannot work then has to skip itself.
+set -eu
+PATH=$PATH:/usr/sbin:/sbin
+
+if [ "${TWILL_SHELTER:-}" = inside ]; then
+  # `ip netns` keeps its names, and iptables its lock, in /run: a user may not write the machine's.
+  mount -t tmpfs tmpfs /run
+  ip link set lo up
+  # Makes /run/netns a mount point once, before several processes at a time would want to.
+  ip netns add first && ip netns delete first
+  # Not `exec`: this shell is process 1 here and takes care of orphans that have ended.
+  status=0
+  "$@" || status=$?
+  exit "$status"
+fi
+
+export TWILL_SHELTER=inside
+own='--net --mount --pid --fork --kill-child --mount-proc'
+if unshare $own true 2>/dev/null; then
+  exec unshare $own "$0" "$@"
+elif unshare --user --map-root-user $own true 2>/dev/null; then
+  exec unshare --user --map-root-user $own "$0" "$@"
+fi
+echo "shelter: no network namespaces here ($(unshare --user --map-root-user $own true 2>&1 || true));" \
+  'tests that need them are skipped: run as root, or allow user namespaces (sysctl kernel.unprivileged_userns_clone=1)' >&2
+unset TWILL_SHELTER
+exec "$@"
