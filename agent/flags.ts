@@ -1,0 +1,106 @@
+import {
+  bool,
+  type FlagTable,
+  type FlagValues,
+  int,
+  list,
+  type ParsedFlags,
+  parseGoFlags,
+  readFlag,
+  string,
+} from './go_flags.ts'
+
+/** Flags that say which store there is and how it is reached; the CLI has the same. Names and defaults are flanneld's. */
+export const storeFlags = {
+  'etcd-endpoints': string('http://127.0.0.1:4001,http://127.0.0.1:2379', 'etcd endpoints, a comma list'),
+  'etcd-prefix': string('/coreos.com/network', 'key prefix in etcd'),
+  'etcd-keyfile': string('', "PEM file with the private key of etcd's client certificate"),
+  'etcd-certfile': string('', "PEM file with etcd's client certificate"),
+  'etcd-cafile': string('', "PEM file with the authorities that may sign etcd's certificate"),
+  'etcd-username': string('', 'user name at etcd'),
+  'etcd-password': string('', 'password at etcd'),
+  'kube-subnet-mgr': bool(false, 'take leases from the Kubernetes API instead of etcd'),
+  'kube-api-url': string('', 'Kubernetes API server; with no kubeconfig file either: in-cluster'),
+  'kubeconfig-file': string('', 'kubeconfig file for the Kubernetes API'),
+  'kube-annotation-prefix': string('flannel.alpha.coreos.com', 'prefix of the annotations on Nodes'),
+  'net-config-path': string('/etc/kube-flannel/net-conf.json', 'network config file, with --kube-subnet-mgr'),
+} as const satisfies FlagTable
+
+/** Flags of flanneld that only an agent has, with flanneld's defaults. */
+const agentFlags = {
+  iface: list('external interface, by IP or name; the first that is there is used'),
+  'iface-regex': list('external interface, by a pattern on its IP or its name; after all --iface'),
+  'iface-can-reach': string('', 'external interface: the one that a packet to this IP leaves by'),
+  'public-ip': string('', 'IPv4 address that peers reach this node by'),
+  'public-ipv6': string('', 'IPv6 address that peers reach this node by'),
+  'subnet-file': string('/run/flannel/subnet.env', "where this node's subnet, MTU and network are written"),
+  'subnet-lease-renew-margin': int(60, 'minutes before its end at which a lease is renewed, 1 to 1439'),
+  'ip-masq': bool(false, 'masquerade traffic that leaves the overlay'),
+  'ip-masq-fully-random-disable': bool(false, 'masquerade without fully random ports'),
+  'iptables-resync': int(5, 'seconds between two checks of the firewall rules'),
+  'iptables-forward-rules': bool(true, 'accept forwarded traffic of the overlay'),
+  'ip-blackhole-route': bool(false, "add a blackhole route for this node's own subnet"),
+  'set-node-network-unavailable': bool(true, 'set NetworkUnavailable=False on the Node once ready'),
+  'healthz-ip': string('0.0.0.0', 'address that /healthz, /readyz and /metrics listen on'),
+  'healthz-port': int(0, 'port that they listen on; 0: off'),
+  v: int(0, 'log level: 0 is info, 1 and above debug'),
+  vmodule: string('', "klog's levels by file"),
+  log_backtrace_at: string('', "klog's stack traces by line"),
+  version: bool(false, 'print the version and exit'),
+} as const satisfies FlagTable
+
+/** Flags that flanneld does not have. */
+const ownFlags = {
+  'embedded-etcd': bool(false, 'run etcd on this node, as the store of a small network'),
+  'embedded-etcd-dir': string('/var/lib/twill/etcd', 'data directory of --embedded-etcd'),
+  'cache-file': string('/var/lib/twill/leases.json', 'where the last known leases are kept; empty: nowhere'),
+  resync: int(60, 'seconds between two full passes over the kernel'),
+  'lease-lost': string(
+    'wait',
+    "once our lease is another's: 'wait' and keep forwarding, or 'exit' with code 3",
+  ),
+} as const satisfies FlagTable
+
+export const allFlags = { ...storeFlags, ...agentFlags, ...ownFlags } as const satisfies FlagTable
+
+/** Environment variables by name; `process.env` fits. */
+export type Env = Readonly<Record<string, string | undefined>>
+
+export interface Settings<T extends FlagTable> extends ParsedFlags<T> {
+  /** Names that were set by a flag or by a variable. */
+  readonly set: ReadonlySet<string>
+  /** Variables that could not be read; they are passed over, as flanneld does. */
+  readonly warnings: readonly string[]
+}
+
+/** `etcd-endpoints` is also FLANNELD_ETCD_ENDPOINTS. */
+export function variableName(flag: string): string {
+  return `FLANNELD_${flag.toUpperCase().replaceAll(/[-.]/g, '_')}`
+}
+
+/**
+ * Flags, then for those that were not given the FLANNELD_ variables that are not empty, then defaults. A list takes one
+ * value from its variable. Throws FlagError.
+ */
+export function readSettings<T extends FlagTable>(table: T, words: readonly string[], env: Env): Settings<T> {
+  const parsed = parseGoFlags(table, words)
+  const values: Record<string, unknown> = { ...parsed.values }
+  const set = new Set(parsed.given)
+  const warnings: string[] = []
+  for (const [name, flag] of Object.entries(table)) {
+    const variable = variableName(name)
+    const text = env[variable]
+    if (text === undefined || text === '' || set.has(name)) continue
+    try {
+      values[name] = readFlag(name, flag, text)
+      set.add(name)
+    } catch (error) {
+      warnings.push(`Variable ${variable} is passed over: ${error instanceof Error ? error.message : error}`)
+    }
+  }
+  if (parsed.rest.length > 0 && !parsed.help)
+    warnings.push(
+      `Arguments '${parsed.rest.join(' ')}' are passed over: flags end at the first word that is none`,
+    )
+  return { ...parsed, values: values as FlagValues<T>, set, warnings }
+}

@@ -1,0 +1,156 @@
+/**
+ * Command lines as Go's `flag` package reads them (https://pkg.go.dev/flag#hdr-Command_line_flag_syntax), for flanneld's
+ * units and manifests are written for it: one dash or two, `-name value` or `-name=value`, a boolean never takes the next
+ * word, the first word that is no flag ends the flags. No npm parser reads `-iface eth0` this way.
+ */
+
+export type FlagValue = boolean | number | string | readonly string[]
+
+/** One flag: what it holds before it is set, and what a text makes of it. */
+export interface Flag<V extends FlagValue = FlagValue> {
+  readonly kind: 'bool' | 'int' | 'string' | 'list'
+  readonly default: V
+  readonly help: string
+  /** What `text` adds to a value. Throws FlagError with the reason alone. */
+  readonly read: (text: string) => V
+}
+
+/** Flags by name, in the order in which help prints them. */
+export type FlagTable = Readonly<Record<string, Flag>>
+
+export type FlagValues<T extends FlagTable> = { readonly [N in keyof T]: T[N]['default'] }
+
+export interface ParsedFlags<T extends FlagTable> {
+  readonly values: FlagValues<T>
+  /** Names that stood on the command line. */
+  readonly given: ReadonlySet<string>
+  /** What follows the flags: the first word that is none, and all behind it. */
+  readonly rest: readonly string[]
+  /** `-h` or `--help` stood there; what follows it was not read. */
+  readonly help: boolean
+}
+
+/** A command line that Go's `flag` would refuse, in its words. */
+export class FlagError extends Error {
+  override name = 'FlagError'
+}
+
+/** Reads a command line (without the program's name). Throws FlagError, nothing else. */
+export function parseGoFlags<T extends FlagTable>(table: T, words: readonly string[]): ParsedFlags<T> {
+  const values = new FlagSetting(table)
+  let at = 0
+  for (;;) {
+    const word = words[at]
+    if (word === undefined || word.length < 2 || !word.startsWith('-')) break
+    at++
+    if (word === '--') break
+    const { name, text } = splitWord(word)
+    const flag = flagNamed(table, name)
+    if (flag === undefined) {
+      if (name === 'h' || name === 'help') return { ...values.result(), rest: words.slice(at), help: true }
+      throw new FlagError(`flag provided but not defined: -${name}`)
+    }
+    const value = text ?? (flag.kind === 'bool' ? 'true' : words[at++])
+    if (value === undefined) throw new FlagError(`flag needs an argument: -${name}`)
+    values.set(name, flag, value)
+  }
+  return { ...values.result(), rest: words.slice(at), help: false }
+}
+
+/** A flag's value as one text alone sets it (from a variable). Throws FlagError as for the command line. */
+export function readFlag<V extends FlagValue>(name: string, flag: Flag<V>, text: string): V {
+  try {
+    return flag.read(text)
+  } catch (cause) {
+    if (!(cause instanceof FlagError)) throw cause
+    const what = flag.kind === 'bool' ? `boolean value ${quote(text)} for` : `value ${quote(text)} for flag`
+    throw new FlagError(`invalid ${what} -${name}: ${cause.message}`, { cause })
+  }
+}
+
+/** One flag a paragraph, as Go prints its defaults. */
+export function printFlags(table: FlagTable): string {
+  const paragraphs = Object.entries(table).map(([name, flag]) => {
+    const kind = flag.kind === 'bool' ? '' : ` ${flag.kind === 'list' ? 'value (repeatable)' : flag.kind}`
+    const shown = typeof flag.default === 'string' ? quote(flag.default) : String(flag.default)
+    const unset = flag.default === '' || flag.default === false || flag.kind === 'list'
+    return `  --${name}${kind}\n        ${flag.help}${unset ? '' : ` (default ${shown})`}\n`
+  })
+  return paragraphs.join('')
+}
+
+export function bool(byDefault: boolean, help: string): Flag<boolean> {
+  return { kind: 'bool', default: byDefault, help, read: readBool }
+}
+
+export function int(byDefault: number, help: string): Flag<number> {
+  return { kind: 'int', default: byDefault, help, read: readInt }
+}
+
+export function string(byDefault: string, help: string): Flag<string> {
+  return { kind: 'string', default: byDefault, help, read: text => text }
+}
+
+/** Empty by default; each time that it is given adds one. */
+export function list(help: string): Flag<readonly string[]> {
+  return { kind: 'list', default: [], help, read: text => [text] }
+}
+
+class FlagSetting<T extends FlagTable> {
+  readonly #values = new Map<string, FlagValue>()
+  readonly #given = new Set<string>()
+
+  constructor(table: T) {
+    for (const [name, flag] of Object.entries(table)) this.#values.set(name, flag.default)
+  }
+
+  set(name: string, flag: Flag, text: string): void {
+    const value = readFlag(name, flag, text)
+    const before = this.#values.get(name)
+    this.#values.set(name, Array.isArray(value) && Array.isArray(before) ? [...before, ...value] : value)
+    this.#given.add(name)
+  }
+
+  result(): Pick<ParsedFlags<T>, 'values' | 'given'> {
+    return { values: Object.fromEntries(this.#values) as FlagValues<T>, given: this.#given }
+  }
+}
+
+function splitWord(word: string): { name: string; text: string | undefined } {
+  const body = word.slice(word.startsWith('--') ? 2 : 1)
+  if (body === '' || body.startsWith('-') || body.startsWith('='))
+    throw new FlagError(`bad flag syntax: ${word}`)
+  const equals = body.indexOf('=')
+  return equals < 0
+    ? { name: body, text: undefined }
+    : { name: body.slice(0, equals), text: body.slice(equals + 1) }
+}
+
+function flagNamed(table: FlagTable, name: string): Flag | undefined {
+  return Object.hasOwn(table, name) ? table[name] : undefined
+}
+
+/** strconv.ParseBool. */
+function readBool(text: string): boolean {
+  if (/^(1|t|T|TRUE|true|True)$/.test(text)) return true
+  if (/^(0|f|F|FALSE|false|False)$/.test(text)) return false
+  throw new FlagError('parse error')
+}
+
+/** strconv.ParseInt with base 0: a leading 0 or 0o is octal, 0x hex, 0b binary, `_` between digits. */
+function readInt(text: string): number {
+  const [, sign, hex, binary, octal, decimal] =
+    /^([+-]?)(?:0[xX]((?:_?[0-9a-fA-F])+)|0[bB]((?:_?[01])+)|0[oO]?((?:_?[0-7])+)|(0|[1-9](?:_?[0-9])*))$/.exec(
+      text,
+    ) ?? []
+  const digits =
+    (hex && `0x${hex}`) ?? (binary && `0b${binary}`) ?? (octal && `0o${octal}`) ?? decimal ?? undefined
+  if (digits === undefined) throw new FlagError('parse error')
+  const value = BigInt(digits.replaceAll('_', '')) * (sign === '-' ? -1n : 1n)
+  if (BigInt.asIntN(64, value) !== value) throw new FlagError('value out of range')
+  return Number(value)
+}
+
+function quote(text: string): string {
+  return JSON.stringify(text)
+}

@@ -1,0 +1,48 @@
+import type { Env, Settings } from './flags.ts'
+import type { FlagTable } from './go_flags.ts'
+
+interface WithoutEffect {
+  /** A flag, or a variable in capitals. */
+  readonly name: string
+  readonly does: 'nothing yet' | 'nothing needed'
+  readonly why: string
+}
+
+/**
+ * What flanneld reads and this agent accepts without doing anything: never in silence, so that nobody believes in a
+ * setting that is not there. A row goes when its effect comes.
+ */
+const withoutEffect: readonly WithoutEffect[] = [
+  {
+    name: 'ip-masq',
+    does: 'nothing yet',
+    why: 'subnet.env says FLANNEL_IPMASQ=false, by which the CNI plugin masquerades',
+  },
+  { name: 'ip-masq-fully-random-disable', does: 'nothing yet', why: 'no masquerading rules are installed' },
+  { name: 'iptables-resync', does: 'nothing yet', why: 'no firewall rules are installed' },
+  {
+    name: 'iptables-forward-rules',
+    does: 'nothing yet',
+    why: 'where the FORWARD policy is DROP, accept the network there by a rule of your own',
+  },
+  { name: 'ip-blackhole-route', does: 'nothing yet', why: 'no blackhole route is added' },
+  { name: 'vmodule', does: 'nothing yet', why: 'the log has one level, -v' },
+  { name: 'log_backtrace_at', does: 'nothing yet', why: 'stacks are logged with unexpected errors only' },
+  { name: 'WIREGUARD_KEY_FILE', does: 'nothing yet', why: 'there is no WireGuard backend' },
+  { name: 'EVENT_QUEUE_DEPTH', does: 'nothing needed', why: 'changes are folded, there is no queue' },
+  {
+    name: 'CONT_WHEN_CACHE_NOT_READY',
+    does: 'nothing needed',
+    why: 'the agent waits for the API as long as it takes',
+  },
+]
+
+/** One sentence for each setting that was made and does nothing. A default, or `--flag=false`, is no such setting. */
+export function settingsWithoutEffect(settings: Settings<FlagTable>, env: Env): readonly string[] {
+  const made = ({ name }: WithoutEffect) =>
+    settings.set.has(name) ? settings.values[name] !== false : (env[name] ?? '') !== ''
+  return withoutEffect.filter(made).map(({ name, does, why }) => {
+    const shown = name === name.toUpperCase() ? name : `--${name}`
+    return `${shown} does ${does}: ${why}`
+  })
+}
