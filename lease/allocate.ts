@@ -1,0 +1,96 @@
+import { familyBits, familyOf, ipFromNumber, ipToNumber } from './net/ip.ts'
+import {
+  contains,
+  networkAddress,
+  overlaps,
+  type Prefix,
+  prefixLength,
+  prefixOf,
+  prefixRange,
+} from './net/prefix.ts'
+import type { FamilyNetwork, NetworkConfig } from './network_config.ts'
+import { LeaseRefusedError } from './store.ts'
+
+/** Among so many of the lowest free subnets one is drawn, so that nodes that start at once seldom collide. As flannel. */
+const CANDIDATES = 100
+
+/**
+ * One subnet a family, in the network's order: the previous one where it is free and fits, otherwise one of the lowest
+ * free subnets, drawn uniformly and for each family by itself. `random` returns a number from 0 up to but not including 1.
+ * Throws LeaseRefusedError where a family has no free subnet.
+ */
+export function chooseSubnets(
+  network: NetworkConfig,
+  taken: Iterable<Prefix>,
+  previous: readonly Prefix[],
+  random: () => number,
+): readonly Prefix[] {
+  const all = [...taken]
+  return network.families.map(family => {
+    const others = all.filter(prefix => familyOf(prefix) === family.family)
+    const again = previous.find(
+      prefix => fitsFamily(family, prefix) && !others.some(other => overlaps(other, prefix)),
+    )
+    if (again !== undefined) return again
+    const free = lowestFree(family, others)
+    const chosen = free[Math.floor(random() * free.length)]
+    if (chosen === undefined) throw outOfSubnets(family, others)
+    return chosen
+  })
+}
+
+/** Whether these could have been chosen for the network: one prefix a family, in its order, each one of its subnets. */
+export function fits(network: NetworkConfig, prefixes: readonly Prefix[]): boolean {
+  return (
+    prefixes.length === network.families.length &&
+    network.families.every((family, i) => {
+      const prefix = prefixes[i]
+      return prefix !== undefined && fitsFamily(family, prefix)
+    })
+  )
+}
+
+function fitsFamily(family: FamilyNetwork, prefix: Prefix): boolean {
+  if (familyOf(prefix) !== family.family || prefixLength(prefix) !== family.subnetLength) return false
+  const first = ipToNumber(networkAddress(prefix))
+  return (
+    contains(family.network, prefix) &&
+    first >= ipToNumber(family.subnetMin) &&
+    first <= ipToNumber(family.subnetMax)
+  )
+}
+
+/** Counts up from subnetMin and jumps over what is taken: n log n in the taken, whatever the size of the network. */
+function lowestFree(
+  { family, subnetLength, subnetMin, subnetMax }: FamilyNetwork,
+  taken: Prefix[],
+): Prefix[] {
+  const size = 1n << BigInt(familyBits(family) - subnetLength)
+  const ranges = taken.map(prefixRange).sort((a, b) => (a.first < b.first ? -1 : 1))
+  const max = ipToNumber(subnetMax)
+  const free: Prefix[] = []
+  let at = ipToNumber(subnetMin)
+  let next = 0
+  while (at <= max && free.length < CANDIDATES) {
+    const range = ranges[next]
+    if (range === undefined || range.first >= at + size) {
+      free.push(prefixOf(ipFromNumber(at, family), subnetLength))
+      at += size
+    } else {
+      next++
+      if (range.last >= at) at = (range.last / size + 1n) * size
+    }
+  }
+  return free
+}
+
+function outOfSubnets(family: FamilyNetwork, taken: readonly Prefix[]): LeaseRefusedError {
+  const { network, subnetLength, subnetMin, subnetMax } = family
+  const size = 1n << BigInt(familyBits(family.family) - subnetLength)
+  const count = (ipToNumber(subnetMax) - ipToNumber(subnetMin)) / size + 1n
+  const inside = taken.filter(prefix => overlaps(network, prefix)).length
+  return new LeaseRefusedError(
+    `out of subnets: ${network} has ${count} of length /${subnetLength} from ${subnetMin} to ${subnetMax}, and ${inside} ` +
+      'leases leave none of them free; remove the leases of nodes that are gone, or widen the network config',
+  )
+}
