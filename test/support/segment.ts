@@ -16,6 +16,7 @@ export class Segment extends Namespace {
   gateways: readonly Ip[] = []
   readonly #cuts = new Set<string>()
   #hosts = 0
+  #ports = 0
 
   private constructor(ground: Ground, name: string, prefixes: readonly Prefix[], mtu: number) {
     super(ground, name)
@@ -32,7 +33,7 @@ export class Segment extends Namespace {
   ): Promise<Segment> {
     const segment = new Segment(ground, name, prefixes.map(parsePrefix), mtu)
     await run(['ip', '-batch', '-'], {
-      input: `netns add ${segment.netns}\nlink add br0 mtu ${mtu} netns ${segment.netns} type bridge mcast_snooping 0\n`,
+      input: `netns add ${segment.netns}\nlink add br0 mtu ${mtu} netns ${segment.netns} type bridge\n`,
     })
     await segment.ip(['link set lo up', 'link set br0 up'])
     return segment
@@ -64,8 +65,11 @@ export class Segment extends Namespace {
   }
 
   #cable({ netns, name }: Namespace, device: string): string {
-    const port = `peer name ${name} mtu ${this.mtu} netns ${this.netns}`
-    return `link add ${device} mtu ${this.mtu} netns ${netns} type veth ${port}\n`
+    this.#ports += 1
+    // Where a device and its peer have the same index, the kernel takes it for no virtual one, and its carrier may come a
+    // second late (linkwatch_urgent_event in net/core/link_watch.c): what is plugged in counts from 1001.
+    const end = `index ${1000 + this.#ports} mtu ${this.mtu} netns ${netns}`
+    return `link add ${device} ${end} type veth peer name ${name} mtu ${this.mtu} netns ${this.netns}\n`
   }
 
   /** Takes the carrier away, as a pulled cable does. */
