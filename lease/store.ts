@@ -1,4 +1,4 @@
-import type { Lease, LeaseTableChange } from './lease.ts'
+import type { Lease, LeaseProblem, LeaseTableChange } from './lease.ts'
 import type { Ip } from './net/ip.ts'
 import type { Prefix } from './net/prefix.ts'
 import type { NetworkConfig } from './network_config.ts'
@@ -51,6 +51,21 @@ export interface LeaseStore {
 
   /** Lets go of connections and timers. The lease stays. */
   close(): Promise<void>
+
+  /** Where this node is an object in the store that others look at (Kubernetes); undefined elsewhere. */
+  readonly reporter?: NodeReporter
+}
+
+/** What this node and those who run the cluster tell each other through the node's own object. */
+export interface NodeReporter {
+  /** Public IPs that the operator chose for this node, at most one a family: before they are known, no interface is. */
+  publicIpHints(signal: AbortSignal): Promise<readonly Ip[]>
+
+  /** Call once traffic can flow: pods may be scheduled here. Waits for its store as long as it takes. */
+  announceReady(signal: AbortSignal): Promise<void>
+
+  /** Shows a problem with this node's own lease to who runs the cluster; others' (by `key`) are left to their nodes. */
+  report(problem: LeaseProblem, signal: AbortSignal): Promise<void>
 }
 
 export interface StoreHealth {
