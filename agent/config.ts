@@ -20,7 +20,8 @@ export interface AgentConfig {
   readonly ipMasq: boolean
   /** Undefined: no health, readiness and metrics. */
   readonly healthz: { readonly ip: Ip; readonly port: number } | undefined
-  readonly embeddedEtcd: EmbeddedEtcd | undefined
+  /** Undefined: none. The store's endpoint is then its loopback one, unless another was given. */
+  readonly embeddedEtcd: { readonly dataDir: string } | undefined
   readonly logLevel: LogLevel
   /** Once our lease is another's: keep forwarding and wait for an operator, or exit. */
   readonly leaseLost: 'wait' | 'exit'
@@ -28,12 +29,6 @@ export interface AgentConfig {
   readonly resyncMs: number
   /** What to log before anything else: settings that were passed over or do nothing. */
   readonly warnings: readonly string[]
-}
-
-export interface EmbeddedEtcd {
-  readonly dataDir: string
-  /** Where it is to listen: the first of the store's endpoints. */
-  readonly endpoint: string
 }
 
 /** A setting whose value breaks a rule. The message names the flag, the value and the rule. Exit code 1. */
@@ -78,6 +73,8 @@ function agentConfig(settings: Settings<typeof allFlags>, env: Env): AgentConfig
       setNodeNetworkUnavailable: values['set-node-network-unavailable'],
     },
   )
+  if (embedded && store.kind !== 'etcd')
+    throw new ConfigError('--embedded-etcd and --kube-subnet-mgr exclude each other: leave one of them out')
   const port = inRange(values, 'healthz-port', 0, 65_535)
   return {
     store,
@@ -86,7 +83,7 @@ function agentConfig(settings: Settings<typeof allFlags>, env: Env): AgentConfig
     subnetFile: values['subnet-file'],
     ipMasq: false,
     healthz: port === 0 ? undefined : { ip: requiredAddress(values, 'healthz-ip'), port },
-    embeddedEtcd: embedded ? embeddedEtcd(store, values['embedded-etcd-dir']) : undefined,
+    embeddedEtcd: embedded ? { dataDir: values['embedded-etcd-dir'] } : undefined,
     logLevel: values.v > 0 ? 'debug' : 'info',
     leaseLost: leaseLost(values['lease-lost']),
     resyncMs: inRange(values, 'resync', 1, 86_400) * 1000,
@@ -172,13 +169,6 @@ function storeWarnings(store: StoreOptions): readonly string[] {
   return store.endpoints
     .filter(text => text.startsWith('http:'))
     .map(text => `Certificates are given but ${text} is spoken to in the clear: write https:// there`)
-}
-
-function embeddedEtcd(store: StoreOptions, dataDir: string): EmbeddedEtcd {
-  const first = store.kind === 'etcd' ? store.endpoints[0] : undefined
-  if (first === undefined)
-    throw new ConfigError('--embedded-etcd and --kube-subnet-mgr exclude each other: leave one of them out')
-  return { dataDir, endpoint: first }
 }
 
 function interfaceWish(values: FlagValues<typeof allFlags>): InterfaceWish {
