@@ -1,0 +1,58 @@
+import { type Family, familyBits, familyOf, ipFromNumber } from './ip.ts'
+import { networkAddress, overlaps, type Prefix, prefixLength, prefixOf, prefixRange } from './prefix.ts'
+
+/**
+ * Values by prefix, asked for by overlap. A table for each length in use: networks cut all their subnets alike, so that a
+ * question is a look-up or two, not a walk.
+ */
+export class PrefixIndex<T> {
+  readonly #families: Readonly<Record<Family, Map<number, Map<Prefix, T[]>>>> = {
+    ipv4: new Map(),
+    ipv6: new Map(),
+  }
+
+  add(prefix: Prefix, value: T): void {
+    const lengths = this.#families[familyOf(prefix)]
+    const length = prefixLength(prefix)
+    const table = lengths.get(length) ?? new Map<Prefix, T[]>()
+    lengths.set(length, table)
+    const values = table.get(prefix)
+    if (values === undefined) table.set(prefix, [value])
+    else values.push(value)
+  }
+
+  delete(prefix: Prefix, value: T): void {
+    const lengths = this.#families[familyOf(prefix)]
+    const table = lengths.get(prefixLength(prefix))
+    const values = table?.get(prefix)
+    if (table === undefined || values === undefined) return
+    const at = values.indexOf(value)
+    if (at >= 0) values.splice(at, 1)
+    if (values.length === 0) table.delete(prefix)
+    if (table.size === 0) lengths.delete(prefixLength(prefix))
+  }
+
+  /** Values whose prefix holds this one or lies in it, this one's own among them. */
+  *overlapping(prefix: Prefix): Iterable<T> {
+    for (const [length, table] of this.#families[familyOf(prefix)])
+      for (const key of keysToLookAt(prefix, length, table)) yield* table.get(key) ?? []
+  }
+}
+
+/** Of a table of one length: the prefix that holds the given one, or all that it holds, by the shorter way to them. */
+function* keysToLookAt(
+  prefix: Prefix,
+  length: number,
+  table: ReadonlyMap<Prefix, unknown>,
+): Iterable<Prefix> {
+  const inside = length - prefixLength(prefix)
+  if (inside <= 0) {
+    yield prefixOf(networkAddress(prefix), length)
+  } else if (2 ** inside > table.size) {
+    for (const key of table.keys()) if (overlaps(prefix, key)) yield key
+  } else {
+    const { family, first, last } = prefixRange(prefix)
+    const size = 1n << BigInt(familyBits(family) - length)
+    for (let at = first; at <= last; at += size) yield prefixOf(ipFromNumber(at, family), length)
+  }
+}

@@ -1,0 +1,160 @@
+import type { Lease, LeaseProblem, LeaseTable, LeaseTableChange } from './lease.ts'
+
+/** What was read under one key: a lease (`node` is the key), or why there is none. */
+export type Reading = Lease | LeaseProblem
+
+/** One taker's slot: what changed since it last took, and how to wake it. Never longer than the keys that there are. */
+interface Taker {
+  readonly changed: Set<string>
+  due: boolean
+  wake: () => void
+}
+
+/**
+ * Folds what a store reads into a table, and hands it out as LeaseStore.watch promises. Two rules keep peers alive:
+ *
+ * - Before the first whole list nothing is handed out, so that nothing can be taken for gone.
+ * - A value that is no lease removes nothing: the last good lease of that key stands until the key itself is gone, and
+ *   the problem is reported beside it.
+ */
+export class LiveTable {
+  readonly #leases = new Map<string, Lease>()
+  readonly #problems = new Map<string, LeaseProblem>()
+  readonly #takers = new Set<Taker>()
+  #listed = false
+  #failure: { readonly error: unknown } | undefined
+  #snapshot: Omit<LeaseTableChange, 'changed'> | undefined
+
+  /** All leases that stand now; a copy is made where they changed since the last one, and serves all takers. */
+  get table(): LeaseTable {
+    return this.#take().table
+  }
+
+  get problems(): readonly LeaseProblem[] {
+    return this.#take().problems
+  }
+
+  /** A complete listing: keys that are not in it are gone. */
+  list(readings: Iterable<Reading>): void {
+    const read = new Set<string>()
+    for (const reading of readings) {
+      read.add(keyOf(reading))
+      this.#set(reading)
+    }
+    for (const key of [...this.#leases.keys(), ...this.#problems.keys()]) if (!read.has(key)) this.#unset(key)
+    if (!this.#listed) {
+      this.#listed = true
+      this.#wakeAll()
+    }
+  }
+
+  /** One key was written. */
+  put(reading: Reading): void {
+    this.#set(reading)
+  }
+
+  /** One key is gone. */
+  remove(key: string): void {
+    this.#unset(key)
+  }
+
+  /** Ends every `watch`, which rejects with the error: the store cannot go on. */
+  fail(error: unknown): void {
+    this.#failure ??= { error }
+    this.#wakeAll()
+  }
+
+  /**
+   * The table as soon as it is complete, with all its keys as changed; then again whenever something differs. What changes
+   * between two takes is folded into the second. Rejects with the signal's reason.
+   */
+  async *watch(signal: AbortSignal): AsyncGenerator<LeaseTableChange, never, undefined> {
+    const taker: Taker = { changed: new Set(this.#leases.keys()), due: this.#listed, wake: () => {} }
+    this.#takers.add(taker)
+    try {
+      while (true) {
+        await due(taker, signal)
+        if (this.#failure !== undefined) throw this.#failure.error
+        const changed = new Set(taker.changed)
+        taker.changed.clear()
+        taker.due = false
+        yield { ...this.#take(), changed }
+      }
+    } finally {
+      this.#takers.delete(taker)
+    }
+  }
+
+  #take(): Omit<LeaseTableChange, 'changed'> {
+    this.#snapshot ??= { table: new Map(this.#leases), problems: [...this.#problems.values()] }
+    return this.#snapshot
+  }
+
+  #set(reading: Reading): void {
+    const key = keyOf(reading)
+    if ('reason' in reading) {
+      if (this.#problems.get(key)?.reason === reading.reason) return
+      this.#problems.set(key, reading)
+      this.#touch()
+      return
+    }
+    if (this.#problems.delete(key)) this.#touch()
+    const before = this.#leases.get(key)
+    if (before !== undefined && isSame(before, reading)) return
+    this.#leases.set(key, reading)
+    this.#touch(key)
+  }
+
+  #unset(key: string): void {
+    if (this.#problems.delete(key)) this.#touch()
+    if (this.#leases.delete(key)) this.#touch(key)
+  }
+
+  #touch(key?: string): void {
+    this.#snapshot = undefined
+    if (key !== undefined) for (const taker of this.#takers) taker.changed.add(key)
+    if (this.#listed) this.#wakeAll()
+  }
+
+  #wakeAll(): void {
+    for (const taker of this.#takers) {
+      taker.due = true
+      taker.wake()
+    }
+  }
+}
+
+function keyOf(reading: Reading): string {
+  return 'reason' in reading ? reading.key : reading.node
+}
+
+/** Whether two leases of one node say the same. Backend data that only order their keys otherwise count as other ones. */
+function isSame(a: Lease, b: Lease): boolean {
+  return (
+    a.since === b.since &&
+    a.backendType === b.backendType &&
+    a.subnets.length === b.subnets.length &&
+    a.subnets.every((subnet, i) => {
+      const other = b.subnets[i]
+      return (
+        subnet.prefix === other?.prefix &&
+        subnet.publicIp === other.publicIp &&
+        JSON.stringify(subnet.backendData) === JSON.stringify(other.backendData)
+      )
+    })
+  )
+}
+
+function due(taker: Taker, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) return reject(signal.reason)
+    if (taker.due) return resolve()
+    const onAbort = () => reject(signal.reason)
+    signal.addEventListener('abort', onAbort, { once: true })
+    taker.wake = () => {
+      signal.removeEventListener('abort', onAbort)
+      taker.wake = () => {}
+      resolve()
+    }
+  })
+}
