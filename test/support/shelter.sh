@@ -17,6 +17,12 @@ if [ "${TWILL_SHELTER:-}" = inside ]; then
   exit "$status"
 fi
 
+# Whoever is root already may do without, so as to leave something standing.
+if [ "${1:-}" = --unless-root ]; then
+  shift
+  if unshare --net true 2>/dev/null; then exec "$@"; fi
+fi
+
 export TWILL_SHELTER=inside
 own='--net --mount --pid --fork --kill-child --mount-proc'
 if unshare $own true 2>/dev/null; then

@@ -1,0 +1,162 @@
+import { describe, expect, it } from 'vitest'
+import { type Import, parseImports, readSource, sourceFiles } from './imports.ts'
+
+/**
+ * Who may import whom: a room, and the rooms or single files that it may use besides itself. A file belongs to the
+ * longest room that its path starts with.
+ */
+const mayUse: Readonly<Record<string, readonly string[]>> = {
+  // Who owns which subnet; knows nothing of the kernel.
+  'lease/net/': [],
+  'lease/': ['lease/net/'],
+  'lease/etcd/': ['lease/', 'lease/net/'],
+  'lease/kubernetes/': ['lease/', 'lease/net/'],
+  'lease/memory.ts': ['lease/', 'lease/net/'],
+  'lease/registry.ts': ['lease/', 'lease/net/', 'lease/etcd/', 'lease/kubernetes/', 'lease/memory.ts'],
+
+  // From leases to kernel entries, without doing anything.
+  'agent/state/': ['lease/net/', 'lease/lease.ts'],
+  'agent/backend/': ['agent/state/', 'lease/net/', 'lease/lease.ts', 'lease/network_config.ts'],
+
+  // The kernel; who decides needs no more of it than its interface.
+  'agent/netlink/': ['lease/net/', 'agent/libc.ts'],
+  'agent/kernel/': [
+    'agent/netlink/',
+    'agent/state/',
+    'lease/net/',
+    'lease/log.ts',
+    'agent/underlay_facts.ts',
+  ],
+  'agent/reconcile/': ['agent/state/', 'agent/kernel/kernel.ts'],
+
+  // What operators see.
+  'agent/http/': ['agent/status.ts', 'agent/version.ts', 'lease/log.ts', 'lease/net/'],
+  'agent/cli/': [
+    'agent/',
+    'agent/state/',
+    'agent/backend/',
+    'agent/kernel/',
+    'lease/',
+    'lease/net/',
+    'lease/registry.ts',
+  ],
+
+  // Parts that agent.ts puts together: they see interfaces of both sides, agent.ts alone what stands behind them.
+  'agent/': [
+    'agent/state/',
+    'agent/backend/',
+    'agent/reconcile/',
+    'agent/kernel/kernel.ts',
+    'lease/',
+    'lease/net/',
+  ],
+}
+
+/** Wiring: the only files that see everything. */
+const seeAll = new Set(['agent/agent.ts', 'agent/main.ts'])
+
+const declared = Object.keys(JSON.parse(readSource('package.json')).dependencies)
+const files = [...sourceFiles('lease'), ...sourceFiles('agent')]
+const imports = files.flatMap(file => parseImports(file, readSource(file)))
+const ours = imports.filter(({ to }) => to.endsWith('.ts'))
+
+describe('the layers', () => {
+  it('import only what lies below them', () => {
+    expect(ours.filter(one => !allowed(one)).map(print)).toEqual([])
+  })
+
+  it('keep lease/ free of agent/', () => {
+    const upward = ours.filter(({ from, to }) => from.startsWith('lease/') && !to.startsWith('lease/'))
+    expect(upward.map(print)).toEqual([])
+  })
+
+  it('do no I/O in state and backends', () => {
+    const pure = imports.filter(({ from }) => /^agent\/(state|backend)\//.test(from))
+    expect(pure.filter(({ to }) => !to.endsWith('.ts')).map(print)).toEqual([])
+  })
+
+  it('have each library behind one file', () => {
+    const users = new Map<string, Set<string>>()
+    for (const { from, to } of imports)
+      if (!to.endsWith('.ts') && !to.startsWith('node:'))
+        users.set(to, (users.get(to) ?? new Set()).add(from))
+    const several = Array.from(users).filter(([, from]) => from.size > 1)
+    expect(several.map(([library, from]) => `${library}: ${Array.from(from).join(', ')}`)).toEqual([])
+    expect(Array.from(users.keys()).filter(library => !declared.includes(library))).toEqual([])
+  })
+
+  it('go round in no circle, types aside', () => {
+    expect(circles(ours.filter(({ typeOnly }) => !typeOnly))).toEqual([])
+  })
+
+  it('export by name, and only what they hold themselves', () => {
+    const barrel = /^export\s+(\*|\{[^}]*\}\s*from)/m
+    const offenders = files.filter(
+      file => /^export\s+default\b/m.test(readSource(file)) || barrel.test(readSource(file)),
+    )
+    expect(offenders).toEqual([])
+  })
+})
+
+describe('what reads the imports', () => {
+  const read = (source: string) =>
+    parseImports('agent/state/x.ts', source).map(({ to, typeOnly }) => `${to} ${typeOnly}`)
+
+  it('finds them in every form', () => {
+    expect(read("import { a } from './a.ts'")).toEqual(['agent/state/a.ts false'])
+    expect(read("import {\n  type A,\n  b,\n} from '../b.ts'")).toEqual(['agent/b.ts false'])
+    expect(read("import * as c from 'node:fs'")).toEqual(['node:fs false'])
+    expect(read("import d from 'pino'\nimport 'e'")).toEqual(['pino false', 'e false'])
+    expect(read("export { f } from './f.ts'")).toEqual(['agent/state/f.ts false'])
+    expect(read("const g = await import('@scope/g/deep.js')")).toEqual(['@scope/g false'])
+  })
+
+  it('tells those that are gone once compiled', () => {
+    expect(read("import type { A } from './a.ts'")).toEqual(['agent/state/a.ts true'])
+    expect(read("import { type A, type B } from './a.ts'")).toEqual(['agent/state/a.ts true'])
+  })
+
+  it('takes neither comments nor code for one', () => {
+    expect(read("// import { a } from './a.ts'\n/* import 'b' */")).toEqual([])
+    expect(read('export function f(a = 1) {\n  return "from \'here\'"\n}')).toEqual([])
+  })
+
+  it('finds circles', () => {
+    const edge = (from: string, to: string): Import => ({ from, to, typeOnly: false })
+    expect(circles([edge('a', 'b'), edge('b', 'c'), edge('c', 'b')])).toEqual(['b -> c -> b'])
+    expect(circles([edge('a', 'b'), edge('a', 'c'), edge('b', 'c')])).toEqual([])
+  })
+})
+
+function allowed({ from, to }: Import): boolean {
+  const [room, target] = [roomOf(from), roomOf(to)]
+  if (seeAll.has(from) || room === target) return true
+  const uses = mayUse[room] ?? []
+  return uses.includes(target) || uses.includes(to)
+}
+
+function roomOf(file: string): string {
+  const rooms = Object.keys(mayUse).filter(room => file.startsWith(room))
+  return rooms.reduce((longest, room) => (room.length > longest.length ? room : longest), '')
+}
+
+function print({ from, to }: Import): string {
+  return `${from} -> ${to}`
+}
+
+/** Depth first; each circle once, from where it was entered. */
+function circles(edges: readonly Import[]): string[] {
+  const next = new Map<string, string[]>()
+  for (const { from, to } of edges) next.set(from, [...(next.get(from) ?? []), to])
+  const found: string[] = []
+  const done = new Set<string>()
+  const visit = (file: string, path: readonly string[]) => {
+    const at = path.indexOf(file)
+    if (at >= 0) found.push([...path.slice(at), file].join(' -> '))
+    if (at >= 0 || done.has(file)) return
+    for (const to of next.get(file) ?? []) visit(to, [...path, file])
+    done.add(file)
+  }
+  for (const file of next.keys()) visit(file, [])
+  return found
+}
