@@ -1,5 +1,6 @@
 import { destination, pino } from 'pino'
 import type { Log } from '../lease/log.ts'
+import { isUnexpected } from './unexpected.ts'
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
 
@@ -26,6 +27,10 @@ export function createLogger(level: LogLevel, fd = 2): Log {
 function printError(error: unknown): unknown {
   if (!(error instanceof Error)) return error
   const cause = error.cause === undefined ? {} : { cause: printError(error.cause) }
-  const expected = error.name !== 'Error' && !(error instanceof TypeError) && !(error instanceof RangeError)
-  return { name: error.name, message: error.message, ...cause, ...(expected ? {} : { stack: error.stack }) }
+  return {
+    name: error.name,
+    message: error.message,
+    ...cause,
+    ...(isUnexpected(error) ? { stack: error.stack } : {}),
+  }
 }

@@ -1,0 +1,70 @@
+import type { LeaseTableChange } from '../../lease/lease.ts'
+import type { Log } from '../../lease/log.ts'
+import type { NetworkConfig } from '../../lease/network_config.ts'
+import type { LeaseStore } from '../../lease/store.ts'
+
+/** What a store holds at one moment. */
+export interface StoreView {
+  readonly network: NetworkConfig
+  readonly leases: LeaseTableChange
+}
+
+/** The store did not answer in time. The message says what it was asked for and its trouble. */
+export class StoreUnreachableError extends Error {
+  override name = 'StoreUnreachableError'
+}
+
+export type OpenStore = (log: Log) => Promise<LeaseStore>
+
+/**
+ * Reads network config and leases once, and lets go of the store. Throws StoreUnreachableError after `timeoutMs`,
+ * NetworkConfigError where the config is wrong.
+ */
+export async function readStore(open: OpenStore, timeoutMs: number, signal: AbortSignal): Promise<StoreView> {
+  const timeout = AbortSignal.timeout(timeoutMs)
+  const either = AbortSignal.any([signal, timeout])
+  const words = new LastWords()
+  const store = await open(words)
+  let act = 'the network config'
+  try {
+    const network = await store.networkConfig(either)
+    act = 'the leases'
+    return { network, leases: await firstChange(store, either) }
+  } catch (cause) {
+    if (!timeout.aborted || signal.aborted) throw cause
+    const trouble = store.health().trouble ?? words.last ?? 'the store did not answer'
+    const message = `Cannot read ${act} within ${timeoutMs / 1000} s: ${trouble}`
+    throw new StoreUnreachableError(message, { cause })
+  } finally {
+    await store.close()
+  }
+}
+
+async function firstChange(store: LeaseStore, signal: AbortSignal): Promise<LeaseTableChange> {
+  for await (const change of store.watch(signal)) return change
+  throw new Error('the store ended its watch without a first table')
+}
+
+/** A store that waits logs what for: that is what to tell who waited in vain. */
+class LastWords implements Log {
+  last: string | undefined
+
+  debug(): void {}
+
+  info(fields: object, message: string): void {
+    this.#remember(fields, message)
+  }
+
+  warn(fields: object, message: string): void {
+    this.#remember(fields, message)
+  }
+
+  error(fields: object, message: string): void {
+    this.#remember(fields, message)
+  }
+
+  #remember(fields: object, message: string): void {
+    const { error } = fields as { error?: unknown }
+    this.last = error instanceof Error ? `${message}: ${error.message}` : message
+  }
+}
