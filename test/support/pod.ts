@@ -28,17 +28,11 @@ export class Pod extends Namespace {
   async attach(host: Namespace): Promise<void> {
     const { gateways, mtu } = this.network
     const port = `pod${this.#index}`
-    const pair = `link add eth0 mtu ${mtu} netns ${this.netns} type veth peer name ${port} mtu ${mtu} netns ${host.netns}`
+    // Its index is another than its peer's, as on a segment.
+    const pair = `link add eth0 index 1001 mtu ${mtu} netns ${this.netns} type veth peer name ${port} mtu ${mtu} netns ${host.netns}`
     await run(['ip', '-batch', '-'], { input: `netns add ${this.netns}\n${pair}\n` })
-    const bridge = [
-      'link add cni0 type bridge',
-      ...gateways.map(gateway => `address add ${gateway} dev cni0 ${nodad(gateway)}`),
-    ]
-    await host.ip([
-      ...(this.#index === 1 ? bridge : []),
-      `link set ${port} master cni0 up`,
-      `link set cni0 mtu ${mtu} up`,
-    ])
+    if (this.#index === 1) await addBridge(host, gateways)
+    await host.ip([`link set ${port} master cni0 up`, `link set cni0 mtu ${mtu} up`])
     const addresses = gateways.flatMap((gateway, i) => [
       `address add ${this.addresses[i]}/${prefixLength(parsePrefix(gateway))} dev eth0 ${nodad(gateway)}`,
     ])
@@ -46,6 +40,13 @@ export class Pod extends Namespace {
     await this.sysctl({ 'ipv6/conf/eth0/accept_dad': 0 })
     await this.ip(['link set lo up', ...addresses, 'link set eth0 up', ...routes])
   }
+}
+
+async function addBridge(host: Namespace, gateways: readonly string[]): Promise<void> {
+  const addresses = gateways.map(gateway => `address add ${gateway} dev cni0 ${nodad(gateway)}`)
+  await host.ip(['link add cni0 type bridge', ...addresses])
+  // Also for its link-local address: who forwards asks for a neighbor with that.
+  await host.sysctl({ 'ipv6/conf/cni0/accept_dad': 0 })
 }
 
 /** Duplicate address detection would keep an IPv6 address useless for a second. */
