@@ -26,10 +26,13 @@ export function parsePrefix(text: string): Prefix {
   return prefixOf(ip, Number(length))
 }
 
-/** The prefix of that length (in bits) that holds the address. */
+/** The prefix of that length (in bits) that holds the address. Throws AddressError for a length beyond the family's. */
 export function prefixOf(ip: Ip, length: number): Prefix {
   const family = familyOf(ip)
-  const hostBits = BigInt(familyBits(family) - length)
+  const bits = familyBits(family)
+  if (!Number.isInteger(length) || length < 0 || length > bits)
+    throw new AddressError(`Cannot make a prefix of ${ip}: length ${length} is not from 0 to ${bits}`)
+  const hostBits = BigInt(bits - length)
   const network = ipFromNumber((ipToNumber(ip) >> hostBits) << hostBits, family)
   return `${network}/${length}` as Prefix
 }
