@@ -32,9 +32,9 @@ export class Peers {
     this.state.set(SELF, backend.ownEntries(self, underlay), new Set())
   }
 
-  /** Peers that have entries in `state`. */
-  get admitted(): ReadonlyMap<string, Lease> {
-    return this.#admission.admitted
+  /** How many peers have entries in `state`. */
+  get count(): number {
+    return this.state.owners(SELF)
   }
 
   /** Why each refused peer, or a part of it, is not programmed. */

@@ -14,13 +14,18 @@ export async function runTogether(
       try {
         await task(all)
       } catch (error) {
-        if (!all.aborted || error !== all.reason) failures.push(error)
+        if (!all.aborted || !isAbort(error, all)) failures.push(error)
       } finally {
         stop.abort(new Error('another task has ended'))
       }
     }),
   )
   if (failures.length > 0) throw failures[0]
+}
+
+/** An abort of ours, or what Node's own functions make of it. */
+function isAbort(error: unknown, signal: AbortSignal): boolean {
+  return error === signal.reason || (error instanceof Error && error.name === 'AbortError')
 }
 
 /** Resolves after `ms`; rejects with the signal's reason. */

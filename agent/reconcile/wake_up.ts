@@ -8,7 +8,7 @@ export class WakeUp {
     this.#resolve?.()
   }
 
-  /** Resolves when set or after `ms`, whichever comes first, and clears the slot. Rejects with the signal's reason. */
+  /** Resolves when set or after `ms` (at most 2^31, or infinity), whichever comes first, and clears the slot. Rejects with the signal's reason. */
   async wait(ms: number, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted()
     if (!this.#set) {
@@ -23,7 +23,7 @@ export class WakeUp {
           done()
           reject(signal.reason)
         }
-        const timer = setTimeout(done, ms)
+        const timer = Number.isFinite(ms) ? setTimeout(done, ms) : undefined
         signal.addEventListener('abort', aborted)
         this.#resolve = done
       })

@@ -21,9 +21,9 @@ export class DesiredState {
     return this.#entries
   }
 
-  /** Who wants the entry under this key. */
-  ownerOf(entry: Entry): string | undefined {
-    return this.#claims.get(claimOf(entry))
+  /** How many owners want something, `except` one. */
+  owners(except: string): number {
+    return this.#owned.size - Number(this.#owned.has(except))
   }
 
   entriesOf(owner: string): readonly Entry[] {

@@ -1,0 +1,134 @@
+import { randomBytes } from 'node:crypto'
+import type { Log } from '../lease/log.ts'
+import { familyOf } from '../lease/net/ip.ts'
+import type { Mac } from '../lease/net/mac.ts'
+import type { NetworkConfig } from '../lease/network_config.ts'
+import { openStore } from '../lease/registry.ts'
+import type { LeaseStore } from '../lease/store.ts'
+import type { Backend } from './backend/backend.ts'
+import { openBackend } from './backend/registry.ts'
+import type { AgentConfig } from './config.ts'
+import type { Scope } from './kernel/kernel.ts'
+import type { NetlinkKernel } from './kernel/netlink_kernel.ts'
+import { Overlay } from './overlay.ts'
+import { OwnLease } from './own_lease.ts'
+import { TWILL_PROTOCOL } from './state/ownership.ts'
+import { type AgentStatus, RoundTotals } from './status.ts'
+import { readPreviousSubnets, readSubnetEnv } from './subnet_env.ts'
+import { UnderlayWatch } from './underlay_watch.ts'
+
+/**
+ * One node of the overlay: leases on one side, the kernel on the other, wired here and nowhere else. Runs until the signal
+ * aborts; what it made in the kernel stays.
+ */
+export class Agent {
+  readonly #config: AgentConfig
+  readonly #kernel: NetlinkKernel
+  readonly #log: Log
+  readonly #rounds = new RoundTotals()
+  #waitingFor = 'the lease store'
+  #store: LeaseStore | undefined
+  #overlay: Overlay | undefined
+
+  constructor(config: AgentConfig, kernel: NetlinkKernel, log: Log) {
+    this.#config = config
+    this.#kernel = kernel
+    this.#log = log
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    const store = await openStore(this.#config.store, this.#log)
+    this.#store = store
+    try {
+      this.#waitingFor = 'the network config'
+      const network = await store.networkConfig(signal)
+      const overlay = await this.#join(store, network, openBackend(network), signal)
+      this.#overlay = overlay
+      await overlay.run(signal)
+    } finally {
+      await store.close()
+    }
+  }
+
+  status(): AgentStatus {
+    const overlay = this.#overlay?.status()
+    return {
+      notReady: overlay?.notReady ?? [`waiting for ${this.#waitingFor}`],
+      lease: overlay?.lease,
+      peers: overlay?.peers ?? 0,
+      refused: overlay?.refused ?? new Map(),
+      failing: overlay?.failing ?? [],
+      contested: overlay?.contested ?? [],
+      rounds: this.#rounds,
+      resyncMs: this.#config.resyncMs,
+      store: this.#store?.health() ?? { lastContactMs: undefined, trouble: undefined },
+    }
+  }
+
+  /** Chooses the external interface and claims the lease. */
+  async #join(
+    store: LeaseStore,
+    network: NetworkConfig,
+    backend: Backend,
+    signal: AbortSignal,
+  ): Promise<Overlay> {
+    const scope: Scope = { devices: backend.devices, routeProtocol: TWILL_PROTOCOL }
+    const underlay = new UnderlayWatch(
+      this.#kernel,
+      scope,
+      network,
+      await this.#wish(store, signal),
+      this.#log,
+    )
+    const first = await underlay.choose(signal)
+    const ownLease = new OwnLease(
+      {
+        store,
+        network,
+        backend,
+        log: this.#log,
+        previousSubnets: readPreviousSubnets((await readSubnetEnv(this.#config.subnetFile, signal)) ?? ''),
+        deviceMacs: await this.#deviceMacs(scope, signal),
+        leaseLost: this.#config.leaseLost,
+        randomBytes: () => randomBytes(6),
+      },
+      first,
+    )
+    this.#waitingFor = 'a lease'
+    const self = await ownLease.claim(signal)
+    return new Overlay({
+      store,
+      network,
+      backend,
+      kernel: this.#kernel,
+      scope,
+      ownLease,
+      underlay,
+      self,
+      rounds: this.#rounds,
+      resyncMs: this.#config.resyncMs,
+      subnetFile: this.#config.subnetFile,
+      ipMasq: this.#config.ipMasq,
+      log: this.#log,
+    })
+  }
+
+  /** Public IPs from the command line win over those that the store knows for this node. */
+  async #wish(store: LeaseStore, signal: AbortSignal) {
+    const { interfaces, publicIps } = this.#config
+    const hints = (await store.reporter?.publicIpHints(signal)) ?? []
+    const hinted = Object.fromEntries(hints.map(ip => [familyOf(ip), ip]))
+    return {
+      ...interfaces,
+      publicIps: { ipv4: publicIps.ipv4 ?? hinted.ipv4, ipv6: publicIps.ipv6 ?? hinted.ipv6 },
+    }
+  }
+
+  async #deviceMacs({ devices, ...rest }: Scope, signal: AbortSignal): Promise<(Mac | undefined)[]> {
+    const entries = await this.#kernel.snapshot({ devices, ...rest }, signal)
+    return devices.map(name => {
+      const link = entries.find(entry => entry.kind === 'link' && entry.name === name)
+      return link?.kind === 'link' ? link.mac : undefined
+    })
+  }
+}

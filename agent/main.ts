@@ -1,0 +1,59 @@
+#!/usr/bin/env -S node --max-semi-space-size=1 --disable-warning=DEP0040
+import { NetworkConfigError } from '../lease/network_config.ts'
+import { LeaseLostError, LeaseRefusedError } from '../lease/store.ts'
+import { Agent } from './agent.ts'
+import { type AgentConfig, ConfigError, parseCommandLine } from './config.ts'
+import { EmbeddedEtcdError } from './embedded_etcd.ts'
+import { type ExitCode, exitCode } from './exit_code.ts'
+import { FlagError } from './go_flags.ts'
+import { ListenError, serveStatus } from './http/server.ts'
+import { NetlinkKernel } from './kernel/netlink_kernel.ts'
+import { createLogger } from './logger.ts'
+import { runTogether } from './tasks.ts'
+import { UnderlayError } from './underlay.ts'
+import { version } from './version.ts'
+
+/** What an operator can mend: said without a stack. */
+const startUpErrors = [ConfigError, NetworkConfigError, UnderlayError, LeaseRefusedError, ListenError, EmbeddedEtcdError]
+
+async function main(): Promise<ExitCode> {
+  try {
+    const command = parseCommandLine(process.argv.slice(2), process.env)
+    if (command.asks === 'run') return await run(command.config)
+    process.stderr.write(command.asks === 'version' ? `${version}\n` : command.text)
+    return exitCode.stopped
+  } catch (error) {
+    if (!(error instanceof FlagError || error instanceof ConfigError)) throw error
+    process.stderr.write(`twilld: ${error.message}\nRun 'twilld --help' for the flags.\n`)
+    return error instanceof FlagError ? exitCode.badFlag : exitCode.startUp
+  }
+}
+
+async function run(config: AgentConfig): Promise<ExitCode> {
+  const log = createLogger(config.logLevel)
+  log.info({ version, pid: process.pid }, 'twilld starts')
+  for (const warning of config.warnings) log.warn({}, warning)
+  const stop = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    process.once(signal, () => stop.abort(signal))
+  try {
+    const kernel = NetlinkKernel.open(log)
+    const agent = new Agent(config, kernel, log)
+    const { healthz } = config
+    const tasks = [(all: AbortSignal) => agent.run(all)]
+    if (healthz !== undefined) tasks.push(all => serveStatus(healthz, () => agent.status(), log, all))
+    await runTogether(stop.signal, tasks).finally(() => kernel.close())
+    log.info({ why: `${stop.signal.reason}` }, 'twilld stops: the kernel keeps its entries, traffic flows on')
+    return exitCode.stopped
+  } catch (error) {
+    if (error instanceof LeaseLostError) {
+      log.error({}, error.message)
+      return exitCode.leaseLost
+    }
+    const expected = startUpErrors.some(kind => error instanceof kind)
+    log.error(expected ? {} : { error }, expected && error instanceof Error ? error.message : 'unexpected error: twilld ends')
+    return expected ? exitCode.startUp : exitCode.unexpected
+  }
+}
+
+process.exit(await main())
