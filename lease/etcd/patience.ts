@@ -1,0 +1,95 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Log } from '../log.ts'
+import { EtcdError } from './error.ts'
+import type { EtcdTuning } from './tuning.ts'
+
+/**
+ * The one place where the etcd store tries again. Each activity (`keep the lease`) has at most one trouble; it is logged
+ * when it comes, when it changes and when it is over, not each time it is met.
+ */
+export class Patience {
+  readonly #tuning: EtcdTuning
+  readonly #log: Log
+  readonly #troubles = new Map<string, Trouble>()
+
+  constructor(tuning: EtcdTuning, log: Log) {
+    this.#tuning = tuning
+    this.#log = log
+  }
+
+  /** Undefined while all goes well. */
+  get trouble(): string | undefined {
+    const texts = new Set([...this.#troubles.values()].map(trouble => trouble.text))
+    return texts.size === 0 ? undefined : [...texts].join('; ')
+  }
+
+  /** Tries until etcd answers. What is not an EtcdError, or says that the store is closed, is thrown at once. */
+  async until<T>(activity: string, act: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    for (let attempt = 0; ; attempt++) {
+      try {
+        const answer = await act()
+        this.over(activity)
+        return answer
+      } catch (error) {
+        this.met(activity, error, signal)
+        await this.pause(attempt, signal)
+      }
+    }
+  }
+
+  /** Notes the trouble; throws it where trying again cannot help. */
+  met(activity: string, error: unknown, signal: AbortSignal): void {
+    if (signal.aborted) throw signal.reason
+    if (!(error instanceof EtcdError) || error.kind === 'closed') throw error
+    this.note(activity, error.message)
+  }
+
+  /** Several endpoints may take turns: each text is logged once as long as the trouble lasts. */
+  note(activity: string, text: string): void {
+    const trouble = this.#troubles.get(activity) ?? {
+      text: '',
+      since: this.#tuning.clock.now(),
+      said: new Set(),
+    }
+    trouble.text = text
+    this.#troubles.set(activity, trouble)
+    if (trouble.said.has(text) || trouble.said.size > 20) return
+    trouble.said.add(text)
+    this.#log.warn({ activity, reason: text }, `Cannot ${activity}, trying again: ${text}`)
+  }
+
+  over(activity: string): void {
+    const trouble = this.#troubles.get(activity)
+    if (!trouble) return
+    this.#troubles.delete(activity)
+    const afterMs = Math.round(this.#tuning.clock.now() - trouble.since)
+    this.#log.info({ activity, afterMs }, `Can ${activity} again, after ${(afterMs / 1000).toFixed(1)} s`)
+  }
+
+  /** Between half and the whole of a time that doubles with each attempt: many nodes do not come back at once. */
+  pause(attempt: number, signal: AbortSignal): Promise<void> {
+    const { firstRetryMs, lastRetryMs } = this.#tuning
+    return this.rest(Math.min(lastRetryMs, firstRetryMs * 2 ** Math.min(attempt, 20)), signal)
+  }
+
+  /** Waits between half and the whole of it. Rejects with the signal's reason. */
+  rest(ms: number, signal: AbortSignal): Promise<void> {
+    return wait(ms * (1 - this.#tuning.random() / 2), signal)
+  }
+}
+
+interface Trouble {
+  text: string
+  readonly since: number
+  readonly said: Set<string>
+}
+
+/** Node's timers wrap around beyond 2^31 ms and would fire at once. */
+export async function wait(ms: number, signal: AbortSignal): Promise<void> {
+  try {
+    await sleep(Math.min(ms, 2 ** 31 - 1), undefined, { signal })
+  } catch (error) {
+    signal.throwIfAborted()
+    throw error
+  }
+}

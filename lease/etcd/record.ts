@@ -1,0 +1,77 @@
+import type { Lease } from '../lease.ts'
+import { familyOf, type Ip } from '../net/ip.ts'
+import { overlaps, type Prefix } from '../net/prefix.ts'
+import type { LeaseRequest } from '../store.ts'
+import { decodeLease, decodeSubnetKey, encodeLeaseValue, encodeSubnetKey } from '../wire.ts'
+import { type Condition, type KeyValue, keysUnder } from './keys.ts'
+
+/** An etcd lease id of 0 is none: the key never runs out, and its subnet is reserved for the public IP in it. */
+export const NO_LEASE = '0'
+
+/** A subnet key as it stands in etcd. `lease` is undefined where the value is no lease; the subnet is taken all the same. */
+export interface Record {
+  readonly kv: KeyValue
+  readonly prefixes: readonly Prefix[]
+  readonly lease: Lease | undefined
+}
+
+/** Undefined where the key names no subnet. */
+export function readRecord(folder: string, kv: KeyValue): Record | undefined {
+  const key = kv.key.slice(folder.length)
+  const prefixes = orUndefined(() => decodeSubnetKey(key))
+  if (!prefixes) return undefined
+  return { kv, prefixes, lease: orUndefined(() => decodeLease(key, kv.value, kv.createRevision)) }
+}
+
+export function readRecords(folder: string, kvs: readonly KeyValue[]): readonly Record[] {
+  return kvs.map(kv => readRecord(folder, kv)).filter(record => record !== undefined)
+}
+
+/**
+ * A node is known by its public IP, in the first family that the lease has in common with it: IPv4 where there is IPv4, so
+ * that an IPv6 address that the provider renumbered does not cost the node its subnet.
+ */
+export function isHeldBy(lease: Lease | undefined, publicIps: readonly Ip[]): boolean {
+  for (const { publicIp } of lease?.subnets ?? []) {
+    const own = publicIps.find(ip => familyOf(ip) === familyOf(publicIp))
+    if (own !== undefined) return own === publicIp
+  }
+  return false
+}
+
+/** The oldest of the records that claims part of these prefixes and was there before that revision. */
+export function olderOwner(
+  records: readonly Record[],
+  prefixes: readonly Prefix[],
+  key: string,
+  createRevision: number,
+): Record | undefined {
+  return records
+    .filter(({ kv }) => kv.key !== key && kv.createRevision < createRevision)
+    .filter(record => record.prefixes.some(theirs => prefixes.some(ours => overlaps(theirs, ours))))
+    .sort((a, b) => a.kv.createRevision - b.kv.createRevision)[0]
+}
+
+/**
+ * Holds while no key stands for the first prefix, whatever its second is: `10.1.5.0-24` and `10.1.5.0-24&fd00:5::-64` are
+ * two keys of which etcd would let both be created.
+ */
+export function vacant(folder: string, prefixes: readonly Prefix[]): Condition {
+  return { absent: keysUnder(folder + encodeSubnetKey(prefixes.slice(0, 1))) }
+}
+
+export function valueFor(request: LeaseRequest, previous: Lease | undefined): string {
+  return encodeLeaseValue({
+    publicIps: request.publicIps,
+    backendType: request.backendType,
+    backendData: request.backendData(previous),
+  })
+}
+
+function orUndefined<T>(act: () => T): T | undefined {
+  try {
+    return act()
+  } catch {
+    return undefined
+  }
+}
