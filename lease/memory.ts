@@ -4,9 +4,9 @@ import type { Lease, LeaseTableChange } from './lease.ts'
 import type { Ip } from './net/ip.ts'
 import type { Prefix } from './net/prefix.ts'
 import { type NetworkConfig, parseNetworkConfig } from './network_config.ts'
-import { LeaseLostError, type LeaseRequest, type LeaseStore, type StoreHealth } from './store.ts'
+import { LeaseLostError, LeaseRefusedError, type LeaseRequest, type LeaseStore, type StoreHealth } from './store.ts'
 import { LiveTable } from './table.ts'
-import { decodeLease, encodeLeaseValue, encodeSubnetKey, WireError } from './wire.ts'
+import { decodeLease, decodeSubnetKey, encodeLeaseValue, encodeSubnetKey, WireError } from './wire.ts'
 
 /** What the nodes of one network share: keys and values as in etcd, in the memory of one process. */
 export class MemoryServer {
@@ -68,6 +68,7 @@ export class MemoryStore implements LeaseStore {
   readonly #requests = new Map<string, LeaseRequest>()
   readonly #random: () => number
   #lastContactMs: number | undefined
+  #refused: string | undefined
 
   constructor(server: MemoryServer, random: () => number = Math.random) {
     this.#server = server
@@ -82,7 +83,7 @@ export class MemoryStore implements LeaseStore {
   }
 
   async acquire(request: LeaseRequest, signal: AbortSignal): Promise<Lease> {
-    const lease = await this.#when(() => this.#claim(request), signal)
+    const lease = await this.#when(() => this.#claimOrNote(request), signal)
     this.#requests.set(lease.node, request)
     return lease
   }
@@ -90,7 +91,7 @@ export class MemoryStore implements LeaseStore {
   async keep(lease: Lease, signal: AbortSignal): Promise<void> {
     const request = this.#requests.get(lease.node)
     if (!request) throw new Error(`Cannot keep ${lease.node}: this store did not acquire it`)
-    const value = valueOf(request, lease)
+    const value = valueFor(request, lease)
     const check = () => {
       const holder = readLease(lease.node, this.#server)
       if (!this.#server.entries.has(lease.node)) this.#server.write(lease.node, value)
@@ -123,12 +124,24 @@ export class MemoryStore implements LeaseStore {
   }
 
   health(): StoreHealth {
-    const trouble = this.#server.reachable ? undefined : 'the memory store is unreachable'
+    const trouble = this.#server.reachable ? this.#refused : 'the memory store is unreachable'
     return { lastContactMs: this.#lastContactMs, trouble }
   }
 
   close(): Promise<void> {
     return Promise.resolve()
+  }
+
+  #claimOrNote(request: LeaseRequest): Lease | undefined {
+    try {
+      const lease = this.#claim(request)
+      this.#refused = undefined
+      return lease
+    } catch (error) {
+      if (!(error instanceof LeaseRefusedError)) throw error
+      this.#refused = `${error.message}; still waiting for one`
+      return undefined
+    }
   }
 
   #claim(request: LeaseRequest): Lease {
@@ -141,12 +154,12 @@ export class MemoryStore implements LeaseStore {
         this.#server.remove(lease.node)
     const prefixes = own ? prefixesOf(own) : this.#choose(request)
     const key = encodeSubnetKey(prefixes)
-    this.#server.write(key, valueOf(request, own))
+    this.#server.write(key, valueFor(request, own))
     return readLease(key, this.#server) as Lease
   }
 
   #choose({ network, previousSubnets }: LeaseRequest): readonly Prefix[] {
-    const taken = [...this.#server.entries.keys()].flatMap(key => prefixesOf(readLease(key, this.#server)))
+    const taken = [...this.#server.entries.keys()].flatMap(decodeSubnetKey)
     return chooseSubnets(network, taken, previousSubnets, this.#random)
   }
 
@@ -175,7 +188,7 @@ export class MemoryStore implements LeaseStore {
   }
 }
 
-function valueOf(request: LeaseRequest, previous: Lease | undefined): string {
+function valueFor(request: LeaseRequest, previous: Lease | undefined): string {
   return encodeLeaseValue({ ...request, backendData: request.backendData(previous) })
 }
 
@@ -194,8 +207,8 @@ function readLease(key: string, server: MemoryServer): Lease | undefined {
   return read && 'node' in read ? read : undefined
 }
 
-function prefixesOf(lease: Lease | undefined): readonly Prefix[] {
-  return lease?.subnets.map(subnet => subnet.prefix) ?? []
+function prefixesOf(lease: Lease): readonly Prefix[] {
+  return lease.subnets.map(subnet => subnet.prefix)
 }
 
 function isHeldBy(lease: Lease, publicIps: readonly Ip[]): boolean {

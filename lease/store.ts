@@ -31,7 +31,11 @@ export interface LeaseStore {
   /** Waits until there is one. Rejects with NetworkConfigError where there is one and it is wrong. */
   networkConfig(signal: AbortSignal): Promise<NetworkConfig>
 
-  /** Claims, or claims again, this node's subnets and publishes its data. Rejects with LeaseRefusedError. */
+  /**
+   * Claims, or claims again, this node's subnets and publishes its data. Where none can be had as things stand (out of
+   * subnets) it goes on looking, says so once in the log and in `health().trouble`, with figures and remedy. Rejects with
+   * LeaseRefusedError only where looking on cannot help.
+   */
   acquire(request: LeaseRequest, signal: AbortSignal): Promise<Lease>
 
   /**
