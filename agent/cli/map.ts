@@ -1,28 +1,20 @@
-import { type Command, InvalidArgumentError } from 'commander'
 import { openStore } from '../../lease/registry.ts'
-import type { CommandContext } from './program.ts'
+import { bool, FlagError, int } from '../go_flags.ts'
+import { command } from './command.ts'
 import { readStore } from './read_store.ts'
-import { addStoreFlags, storeOf } from './store_flags.ts'
 import { subnetMap } from './subnet_map.ts'
 
-/** `twill map`: the leases in the store, each with why agents would refuse it. */
-export function defineMap(command: Command, context: CommandContext): void {
-  command
-    .option('--json', 'print JSON')
-    .option('--timeout <seconds>', 'how long to wait for the store', seconds, 5)
-  addStoreFlags(command)
-  command.action(async ({ json, timeout }: { json?: true; timeout: number }) => {
-    const options = storeOf(command, context)
-    const never = new AbortController().signal
-    const view = await readStore(log => openStore(options, log), timeout * 1000, never)
-    const { printJson, printMap } = await import('./print_map.ts')
-    const map = subnetMap(view, options.kind)
-    context.out.write(json ? printJson(map) : printMap(map))
-  })
+const flags = {
+  json: bool(false, 'print JSON'),
+  timeout: int(5, 'seconds to wait for the store'),
 }
 
-function seconds(text: string): number {
-  const value = Number(text)
-  if (text.trim() !== '' && value > 0 && value <= 86_400) return value
-  throw new InvalidArgumentError('It must be a number of seconds above 0.')
-}
+/** `twill map`: the leases in the store, each with why agents would refuse it. */
+export const map = command({ flags, readsStore: true }, async ({ json, timeout }, context) => {
+  if (timeout < 1) throw new FlagError(`--timeout is ${timeout}: it must be at least 1`)
+  const options = context.store()
+  const view = await readStore(log => openStore(options, log), timeout * 1000)
+  const { printJson, printMap } = await import('./print_map.ts')
+  const leases = subnetMap(view, options.kind)
+  context.out.write(json ? printJson(leases) : printMap(leases))
+})

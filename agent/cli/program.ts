@@ -1,46 +1,37 @@
-import { Command, CommanderError } from 'commander'
+import { Command as Commander, CommanderError, Option } from 'commander'
+import { parseStoreOptions } from '../config.ts'
 import { type ExitCode, exitCode } from '../exit_code.ts'
-import type { Env } from '../flags.ts'
-import { FlagError } from '../go_flags.ts'
+import { type Env, storeFlags, variableName } from '../flags.ts'
+import { FlagError, type FlagTable } from '../go_flags.ts'
 import { isUnexpected } from '../unexpected.ts'
 import { version } from '../version.ts'
+import type { Command, Output } from './command.ts'
 import { StoreUnreachableError } from './read_store.ts'
-
-export interface Output {
-  write(text: string): unknown
-}
-
-export interface CommandContext {
-  readonly env: Env
-  readonly out: Output
-  readonly err: Output
-}
 
 interface Row {
   readonly name: string
   readonly description: string
-  /** Gives the command its options and its action; loaded only when the command is asked for. */
-  readonly load: () => Promise<(command: Command, context: CommandContext) => void>
+  readonly load: () => Promise<Command>
 }
 
 const commands: readonly Row[] = [
   {
     name: 'map',
     description: 'which node has which subnet, and how it is reached',
-    load: async () => (await import('./map.ts')).defineMap,
+    load: async () => (await import('./map.ts')).map,
   },
 ]
 
-/** Runs one command line (without the program's name). Returns the exit code; prints errors, throws none that is expected. */
+/** Runs one command line (without the program's name). Prints what goes wrong, and returns the exit code. */
 export async function run(words: readonly string[], env: Env, out: Output, err: Output): Promise<ExitCode> {
-  const program = new Command('twill')
+  const program = new Commander('twill')
     .description('Looks into a twill or flannel network')
     .version(version)
     .exitOverride()
     .configureOutput({ writeOut: text => out.write(text), writeErr: text => err.write(text) })
   for (const { name, description, load } of commands) {
-    const command = program.command(name).description(description)
-    if (words.includes(name)) (await load())(command, { env, out, err })
+    const commander = program.command(name).description(description)
+    if (words.includes(name)) define(commander, await load(), env, out, err)
   }
   try {
     await program.parseAsync(words, { from: 'user' })
@@ -51,6 +42,42 @@ export async function run(words: readonly string[], env: Env, out: Output, err: 
     err.write(`twill: ${error instanceof Error ? error.message : error}\n`)
     return exitCodeOf(error, err)
   }
+}
+
+function define(
+  commander: Commander,
+  { flags, readsStore, run }: Command,
+  env: Env,
+  out: Output,
+  err: Output,
+) {
+  addOptions(commander, flags, () => '')
+  if (readsStore) addOptions(commander, storeFlags, name => `${variableName(name)}, `)
+  const store = () => {
+    const { store, warnings } = parseStoreOptions(wordsOf(commander, storeFlags), env)
+    for (const warning of warnings) err.write(`twill: ${warning}\n`)
+    return store
+  }
+  commander.action(() => run(wordsOf(commander, flags), { env, out, err, store }))
+}
+
+function addOptions(commander: Commander, flags: FlagTable, note: (name: string) => string): void {
+  for (const [name, { kind, help, default: byDefault }] of Object.entries(flags)) {
+    const argument = kind === 'bool' ? '' : ` <${kind}>`
+    const shown = kind === 'bool' || byDefault === '' ? '' : `default ${byDefault}`
+    const notes = `${note(name)}${shown}`.replace(/, $/, '')
+    commander.addOption(new Option(`--${name}${argument}`, notes === '' ? help : `${help} (${notes})`))
+  }
+}
+
+/** The options that were given, as words that flags are parsed from. */
+function wordsOf(commander: Commander, flags: FlagTable): readonly string[] {
+  return commander.options.flatMap(option => {
+    const attribute = option.attributeName()
+    const isGiven = commander.getOptionValueSource(attribute) === 'cli'
+    if (!isGiven || !Object.hasOwn(flags, option.name())) return []
+    return [`--${option.name()}=${commander.getOptionValue(attribute)}`]
+  })
 }
 
 function exitCodeOf(error: unknown, err: Output): ExitCode {

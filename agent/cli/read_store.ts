@@ -20,18 +20,17 @@ export type OpenStore = (log: Log) => Promise<LeaseStore>
  * Reads network config and leases once, and lets go of the store. Throws StoreUnreachableError after `timeoutMs`,
  * NetworkConfigError where the config is wrong.
  */
-export async function readStore(open: OpenStore, timeoutMs: number, signal: AbortSignal): Promise<StoreView> {
+export async function readStore(open: OpenStore, timeoutMs: number): Promise<StoreView> {
   const timeout = AbortSignal.timeout(timeoutMs)
-  const either = AbortSignal.any([signal, timeout])
   const words = new LastWords()
   const store = await open(words)
   let act = 'the network config'
   try {
-    const network = await store.networkConfig(either)
+    const network = await store.networkConfig(timeout)
     act = 'the leases'
-    return { network, leases: await firstChange(store, either) }
+    return { network, leases: await firstChange(store, timeout) }
   } catch (cause) {
-    if (!timeout.aborted || signal.aborted) throw cause
+    if (!timeout.aborted) throw cause
     const trouble = store.health().trouble ?? words.last ?? 'the store did not answer'
     const message = `Cannot read ${act} within ${timeoutMs / 1000} s: ${trouble}`
     throw new StoreUnreachableError(message, { cause })

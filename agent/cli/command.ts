@@ -1,0 +1,33 @@
+import type { StoreOptions } from '../../lease/options.ts'
+import type { Env } from '../flags.ts'
+import { type FlagTable, type FlagValues, parseGoFlags } from '../go_flags.ts'
+
+export interface Output {
+  write(text: string): unknown
+}
+
+/** What a command has of the world. */
+export interface CommandContext {
+  readonly env: Env
+  readonly out: Output
+  readonly err: Output
+  /** The store that the agent's flags and variables name. Throws ConfigError. */
+  readonly store: () => StoreOptions
+}
+
+/** One command of the CLI: a file each, loaded only when it is asked for. */
+export interface Command {
+  readonly flags: FlagTable
+  /** Whether it has the agent's store flags too. */
+  readonly readsStore: boolean
+  /** `words` are flags of its own, `--name=value`. */
+  run(words: readonly string[], context: CommandContext): Promise<void>
+}
+
+/** Gives `run` the values of the flags, typed as the flags are. */
+export function command<T extends FlagTable>(
+  options: { readonly flags: T; readonly readsStore: boolean },
+  run: (values: FlagValues<T>, context: CommandContext) => Promise<void>,
+): Command {
+  return { ...options, run: (words, context) => run(parseGoFlags(options.flags, words).values, context) }
+}
