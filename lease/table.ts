@@ -69,7 +69,11 @@ export class LiveTable {
    * between two takes is folded into the second. Rejects with the signal's reason.
    */
   async *watch(signal: AbortSignal): AsyncGenerator<LeaseTableChange, never, undefined> {
-    const taker: Taker = { changed: new Set(this.#leases.keys()), due: this.#listed, wake: () => {} }
+    const taker: Taker = {
+      changed: new Set(this.#leases.keys()),
+      due: this.#listed || this.#failure !== undefined,
+      wake: () => {},
+    }
     this.#takers.add(taker)
     try {
       while (true) {
