@@ -8,6 +8,7 @@ import type { LeaseStore } from '../lease/store.ts'
 import type { Backend } from './backend/backend.ts'
 import { openBackend } from './backend/registry.ts'
 import type { AgentConfig } from './config.ts'
+import { runAsFirstHost } from './first_host.ts'
 import type { Scope } from './kernel/kernel.ts'
 import type { NetlinkKernel } from './kernel/netlink_kernel.ts'
 import { Overlay } from './overlay.ts'
@@ -37,6 +38,14 @@ export class Agent {
   }
 
   async run(signal: AbortSignal): Promise<void> {
+    const { embeddedEtcd } = this.#config
+    if (embeddedEtcd === undefined) return await this.#run(signal)
+    await runAsFirstHost(this.#config, embeddedEtcd.dataDir, this.#kernel, this.#log, signal, all =>
+      this.#run(all),
+    )
+  }
+
+  async #run(signal: AbortSignal): Promise<void> {
     const store = await openStore(this.#config.store, this.#log)
     this.#store = store
     try {

@@ -3,14 +3,13 @@ import { once } from 'node:events'
 import { mkdirSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import type { Log } from '../lease/log.ts'
-import type { Ip } from '../lease/net/ip.ts'
 import { backoffMs } from './reconcile/backoff.ts'
 import { sleep } from './tasks.ts'
 
 export interface EmbeddedEtcdOptions {
   readonly dataDir: string
-  /** Where other hosts reach it, beside loopback. */
-  readonly address: Ip
+  /** URLs that clients use, this host's own first. */
+  readonly clientUrls: readonly string[]
 }
 
 /** etcd cannot be run here. The message says what to install or to free. */
@@ -18,14 +17,8 @@ export class EmbeddedEtcdError extends Error {
   override name = 'EmbeddedEtcdError'
 }
 
-const CLIENT_PORT = 2379
-const PEER_PORT = 2380
+const PEER_URL = 'http://127.0.0.1:2380'
 const STOP_MS = 10_000
-
-/** The URL of the embedded etcd for this host and for the others. */
-export function embeddedEndpoint(address: Ip): string {
-  return `http://${address.includes(':') ? `[${address}]` : address}:${CLIENT_PORT}`
-}
 
 /**
  * Runs an etcd of one member until `use` has ended, whatever ends it, and stops it only then: the agent that uses it goes
@@ -89,17 +82,15 @@ async function runOnce(options: EmbeddedEtcdOptions, log: Log, stop: AbortSignal
   }
 }
 
-function etcdArguments({ dataDir, address }: EmbeddedEtcdOptions): string[] {
-  const loopback = `http://127.0.0.1:${CLIENT_PORT}`
-  const peer = `http://127.0.0.1:${PEER_PORT}`
+function etcdArguments({ dataDir, clientUrls }: EmbeddedEtcdOptions): string[] {
   return [
     '--name=twill',
     `--data-dir=${dataDir}`,
-    `--listen-client-urls=${loopback},${embeddedEndpoint(address)}`,
-    `--advertise-client-urls=${embeddedEndpoint(address)}`,
-    `--listen-peer-urls=${peer}`,
-    `--initial-advertise-peer-urls=${peer}`,
-    `--initial-cluster=twill=${peer}`,
+    `--listen-client-urls=${clientUrls.join(',')}`,
+    `--advertise-client-urls=${clientUrls.join(',')}`,
+    `--listen-peer-urls=${PEER_URL}`,
+    `--initial-advertise-peer-urls=${PEER_URL}`,
+    `--initial-cluster=twill=${PEER_URL}`,
     '--auto-compaction-mode=periodic',
     '--auto-compaction-retention=1h',
     '--logger=zap',

@@ -7,6 +7,7 @@ import { EmbeddedEtcdError } from './embedded_etcd.ts'
 import { type ExitCode, exitCode } from './exit_code.ts'
 import { FlagError } from './go_flags.ts'
 import { ListenError, serveStatus } from './http/server.ts'
+import { CapabilityError, requireNetAdmin } from './kernel/capability.ts'
 import { NetlinkKernel } from './kernel/netlink_kernel.ts'
 import { createLogger } from './logger.ts'
 import { runTogether } from './tasks.ts'
@@ -14,7 +15,14 @@ import { UnderlayError } from './underlay.ts'
 import { version } from './version.ts'
 
 /** What an operator can mend: said without a stack. */
-const startUpErrors = [ConfigError, NetworkConfigError, UnderlayError, LeaseRefusedError, ListenError, EmbeddedEtcdError]
+const startUpErrors = [
+  ConfigError,
+  NetworkConfigError,
+  UnderlayError,
+  LeaseRefusedError,
+  ListenError,
+  EmbeddedEtcdError,
+]
 
 async function main(): Promise<ExitCode> {
   try {
@@ -34,10 +42,10 @@ async function run(config: AgentConfig): Promise<ExitCode> {
   log.info({ version, pid: process.pid }, 'twilld starts')
   for (const warning of config.warnings) log.warn({}, warning)
   const stop = new AbortController()
-  for (const signal of ['SIGINT', 'SIGTERM'] as const)
-    process.once(signal, () => stop.abort(signal))
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort(signal))
   try {
-    const kernel = NetlinkKernel.open(log)
+    requireNetAdmin()
+    const kernel = await NetlinkKernel.open()
     const agent = new Agent(config, kernel, log)
     const { healthz } = config
     const tasks = [(all: AbortSignal) => agent.run(all)]
@@ -51,7 +59,10 @@ async function run(config: AgentConfig): Promise<ExitCode> {
       return exitCode.leaseLost
     }
     const expected = startUpErrors.some(kind => error instanceof kind)
-    log.error(expected ? {} : { error }, expected && error instanceof Error ? error.message : 'unexpected error: twilld ends')
+    log.error(
+      expected ? {} : { error },
+      expected && error instanceof Error ? error.message : 'unexpected error: twilld ends',
+    )
     return expected ? exitCode.startUp : exitCode.unexpected
   }
 }

@@ -27,8 +27,8 @@ export class UnderlayWatch {
   /** Rejects with UnderlayError where no interface fits. */
   async choose(signal: AbortSignal): Promise<UnderlayChoice> {
     const facts = {
-      interfaces: await this.#kernel.interfaces(signal),
-      routes: await this.#kernel.foreignRoutes(this.#scope, signal),
+      interfaces: await this.#kernel.listInterfaces(signal),
+      routes: await this.#kernel.listRoutes(this.#scope, signal),
     }
     const choice = chooseUnderlay(this.#families, facts, this.#wish)
     const { name, publicIps, underlayMtu, reason } = choice

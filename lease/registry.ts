@@ -1,5 +1,5 @@
 import type { Log } from './log.ts'
-import type { StoreOptions } from './options.ts'
+import type { EtcdOptions, StoreOptions } from './options.ts'
 import type { LeaseStore } from './store.ts'
 
 /** One line a store. Loaded on demand: a node that uses etcd never pays for the Kubernetes client, nor the reverse. */
@@ -9,5 +9,20 @@ export async function openStore(options: StoreOptions, log: Log): Promise<LeaseS
       return (await import('./etcd/store.ts')).openEtcdStore(options, log)
     case 'kubernetes':
       return (await import('./kubernetes/store.ts')).openKubernetesStore(options, log)
+  }
+}
+
+/** For the first host of a network: stores a network config in etcd where there is none. Resolves to whether it was stored. */
+export async function offerNetworkConfig(
+  options: EtcdOptions,
+  text: string,
+  log: Log,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const store = (await import('./etcd/store.ts')).openEtcdStore(options, log)
+  try {
+    return await store.offerNetworkConfig(text, signal)
+  } finally {
+    await store.close()
   }
 }

@@ -32,3 +32,24 @@ function putCommand(ctx: EtcdContext, options: EtcdOptions, key: string): string
   if (options.username !== undefined) flags.push(`--user=${options.username}`)
   return `ETCDCTL_API=3 etcdctl ${flags.join(' ')} put ${key} '${example}'`
 }
+
+/** Stores a network config where there is none. Resolves to whether it was stored. */
+export async function offerNetworkConfig(
+  ctx: EtcdContext,
+  options: EtcdOptions,
+  text: string,
+  signal: AbortSignal,
+): Promise<boolean> {
+  parseNetworkConfig(text)
+  const key = `${options.prefix}/config`
+  const transaction = {
+    conditions: [{ absent: oneKey(key) }],
+    changes: [{ put: key, value: text, leaseId: '0' }],
+  }
+  const outcome = await ctx.patience.until(
+    'store a network config',
+    () => ctx.client.commit(transaction, signal),
+    signal,
+  )
+  return outcome.held
+}

@@ -10,7 +10,7 @@ import { EtcdClient } from './client.ts'
 import type { EtcdContext } from './context.ts'
 import { Follower } from './follow.ts'
 import { Keeper } from './keep.ts'
-import { networkConfig } from './network.ts'
+import { networkConfig, offerNetworkConfig } from './network.ts'
 import { Patience } from './patience.ts'
 import { defaultTuning, type EtcdTuning } from './tuning.ts'
 
@@ -42,6 +42,11 @@ export class EtcdLeaseStore implements LeaseStore {
 
   networkConfig(signal: AbortSignal): Promise<NetworkConfig> {
     return networkConfig(this.#ctx, this.#options, signal)
+  }
+
+  /** Stores a network config where there is none. Resolves to whether it was stored. */
+  offerNetworkConfig(text: string, signal: AbortSignal): Promise<boolean> {
+    return offerNetworkConfig(this.#ctx, this.#options, text, signal)
   }
 
   async acquire(request: LeaseRequest, signal: AbortSignal): Promise<Lease> {
