@@ -4,7 +4,9 @@ import {
   familyBits,
   familyOf,
   type Ip,
+  ipFromBytes,
   ipFromNumber,
+  ipToBytes,
   ipToNumber,
   parseIp,
 } from './ip.ts'
@@ -32,9 +34,9 @@ export function prefixOf(ip: Ip, length: number): Prefix {
   const bits = familyBits(family)
   if (!Number.isInteger(length) || length < 0 || length > bits)
     throw new AddressError(`Cannot make a prefix of ${ip}: length ${length} is not from 0 to ${bits}`)
-  const hostBits = BigInt(bits - length)
-  const network = ipFromNumber((ipToNumber(ip) >> hostBits) << hostBits, family)
-  return `${network}/${length}` as Prefix
+  const bytes = ipToBytes(ip)
+  for (let i = 0; i < bytes.length; i++) bytes[i] = (bytes[i] ?? 0) & byteMask(length, i)
+  return `${ipFromBytes(bytes)}/${length}` as Prefix
 }
 
 /** The prefix that holds this one address: /32 or /128. */
@@ -60,10 +62,18 @@ export function addressAt(prefix: Prefix, n: number): Ip {
 /** Whether `outer` holds the whole of `inner`, an address or a prefix. False across families. */
 export function contains(outer: Prefix, inner: Ip | Prefix): boolean {
   if (familyOf(outer) !== familyOf(inner)) return false
-  const slash = inner.indexOf('/')
   const length = prefixLength(outer)
+  const slash = inner.indexOf('/')
   if (slash >= 0 && prefixLength(inner as Prefix) < length) return false
-  return prefixOf((slash < 0 ? inner : networkAddress(inner as Prefix)) as Ip, length) === outer
+  const network = ipToBytes(networkAddress(outer))
+  const address = ipToBytes((slash < 0 ? inner : networkAddress(inner as Prefix)) as Ip)
+  return network.every((byte, i) => byte === ((address[i] ?? 0) & byteMask(length, i)))
+}
+
+/** The bits of an address's byte that a prefix of that length fixes. */
+function byteMask(length: number, index: number): number {
+  const fixed = Math.min(Math.max(length - 8 * index, 0), 8)
+  return (0xff00 >> fixed) & 0xff
 }
 
 export function overlaps(a: Prefix, b: Prefix): boolean {
