@@ -1,0 +1,145 @@
+import type { Lease, LeaseProblem, Subnet } from '../lease.ts'
+import { type Family, familyOf, type Ip, parseIp } from '../net/ip.ts'
+import { type Prefix, parsePrefix } from '../net/prefix.ts'
+import { ApiConfigError } from './api_config.ts'
+import type { NodeObject } from './node_object.ts'
+
+/** Full names of flannel's annotations under one prefix (flannel, Documentation/kubernetes.md). */
+export interface AnnotationNames {
+  /** What all names begin with: `flannel.alpha.coreos.com/`. */
+  readonly stem: string
+  /** `"true"` on a Node whose lease this is; all other Nodes are no peers. */
+  readonly manager: string
+  readonly backendType: string
+  readonly families: Readonly<Record<Family, FamilyNames>>
+}
+
+export interface FamilyNames {
+  readonly backendData: string
+  readonly publicIp: string
+  /** Input: published as public IP in the place of the node's own. */
+  readonly overwrite: string
+  /** Input: chooses the external interface, and is published. */
+  readonly nodePublicIp: string
+}
+
+/**
+ * flannel's rule for --kube-annotation-prefix: one slash at most; a prefix without one gets one, a prefix with a name
+ * behind its slash gets a dash. Throws ApiConfigError.
+ */
+export function annotationNames(prefix: string): AnnotationNames {
+  const [domain = '', name, ...more] = prefix.split('/')
+  const label = '[a-z0-9]([-a-z0-9]*[a-z0-9])?'
+  const fits =
+    new RegExp(`^${label}(\\.${label})+$`).test(domain) && /^([a-z0-9][-_.a-z0-9]*)?$/.test(name ?? '')
+  if (!fits || more.length > 0)
+    throw new ApiConfigError(
+      `Cannot use annotation prefix '${prefix}': a lower-case DNS name is needed, with at most one '/' and a name behind it, as in flannel.alpha.coreos.com`,
+    )
+  const stem = name === undefined ? `${prefix}/` : /[/-]$/.test(prefix) ? prefix : `${prefix}-`
+  const family = (address: string, data: string): FamilyNames => ({
+    backendData: stem + data,
+    publicIp: `${stem}public-${address}`,
+    overwrite: `${stem}public-${address}-overwrite`,
+    nodePublicIp: `${stem}node-public-${address}`,
+  })
+  return {
+    stem,
+    manager: `${stem}kube-subnet-manager`,
+    backendType: `${stem}backend-type`,
+    families: { ipv4: family('ip', 'backend-data'), ipv6: family('ipv6', 'backend-v6-data') },
+  }
+}
+
+/** A Node read as a lease: both may be there, where one family is usable and the other is not. */
+export interface ReadLease {
+  readonly lease: Lease | undefined
+  readonly problem: LeaseProblem | undefined
+}
+
+/** Whether a Node carries a lease at all. */
+export function isManaged(node: NodeObject, names: AnnotationNames): boolean {
+  return node.annotations.get(names.manager) === 'true'
+}
+
+/**
+ * The lease in a managed Node's annotations and podCIDRs. A family counts where it has both a podCIDR and a public IP:
+ * an IPv4 network runs on Nodes that have podCIDRs of both.
+ */
+export function readLease(node: NodeObject, names: AnnotationNames): ReadLease {
+  const reasons: string[] = []
+  const backendType = node.annotations.get(names.backendType)?.toLowerCase() ?? ''
+  if (backendType === '') reasons.push(`annotation ${names.backendType} is missing`)
+  const subnets: Subnet[] = []
+  try {
+    for (const prefix of podPrefixes(node)) {
+      const subnet = readSubnet(node, names, prefix, reasons)
+      if (subnet !== undefined) subnets.push(subnet)
+    }
+    if (subnets.length === 0 && reasons.length === 0) reasons.push(nothingUsable(node, names))
+  } catch (cause) {
+    reasons.push(reason(cause))
+  }
+  const problem = reasons.length === 0 ? undefined : { key: node.name, reason: reasons.join('; ') }
+  if (backendType === '' || subnets.length === 0) return { lease: undefined, problem }
+  return { lease: { node: node.name, backendType, subnets, since: node.createdMs }, problem }
+}
+
+/** IPv4 first, in whatever order they stand. Throws an Error that names the value. */
+export function podPrefixes(node: NodeObject): readonly Prefix[] {
+  const prefixes = (node.podCidrs ?? []).map(parsePrefix)
+  const families = new Set(prefixes.map(familyOf))
+  if (families.size < prefixes.length)
+    throw new Error(`podCIDRs ${prefixes.join(', ')} hold more than one of a family`)
+  return prefixes.toSorted((a, b) => familyOf(a).localeCompare(familyOf(b)))
+}
+
+function readSubnet(
+  node: NodeObject,
+  names: AnnotationNames,
+  prefix: Prefix,
+  reasons: string[],
+): Subnet | undefined {
+  const family = names.families[familyOf(prefix)]
+  const publicIp = node.annotations.get(family.publicIp)
+  if (publicIp === undefined) return undefined
+  try {
+    return {
+      prefix,
+      publicIp: parseIpOf(familyOf(prefix), publicIp, family.publicIp),
+      backendData: readData(node.annotations.get(family.backendData), family.backendData),
+    }
+  } catch (cause) {
+    reasons.push(reason(cause))
+    return undefined
+  }
+}
+
+/** An address in an annotation, of that family. Throws an Error that names the annotation. */
+export function parseIpOf(family: Family, text: string, annotation: string): Ip {
+  try {
+    const ip = parseIp(text.trim())
+    if (familyOf(ip) === family) return ip
+  } catch (cause) {
+    throw new Error(`annotation ${annotation}: ${reason(cause)}`, { cause })
+  }
+  throw new Error(`annotation ${annotation}: '${text}' is no ${family} address`)
+}
+
+function readData(text: string | undefined, annotation: string): unknown {
+  if (text === undefined) return undefined
+  try {
+    return JSON.parse(text)
+  } catch (cause) {
+    throw new Error(`annotation ${annotation}: '${text}' is no JSON`, { cause })
+  }
+}
+
+function nothingUsable(node: NodeObject, names: AnnotationNames): string {
+  const wanted = podPrefixes(node).map(prefix => names.families[familyOf(prefix)].publicIp)
+  return wanted.length === 0 ? 'no podCIDR is assigned' : `annotation ${wanted.join(' or ')} is missing`
+}
+
+function reason(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause)
+}

@@ -1,0 +1,119 @@
+import { request as httpRequest, type IncomingMessage } from 'node:http'
+import { request as httpsRequest, type RequestOptions } from 'node:https'
+import type { ApiConfig } from './api_config.ts'
+import { type ApiAction, refusal } from './api_error.ts'
+
+export interface ApiRequest {
+  readonly action: ApiAction
+  readonly method: 'GET' | 'PATCH' | 'POST'
+  /** With the query: `/api/v1/nodes?limit=100`. */
+  readonly path: string
+  readonly accept?: string
+  readonly contentType?: string
+  readonly body?: unknown
+}
+
+/** Where the client tells what it saw, for health. */
+export interface ApiContact {
+  /** Bytes came from the server. */
+  answered(): void
+}
+
+/**
+ * Requests to the API server, one try each. node:https and not the library's typed API: decoding 5,000 nodes with that
+ * one costs 240 MB, and each of its calls a TLS handshake.
+ */
+export class ApiClient {
+  readonly #config: ApiConfig
+  readonly #contact: ApiContact
+  readonly #answerWithinMs: number
+
+  /** `answerWithinMs`: how long the server may be silent before or within an answer. */
+  constructor(config: ApiConfig, contact: ApiContact, answerWithinMs: number) {
+    this.#config = config
+    this.#contact = contact
+    this.#answerWithinMs = answerWithinMs
+  }
+
+  get url(): string {
+    return this.#config.url
+  }
+
+  /** The parsed JSON. Rejects with ApiError where the answer is no 2xx, with node's error where there was none. */
+  async json(what: ApiRequest, signal: AbortSignal): Promise<unknown> {
+    const response = await this.open(what, signal)
+    return JSON.parse(await this.#text(response, what.action))
+  }
+
+  /** A 2xx answer, its body unread. Whoever takes it reads or destroys it. Rejects as `json` does. */
+  async open(what: ApiRequest, signal: AbortSignal): Promise<IncomingMessage> {
+    signal.throwIfAborted()
+    const response = await this.#send(what, signal)
+    this.#contact.answered()
+    const status = response.statusCode ?? 0
+    if (status >= 200 && status < 300) return response
+    if (status === 401) this.#config.forget()
+    const body = await this.#text(response, what.action)
+    throw refusal(what.action, this.url, status, body, response.headers['retry-after'])
+  }
+
+  async #send(what: ApiRequest, signal: AbortSignal): Promise<IncomingMessage> {
+    const options = await this.#config.requestOptions()
+    const body = what.body === undefined ? undefined : JSON.stringify(what.body)
+    const headers: Record<string, string | number> = { ...Object(options.headers), 'user-agent': 'twilld' }
+    headers.accept = what.accept ?? 'application/json'
+    if (body !== undefined) {
+      headers['content-type'] = what.contentType ?? 'application/json'
+      headers['content-length'] = Buffer.byteLength(body)
+    }
+    return await this.#exchange(what, { ...options, method: what.method, headers, signal }, body)
+  }
+
+  #exchange(what: ApiRequest, options: RequestOptions, body?: string): Promise<IncomingMessage> {
+    const url = this.url + what.path
+    return new Promise((resolve, reject) => {
+      const send = url.startsWith('http:') ? httpRequest : httpsRequest
+      const request = send(url, options, response => {
+        clearTimeout(timer)
+        resolve(response)
+      })
+      const timer = setTimeout(() => request.destroy(this.#silence(what.action)), this.#answerWithinMs)
+      // libuv follows with ten probes, one a second: a path that died is found in half a minute.
+      request.on('socket', socket => socket.setKeepAlive(true, 20_000))
+      request.on('error', cause => {
+        clearTimeout(timer)
+        const aborted = options.signal?.aborted === true
+        reject(aborted ? options.signal?.reason : this.#unreachable(what.action, cause))
+      })
+      request.end(body)
+    })
+  }
+
+  async #text(response: IncomingMessage, action: ApiAction): Promise<string> {
+    const timer = setTimeout(() => response.destroy(this.#silence(action)), this.#answerWithinMs)
+    const chunks: Buffer[] = []
+    try {
+      for await (const chunk of response) {
+        timer.refresh()
+        chunks.push(chunk as Buffer)
+      }
+    } finally {
+      clearTimeout(timer)
+    }
+    this.#contact.answered()
+    return Buffer.concat(chunks).toString('utf8')
+  }
+
+  #silence(action: ApiAction): Error {
+    const seconds = Math.round(this.#answerWithinMs / 1000)
+    return new Error(`Cannot ${action.verb} ${action.resource} at ${this.url}: no answer for ${seconds} s`)
+  }
+
+  #unreachable(action: ApiAction, cause: Error): Error {
+    const act = `Cannot ${action.verb} ${action.resource} at ${this.url}`
+    if (cause.message.startsWith(act)) return cause
+    return new Error(`${act}: ${cause.message || ('code' in cause ? String(cause.code) : cause.name)}`, {
+      cause,
+    })
+  }
+}

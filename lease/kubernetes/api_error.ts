@@ -1,0 +1,72 @@
+import { isRecord, textAt } from './path.ts'
+
+/** What was asked of the API server, in RBAC's words. */
+export interface ApiAction {
+  readonly verb: 'get' | 'list' | 'watch' | 'patch' | 'create'
+  /** `nodes`, `nodes/status`, `pods`, `events`. */
+  readonly resource: string
+}
+
+/** The API server answered, and it was no. */
+export class ApiError extends Error {
+  override name = 'ApiError'
+  /** HTTP status, or the code of a Status that came as a watch event. */
+  readonly status: number
+  /** How long the server wants to be left alone; undefined where it did not say. */
+  readonly retryAfterMs: number | undefined
+  constructor(message: string, status: number, retryAfterMs?: number) {
+    super(message)
+    this.status = status
+    this.retryAfterMs = retryAfterMs
+  }
+  /** The resourceVersion or continue token is too old: what was read before is worth nothing. */
+  get gone(): boolean {
+    return this.status === 410
+  }
+}
+
+/** `body` is what the server sent, a Status object in JSON as a rule; `retryAfter` the header, in seconds. */
+export function refusal(
+  action: ApiAction,
+  where: string,
+  status: number,
+  body: string,
+  retryAfter?: string,
+): ApiError {
+  const text = statusMessage(body)
+  const seconds = Number(retryAfter)
+  const wait = retryAfter !== undefined && seconds >= 0 ? seconds * 1000 : undefined
+  const act = `Cannot ${action.verb} ${action.resource} at ${where}`
+  return new ApiError(
+    `${act}: HTTP ${status}${text === '' ? '' : `, ${text}`}${remedy(action, status)}`,
+    status,
+    wait,
+  )
+}
+
+/** A Status object that came as a watch event, where the HTTP status was 200 long ago. */
+export function refusalEvent(action: ApiAction, where: string, object: unknown): ApiError {
+  const code = isRecord(object) && typeof object.code === 'number' ? object.code : 500
+  return refusal(action, where, code, JSON.stringify(object ?? null))
+}
+
+/** The rule that the ClusterRole lacks, in one line of YAML that can be pasted under `rules:`. */
+export function missingRule({ verb, resource }: ApiAction): string {
+  return `- {apiGroups: [""], resources: ["${resource}"], verbs: ["${verb}"]}`
+}
+
+function remedy(action: ApiAction, status: number): string {
+  if (status === 403)
+    return `; RBAC forbids it: add to the rules of this agent's ClusterRole: ${missingRule(action)}`
+  if (status === 401)
+    return '; the token or certificate is not accepted: check the service account or the kubeconfig, it is read again at each try'
+  return ''
+}
+
+function statusMessage(body: string): string {
+  try {
+    return textAt(JSON.parse(body), 'message') ?? ''
+  } catch {
+    return body.trim().slice(0, 200)
+  }
+}

@@ -1,0 +1,266 @@
+import type { Lease } from '../lease.ts'
+import type { Log } from '../log.ts'
+import type { Ip } from '../net/ip.ts'
+import type { NetworkConfig } from '../network_config.ts'
+import { LeaseLostError, LeaseRefusedError, type LeaseRequest } from '../store.ts'
+import { type AnnotationNames, parseIpOf } from './annotations.ts'
+import { ApiError } from './api_error.ts'
+import { followNodes } from './follow.ts'
+import { type NodeObject, writerOf } from './node_object.ts'
+import { type NodeSource, nodePath } from './node_source.ts'
+import { Pace } from './pace.ts'
+import {
+  differences,
+  effectivePublicIps,
+  familiesOf,
+  ownLease,
+  ownPrefixes,
+  type Publication,
+  previousLease,
+  wantedAnnotations,
+} from './publication.ts'
+import type { Session } from './session.ts'
+
+export interface OwnNodeParts {
+  readonly session: Session
+  readonly source: NodeSource
+  readonly names: AnnotationNames
+  readonly name: string
+  /** Named in what is refused. */
+  readonly networkConfigFile: string
+  readonly log: Log
+}
+
+/** What `claim` asked for and got. */
+interface Claim {
+  readonly request: LeaseRequest
+  readonly backendData: readonly unknown[]
+  readonly lease: Lease
+  readonly uid: string
+}
+
+const unassigned =
+  'run kube-controller-manager with --allocate-node-cidrs=true and --cluster-cidr, or set spec.podCIDR of the Node'
+
+/** Who disputes our annotations is not answered more often than this, in ms. */
+const longestDisputeMs = 60_000
+
+/** This node's own Node: its podCIDRs are the lease, its annotations publish it. */
+export class OwnNode {
+  readonly #parts: OwnNodeParts
+  #claim: Claim | undefined
+  #hinted: string | undefined
+  #said = ''
+
+  constructor(parts: OwnNodeParts) {
+    this.#parts = parts
+  }
+
+  get name(): string {
+    return this.#parts.name
+  }
+
+  /** Waits for the Node and its podCIDRs, publishes. Rejects with LeaseRefusedError. */
+  async claim(request: LeaseRequest, signal: AbortSignal): Promise<Lease> {
+    for await (const node of this.#follow(signal)) {
+      if (node === undefined || node.podCidrs?.length === 0) {
+        this.#sayWaiting(node)
+        continue
+      }
+      const claim = this.#makeClaim(node, request)
+      const published = await this.#publish(node, claim, signal)
+      if (!published) continue
+      this.#said = ''
+      this.#claim = claim
+      return claim.lease
+    }
+    throw signal.reason
+  }
+
+  /** Until the signal aborts. Rejects with LeaseLostError; calls `recreated` for each new Node of our name. */
+  async keep(lease: Lease, recreated: () => Promise<void>, signal: AbortSignal): Promise<void> {
+    const claim = this.#claim
+    if (claim === undefined || claim.lease.node !== lease.node)
+      throw new TypeError(`Cannot keep the lease of ${lease.node}: it was not acquired here`)
+    const { pace } = this.#parts.session.timing
+    const dispute = new Pace({ minMs: pace.minMs, maxMs: Math.max(pace.minMs, longestDisputeMs) })
+    let { uid } = claim
+    for await (const node of this.#follow(signal)) {
+      if (node === undefined || (node.uid !== uid && node.podCidrs?.length === 0)) {
+        this.#sayWaiting(node)
+        continue
+      }
+      this.#said = ''
+      this.#mustStillOwn(node, claim)
+      this.#warnOfHint(node)
+      if (node.uid !== uid) {
+        uid = node.uid
+        await recreated()
+      }
+      if (this.#missing(node, claim).size > 0) await this.#restore(claim, dispute, signal)
+    }
+  }
+
+  /** Addresses in node-public-ip and node-public-ipv6 as they stand; waits for the Node. */
+  async publicIpHints(signal: AbortSignal): Promise<readonly Ip[]> {
+    for await (const node of this.#follow(signal)) {
+      if (node === undefined) {
+        this.#sayWaiting(node)
+        continue
+      }
+      const hints = this.#hints(node)
+      this.#hinted = hints.join(', ')
+      return hints
+    }
+    throw signal.reason
+  }
+
+  /** The Node each time that it may have changed; undefined while there is none. */
+  async *#follow(signal: AbortSignal): AsyncGenerator<NodeObject | undefined, never, undefined> {
+    const { session, source, names, name } = this.#parts
+    const what = `Node ${name}`
+    const depths = { depth: 'whole', firstDepth: 'whole' } as const
+    const following = { session, source, what, name, ...depths, annotationStem: names.stem }
+    for await (const step of followNodes(following, signal)) {
+      if (step.type === 'all') yield step.nodes.find(node => node.name === name)
+      else yield step.type === 'put' ? step.node : undefined
+    }
+    throw signal.reason
+  }
+
+  #makeClaim(node: NodeObject, request: LeaseRequest): Claim {
+    const { names, networkConfigFile } = this.#parts
+    const prefixes = ownPrefixes(node, request.network, networkConfigFile)
+    const backendData = request.backendData(previousLease(node, prefixes, request.publicIps, names))
+    const said = this.#publication(node, request, backendData)
+    return { request, backendData, lease: ownLease(node, prefixes, said), uid: node.uid }
+  }
+
+  #publication(node: NodeObject, request: LeaseRequest, backendData: readonly unknown[]): Publication {
+    const { names, log } = this.#parts
+    const complain = (reason: string) => log.warn({ node: node.name }, `Ignoring an overwrite: ${reason}`)
+    const publicIps = effectivePublicIps(node, familiesOf(request), request.publicIps, names, complain)
+    return { backendType: request.backendType, publicIps, backendData }
+  }
+
+  /** Annotations that are not as they must be, with what they must be. */
+  #missing(node: NodeObject, { request, backendData }: Claim): ReadonlyMap<string, string> {
+    const said = this.#publication(node, request, backendData)
+    return differences(node, wantedAnnotations(said, this.#parts.names))
+  }
+
+  /** False where the Node went away meanwhile. */
+  async #publish(node: NodeObject, claim: Claim, signal: AbortSignal): Promise<boolean> {
+    const { session } = this.#parts
+    const missing = this.#missing(node, claim)
+    if (missing.size === 0) return true
+    const request = {
+      action: { verb: 'patch', resource: 'nodes/status' },
+      method: 'PATCH',
+      path: `${nodePath(node.name)}/status`,
+      contentType: 'application/strategic-merge-patch+json',
+      body: { metadata: { annotations: Object.fromEntries(missing) } },
+    } as const
+    const attempt = () => session.api.json(request, signal)
+    return await present(session.persist('publish the annotations', attempt, signal, [404]))
+  }
+
+  /** Reads the Node anew, as an older state may wait in the watch, and writes what still differs. */
+  async #restore(claim: Claim, dispute: Pace, signal: AbortSignal): Promise<void> {
+    const { session, source, names, log, name } = this.#parts
+    await dispute.next(undefined, signal)
+    dispute.started()
+    let raw: unknown
+    const read = async () => {
+      raw = await source.getRaw(name, signal)
+    }
+    if (!(await present(session.persist('read the own Node', read, signal, [404])))) return
+    const node = source.read(raw)
+    this.#mustStillOwn(node, claim)
+    const missing = this.#missing(node, claim)
+    for (const [annotation, value] of missing) {
+      const stood = node.annotations.get(annotation)
+      const writer = stood === undefined ? undefined : writerOf(raw, annotation)
+      const how = stood === undefined ? 'was removed' : `was changed to '${stood}'`
+      const overwritten = annotation !== names.manager && value !== stood
+      log.warn(
+        { node: name, annotation, writer, overwritten },
+        `Publishing again: ${annotation} ${how}${writer === undefined ? '' : ` by ${writer}`}, it is '${value}'`,
+      )
+    }
+    await this.#publish(node, claim, signal)
+  }
+
+  #mustStillOwn(node: NodeObject, { request, lease, uid }: Claim): void {
+    const before = lease.subnets.map(subnet => subnet.prefix).join(', ')
+    const now = nowPrefixes(node, request.network, this.#parts.networkConfigFile)
+    if (now === before) return
+    const how = node.uid === uid ? '' : ' since the Node was created anew'
+    throw new LeaseLostError(
+      `podCIDR of Node ${node.name} was ${before} and is ${now}${how}: pods here hold addresses that are routed to nobody; drain the node, restart the agent, then start the pods again`,
+      undefined,
+    )
+  }
+
+  #hints(node: NodeObject): readonly Ip[] {
+    const { names, log } = this.#parts
+    const hints: Ip[] = []
+    for (const family of ['ipv4', 'ipv6'] as const) {
+      const { nodePublicIp } = names.families[family]
+      const text = node.annotations.get(nodePublicIp)
+      if (text === undefined || text === '') continue
+      try {
+        hints.push(parseIpOf(family, text, nodePublicIp))
+      } catch (cause) {
+        log.warn(
+          { node: node.name },
+          `Ignoring a public IP: ${cause instanceof Error ? cause.message : cause}`,
+        )
+      }
+    }
+    return hints
+  }
+
+  #warnOfHint(node: NodeObject): void {
+    if (this.#hinted === undefined) return
+    const now = this.#hints(node).join(', ')
+    if (now === this.#hinted) return
+    const { names, log } = this.#parts
+    this.#hinted = now
+    log.warn(
+      { node: node.name },
+      `${names.families.ipv4.nodePublicIp} and ${names.families.ipv6.nodePublicIp} are now '${now}': they choose the external interface, so restart the agent to follow them`,
+    )
+  }
+
+  #sayWaiting(node: NodeObject | undefined): void {
+    const { name, log } = this.#parts
+    const message =
+      node === undefined
+        ? `Waiting for Node ${name}: there is none of that name; its kubelet registers it, and NODE_NAME must be the name it registers`
+        : `Waiting for a podCIDR of Node ${name}: none is assigned; ${unassigned}`
+    if (message === this.#said) return
+    this.#said = message
+    log.warn({ node: name }, message)
+  }
+}
+
+/** Whether it was there: false for a 404. */
+async function present(act: Promise<unknown>): Promise<boolean> {
+  try {
+    await act
+    return true
+  } catch (cause) {
+    if (cause instanceof ApiError && cause.status === 404) return false
+    throw cause
+  }
+}
+
+function nowPrefixes(node: NodeObject, network: NetworkConfig, file: string): string {
+  try {
+    return ownPrefixes(node, network, file).join(', ')
+  } catch (cause) {
+    if (!(cause instanceof LeaseRefusedError)) throw cause
+    return node.podCidrs?.join(', ') || 'none'
+  }
+}

@@ -1,0 +1,20 @@
+/** Foreign JSON, looked at one step at a time. */
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** What stands at that path of keys; undefined where there is nothing. */
+export function at(value: unknown, ...path: string[]): unknown {
+  let here = value
+  for (const key of path) {
+    if (!isRecord(here)) return undefined
+    here = here[key]
+  }
+  return here
+}
+
+/** A string at that path; undefined for everything else. */
+export function textAt(value: unknown, ...path: string[]): string | undefined {
+  const found = at(value, ...path)
+  return typeof found === 'string' ? found : undefined
+}

@@ -1,0 +1,143 @@
+import { goJson } from '../json.ts'
+import type { Lease, Subnet } from '../lease.ts'
+import { type Family, familyOf, type Ip } from '../net/ip.ts'
+import { contains, type Prefix } from '../net/prefix.ts'
+import type { NetworkConfig } from '../network_config.ts'
+import type { LeaseRequest } from '../store.ts'
+import { LeaseRefusedError } from '../store.ts'
+import { type AnnotationNames, isManaged, parseIpOf, podPrefixes } from './annotations.ts'
+import type { NodeObject } from './node_object.ts'
+
+/** What this node says of itself, apart from its podCIDRs; one value a family of the network. */
+export interface Publication {
+  readonly backendType: string
+  readonly publicIps: readonly Ip[]
+  readonly backendData: readonly unknown[]
+}
+
+/**
+ * This Node's podCIDRs, one a family of the network, in its order. Throws LeaseRefusedError where one is missing or
+ * outside of the network: kube-controller-manager and net-conf.json disagree, and no pod would be reached.
+ */
+export function ownPrefixes(node: NodeObject, network: NetworkConfig, file: string): readonly Prefix[] {
+  const prefixes = parsePodPrefixes(node)
+  return network.families.map(({ family, network: whole }) => {
+    const key = networkKey[family]
+    const prefix = prefixes.find(candidate => familyOf(candidate) === family)
+    if (prefix === undefined)
+      throw new LeaseRefusedError(
+        `Cannot lease a subnet to Node ${node.name}: its podCIDRs ${prefixes.join(', ')} hold none for ${key} ${whole} of ${file}; give kube-controller-manager a --cluster-cidr of that family, or take ${key} out of ${file}`,
+      )
+    if (!contains(whole, prefix))
+      throw new LeaseRefusedError(
+        `Cannot lease a subnet to Node ${node.name}: its podCIDR ${prefix} is outside of ${key} ${whole} in ${file}; set ${key} to the --cluster-cidr of kube-controller-manager`,
+      )
+    return prefix
+  })
+}
+
+const networkKey: Record<Family, string> = { ipv4: 'Network', ipv6: 'IPv6Network' }
+
+function parsePodPrefixes(node: NodeObject): readonly Prefix[] {
+  try {
+    return podPrefixes(node)
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause)
+    throw new LeaseRefusedError(`Cannot lease a subnet to Node ${node.name}: ${why}`, { cause })
+  }
+}
+
+/**
+ * The lease that stands in this Node's own annotations, whoever wrote them. Lenient, as what counts is the backend
+ * data: a VTEP keeps the MAC that its peers know.
+ */
+export function previousLease(
+  node: NodeObject,
+  prefixes: readonly Prefix[],
+  publicIps: readonly Ip[],
+  names: AnnotationNames,
+): Lease | undefined {
+  if (!isManaged(node, names)) return undefined
+  const subnets = prefixes.flatMap((prefix, i): Subnet[] => {
+    const family = names.families[familyOf(prefix)]
+    const publicIp = tryIp(prefix, node.annotations.get(family.publicIp)) ?? publicIps[i]
+    const backendData = tryJson(node.annotations.get(family.backendData))
+    return publicIp === undefined ? [] : [{ prefix, publicIp, backendData }]
+  })
+  const backendType = node.annotations.get(names.backendType)?.toLowerCase() ?? ''
+  return { node: node.name, backendType, subnets, since: node.createdMs }
+}
+
+/** The public IPs to publish: an overwrite annotation wins. Those that are no address are left out and told. */
+export function effectivePublicIps(
+  node: NodeObject,
+  families: readonly Family[],
+  publicIps: readonly Ip[],
+  names: AnnotationNames,
+  complain: (reason: string) => void,
+): readonly Ip[] {
+  return publicIps.map((publicIp, i) => {
+    const family = families[i] ?? familyOf(publicIp)
+    const { overwrite } = names.families[family]
+    const text = node.annotations.get(overwrite)
+    if (text === undefined || text === '') return publicIp
+    try {
+      return parseIpOf(family, text, overwrite)
+    } catch (cause) {
+      complain(`${cause instanceof Error ? cause.message : cause}; published is ${publicIp}`)
+      return publicIp
+    }
+  })
+}
+
+/** The annotations as they must stand, to the byte: flannel finds its MAC in backend-data by splitting the text. */
+export function wantedAnnotations(said: Publication, names: AnnotationNames): ReadonlyMap<string, string> {
+  const wanted = new Map([
+    [names.manager, 'true'],
+    [names.backendType, said.backendType],
+  ])
+  said.publicIps.forEach((publicIp, i) => {
+    const family = names.families[familyOf(publicIp)]
+    wanted.set(family.publicIp, publicIp)
+    wanted.set(family.backendData, goJson(said.backendData[i] ?? null))
+  })
+  return wanted
+}
+
+/** Those that are missing or say something else. */
+export function differences(
+  node: NodeObject,
+  wanted: ReadonlyMap<string, string>,
+): ReadonlyMap<string, string> {
+  return new Map([...wanted].filter(([name, value]) => node.annotations.get(name) !== value))
+}
+
+/** The lease that a request and a Node make together. */
+export function ownLease(node: NodeObject, prefixes: readonly Prefix[], said: Publication): Lease {
+  const subnets = prefixes.map((prefix, i): Subnet => {
+    const publicIp = said.publicIps[i]
+    if (publicIp === undefined) throw new TypeError(`Cannot lease ${prefix}: no public IP was given for it`)
+    return { prefix, publicIp, backendData: said.backendData[i] }
+  })
+  return { node: node.name, backendType: said.backendType, subnets, since: node.createdMs }
+}
+
+export function familiesOf(request: LeaseRequest): readonly Family[] {
+  return request.network.families.map(({ family }) => family)
+}
+
+function tryIp(prefix: Prefix, text: string | undefined): Ip | undefined {
+  try {
+    return text === undefined ? undefined : parseIpOf(familyOf(prefix), text, '')
+  } catch {
+    return undefined
+  }
+}
+
+function tryJson(text: string | undefined): unknown {
+  try {
+    return text === undefined ? undefined : JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}

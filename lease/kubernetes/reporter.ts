@@ -1,0 +1,99 @@
+import type { LeaseProblem } from '../lease.ts'
+import { type NodeSource, nodePath } from './node_source.ts'
+import { at, textAt } from './path.ts'
+import type { Session } from './session.ts'
+
+/** Events live for an hour in the API server; one that still stands is not written again. */
+const sameEventMs = 45 * 60_000
+
+/** What schedulers and people look at on a Node besides its annotations. */
+export class Reporter {
+  readonly #session: Session
+  readonly #source: NodeSource
+  readonly #reported = new Map<string, number>()
+
+  constructor(session: Session, source: NodeSource) {
+    this.#session = session
+    this.#source = source
+  }
+
+  /**
+   * Sets NetworkUnavailable to False, in flannel's words, unless it is so already: cloud providers register Nodes with
+   * True, and no pod is scheduled there until somebody says otherwise.
+   */
+  async announceReady(name: string, signal: AbortSignal): Promise<void> {
+    await this.#session.persist(
+      'set the condition NetworkUnavailable',
+      async () => {
+        if (isAnnounced(await this.#source.getRaw(name, signal))) return
+        await this.#session.api.json(conditionPatch(name, new Date()), signal)
+      },
+      signal,
+    )
+  }
+
+  /** A Warning event on the Node, once in 45 min for the same words. */
+  async report(node: string, problem: LeaseProblem, signal: AbortSignal): Promise<void> {
+    const now = Date.now()
+    for (const [reason, atMs] of this.#reported) if (now - atMs > sameEventMs) this.#reported.delete(reason)
+    if (this.#reported.has(problem.reason)) return
+    this.#reported.set(problem.reason, now)
+    const attempt = () => this.#session.api.json(eventRequest(node, problem.reason, new Date(now)), signal)
+    await this.#session.persist('write an event', attempt, signal)
+  }
+}
+
+function isAnnounced(node: unknown): boolean {
+  const conditions = at(node, 'status', 'conditions')
+  if (!Array.isArray(conditions)) return false
+  const found = conditions.find(condition => textAt(condition, 'type') === 'NetworkUnavailable')
+  return textAt(found, 'status') === 'False' && textAt(found, 'reason') === announced.reason
+}
+
+const announced = {
+  type: 'NetworkUnavailable',
+  status: 'False',
+  reason: 'FlannelIsUp',
+  message: 'Flannel is running on this node',
+} as const
+
+function conditionPatch(name: string, now: Date) {
+  const time = goTime(now)
+  const condition = { ...announced, lastTransitionTime: time, lastHeartbeatTime: time }
+  return {
+    action: { verb: 'patch', resource: 'nodes/status' },
+    method: 'PATCH',
+    path: `${nodePath(name)}/status`,
+    contentType: 'application/strategic-merge-patch+json',
+    body: { status: { conditions: [condition] } },
+  } as const
+}
+
+/** An event of core/v1 as the kubelet writes them for its Node: uid is the name, or `kubectl describe node` finds none. */
+function eventRequest(node: string, message: string, now: Date) {
+  const time = goTime(now)
+  return {
+    action: { verb: 'create', resource: 'events' },
+    method: 'POST',
+    path: '/api/v1/namespaces/default/events',
+    body: {
+      apiVersion: 'v1',
+      kind: 'Event',
+      metadata: { namespace: 'default', name: `${node}.${BigInt(now.getTime()).toString(16)}` },
+      involvedObject: { apiVersion: 'v1', kind: 'Node', name: node, uid: node },
+      type: 'Warning',
+      reason: 'LeaseProblem',
+      // The API server takes 1024 bytes and no more.
+      message: message.slice(0, 1000),
+      source: { component: 'twilld', host: node },
+      firstTimestamp: time,
+      lastTimestamp: time,
+      count: 1,
+    },
+  } as const
+}
+
+/** metav1.Time: RFC 3339 in whole seconds. */
+function goTime(time: Date): string {
+  return time.toISOString().replace(/\.\d+Z$/, 'Z')
+}

@@ -1,0 +1,160 @@
+import { readFile } from 'node:fs/promises'
+import type { Lease, LeaseProblem, LeaseTableChange } from '../lease.ts'
+import type { Log } from '../log.ts'
+import type { Ip } from '../net/ip.ts'
+import { type NetworkConfig, NetworkConfigError, parseNetworkConfig } from '../network_config.ts'
+import type { KubernetesOptions } from '../options.ts'
+import {
+  LeaseRefusedError,
+  type LeaseRequest,
+  type LeaseStore,
+  type NodeReporter,
+  type StoreHealth,
+} from '../store.ts'
+import { type AnnotationNames, annotationNames } from './annotations.ts'
+import { ApiConfigError, openApiConfig } from './api_config.ts'
+import { NodeSource } from './node_source.ts'
+import { OwnNode } from './own_node.ts'
+import { textAt } from './path.ts'
+import { watchPeers } from './peers.ts'
+import { Reporter } from './reporter.ts'
+import { defaultTiming, Session, type Timing } from './session.ts'
+
+/**
+ * Leases as flannel keeps them in Kubernetes: a Node's podCIDRs are its subnets, its annotations say how to reach them.
+ * Nothing is asked of the API server before the first call. Throws ApiConfigError.
+ */
+export function openKubernetesStore(
+  options: KubernetesOptions,
+  log: Log,
+  timing: Partial<Timing> = {},
+): KubernetesStore {
+  if (options.nodeName === undefined && (options.podName === undefined || options.podNamespace === undefined))
+    throw new ApiConfigError(
+      'Cannot tell which Node this is: set NODE_NAME (fieldRef: spec.nodeName), or POD_NAME and POD_NAMESPACE',
+    )
+  const names = annotationNames(options.annotationPrefix)
+  const session = new Session(openApiConfig(options), { ...defaultTiming, ...timing }, log)
+  return new KubernetesStore(options, names, session, log)
+}
+
+export class KubernetesStore implements LeaseStore, NodeReporter {
+  readonly #options: KubernetesOptions
+  readonly #names: AnnotationNames
+  readonly #session: Session
+  readonly #source: NodeSource
+  readonly #reporter: Reporter
+  readonly #log: Log
+  readonly #closing = new AbortController()
+  #own: OwnNode | undefined
+  #announced = false
+
+  constructor(options: KubernetesOptions, names: AnnotationNames, session: Session, log: Log) {
+    this.#options = options
+    this.#names = names
+    this.#session = session
+    this.#source = new NodeSource(session, names.stem)
+    this.#reporter = new Reporter(session, this.#source)
+    this.#log = log
+  }
+
+  get reporter(): NodeReporter {
+    return this
+  }
+
+  async networkConfig(signal: AbortSignal): Promise<NetworkConfig> {
+    const file = this.#options.networkConfigFile
+    try {
+      return parseNetworkConfig(await readFile(file, { encoding: 'utf8', signal }), { subnets: 'assigned' })
+    } catch (cause) {
+      signal.throwIfAborted()
+      const why = cause instanceof Error ? cause.message : String(cause)
+      const remedy =
+        cause instanceof NetworkConfigError
+          ? ''
+          : '; mount the ConfigMap with net-conf.json there, or set --net-config-path'
+      throw new NetworkConfigError(`Cannot use the network config ${file}: ${why}${remedy}`, { cause })
+    }
+  }
+
+  async acquire(request: LeaseRequest, signal: AbortSignal): Promise<Lease> {
+    const own = await this.#ownNode(signal)
+    try {
+      return await own.claim(request, this.#until(signal))
+    } catch (cause) {
+      if (cause instanceof LeaseRefusedError)
+        await this.report({ key: own.name, reason: cause.message }, signal)
+      throw cause
+    }
+  }
+
+  async keep(lease: Lease, signal: AbortSignal): Promise<void> {
+    const own = await this.#ownNode(signal)
+    const until = this.#until(signal)
+    // A Node made anew has lost its conditions too.
+    const recreated = async () => {
+      if (this.#announced) await this.announceReady(until)
+    }
+    try {
+      await own.keep(lease, recreated, until)
+    } catch (cause) {
+      if (!signal.aborted) throw cause
+    }
+  }
+
+  watch(signal: AbortSignal): AsyncIterable<LeaseTableChange> {
+    const parts = { session: this.#session, source: this.#source, names: this.#names }
+    return watchPeers(parts, this.#until(signal))
+  }
+
+  async publicIpHints(signal: AbortSignal): Promise<readonly Ip[]> {
+    return await (await this.#ownNode(signal)).publicIpHints(this.#until(signal))
+  }
+
+  async announceReady(signal: AbortSignal): Promise<void> {
+    if (!this.#options.setNodeNetworkUnavailable) return
+    const { name } = await this.#ownNode(signal)
+    await this.#reporter.announceReady(name, this.#until(signal))
+    this.#announced = true
+  }
+
+  async report(problem: LeaseProblem, signal: AbortSignal): Promise<void> {
+    const { name } = await this.#ownNode(signal)
+    if (problem.key === name) await this.#reporter.report(name, problem, this.#until(signal))
+  }
+
+  health(): StoreHealth {
+    return this.#session.health()
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort(new Error('The Kubernetes store is closed'))
+    this.#session.close()
+  }
+
+  #until(signal: AbortSignal): AbortSignal {
+    return AbortSignal.any([signal, this.#closing.signal])
+  }
+
+  async #ownNode(signal: AbortSignal): Promise<OwnNode> {
+    if (this.#own !== undefined) return this.#own
+    const { nodeName, networkConfigFile } = this.#options
+    const name = nodeName ?? (await this.#nodeOfPod(this.#until(signal)))
+    const parts = { session: this.#session, source: this.#source, names: this.#names, log: this.#log }
+    this.#own ??= new OwnNode({ ...parts, name, networkConfigFile })
+    return this.#own
+  }
+
+  async #nodeOfPod(signal: AbortSignal): Promise<string> {
+    const { podName = '', podNamespace = '' } = this.#options
+    const path = `/api/v1/namespaces/${encodeURIComponent(podNamespace)}/pods/${encodeURIComponent(podName)}`
+    const request = { action: { verb: 'get', resource: 'pods' }, method: 'GET', path } as const
+    const attempt = async () => {
+      const name = textAt(await this.#session.api.json(request, signal), 'spec', 'nodeName')
+      if (!name)
+        throw new Error(`Cannot get pods: ${podNamespace}/${podName} has no spec.nodeName; set NODE_NAME`)
+      return name
+    }
+    return await this.#session.persist(`read the Node of Pod ${podNamespace}/${podName}`, attempt, signal)
+  }
+}

@@ -1,0 +1,24 @@
+import type { Log } from '../../lease/log.ts'
+
+/** Keeps what is logged, as `warn: message`; debug is left out. */
+export class ListLog implements Log {
+  readonly lines: string[] = []
+
+  debug(): void {}
+
+  info(_fields: object, message: string): void {
+    this.lines.push(`info: ${message}`)
+  }
+
+  warn(_fields: object, message: string): void {
+    this.lines.push(`warn: ${message}`)
+  }
+
+  error(_fields: object, message: string): void {
+    this.lines.push(`error: ${message}`)
+  }
+
+  matching(pattern: RegExp): string[] {
+    return this.lines.filter(line => pattern.test(line))
+  }
+}

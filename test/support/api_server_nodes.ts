@@ -1,0 +1,130 @@
+import { randomUUID } from 'node:crypto'
+
+/** A Node as the API server holds it. */
+export interface RawNode {
+  apiVersion: 'v1'
+  kind: 'Node'
+  metadata: {
+    name: string
+    uid: string
+    resourceVersion: string
+    creationTimestamp: string
+    annotations: Record<string, string>
+    managedFields?: unknown[]
+  }
+  spec: { podCIDR?: string; podCIDRs?: string[] }
+  status: { conditions: Record<string, string>[]; [key: string]: unknown }
+}
+
+export interface NodeSeed {
+  readonly name: string
+  readonly podCidrs?: readonly string[]
+  readonly annotations?: Readonly<Record<string, string>>
+  /** RFC 3339; now, if not given. */
+  readonly created?: string
+  /** More of it, to make a Node as large as they are. */
+  readonly ballast?: { readonly managedFields?: unknown[]; readonly status?: Record<string, unknown> }
+}
+
+export type EventType = 'ADDED' | 'MODIFIED' | 'DELETED'
+
+export interface HistoryEntry {
+  readonly version: number
+  readonly type: EventType
+  readonly name: string
+  readonly stored: StoredNode
+}
+
+/** One version of a Node; its JSON is made once for all who ask. */
+export class StoredNode {
+  readonly raw: RawNode
+  #whole: string | undefined
+  #metadata: string | undefined
+
+  constructor(raw: RawNode) {
+    this.raw = raw
+  }
+
+  get whole(): string {
+    this.#whole ??= JSON.stringify(this.raw)
+    return this.#whole
+  }
+
+  /** PartialObjectMetadata. */
+  get metadata(): string {
+    const { metadata } = this.raw
+    this.#metadata ??= JSON.stringify({
+      kind: 'PartialObjectMetadata',
+      apiVersion: 'meta.k8s.io/v1',
+      metadata,
+    })
+    return this.#metadata
+  }
+}
+
+/** The Nodes of a test cluster, with the history that watches go on from. */
+export class NodeStorage {
+  readonly nodes = new Map<string, StoredNode>()
+  readonly history: HistoryEntry[] = []
+  /** Called after each change. */
+  onChange: (entry: HistoryEntry) => void = () => {}
+  #version = 1000
+  /** What is asked for from before this version is gone. */
+  compacted = 0
+
+  get version(): number {
+    return this.#version
+  }
+
+  create(seed: NodeSeed): void {
+    const { managedFields, status } = seed.ballast ?? {}
+    const [first] = seed.podCidrs ?? []
+    this.#commit('ADDED', {
+      apiVersion: 'v1',
+      kind: 'Node',
+      metadata: {
+        name: seed.name,
+        uid: randomUUID(),
+        resourceVersion: '',
+        creationTimestamp: seed.created ?? new Date().toISOString().replace(/\.\d+Z$/, 'Z'),
+        annotations: { ...seed.annotations },
+        ...(managedFields === undefined ? {} : { managedFields }),
+      },
+      spec: first === undefined ? {} : { podCIDR: first, podCIDRs: [...(seed.podCidrs ?? [])] },
+      status: { conditions: [], ...status },
+    })
+  }
+
+  /** `change` gets a copy. Throws where there is no such Node. */
+  update(name: string, change: (node: RawNode) => void): StoredNode {
+    const stored = this.nodes.get(name)
+    if (stored === undefined) throw new Error(`There is no Node ${name}`)
+    const copy = structuredClone(stored.raw)
+    change(copy)
+    return this.#commit('MODIFIED', copy)
+  }
+
+  delete(name: string): void {
+    const stored = this.nodes.get(name)
+    if (stored === undefined) return
+    this.#commit('DELETED', structuredClone(stored.raw))
+  }
+
+  /** Forgets the history, as etcd does every five minutes. */
+  compact(): void {
+    this.compacted = this.#version
+    this.history.length = 0
+  }
+
+  #commit(type: EventType, raw: RawNode): StoredNode {
+    const version = ++this.#version
+    raw.metadata.resourceVersion = String(version)
+    const stored = new StoredNode(raw)
+    if (type === 'DELETED') this.nodes.delete(raw.metadata.name)
+    else this.nodes.set(raw.metadata.name, stored)
+    const entry = { version, type, name: raw.metadata.name, stored }
+    this.history.push(entry)
+    this.onChange(entry)
+    return stored
+  }
+}

@@ -1,0 +1,100 @@
+import type { Timing } from '../../lease/kubernetes/session.ts'
+import { type KubernetesStore, openKubernetesStore } from '../../lease/kubernetes/store.ts'
+import type { LeaseTableChange } from '../../lease/lease.ts'
+import { printLease } from '../../lease/lease.ts'
+import type { Ip } from '../../lease/net/ip.ts'
+import { parseIp } from '../../lease/net/ip.ts'
+import type { NetworkConfig } from '../../lease/network_config.ts'
+import type { KubernetesOptions } from '../../lease/options.ts'
+import type { LeaseRequest } from '../../lease/store.ts'
+import { ListLog } from './api_server_log.ts'
+import { until } from './until.ts'
+
+/** Short enough for a test, long enough to see whether they are kept. */
+export const testTiming: Timing = {
+  pace: { minMs: 20, maxMs: 200 },
+  answerWithinMs: 2_000,
+  watchSilenceMs: 2_000,
+  watchForMs: 60_000,
+}
+
+/** A store that is closed, and what runs on it ended, by `close`. */
+export interface OpenStore {
+  readonly store: KubernetesStore
+  readonly log: ListLog
+  readonly signal: AbortSignal
+  close(): Promise<void>
+}
+
+export function openStore(options: KubernetesOptions, timing: Partial<Timing> = {}): OpenStore {
+  const log = new ListLog()
+  const store = openKubernetesStore(options, log, { ...testTiming, ...timing })
+  const life = new AbortController()
+  return {
+    store,
+    log,
+    signal: life.signal,
+    async close() {
+      life.abort(new Error('the test is over'))
+      await store.close()
+    },
+  }
+}
+
+/** A vxlan request with these public IPs, one a family of the network. */
+export function requestFor(
+  network: NetworkConfig,
+  publicIps: readonly string[],
+  mac = '02:00:00:00:00:01',
+): LeaseRequest {
+  return {
+    network,
+    publicIps: publicIps.map((ip): Ip => parseIp(ip)),
+    previousSubnets: [],
+    backendType: 'vxlan',
+    backendData: () => publicIps.map(() => ({ VNI: 1, VtepMAC: mac })),
+  }
+}
+
+/** What a watch has said so far, and waiting for what it will say. */
+export class Watching {
+  readonly changes: LeaseTableChange[] = []
+  failure: unknown
+  readonly #running: Promise<void>
+
+  constructor(changes: AsyncIterable<LeaseTableChange>) {
+    this.#running = this.#run(changes)
+  }
+
+  async #run(changes: AsyncIterable<LeaseTableChange>): Promise<void> {
+    try {
+      for await (const change of changes) this.changes.push(change)
+    } catch (error) {
+      this.failure = error
+    }
+  }
+
+  /** `n1 vxlan 10.244.1.0/24 at 192.168.0.1 {"VNI":1,...}` a lease, of nodes whose name matches. */
+  lines(pattern = /./): string[] {
+    const leases = [...(this.changes.at(-1)?.table.values() ?? [])].filter(lease => pattern.test(lease.node))
+    return leases.map(lease => `${lease.node} ${lease.backendType} ${printLease(lease)}`).toSorted()
+  }
+
+  problems(): string[] {
+    return (this.changes.at(-1)?.problems ?? []).map(({ key, reason }) => `${key}: ${reason}`)
+  }
+
+  async until(what: string, condition: (watching: Watching) => boolean): Promise<void> {
+    const otherwise = () => [...this.lines(), ...this.problems()].join('\n')
+    await until(what, () => condition(this), { otherwise })
+  }
+
+  async lines_are(expected: readonly string[], pattern = /./): Promise<void> {
+    await this.until(expected.join(' | '), () => this.lines(pattern).join('\n') === expected.join('\n'))
+  }
+
+  /** After the store was closed. */
+  async ended(): Promise<void> {
+    await this.#running
+  }
+}
