@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import type { Host } from './host.ts'
 import { EndedError, type Exit, type Process } from './process.ts'
 import { until } from './until.ts'
@@ -29,6 +30,7 @@ export class Agent {
     const own = [
       `--etcd-endpoints=${endpoints.join(',')}`,
       `--subnet-file=${host.subnetFile}`,
+      `--cache-file=${join(host.directory, 'leases.json')}`,
       `--healthz-port=${healthPort}`,
       '--iface=eth0',
     ]

@@ -1,0 +1,148 @@
+import { whyNoBed } from '../support/bed.ts'
+import { removeKeptBeds } from '../support/leftovers.ts'
+import { type Join, join, type Leave, leave, showJoin, showLeave } from './membership.ts'
+import { type DemoOptions, parseOptions, UsageError } from './options.ts'
+import { lostPings, type Ping, pingAll, showPings } from './pings.ts'
+import { count, Screen } from './screen.ts'
+import { Stage } from './stage.ts'
+import { measureThroughput, showThroughput, type Throughput, wantedRatio } from './throughput.ts'
+
+/** All that the demo saw: what --json prints. */
+interface Report {
+  readonly options: DemoOptions
+  readonly map: unknown
+  readonly pings: readonly Ping[]
+  readonly throughput: Throughput
+  readonly leave: Leave
+  readonly join: Join
+  /** What did not work, each in words that name the pair or the node; empty where all did. */
+  readonly failures: readonly string[]
+  readonly seconds: number
+}
+
+/** Exit code. */
+async function main(): Promise<number> {
+  const options = parseOptions(process.argv.slice(2), process.env['TWILL_SHELTER'] === 'inside')
+  const why = whyNoBed()
+  if (why !== undefined) throw new UsageError(why)
+  if (options.down) return takeDown()
+  const screen = new Screen({ silent: options.json })
+  const stage = await Stage.create(options)
+  try {
+    const report = await play(stage, screen)
+    if (options.json) process.stdout.write(`${JSON.stringify(report, null, 2)}\n`)
+    showVerdict(screen, report)
+    if (options.keep) showKept(screen, stage)
+    return report.failures.length === 0 ? 0 : 1
+  } finally {
+    if (options.keep) stage.bed.keep()
+    else await stage.bed.dispose()
+  }
+}
+
+async function play(stage: Stage, screen: Screen): Promise<Report> {
+  const start = performance.now()
+  const { options } = stage
+  await build(stage, screen)
+  const map: unknown = JSON.parse(await stage.twillMap('--json'))
+  screen.heading('Subnet map', 'twill map')
+  screen.block(await stage.twillMap())
+
+  const pings = await pingAll(stage.nodes)
+  showPings(screen, stage.nodes, pings)
+  const throughput = await measureThroughput(stage)
+  showThroughput(screen, throughput)
+
+  const leaving = stage.nodes[options.nodes - 1]
+  if (leaving === undefined) throw new Error('No node can leave')
+  const left = await leave(stage, leaving)
+  showLeave(screen, left, options.nodes - 1)
+  const joined = await join(stage)
+  showJoin(screen, joined, options.nodes - 1)
+  const seen = { map, pings, throughput, leave: left, join: joined }
+  return { options, ...seen, failures: failuresIn(seen), seconds: (performance.now() - start) / 1000 }
+}
+
+async function build(stage: Stage, screen: Screen): Promise<void> {
+  const { nodes, backend, families, twoSegments } = stage.options
+  const where = twoSegments ? 'two segments and a router' : 'one segment'
+  screen.heading(`twill: ${nodes} nodes, ${backend}, ${families.join(' and ')}, ${where}`)
+  screen.line()
+  await screen.step(
+    'underlay',
+    () => stage.buildUnderlay(),
+    () => stage.segments.flatMap(({ prefixes }) => prefixes).join(', '),
+  )
+  await screen.step(
+    'etcd',
+    () => stage.startEtcd(),
+    () => `${stage.endpoint}, network config ${JSON.stringify(stage.networkConfig())}`,
+  )
+  await screen.step(
+    'hosts, agents, pods',
+    () => stage.addNodes(nodes),
+    added => `${count(added.length, 'twilld process').replace(/ss$/, 'sses')} ready, a pod each`,
+  )
+}
+
+function failuresIn({
+  pings,
+  throughput,
+  leave,
+  join,
+}: Pick<Report, 'pings' | 'throughput' | 'leave' | 'join'>): string[] {
+  const failures = [...lostPings(pings), ...lostPings(join.pings)]
+  const { ratio, from, to } = throughput
+  if (ratio < wantedRatio)
+    failures.push(
+      `throughput from ${from} to ${to} is ${ratio.toFixed(2)} of the path made by hand; ${wantedRatio} is wanted`,
+    )
+  const { node, afterAgentEnded } = leave
+  if (afterAgentEnded.answered < afterAgentEnded.sent)
+    failures.push(
+      `pod on ${node}: ${afterAgentEnded.answered} of ${afterAgentEnded.sent} pings answered after its agent had ended`,
+    )
+  return failures
+}
+
+function showVerdict(screen: Screen, { failures, pings, seconds: took }: Report): void {
+  screen.line()
+  for (const failure of failures) screen.line(`${screen.styled('red', 'failed')}  ${failure}`)
+  const verdict =
+    failures.length === 0
+      ? screen.styled('green', 'All works')
+      : screen.styled('red', `${failures.length} failed`)
+  screen.line(
+    `${verdict}: ${pings.length} pod pairs, throughput, a leave and a join, in ${took.toFixed(1)} s.`,
+  )
+}
+
+function showKept(screen: Screen, stage: Stage): void {
+  const [node] = stage.nodes
+  if (node === undefined) return
+  screen.heading('It is left standing')
+  screen.block(
+    [
+      `ip netns exec ${node.host.netns} bash      # onto a node`,
+      `ip netns exec ${node.pod.netns} bash # into its pod`,
+      `ip netns exec ${node.host.netns} node dist/twill.js map --etcd-endpoints=${stage.endpoint}`,
+      `less ${node.agent.process.logFile}`,
+      'npm run demo -- --down                      # takes it all down',
+    ].join('\n'),
+  )
+}
+
+function takeDown(): number {
+  const removed = removeKeptBeds()
+  process.stdout.write(removed.length === 0 ? 'Nothing is up.\n' : `Taken down: ${removed.join(', ')}\n`)
+  return 0
+}
+
+main().then(
+  code => process.exit(code),
+  error => {
+    const usage = error instanceof UsageError
+    process.stderr.write(`demo: ${usage ? error.message : (error.stack ?? error)}\n`)
+    process.exit(usage ? 2 : 1)
+  },
+)
