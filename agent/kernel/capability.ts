@@ -1,0 +1,20 @@
+import { readFileSync } from 'node:fs'
+
+/** #define CAP_NET_ADMIN 12 */
+const CAP_NET_ADMIN = 12n
+
+/** This process may not change the network. */
+export class CapabilityError extends Error {
+  override name = 'CapabilityError'
+}
+
+/** Throws CapabilityError where CAP_NET_ADMIN is not in effect (capabilities(7), proc(5): CapEff in /proc/self/status). */
+export function requireNetAdmin(status: string = readFileSync('/proc/self/status', 'latin1')): void {
+  const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1]
+  if (effective === undefined)
+    throw new CapabilityError('Cannot tell whether CAP_NET_ADMIN is there: /proc/self/status has no CapEff')
+  if (((BigInt(`0x${effective}`) >> CAP_NET_ADMIN) & 1n) === 0n)
+    throw new CapabilityError(
+      'Cannot change network devices and routes without the capability CAP_NET_ADMIN: run as root, or with AmbientCapabilities=CAP_NET_ADMIN (systemd) or securityContext.capabilities.add: [NET_ADMIN] (Kubernetes)',
+    )
+}

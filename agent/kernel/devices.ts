@@ -1,0 +1,56 @@
+import { NetlinkError } from '../netlink/errno.ts'
+import { type LinkMessage, writeGetLink } from '../netlink/link.ts'
+import type { NetlinkRequests } from '../netlink/requests.ts'
+import { newLink } from './dumps.ts'
+
+/** Undefined where there is none of that name or index. */
+export async function findLink(
+  requests: NetlinkRequests,
+  which: string | number,
+  signal: AbortSignal,
+): Promise<LinkMessage | undefined> {
+  try {
+    const write = (writer: Parameters<typeof writeGetLink>[0]) => writeGetLink(writer, which)
+    const [link] = await requests.request(`Cannot read device ${which}`, write, newLink, signal)
+    // An alternative name finds a device too, but it is not that device's name.
+    return link !== undefined && (typeof which === 'number' || link.name === which) ? link : undefined
+  } catch (error) {
+    if (error instanceof NetlinkError && error.code === 'ENODEV') return undefined
+    throw error
+  }
+}
+
+/** Names of devices by index, looked up once each: not to be kept beyond one look at the kernel. */
+export class DeviceNames {
+  readonly #requests: NetlinkRequests
+  readonly #names = new Map<number, string>()
+
+  constructor(requests: NetlinkRequests) {
+    this.#requests = requests
+  }
+
+  learn(link: LinkMessage): void {
+    this.#names.set(link.index, link.name)
+  }
+
+  /** Looks up those that are not known yet. */
+  async need(indexes: Iterable<number>, signal: AbortSignal): Promise<void> {
+    for (const index of indexes) {
+      if (index === 0 || this.#names.has(index)) continue
+      const link = await findLink(this.#requests, index, signal)
+      if (link !== undefined) this.learn(link)
+    }
+  }
+
+  /** What a VXLAN device sends through; '' where that is left to the routes. */
+  async underlayOf({ vxlan }: LinkMessage, signal: AbortSignal): Promise<string> {
+    const index = vxlan?.underlay ?? 0
+    await this.need([index], signal)
+    return this.get(index) ?? ''
+  }
+
+  /** Undefined for index 0 and for a device that has gone meanwhile. */
+  get(index: number): string | undefined {
+    return this.#names.get(index)
+  }
+}

@@ -1,0 +1,120 @@
+import type { Family } from '../../lease/net/ip.ts'
+import { type AddressMessage, RTM_NEWADDR, readAddress, writeAddressDump } from '../netlink/address.ts'
+import { NetlinkError } from '../netlink/errno.ts'
+import { AF_BRIDGE, AF_INET, AF_INET6 } from '../netlink/family.ts'
+import { type LinkMessage, RTM_NEWLINK, readLink, writeLinkDump } from '../netlink/link.ts'
+import { type NeighborMessage, RTM_NEWNEIGH, readNeighbor, writeNeighborDump } from '../netlink/neighbor.ts'
+import type { NetlinkRequests } from '../netlink/requests.ts'
+import {
+  type RouteMessage,
+  RT_TABLE_MAIN,
+  RTM_NEWROUTE,
+  readRoute,
+  writeRouteDump,
+} from '../netlink/route.ts'
+
+/*
+ * Each asks the kernel to filter, and filters itself besides: before Linux 4.20 (NETLINK_GET_STRICT_CHK) all comes out.
+ */
+
+export function dumpLinks(requests: NetlinkRequests, signal: AbortSignal): Promise<LinkMessage[]> {
+  return requests.dump('Cannot list devices', writeLinkDump, newLink, signal)
+}
+
+/** Of one device, or with index 0 of all; IPv4 first. */
+export async function dumpAddresses(
+  requests: NetlinkRequests,
+  signal: AbortSignal,
+  index = 0,
+): Promise<AddressMessage[]> {
+  const all: AddressMessage[] = []
+  for (const family of [AF_INET, AF_INET6]) {
+    const write = (writer: Parameters<typeof writeAddressDump>[0]) => writeAddressDump(writer, family, index)
+    const found = await unlessGone(requests.dump('Cannot list addresses', write, newAddress, signal))
+    for (const address of found)
+      if (address.family === family && (index === 0 || address.index === index)) all.push(address)
+  }
+  return all
+}
+
+/** Neighbors of both families of one device. */
+export async function dumpNeighbors(
+  requests: NetlinkRequests,
+  index: number,
+  signal: AbortSignal,
+): Promise<NeighborMessage[]> {
+  const ipv4 = await dumpNeighborTable(requests, AF_INET, index, signal)
+  return ipv4.concat(await dumpNeighborTable(requests, AF_INET6, index, signal))
+}
+
+/** FDB entries of one device. */
+export function dumpFdb(
+  requests: NetlinkRequests,
+  index: number,
+  signal: AbortSignal,
+): Promise<NeighborMessage[]> {
+  return dumpNeighborTable(requests, AF_BRIDGE, index, signal)
+}
+
+/** Routes of the main table. 0 stands for any protocol and any device. */
+export async function dumpRoutes(
+  requests: NetlinkRequests,
+  family: Family,
+  filter: { readonly protocol: number; readonly index: number },
+  signal: AbortSignal,
+): Promise<RouteMessage[]> {
+  const write = (writer: Parameters<typeof writeRouteDump>[0]) => writeRouteDump(writer, family, filter)
+  const routes = await unlessGone(requests.dump(`Cannot list ${family} routes`, write, newRoute, signal))
+  return routes.filter(
+    route =>
+      route.family === family &&
+      route.table === RT_TABLE_MAIN &&
+      !route.cloned &&
+      (filter.protocol === 0 || route.protocol === filter.protocol) &&
+      (filter.index === 0 || leadsTo(route, filter.index)),
+  )
+}
+
+export function leadsTo(route: RouteMessage, index: number): boolean {
+  return route.index === index || (route.hops?.includes(index) ?? false)
+}
+
+export function newLink(buffer: Buffer, start: number, end: number, type: number): LinkMessage | undefined {
+  return type === RTM_NEWLINK ? readLink(buffer, start, end) : undefined
+}
+
+export function newRoute(buffer: Buffer, start: number, end: number, type: number): RouteMessage | undefined {
+  return type === RTM_NEWROUTE ? readRoute(buffer, start, end) : undefined
+}
+
+async function dumpNeighborTable(
+  requests: NetlinkRequests,
+  family: number,
+  index: number,
+  signal: AbortSignal,
+): Promise<NeighborMessage[]> {
+  const act = `Cannot list ${family === AF_BRIDGE ? 'FDB entries' : 'neighbors'}`
+  const write = (writer: Parameters<typeof writeNeighborDump>[0]) => writeNeighborDump(writer, family, index)
+  const found = await unlessGone(requests.dump(act, write, newNeighbor, signal))
+  return found.filter(neighbor => neighbor.family === family && neighbor.index === index)
+}
+
+function newAddress(buffer: Buffer, start: number, end: number, type: number): AddressMessage | undefined {
+  return type === RTM_NEWADDR ? readAddress(buffer, start, end) : undefined
+}
+
+function newNeighbor(buffer: Buffer, start: number, end: number, type: number): NeighborMessage | undefined {
+  return type === RTM_NEWNEIGH ? readNeighbor(buffer, start, end) : undefined
+}
+
+/** A device or a table that goes away, or a family that is not there, makes a dump fail that has nothing to list. */
+const GONE: ReadonlySet<string> = new Set(['ENODEV', 'ENOENT', 'ENOTSUP', 'EAFNOSUPPORT'])
+
+async function unlessGone<T>(dump: Promise<T[]>): Promise<T[]> {
+  try {
+    return await dump
+  } catch (error) {
+    if (error instanceof NetlinkError && GONE.has(error.code)) return []
+    throw error
+  }
+}

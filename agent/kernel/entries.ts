@@ -1,0 +1,88 @@
+import { type Ip, parseIp, scopeOf } from '../../lease/net/ip.ts'
+import { type Mac, parseMac } from '../../lease/net/mac.ts'
+import { networkAddress } from '../../lease/net/prefix.ts'
+import type { AddressMessage } from '../netlink/address.ts'
+import type { LinkMessage } from '../netlink/link.ts'
+import { type NeighborMessage, NUD_PERMANENT } from '../netlink/neighbor.ts'
+import {
+  type RouteMessage,
+  RT_TABLE_MAIN,
+  RTN_BLACKHOLE,
+  RTN_UNICAST,
+  RTPROT_KERNEL,
+  RTPROT_RA,
+} from '../netlink/route.ts'
+import type { Address, FdbEntry, Link, Neighbor, Route } from '../state/entry.ts'
+
+const NO_MAC: Mac = parseMac('00:00:00:00:00:00')
+const NO_IP: Ip = parseIp('0.0.0.0')
+
+/**
+ * A device of ours. One of our name that is no VXLAN device comes out with VNI 0 and port 0, which no backend asks for: it is
+ * rebuilt then, as flanneld does. `underlay` is the name of the device that it sits on, '' where it sits on none.
+ */
+export function linkEntry(message: LinkMessage, underlay: string): Link {
+  const { vxlan } = message
+  return {
+    kind: 'link',
+    name: message.name,
+    mac: message.mac ?? NO_MAC,
+    deviceMtu: message.mtu,
+    up: message.up,
+    vxlan: {
+      vni: vxlan?.vni ?? 0,
+      port: vxlan?.port ?? 0,
+      local: vxlan?.local ?? NO_IP,
+      underlay,
+      learning: vxlan?.learning ?? false,
+      gbp: vxlan?.gbp ?? false,
+      ...(vxlan?.extra ? { extra: vxlan.extra } : {}),
+    },
+  }
+}
+
+/** Undefined for an IPv6 link-local address, which the kernel makes itself. */
+export function addressEntry({ address, length }: AddressMessage, dev: string): Address | undefined {
+  if (address.includes(':') && scopeOf(address) === 'link-local') return undefined
+  return { kind: 'address', dev, address, length }
+}
+
+/** What an FDB entry is known by and is; undefined for one that leads to no VTEP. */
+export function fdbEntry({ mac, address }: NeighborMessage, dev: string): FdbEntry | undefined {
+  return mac === undefined || address === undefined ? undefined : { kind: 'fdb', dev, mac, dst: address }
+}
+
+/** Undefined for a multicast group, which the kernel lists among the neighbors. */
+export function neighborEntry({ mac, address }: NeighborMessage, dev: string): Neighbor | undefined {
+  if (address === undefined || scopeOf(address) === 'multicast') return undefined
+  return { kind: 'neighbor', dev, address, mac: mac ?? NO_MAC }
+}
+
+/** Whether somebody has set it; a learned one is the kernel's own affair. */
+export function isPermanent({ state }: NeighborMessage): boolean {
+  return (state & NUD_PERMANENT) !== 0
+}
+
+/** Whether a route is ours: on one of our devices but not of the kernel's making, or with our protocol. */
+export function isOurRoute(route: RouteMessage, onOurDevice: boolean, protocol: number): boolean {
+  if (route.table !== RT_TABLE_MAIN || route.cloned || route.tos !== 0) return false
+  if (route.protocol === protocol) return true
+  if (!onOurDevice || route.protocol === RTPROT_KERNEL || route.protocol === RTPROT_RA) return false
+  const scope = scopeOf(networkAddress(route.dst))
+  return scope !== 'multicast' && scope !== 'link-local'
+}
+
+/** A route over several devices, or of a type that we never make, comes out without a device: it equals none of ours. */
+export function routeEntry(route: RouteMessage, dev: string | undefined): Route {
+  const single = route.type === RTN_UNICAST && route.hops === undefined
+  return {
+    kind: 'route',
+    dst: route.dst,
+    dev: single ? dev : undefined,
+    via: single ? route.via : undefined,
+    onlink: single && route.onlink,
+    metric: route.metric,
+    protocol: route.protocol,
+    blackhole: route.type === RTN_BLACKHOLE,
+  }
+}

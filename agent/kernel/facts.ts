@@ -1,0 +1,105 @@
+import type { Ip } from '../../lease/net/ip.ts'
+import {
+  type AddressMessage,
+  IFA_F_DADFAILED,
+  IFA_F_DEPRECATED,
+  IFA_F_PERMANENT,
+  IFA_F_TEMPORARY,
+  IFA_F_TENTATIVE,
+} from '../netlink/address.ts'
+import { NetlinkError } from '../netlink/errno.ts'
+import { AF_INET } from '../netlink/family.ts'
+import type { NetlinkRequests } from '../netlink/requests.ts'
+import { RTN_UNICAST, writeRouteLookup } from '../netlink/route.ts'
+import type {
+  AddressScope,
+  InterfaceAddress,
+  InterfaceFacts,
+  RouteFacts,
+  RouteLookup,
+} from '../underlay_facts.ts'
+import { DeviceNames } from './devices.ts'
+import { dumpAddresses, dumpLinks, dumpRoutes, newRoute } from './dumps.ts'
+import { isOurRoute } from './entries.ts'
+import type { Scope } from './kernel.ts'
+
+export async function readInterfaces(
+  requests: NetlinkRequests,
+  signal: AbortSignal,
+): Promise<readonly InterfaceFacts[]> {
+  const links = await dumpLinks(requests, signal)
+  const addresses = new Map<number, InterfaceAddress[]>(links.map(link => [link.index, []]))
+  for (const message of await dumpAddresses(requests, signal))
+    addresses.get(message.index)?.push(interfaceAddress(message))
+  return links.map(link => ({
+    index: link.index,
+    name: link.name,
+    underlayMtu: link.mtu,
+    up: link.up,
+    loopback: link.loopback,
+    vxlan: link.vxlan === undefined ? undefined : { vni: link.vxlan.vni, port: link.vxlan.port },
+    addresses: addresses.get(link.index) ?? [],
+  }))
+}
+
+/** Unicast routes of the main table that are neither ours nor on our devices; of a route over several paths the first. */
+export async function readOtherRoutes(
+  requests: NetlinkRequests,
+  scope: Scope,
+  signal: AbortSignal,
+): Promise<readonly RouteFacts[]> {
+  const names = new Map((await dumpLinks(requests, signal)).map(link => [link.index, link.name]))
+  const facts: RouteFacts[] = []
+  for (const family of ['ipv4', 'ipv6'] as const) {
+    for (const route of await dumpRoutes(requests, family, { protocol: 0, index: 0 }, signal)) {
+      const dev = names.get(route.index)
+      if (dev === undefined || route.type !== RTN_UNICAST) continue
+      if (scope.devices.includes(dev) || isOurRoute(route, false, scope.routeProtocol)) continue
+      const { dst, via, metric, protocol, src } = route
+      facts.push({ dst, via, dev, metric, protocol, src })
+    }
+  }
+  return facts
+}
+
+/** ENETUNREACH, EHOSTUNREACH: no route. EINVAL: a blackhole. EACCES: a prohibiting one. */
+const NO_WAY: ReadonlySet<string> = new Set(['ENETUNREACH', 'EHOSTUNREACH', 'EINVAL', 'EACCES'])
+
+export async function lookUpRoute(
+  requests: NetlinkRequests,
+  address: Ip,
+  signal: AbortSignal,
+): Promise<RouteLookup | undefined> {
+  try {
+    const act = `Cannot look up the route to ${address}`
+    const [route] = await requests.request(act, w => writeRouteLookup(w, address), newRoute, signal)
+    const names = new DeviceNames(requests)
+    await names.need(route === undefined ? [] : [route.index], signal)
+    const dev = route === undefined ? undefined : names.get(route.index)
+    return route === undefined || dev === undefined ? undefined : { dev, via: route.via, src: route.src }
+  } catch (error) {
+    if (error instanceof NetlinkError && NO_WAY.has(error.code)) return undefined
+    throw error
+  }
+}
+
+/** enum rt_scope_t */
+const SCOPES: ReadonlyMap<number, AddressScope> = new Map([
+  [0, 'global'],
+  [200, 'site'],
+  [253, 'link'],
+  [254, 'host'],
+])
+
+function interfaceAddress({ family, address, length, scope, flags }: AddressMessage): InterfaceAddress {
+  const has = (bit: number) => (flags & bit) !== 0
+  return {
+    address,
+    length,
+    scope: SCOPES.get(scope) ?? 'nowhere',
+    permanent: has(IFA_F_PERMANENT),
+    deprecated: has(IFA_F_DEPRECATED),
+    temporary: family !== AF_INET && has(IFA_F_TEMPORARY),
+    tentative: has(IFA_F_TENTATIVE) || has(IFA_F_DADFAILED),
+  }
+}

@@ -1,0 +1,155 @@
+import { writeFileSync } from 'node:fs'
+import { familyOf } from '../../lease/net/ip.ts'
+import { NetlinkError } from '../netlink/errno.ts'
+import { type LinkMessage, writeDelLink, writeNewVxlan, writeSetLink } from '../netlink/link.ts'
+import type { MessageWriter } from '../netlink/message.ts'
+import type { NetlinkRequests } from '../netlink/requests.ts'
+import type { Link } from '../state/entry.ts'
+import { needsRebuild } from '../state/operation.ts'
+import { printEntry } from '../state/print.ts'
+import { DeviceNames, findLink } from './devices.ts'
+import { dumpLinks } from './dumps.ts'
+import { linkEntry } from './entries.ts'
+
+/** A device cannot be made as desired, and it is known why. */
+export class DeviceError extends Error {
+  override name = 'DeviceError'
+}
+
+/**
+ * Makes the device as desired: in place where the kernel can, else by deleting what bears its name. What sits on a device
+ * goes with it. Throws DeviceError and NetlinkError.
+ */
+export async function makeDevice(
+  requests: NetlinkRequests,
+  desired: Link,
+  signal: AbortSignal,
+): Promise<void> {
+  const send = (write: (writer: MessageWriter) => void) =>
+    requests.request(`Cannot make device ${desired.name}`, write, () => undefined, signal)
+  let was = await readDevice(requests, desired.name, signal)
+  if (was !== undefined && needsRebuild(was.entry, desired)) {
+    await deleteDevice(requests, desired.name, signal)
+    was = undefined
+  }
+  if (was === undefined) {
+    await create(requests, desired, signal)
+    was = await readDevice(requests, desired.name, signal)
+    if (was === undefined) throw new DeviceError(`Cannot make device ${desired.name}: it was deleted at once`)
+    checkMtu(was.entry, desired)
+  }
+  refuseRouterAdvertisements(desired.name)
+  const { index } = was.message
+  // Setting the MAC, even to what it is, makes the kernel drop all neighbors of the device.
+  const change = {
+    ...(was.entry.mac !== desired.mac ? { mac: desired.mac } : {}),
+    ...(was.entry.deviceMtu !== desired.deviceMtu ? { mtu: desired.deviceMtu } : {}),
+    ...(was.entry.up ? {} : { up: true as const }),
+  }
+  if (Object.keys(change).length > 0) await send(writer => writeSetLink(writer, index, change))
+  await check(requests, desired, signal)
+}
+
+/** Deleting what is not there succeeds. */
+export async function deleteDevice(
+  requests: NetlinkRequests,
+  name: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const link = await findLink(requests, name, signal)
+  if (link === undefined) return
+  try {
+    const write = (writer: MessageWriter) => writeDelLink(writer, link.index)
+    await requests.request(`Cannot delete device ${name}`, write, () => undefined, signal)
+  } catch (error) {
+    if (!(error instanceof NetlinkError && error.code === 'ENODEV')) throw error
+  }
+}
+
+interface Device {
+  readonly message: LinkMessage
+  readonly entry: Link
+}
+
+async function readDevice(
+  requests: NetlinkRequests,
+  name: string,
+  signal: AbortSignal,
+): Promise<Device | undefined> {
+  const message = await findLink(requests, name, signal)
+  if (message === undefined) return undefined
+  const underlay = await new DeviceNames(requests).underlayOf(message, signal)
+  return { message, entry: linkEntry(message, underlay) }
+}
+
+async function create(requests: NetlinkRequests, desired: Link, signal: AbortSignal): Promise<void> {
+  const { name, mac, deviceMtu, vxlan } = desired
+  const underlay = await findLink(requests, vxlan.underlay, signal)
+  if (underlay === undefined)
+    throw new DeviceError(
+      `Cannot create device ${name}: its underlay interface '${vxlan.underlay}' does not exist`,
+    )
+  const link = { name, mac, mtu: deviceMtu, vxlan: { ...vxlan, underlay: underlay.index } }
+  try {
+    await requests.request(
+      `Cannot create device ${name}`,
+      w => writeNewVxlan(w, link),
+      () => undefined,
+      signal,
+    )
+  } catch (error) {
+    if (!(error instanceof NetlinkError) || error.code !== 'EEXIST') throw error
+    throw new DeviceError(await explainConflict(requests, desired, signal), { cause: error })
+  }
+}
+
+/** The kernel allows one device a VNI and port, whatever its name: Cilium, Docker and others leave theirs behind. */
+async function explainConflict(
+  requests: NetlinkRequests,
+  desired: Link,
+  signal: AbortSignal,
+): Promise<string> {
+  const { name, vxlan } = desired
+  const links = await dumpLinks(requests, signal)
+  const family = familyOf(vxlan.local)
+  const holder = links.find(
+    link =>
+      link.vxlan?.vni === vxlan.vni &&
+      link.vxlan.port === vxlan.port &&
+      familyOf(link.vxlan.local ?? vxlan.local) === family,
+  )
+  const holds = `VNI ${vxlan.vni} on UDP port ${vxlan.port}`
+  return holder === undefined
+    ? `Cannot create device ${name}: the kernel says that it or ${holds} exists already, but it is not to be found`
+    : `Cannot create device ${name}: device ${holder.name} holds ${holds}; delete it (ip link delete ${holder.name}) or set another VNI or Port in the network config`
+}
+
+/** On an IPv6 underlay vxlan_config_apply() cuts the MTU to what fits, without a word. */
+function checkMtu(made: Link, desired: Link): void {
+  if (made.deviceMtu !== desired.deviceMtu)
+    throw new DeviceError(
+      `Cannot give device ${desired.name} the MTU ${desired.deviceMtu}: the kernel made it ${made.deviceMtu}, what underlay interface ${desired.vxlan.underlay} leaves room for`,
+    )
+}
+
+async function check(requests: NetlinkRequests, desired: Link, signal: AbortSignal): Promise<void> {
+  const made = (await readDevice(requests, desired.name, signal))?.entry
+  if (made === undefined) throw new DeviceError(`Cannot make device ${desired.name}: it was deleted at once`)
+  if (printEntry(made) !== printEntry(desired))
+    throw new DeviceError(
+      `Cannot make device ${desired.name}: asked for '${printEntry(desired)}', the kernel made '${printEntry(made)}'`,
+    )
+}
+
+/**
+ * As flanneld does: a router advertisement through the tunnel must not configure the node. A container that is not privileged
+ * has /proc/sys read-only, and must do without. Synchronous: /proc/sys/net shows the network namespace of the calling thread,
+ * and those of the thread pool may be in another one.
+ */
+function refuseRouterAdvertisements(device: string): void {
+  try {
+    writeFileSync(`/proc/sys/net/ipv6/conf/${device}/accept_ra`, '0')
+  } catch {
+    // See above; and without IPv6 there is no such file.
+  }
+}

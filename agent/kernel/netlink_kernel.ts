@@ -1,0 +1,62 @@
+import type { Ip } from '../../lease/net/ip.ts'
+import { loadRawSocket, type OpenRawSocket } from '../netlink/raw_socket.ts'
+import { NetlinkRequests } from '../netlink/requests.ts'
+import type { Entry } from '../state/entry.ts'
+import type { Operation, Result } from '../state/operation.ts'
+import type { InterfaceFacts, RouteFacts, RouteLookup } from '../underlay_facts.ts'
+import { applyOperations } from './apply.ts'
+import { lookUpRoute, readInterfaces, readOtherRoutes } from './facts.ts'
+import type { Kernel, KernelChange, Scope } from './kernel.ts'
+import { readEntries } from './snapshot.ts'
+import { subscribe } from './subscription.ts'
+
+/** The kernel of the network namespace that this process is in, over rtnetlink. */
+export class NetlinkKernel implements Kernel {
+  readonly #open: OpenRawSocket
+  readonly #requests: NetlinkRequests
+
+  /** Loads what is needed; the sockets are opened when first used. */
+  static async open(): Promise<NetlinkKernel> {
+    return new NetlinkKernel(await loadRawSocket())
+  }
+
+  private constructor(open: OpenRawSocket) {
+    this.#open = open
+    this.#requests = new NetlinkRequests(open)
+  }
+
+  snapshot(scope: Scope, signal: AbortSignal): Promise<readonly Entry[]> {
+    return readEntries(this.#requests, scope, signal)
+  }
+
+  apply(operations: readonly Operation[], signal: AbortSignal): Promise<readonly Result[]> {
+    return applyOperations(this.#requests, operations, signal)
+  }
+
+  /**
+   * Listens from the moment of the call on, not only from the first value that is taken: whatever a later snapshot() does not
+   * show is told.
+   */
+  changes(scope: Scope, signal: AbortSignal): AsyncIterable<KernelChange> {
+    return subscribe(this.#open, this.#requests, scope, signal)
+  }
+
+  /** All interfaces with their addresses. */
+  listInterfaces(signal: AbortSignal): Promise<readonly InterfaceFacts[]> {
+    return readInterfaces(this.#requests, signal)
+  }
+
+  /** Unicast routes of the main table that are neither ours nor on our devices. */
+  listRoutes(scope: Scope, signal: AbortSignal): Promise<readonly RouteFacts[]> {
+    return readOtherRoutes(this.#requests, scope, signal)
+  }
+
+  /** Undefined where there is no way to the address. */
+  routeTo(address: Ip, signal: AbortSignal): Promise<RouteLookup | undefined> {
+    return lookUpRoute(this.#requests, address, signal)
+  }
+
+  close(): void {
+    this.#requests.close()
+  }
+}

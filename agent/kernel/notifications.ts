@@ -1,0 +1,178 @@
+import { type AddressMessage, RTM_DELADDR, RTM_NEWADDR, readAddress } from '../netlink/address.ts'
+import { AF_BRIDGE, AF_UNSPEC } from '../netlink/family.ts'
+import { type LinkMessage, RTM_DELLINK, RTM_NEWLINK, readLink } from '../netlink/link.ts'
+import { Messages } from '../netlink/message.ts'
+import { neighborIndex, RTM_DELNEIGH, RTM_NEWNEIGH, readNeighbor } from '../netlink/neighbor.ts'
+import {
+  type RouteMessage,
+  RT_TABLE_MAIN,
+  RTM_DELROUTE,
+  RTM_NEWROUTE,
+  RTN_UNICAST,
+  readRoute,
+} from '../netlink/route.ts'
+import type { ChangeSlot } from './change_slot.ts'
+import {
+  addressEntry,
+  fdbEntry,
+  isOurRoute,
+  isPermanent,
+  linkEntry,
+  neighborEntry,
+  routeEntry,
+} from './entries.ts'
+import type { Scope } from './kernel.ts'
+import { differenceOf } from './link_difference.ts'
+
+/**
+ * Turns notifications into what they may mean for us. What they do not say counts as much: setting a device down or taking its
+ * last IPv4 address removes IPv4 routes without a word (fib_sync_down_dev() announces none), so both mean: look at everything.
+ */
+export class Notifications {
+  readonly #scope: Scope
+  readonly #slot: ChangeSlot
+  /** All devices by index. */
+  readonly #links = new Map<number, LinkMessage>()
+  /** Indexes of devices not ours on which routes of ours stand. */
+  readonly #carriers = new Set<number>()
+  /** By index, addresses not on our devices and whether they are there: what has one may matter as underlay. */
+  readonly #addresses = new Map<number, Map<string, boolean>>()
+  readonly #handlers: ReadonlyMap<number, (buffer: Buffer, start: number, end: number) => void>
+
+  constructor(scope: Scope, slot: ChangeSlot) {
+    this.#scope = scope
+    this.#slot = slot
+    this.#handlers = new Map([
+      [RTM_NEWLINK, (buffer, start, end) => this.#newLink(readLink(buffer, start, end))],
+      [RTM_DELLINK, (buffer, start, end) => this.#delLink(readLink(buffer, start, end))],
+      [RTM_NEWADDR, (buffer, start, end) => this.#address(buffer, start, end, true)],
+      [RTM_DELADDR, (buffer, start, end) => this.#address(buffer, start, end, false)],
+      [RTM_NEWNEIGH, (buffer, start, end) => this.#neighbor(buffer, start, end, true)],
+      [RTM_DELNEIGH, (buffer, start, end) => this.#neighbor(buffer, start, end, false)],
+      [RTM_NEWROUTE, (buffer, start, end) => this.#route(buffer, start, end, true)],
+      [RTM_DELROUTE, (buffer, start, end) => this.#route(buffer, start, end, false)],
+    ])
+  }
+
+  /** Throws NetlinkDecodeError. */
+  receive(datagram: Buffer): void {
+    const messages = new Messages(datagram)
+    while (messages.next()) this.#handlers.get(messages.type)?.(datagram, messages.start, messages.end)
+  }
+
+  /** How a device is before the first notification. What was notified meanwhile is newer, and stays; so below. */
+  learnLink(link: LinkMessage): void {
+    if (!this.#links.has(link.index)) this.#links.set(link.index, link)
+  }
+
+  learnAddress(message: AddressMessage): void {
+    const entry = addressEntry(message, '')
+    if (entry === undefined || this.#ourDevice(message.index) !== undefined) return
+    const known = this.#knownAddresses(message.index)
+    const text = `${entry.address}/${entry.length}`
+    if (!known.has(text)) known.set(text, true)
+  }
+
+  learnRoute(route: RouteMessage): void {
+    const onOurs = this.#ourDevice(route.index) !== undefined
+    if (!onOurs && isOurRoute(route, false, this.#scope.routeProtocol)) this.#carry(route)
+  }
+
+  #newLink(link: LinkMessage): void {
+    // AF_BRIDGE: about the bridge port only, and nothing here depends on that.
+    if (link.family !== AF_UNSPEC) return
+    const was = this.#links.get(link.index)
+    this.#links.set(link.index, link)
+    const name = this.#ourName(link) ?? this.#ourName(was)
+    const difference = was === undefined ? 'appeared' : differenceOf(was, link)
+    if (difference === undefined) return
+    if (name !== undefined) this.#slot.everything(`device ${name} ${difference}`)
+    else if (this.#carriers.has(link.index)) {
+      this.#slot.everything(`device ${link.name}, which has routes of ours, ${difference}`)
+      this.#slot.underlay()
+    } else if (this.#addresses.has(link.index)) this.#slot.underlay()
+  }
+
+  #delLink(link: LinkMessage): void {
+    if (link.family !== AF_UNSPEC) return
+    const name = this.#ourName(link) ?? this.#ourName(this.#links.get(link.index))
+    this.#links.delete(link.index)
+    if (name !== undefined) {
+      this.#slot.gone(linkEntry(link, ''))
+      this.#slot.everything(`device ${name} was deleted`)
+    }
+    if (this.#carriers.delete(link.index))
+      this.#slot.everything(`device ${link.name}, which had routes of ours, was deleted`)
+    if (this.#addresses.delete(link.index)) this.#slot.underlay()
+  }
+
+  #address(buffer: Buffer, start: number, end: number, isThere: boolean): void {
+    const message = readAddress(buffer, start, end)
+    const dev = this.#ourDevice(message.index)
+    const entry = addressEntry(message, dev ?? '')
+    if (entry === undefined) return
+    const text = `${entry.address}/${entry.length}`
+    if (dev !== undefined) {
+      if (isThere) this.#slot.present(entry)
+      else this.#slot.everything(`device ${dev} lost its address ${text}`)
+      return
+    }
+    this.#foreignAddress(message.index, text, isThere)
+  }
+
+  /** The kernel repeats an address each time that a router prolongs its lifetime. */
+  #foreignAddress(index: number, text: string, isThere: boolean): void {
+    const known = this.#knownAddresses(index)
+    if (known.get(text) === isThere) return
+    known.set(text, isThere)
+    this.#slot.underlay()
+    if (!isThere && this.#carriers.has(index)) {
+      const name = this.#links.get(index)?.name ?? index
+      this.#slot.everything(`device ${name}, which has routes of ours, lost its address ${text}`)
+    }
+  }
+
+  #knownAddresses(index: number): Map<string, boolean> {
+    const known = this.#addresses.get(index) ?? new Map<string, boolean>()
+    this.#addresses.set(index, known)
+    return known
+  }
+
+  #neighbor(buffer: Buffer, start: number, end: number, isThere: boolean): void {
+    const dev = this.#ourDevice(neighborIndex(buffer, start, end))
+    if (dev === undefined) return
+    const message = readNeighbor(buffer, start, end)
+    const entry = message.family === AF_BRIDGE ? fdbEntry(message, dev) : neighborEntry(message, dev)
+    if (entry === undefined) return
+    if (isThere && isPermanent(message)) this.#slot.present(entry)
+    else this.#slot.gone(entry)
+  }
+
+  #route(buffer: Buffer, start: number, end: number, isThere: boolean): void {
+    const route = readRoute(buffer, start, end)
+    if (route === undefined || route.table !== RT_TABLE_MAIN || route.cloned) return
+    const dev = this.#ourDevice(route.index)
+    if (!isOurRoute(route, dev !== undefined, this.#scope.routeProtocol)) {
+      const leads = route.via !== undefined || route.dst.endsWith('/0')
+      if (dev === undefined && leads) this.#slot.underlay()
+      return
+    }
+    if (dev === undefined) this.#carry(route)
+    const entry = routeEntry(route, this.#links.get(route.index)?.name)
+    if (isThere) this.#slot.present(entry)
+    else this.#slot.gone(entry)
+  }
+
+  /** An IPv6 blackhole route is said to be on `lo`, which means nothing. */
+  #carry(route: RouteMessage): void {
+    if (route.index !== 0 && route.type === RTN_UNICAST) this.#carriers.add(route.index)
+  }
+
+  #ourDevice(index: number): string | undefined {
+    return this.#ourName(this.#links.get(index))
+  }
+
+  #ourName(link: LinkMessage | undefined): string | undefined {
+    return link !== undefined && this.#scope.devices.includes(link.name) ? link.name : undefined
+  }
+}

@@ -1,0 +1,76 @@
+import type { LinkMessage } from '../netlink/link.ts'
+import type { NetlinkRequests } from '../netlink/requests.ts'
+import type { RouteMessage } from '../netlink/route.ts'
+import type { Entry } from '../state/entry.ts'
+import { DeviceNames, findLink } from './devices.ts'
+import { dumpAddresses, dumpFdb, dumpNeighbors, dumpRoutes, leadsTo } from './dumps.ts'
+import {
+  addressEntry,
+  fdbEntry,
+  isOurRoute,
+  isPermanent,
+  linkEntry,
+  neighborEntry,
+  routeEntry,
+} from './entries.ts'
+import type { Scope } from './kernel.ts'
+
+/** All entries of ours that stand now. The kernel filters, so what is not ours costs next to nothing. */
+export async function readEntries(
+  requests: NetlinkRequests,
+  scope: Scope,
+  signal: AbortSignal,
+): Promise<readonly Entry[]> {
+  const names = new DeviceNames(requests)
+  const entries: Entry[] = []
+  const ours: LinkMessage[] = []
+  for (const name of scope.devices) {
+    const link = await findLink(requests, name, signal)
+    if (link === undefined) continue
+    ours.push(link)
+    names.learn(link)
+    entries.push(linkEntry(link, await names.underlayOf(link, signal)))
+  }
+  for (const link of ours) await readDevice(requests, link, entries, signal)
+  const routes = await readOurRoutes(requests, ours, scope.routeProtocol, signal)
+  await names.need(new Set(routes.map(route => route.index)), signal)
+  for (const route of routes) entries.push(routeEntry(route, names.get(route.index)))
+  return entries
+}
+
+/** Adds the addresses, FDB entries and neighbors of one device. */
+async function readDevice(
+  requests: NetlinkRequests,
+  { name, index }: LinkMessage,
+  entries: Entry[],
+  signal: AbortSignal,
+): Promise<void> {
+  const add = (entry: Entry | undefined) => {
+    if (entry !== undefined) entries.push(entry)
+  }
+  for (const address of await dumpAddresses(requests, signal, index)) add(addressEntry(address, name))
+  for (const fdb of await dumpFdb(requests, index, signal)) if (isPermanent(fdb)) add(fdbEntry(fdb, name))
+  for (const neighbor of await dumpNeighbors(requests, index, signal))
+    if (isPermanent(neighbor)) add(neighborEntry(neighbor, name))
+}
+
+/** Routes on our devices, and those with our protocol on any other or on none. */
+async function readOurRoutes(
+  requests: NetlinkRequests,
+  ours: readonly LinkMessage[],
+  protocol: number,
+  signal: AbortSignal,
+): Promise<RouteMessage[]> {
+  const found: RouteMessage[] = []
+  for (const family of ['ipv4', 'ipv6'] as const) {
+    for (const { index } of ours) {
+      const routes = await dumpRoutes(requests, family, { protocol: 0, index }, signal)
+      for (const route of routes) if (isOurRoute(route, true, protocol)) found.push(route)
+    }
+    for (const route of await dumpRoutes(requests, family, { protocol, index: 0 }, signal)) {
+      const listed = ours.some(({ index }) => leadsTo(route, index))
+      if (!listed && isOurRoute(route, false, protocol)) found.push(route)
+    }
+  }
+  return found
+}

@@ -1,0 +1,50 @@
+import { getSystemErrorMap, getSystemErrorName } from 'node:util'
+
+/** A C library function that failed. */
+export class LibcError extends Error {
+  override name = 'LibcError'
+  readonly code: string
+  constructor(act: string, errno: number) {
+    const code = getSystemErrorName(-errno)
+    super(`${act}: ${getSystemErrorMap().get(-errno)?.[1] ?? code} (${code})`)
+    this.code = code
+  }
+}
+
+/** The few C library functions that Node.js does not offer. Each works on the calling thread and throws LibcError. */
+export interface Libc {
+  /** setsockopt(2) with an int. */
+  setSocketOption(fd: number, level: number, option: number, value: number): void
+  /** getsockopt(2); how many bytes of `value` were filled. */
+  getSocketOption(fd: number, level: number, option: number, value: Uint8Array): number
+  /** unshare(2) of CLONE_* flags. */
+  unshare(flags: number): void
+}
+
+/** Loads koffi, which costs some MB: only who opens a netlink socket pays for it. */
+export async function loadLibc(): Promise<Libc> {
+  const { default: koffi } = await import('koffi')
+  const library = koffi.load('libc.so.6')
+  const setsockopt = library.func('int setsockopt(int, int, int, const int32_t *, uint32_t)')
+  const getsockopt = library.func('int getsockopt(int, int, int, uint8_t *, _Inout_ uint32_t *)')
+  const unshare = library.func('int unshare(int)')
+  const check = (act: string, result: number) => {
+    if (result !== 0) throw new LibcError(act, koffi.errno())
+  }
+  return {
+    setSocketOption(fd, level, option, value) {
+      check(
+        `Cannot set socket option ${level}/${option} to ${value}`,
+        setsockopt(fd, level, option, [value], 4),
+      )
+    },
+    getSocketOption(fd, level, option, value) {
+      const length = [value.length]
+      check(`Cannot get socket option ${level}/${option}`, getsockopt(fd, level, option, value, length))
+      return length[0] ?? 0
+    },
+    unshare(flags) {
+      check(`Cannot unshare namespaces 0x${flags.toString(16)}`, unshare(flags))
+    },
+  }
+}

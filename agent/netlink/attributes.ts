@@ -1,0 +1,115 @@
+import { type Ip, ipFromBytes } from '../../lease/net/ip.ts'
+import { type Mac, macFromBytes } from '../../lease/net/mac.ts'
+
+/** Bytes that are no netlink message or not the one they claim to be. */
+export class NetlinkDecodeError extends Error {
+  override name = 'NetlinkDecodeError'
+}
+
+/** #define NLA_TYPE_MASK ~(NLA_F_NESTED | NLA_F_NET_BYTEORDER) */
+const NLA_TYPE_MASK = 0x3fff
+
+/**
+ * Goes through attributes; the same object shows one after the other. Who reads takes what is known by `type` and passes over
+ * the rest: kernels add attributes all the time.
+ *
+ *   struct nlattr { __u16 nla_len; __u16 nla_type; };
+ */
+export class Attributes {
+  readonly #buffer: Buffer
+  readonly #limit: number
+  type = 0
+  #start = 0
+  #end = 0
+  #next: number
+
+  /** Attributes lie in buffer[start..end). */
+  constructor(buffer: Buffer, start: number, end: number) {
+    this.#buffer = buffer
+    this.#limit = end
+    this.#next = start
+    if (start > end)
+      throw new NetlinkDecodeError(`Cannot read a netlink message: it lacks ${start - end} bytes`)
+  }
+
+  /** False at the end. Throws NetlinkDecodeError for a length that cannot be. */
+  next(): boolean {
+    const at = this.#next
+    const left = this.#limit - at
+    // nla_ok(): less than a header at the end is padding.
+    if (left < 4) return false
+    const length = this.#buffer.readUInt16LE(at)
+    if (length < 4 || length > left)
+      throw new NetlinkDecodeError(`Cannot read a netlink attribute: length ${length} of ${left} bytes`)
+    this.type = this.#buffer.readUInt16LE(at + 2) & NLA_TYPE_MASK
+    this.#start = at + 4
+    this.#end = at + length
+    this.#next = Math.min(this.#limit, at + ((length + 3) & ~3))
+    return true
+  }
+
+  get length(): number {
+    return this.#end - this.#start
+  }
+
+  u8(): number {
+    return this.#buffer.readUInt8(this.#need(1))
+  }
+
+  u16Be(): number {
+    return this.#buffer.readUInt16BE(this.#need(2))
+  }
+
+  u32(): number {
+    return this.#buffer.readUInt32LE(this.#need(4))
+  }
+
+  /** 4 or 16 bytes. */
+  ip(): Ip {
+    if (this.length !== 4 && this.length !== 16)
+      throw new NetlinkDecodeError(
+        `Cannot read attribute ${this.type}: ${this.length} bytes are no IP address`,
+      )
+    return ipFromBytes(this.#buffer.subarray(this.#start, this.#end))
+  }
+
+  /** struct rtvia { __kernel_sa_family_t rtvia_family; __u8 rtvia_addr[]; }: a gateway of the other family (RFC 8950). */
+  via(): Ip | undefined {
+    const bytes = this.bytes().subarray(2)
+    return bytes.length === 4 || bytes.length === 16 ? ipFromBytes(bytes) : undefined
+  }
+
+  /** Undefined for a link layer address of another kind: InfiniBand has 20 bytes, a tunnel 4 or none. */
+  mac(): Mac | undefined {
+    return this.length === 6 ? macFromBytes(this.#buffer.subarray(this.#start, this.#end)) : undefined
+  }
+
+  /** Up to the terminating zero, or the end. */
+  text(): string {
+    const bytes = this.#buffer.subarray(this.#start, this.#end)
+    const zero = bytes.indexOf(0)
+    return bytes.toString('utf8', 0, zero < 0 ? bytes.length : zero)
+  }
+
+  bytes(): Buffer {
+    return this.#buffer.subarray(this.#start, this.#end)
+  }
+
+  nested(): Attributes {
+    return new Attributes(this.#buffer, this.#start, this.#end)
+  }
+
+  #need(bytes: number): number {
+    if (this.length < bytes)
+      throw new NetlinkDecodeError(
+        `Cannot read attribute ${this.type}: ${this.length} of ${bytes} bytes are there`,
+      )
+    return this.#start
+  }
+}
+
+/** Throws NetlinkDecodeError unless the fixed part of a message is there. */
+export function needHeader(what: string, start: number, end: number, bytes: number): void {
+  if (end - start < bytes)
+    throw new NetlinkDecodeError(`Cannot read ${what}: ${end - start} of ${bytes} bytes are there`)
+}

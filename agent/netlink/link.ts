@@ -1,0 +1,137 @@
+import type { Mac } from '../../lease/net/mac.ts'
+import { Attributes, needHeader } from './attributes.ts'
+import { AF_UNSPEC } from './family.ts'
+import { type MessageWriter, NLM_F_CREATE, NLM_F_EXCL } from './message.ts'
+import { readVxlan, type VxlanFields, type VxlanMessage, writeVxlan } from './vxlan.ts'
+
+/** #define RTM_NEWLINK 16, RTM_DELLINK 17, RTM_GETLINK 18 */
+export const RTM_NEWLINK = 16
+export const RTM_DELLINK = 17
+export const RTM_GETLINK = 18
+
+/** #define IFF_UP 0x1, IFF_LOOPBACK 0x8 */
+const IFF_UP = 0x1
+const IFF_LOOPBACK = 0x8
+
+/** enum: IFLA_ADDRESS 1, IFLA_IFNAME 3, IFLA_MTU 4, IFLA_LINKINFO 18, IFLA_EXT_MASK 29 */
+const IFLA_ADDRESS = 1
+const IFLA_IFNAME = 3
+const IFLA_MTU = 4
+const IFLA_LINKINFO = 18
+const IFLA_EXT_MASK = 29
+const IFLA_INFO_KIND = 1
+const IFLA_INFO_DATA = 2
+
+/** #define RTEXT_FILTER_SKIP_STATS (1 << 3): counters are most of a link message. */
+const RTEXT_FILTER_SKIP_STATS = 1 << 3
+
+/** struct ifinfomsg { u8 ifi_family, pad; u16 ifi_type; int ifi_index; unsigned ifi_flags, ifi_change; }; */
+const IFINFOMSG = 16
+
+export interface LinkMessage {
+  /** AF_UNSPEC; AF_BRIDGE where it speaks of a bridge port only, whose RTM_DELLINK does not delete the device. */
+  readonly family: number
+  readonly index: number
+  readonly name: string
+  readonly mtu: number
+  /** Administratively. */
+  readonly up: boolean
+  readonly loopback: boolean
+  readonly mac: Mac | undefined
+  /** IFLA_INFO_KIND: `vxlan`, `veth`; '' for a physical one. */
+  readonly kind: string
+  readonly vxlan: VxlanMessage | undefined
+}
+
+export function readLink(buffer: Buffer, start: number, end: number): LinkMessage {
+  needHeader('a link', start, end, IFINFOMSG)
+  const flags = buffer.readUInt32LE(start + 8)
+  let name = ''
+  let mtu = 0
+  let mac: Mac | undefined
+  let info: { kind: string; vxlan: VxlanMessage | undefined } = { kind: '', vxlan: undefined }
+  const attributes = new Attributes(buffer, start + IFINFOMSG, end)
+  while (attributes.next()) {
+    if (attributes.type === IFLA_IFNAME) name = attributes.text()
+    else if (attributes.type === IFLA_MTU) mtu = attributes.u32()
+    else if (attributes.type === IFLA_ADDRESS) mac = attributes.mac()
+    else if (attributes.type === IFLA_LINKINFO) info = readInfo(attributes.nested())
+  }
+  return {
+    family: buffer.readUInt8(start),
+    index: buffer.readInt32LE(start + 4),
+    name,
+    mtu,
+    up: (flags & IFF_UP) !== 0,
+    loopback: (flags & IFF_LOOPBACK) !== 0,
+    mac,
+    ...info,
+  }
+}
+
+function readInfo(attributes: Attributes): { kind: string; vxlan: VxlanMessage | undefined } {
+  let kind = ''
+  let data: Attributes | undefined
+  while (attributes.next()) {
+    if (attributes.type === IFLA_INFO_KIND) kind = attributes.text()
+    else if (attributes.type === IFLA_INFO_DATA) data = attributes.nested()
+  }
+  return { kind, vxlan: kind === 'vxlan' && data !== undefined ? readVxlan(data) : undefined }
+}
+
+/** `ip link add NAME address MAC mtu MTU type vxlan ...`, down still. The MAC comes with it: udev leaves it alone then. */
+export function writeNewVxlan(
+  writer: MessageWriter,
+  link: { readonly name: string; readonly mac: Mac; readonly mtu: number; readonly vxlan: VxlanFields },
+): void {
+  writer.begin(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL)
+  writeIfinfomsg(writer, 0, 0, 0)
+  writer.attributeText(IFLA_IFNAME, link.name)
+  writer.attributeU32(IFLA_MTU, link.mtu)
+  writer.attributeMac(IFLA_ADDRESS, link.mac)
+  const info = writer.nest(IFLA_LINKINFO)
+  writer.attributeText(IFLA_INFO_KIND, 'vxlan')
+  const data = writer.nest(IFLA_INFO_DATA)
+  writeVxlan(writer, link.vxlan)
+  writer.unnest(data)
+  writer.unnest(info)
+}
+
+/** `ip link set dev DEV address MAC mtu MTU up`; what is undefined stays. */
+export function writeSetLink(
+  writer: MessageWriter,
+  index: number,
+  change: { readonly mac?: Mac; readonly mtu?: number; readonly up?: true },
+): void {
+  writer.begin(RTM_NEWLINK, 0)
+  const up = change.up === true ? IFF_UP : 0
+  writeIfinfomsg(writer, index, up, up)
+  if (change.mac !== undefined) writer.attributeMac(IFLA_ADDRESS, change.mac)
+  if (change.mtu !== undefined) writer.attributeU32(IFLA_MTU, change.mtu)
+}
+
+export function writeDelLink(writer: MessageWriter, index: number): void {
+  writer.begin(RTM_DELLINK, 0)
+  writeIfinfomsg(writer, index, 0, 0)
+}
+
+/** One link by name or by index. */
+export function writeGetLink(writer: MessageWriter, which: string | number): void {
+  writer.begin(RTM_GETLINK, 0)
+  writeIfinfomsg(writer, typeof which === 'number' ? which : 0, 0, 0)
+  if (typeof which === 'string') writer.attributeText(IFLA_IFNAME, which)
+  writer.attributeU32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
+}
+
+export function writeLinkDump(writer: MessageWriter): void {
+  writer.begin(RTM_GETLINK, 0)
+  writeIfinfomsg(writer, 0, 0, 0)
+  writer.attributeU32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
+}
+
+function writeIfinfomsg(writer: MessageWriter, index: number, flags: number, change: number): void {
+  writer.u32(AF_UNSPEC)
+  writer.u32(index)
+  writer.u32(flags)
+  writer.u32(change)
+}

@@ -1,0 +1,111 @@
+import type { Ip } from '../../lease/net/ip.ts'
+import { familyOf } from '../../lease/net/ip.ts'
+import type { Mac } from '../../lease/net/mac.ts'
+import { Attributes, needHeader } from './attributes.ts'
+import { AF_BRIDGE, familyNumber } from './family.ts'
+import { type MessageWriter, NLM_F_CREATE, NLM_F_REPLACE } from './message.ts'
+
+/** #define RTM_NEWNEIGH 28, RTM_DELNEIGH 29, RTM_GETNEIGH 30: neighbors, and with AF_BRIDGE the FDB. */
+export const RTM_NEWNEIGH = 28
+export const RTM_DELNEIGH = 29
+export const RTM_GETNEIGH = 30
+
+/** #define NUD_PERMANENT 0x80, NTF_SELF 0x02, RTN_UNICAST 1 */
+export const NUD_PERMANENT = 0x80
+const NTF_SELF = 0x02
+const RTN_UNICAST = 1
+
+/** #define NDA_DST 1, NDA_LLADDR 2, NDA_IFINDEX 8 */
+const NDA_DST = 1
+const NDA_LLADDR = 2
+const NDA_IFINDEX = 8
+
+/** struct ndmsg { __u8 family, pad1; __u16 pad2; __s32 ndm_ifindex; __u16 ndm_state; __u8 ndm_flags, ndm_type; }; */
+const NDMSG = 12
+
+/** A neighbor or an FDB entry, as told by the kernel. */
+export interface NeighborMessage {
+  /** AF_INET, AF_INET6, AF_BRIDGE. */
+  readonly family: number
+  readonly index: number
+  /** NUD_* */
+  readonly state: number
+  /** NDA_DST: the neighbor's address; of an FDB entry the VTEP behind which it lives. */
+  readonly address: Ip | undefined
+  readonly mac: Mac | undefined
+}
+
+export function readNeighbor(buffer: Buffer, start: number, end: number): NeighborMessage {
+  needHeader('a neighbor', start, end, NDMSG)
+  let address: Ip | undefined
+  let mac: Mac | undefined
+  const attributes = new Attributes(buffer, start + NDMSG, end)
+  while (attributes.next()) {
+    if (attributes.type === NDA_DST) address = attributes.ip()
+    else if (attributes.type === NDA_LLADDR) mac = attributes.mac()
+  }
+  return {
+    family: buffer.readUInt8(start),
+    index: buffer.readInt32LE(start + 4),
+    state: buffer.readUInt16LE(start + 8),
+    address,
+    mac,
+  }
+}
+
+/** The device of a neighbor message, without reading the rest. */
+export function neighborIndex(buffer: Buffer, start: number, end: number): number {
+  needHeader('a neighbor', start, end, NDMSG)
+  return buffer.readInt32LE(start + 4)
+}
+
+/** `ip neigh replace ADDRESS lladdr MAC dev DEV nud permanent` */
+export function writeNewNeighbor(writer: MessageWriter, index: number, address: Ip, mac: Mac): void {
+  writer.begin(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE)
+  writeNdmsg(writer, familyNumber(familyOf(address)), index, NUD_PERMANENT, 0, RTN_UNICAST)
+  writer.attributeIp(NDA_DST, address)
+  writer.attributeMac(NDA_LLADDR, mac)
+}
+
+export function writeDelNeighbor(writer: MessageWriter, index: number, address: Ip): void {
+  writer.begin(RTM_DELNEIGH, 0)
+  writeNdmsg(writer, familyNumber(familyOf(address)), index, 0, 0, 0)
+  writer.attributeIp(NDA_DST, address)
+}
+
+/** `bridge fdb replace MAC dev DEV dst VTEP self permanent` */
+export function writeNewFdb(writer: MessageWriter, index: number, mac: Mac, vtep: Ip): void {
+  writer.begin(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE)
+  writeNdmsg(writer, AF_BRIDGE, index, NUD_PERMANENT, NTF_SELF, 0)
+  writer.attributeMac(NDA_LLADDR, mac)
+  writer.attributeIp(NDA_DST, vtep)
+}
+
+export function writeDelFdb(writer: MessageWriter, index: number, mac: Mac, vtep: Ip): void {
+  writer.begin(RTM_DELNEIGH, 0)
+  writeNdmsg(writer, AF_BRIDGE, index, 0, NTF_SELF, 0)
+  writer.attributeMac(NDA_LLADDR, mac)
+  writer.attributeIp(NDA_DST, vtep)
+}
+
+/** Asks for all of one device: with strict checking the kernel passes over the rest. */
+export function writeNeighborDump(writer: MessageWriter, family: number, index: number): void {
+  writer.begin(RTM_GETNEIGH, 0)
+  writeNdmsg(writer, family, 0, 0, 0, 0)
+  writer.attributeU32(NDA_IFINDEX, index)
+}
+
+function writeNdmsg(
+  writer: MessageWriter,
+  family: number,
+  index: number,
+  state: number,
+  flags: number,
+  type: number,
+): void {
+  writer.u32(family)
+  writer.u32(index)
+  writer.u16(state)
+  writer.u8(flags)
+  writer.u8(type)
+}

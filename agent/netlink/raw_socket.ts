@@ -1,0 +1,145 @@
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { type Libc, loadLibc } from '../libc.ts'
+
+/** #define NETLINK_ROUTE 0 */
+const NETLINK_ROUTE = 0
+/** #define SOL_SOCKET 1, SO_RCVBUF 8, SO_RCVBUFFORCE 33, SO_MEMINFO 55 */
+const SOL_SOCKET = 1
+const SO_RCVBUF = 8
+const SO_RCVBUFFORCE = 33
+const SO_MEMINFO = 55
+/** SK_MEMINFO_DROPS, the 9th of the u32 that SO_MEMINFO fills */
+const SK_MEMINFO_DROPS = 8
+/** #define SOL_NETLINK 270 */
+const SOL_NETLINK = 270
+const NETLINK_NO_ENOBUFS = 5
+const NETLINK_CAP_ACK = 10
+const NETLINK_EXT_ACK = 11
+const NETLINK_GET_STRICT_CHK = 12
+
+/** What a socket that is opened may be told of. */
+export interface RawSocketEvents {
+  /** A datagram of the kernel: one or more messages. May throw: then it counts as failed. */
+  onDatagram(datagram: Buffer): void
+  /** The socket is of no use any more. */
+  onFailure(error: Error): void
+}
+
+export interface RawSocket {
+  /** By which the kernel tells our sockets apart: nlmsg_pid of the answers. */
+  readonly port: number
+  /** `sent` is called later, with the error where there is one; not at all after close(). */
+  send(datagram: Buffer, sent: (error: Error | undefined) => void): void
+  /** Throws where the group is refused. */
+  join(group: number): void
+  /** How many messages the kernel has thrown away for want of room since the socket was opened. */
+  drops(): number
+  /** Keeps the process alive, or no longer. */
+  ref(alive: boolean): void
+  close(): void
+}
+
+export type OpenRawSocket = (events: RawSocketEvents, receiveBytes: number) => RawSocket
+
+/**
+ * Loads the addon. It cannot live in a worker thread, and it ends the process by SIGABRT where a receive overrun is reported
+ * to it or a callback of ours throws: hence NETLINK_NO_ENOBUFS (the kernel then only counts what it throws away) and a `try`
+ * in each callback.
+ */
+export async function loadRawSocket(): Promise<OpenRawSocket> {
+  const [{ RawNetlinkSocket }, libc] = await Promise.all([import('netlink/dist/raw.js'), loadLibc()])
+  return (events, receiveBytes) => {
+    const native = new RawNetlinkSocket(NETLINK_ROUTE)
+    try {
+      const { port } = native.address()
+      const fd = findSocket(port)
+      harden(libc, fd, receiveBytes)
+      const fail = (error: unknown) => {
+        try {
+          events.onFailure(error instanceof Error ? error : new Error(String(error)))
+        } catch (cause) {
+          process.emitWarning(new Error('A netlink socket failed, and so did who was told', { cause }))
+        }
+      }
+      native.on('error', fail)
+      native.on('message', (datagram, { port: sender }) => {
+        // Whoever is privileged may send to us; only the kernel is heard.
+        if (sender !== 0) return
+        try {
+          events.onDatagram(datagram)
+        } catch (error) {
+          fail(error)
+        }
+      })
+      return {
+        port,
+        send: (datagram, sent) =>
+          native.send(datagram, undefined, error => {
+            try {
+              sent(error)
+            } catch (cause) {
+              fail(cause)
+            }
+          }),
+        join: group => native.addMembership(group),
+        drops: () => readDrops(libc, fd),
+        ref: alive => (alive ? native.ref() : native.unref()),
+        close: () => native.close(),
+      }
+    } catch (error) {
+      native.close()
+      throw error
+    }
+  }
+}
+
+/**
+ * The file descriptor, which the addon keeps to itself: /proc/net/netlink names the inode of the socket with our port, and
+ * /proc/self/fd the descriptor of the inode.
+ */
+function findSocket(port: number): number {
+  // sk  Eth Pid  Groups  Rmem  Wmem  Dump  Locks  Drops  Inode
+  for (const line of readFileSync('/proc/self/net/netlink', 'latin1').split('\n')) {
+    const words = line.trim().split(/\s+/)
+    if (words[1] !== `${NETLINK_ROUTE}` || words[2] !== `${port}`) continue
+    const socket = `socket:[${words[9]}]`
+    for (const fd of readdirSync('/proc/self/fd')) if (linkOf(fd) === socket) return Number(fd)
+  }
+  throw new Error(
+    `Cannot find the netlink socket with port ${port} in /proc/self/net/netlink and /proc/self/fd`,
+  )
+}
+
+/** Undefined for a descriptor that was closed meanwhile, as the one of the directory itself. */
+function linkOf(fd: string): string | undefined {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`)
+  } catch {
+    return undefined
+  }
+}
+
+function harden(libc: Libc, fd: number, receiveBytes: number): void {
+  libc.setSocketOption(fd, SOL_NETLINK, NETLINK_NO_ENOBUFS, 1)
+  for (const option of [NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK])
+    attempt(() => libc.setSocketOption(fd, SOL_NETLINK, option, 1))
+  // Beyond net.core.rmem_max only with CAP_NET_ADMIN in the first user namespace.
+  if (!attempt(() => libc.setSocketOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, receiveBytes)))
+    libc.setSocketOption(fd, SOL_SOCKET, SO_RCVBUF, receiveBytes)
+}
+
+/** For options that an older kernel (before 4.20) does not know; without them errors say less and dumps bring more. */
+function attempt(act: () => void): boolean {
+  try {
+    act()
+    return true
+  } catch {
+    return false
+  }
+}
+
+function readDrops(libc: Libc, fd: number): number {
+  const memory = Buffer.alloc(4 * 9)
+  libc.getSocketOption(fd, SOL_SOCKET, SO_MEMINFO, memory)
+  return memory.readUInt32LE(4 * SK_MEMINFO_DROPS)
+}

@@ -1,0 +1,212 @@
+import { type Family, familyBits, familyOf, type Ip } from '../../lease/net/ip.ts'
+import { networkAddress, type Prefix, prefixLength } from '../../lease/net/prefix.ts'
+import { Attributes, NetlinkDecodeError, needHeader } from './attributes.ts'
+import { AF_INET, AF_INET6, familyNumber } from './family.ts'
+import { type MessageWriter, NLM_F_CREATE, NLM_F_REPLACE } from './message.ts'
+
+/** #define RTM_NEWROUTE 24, RTM_DELROUTE 25, RTM_GETROUTE 26 */
+export const RTM_NEWROUTE = 24
+export const RTM_DELROUTE = 25
+export const RTM_GETROUTE = 26
+
+/** #define RT_TABLE_MAIN 254, RTN_UNICAST 1, RTN_BLACKHOLE 6, RT_SCOPE_UNIVERSE 0, RT_SCOPE_NOWHERE 255, RTNH_F_ONLINK 4 */
+export const RT_TABLE_MAIN = 254
+export const RTN_UNICAST = 1
+export const RTN_BLACKHOLE = 6
+const RT_SCOPE_UNIVERSE = 0
+const RT_SCOPE_LINK = 253
+const RT_SCOPE_NOWHERE = 255
+const RTNH_F_ONLINK = 4
+
+/** RTPROT_KERNEL 2, RTPROT_RA 9: routes that the kernel makes itself. */
+export const RTPROT_KERNEL = 2
+export const RTPROT_RA = 9
+
+/** #define RTM_F_CLONED 0x200: a cached IPv6 exception, no route of its own. */
+export const RTM_F_CLONED = 0x200
+
+/** enum rtattr_type_t: RTA_DST 1, RTA_OIF 4, RTA_GATEWAY 5, RTA_PRIORITY 6, RTA_PREFSRC 7, RTA_MULTIPATH 9, ... */
+const RTA_DST = 1
+const RTA_OIF = 4
+const RTA_GATEWAY = 5
+const RTA_PRIORITY = 6
+const RTA_PREFSRC = 7
+const RTA_MULTIPATH = 9
+const RTA_TABLE = 15
+const RTA_VIA = 18
+
+/**
+ *   struct rtmsg { __u8 rtm_family, rtm_dst_len, rtm_src_len, rtm_tos, rtm_table, rtm_protocol, rtm_scope, rtm_type;
+ *                  __u32 rtm_flags; };
+ */
+const RTMSG = 12
+const RTNEXTHOP = 8
+
+export interface RouteMessage {
+  readonly family: Family
+  readonly dst: Prefix
+  readonly tos: number
+  readonly table: number
+  /** RTPROT_* */
+  readonly protocol: number
+  /** RTN_* */
+  readonly type: number
+  readonly cloned: boolean
+  readonly onlink: boolean
+  /** Output device, of several the first; 0 where there is none. */
+  readonly index: number
+  readonly via: Ip | undefined
+  readonly metric: number
+  readonly src: Ip | undefined
+  /** Output devices of a route over several paths; undefined for one with a single path or none. */
+  readonly hops: readonly number[] | undefined
+}
+
+/** What a route is written from. */
+export interface RouteFields {
+  readonly dst: Prefix
+  readonly via: Ip | undefined
+  readonly onlink: boolean
+  readonly metric: number
+  readonly protocol: number
+  readonly blackhole: boolean
+}
+
+/** Undefined for a route of another family than IPv4 and IPv6. */
+export function readRoute(buffer: Buffer, start: number, end: number): RouteMessage | undefined {
+  needHeader('a route', start, end, RTMSG)
+  const number = buffer.readUInt8(start)
+  if (number !== AF_INET && number !== AF_INET6) return undefined
+  const family = number === AF_INET ? 'ipv4' : 'ipv6'
+  const length = buffer.readUInt8(start + 1)
+  if (length > familyBits(family))
+    throw new NetlinkDecodeError(`Cannot read a route: a prefix of ${length} bits`)
+  const flags = buffer.readUInt32LE(start + 8)
+  let dst = family === 'ipv4' ? '0.0.0.0' : '::'
+  let table = buffer.readUInt8(start + 4)
+  let index = 0
+  let via: Ip | undefined
+  let metric = 0
+  let src: Ip | undefined
+  let hops: readonly number[] | undefined
+  const attributes = new Attributes(buffer, start + RTMSG, end)
+  while (attributes.next()) {
+    switch (attributes.type) {
+      case RTA_DST:
+        dst = attributes.ip()
+        break
+      case RTA_TABLE:
+        table = attributes.u32()
+        break
+      case RTA_OIF:
+        index = attributes.u32()
+        break
+      case RTA_GATEWAY:
+        via = attributes.ip()
+        break
+      case RTA_VIA:
+        via = attributes.via()
+        break
+      case RTA_PRIORITY:
+        metric = attributes.u32()
+        break
+      case RTA_PREFSRC:
+        src = attributes.ip()
+        break
+      case RTA_MULTIPATH:
+        ;({ hops, index, via } = readPaths(attributes.bytes()))
+    }
+  }
+  return {
+    family,
+    // The kernel keeps host bits zero.
+    dst: `${dst}/${length}` as Prefix,
+    tos: buffer.readUInt8(start + 3),
+    table,
+    protocol: buffer.readUInt8(start + 5),
+    type: buffer.readUInt8(start + 7),
+    cloned: (flags & RTM_F_CLONED) !== 0,
+    onlink: (flags & RTNH_F_ONLINK) !== 0,
+    index,
+    via,
+    metric,
+    src,
+    hops,
+  }
+}
+
+/** struct rtnexthop { unsigned short rtnh_len; unsigned char rtnh_flags, rtnh_hops; int rtnh_ifindex; }, then attributes. */
+function readPaths(bytes: Buffer): { hops: readonly number[]; index: number; via: Ip | undefined } {
+  const hops: number[] = []
+  let via: Ip | undefined
+  for (let at = 0; at + RTNEXTHOP <= bytes.length; ) {
+    const length = bytes.readUInt16LE(at)
+    if (length < RTNEXTHOP || at + length > bytes.length)
+      throw new NetlinkDecodeError(`Cannot read a route: a path of ${length} bytes of ${bytes.length - at}`)
+    const attributes = new Attributes(bytes, at + RTNEXTHOP, at + length)
+    while (attributes.next()) {
+      if (hops.length > 0) continue
+      if (attributes.type === RTA_GATEWAY) via = attributes.ip()
+      else if (attributes.type === RTA_VIA) via = attributes.via()
+    }
+    hops.push(bytes.readInt32LE(at + 4))
+    at += (length + 3) & ~3
+  }
+  return { hops, index: hops[0] ?? 0, via }
+}
+
+/** `ip route replace DST via VIA dev DEV proto PROTOCOL metric METRIC onlink` in table main; index 0: no DEV. */
+export function writeNewRoute(writer: MessageWriter, route: RouteFields, index: number): void {
+  writer.begin(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE)
+  const direct = route.via === undefined && !route.blackhole && familyOf(route.dst) === 'ipv4'
+  writeRouteBody(writer, route, index, direct ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE)
+}
+
+export function writeDelRoute(writer: MessageWriter, route: RouteFields, index: number): void {
+  writer.begin(RTM_DELROUTE, 0)
+  // fib_table_delete(): nowhere stands for any scope.
+  writeRouteBody(writer, route, index, RT_SCOPE_NOWHERE)
+}
+
+/** Asks for routes of the main table. 0 stands for any protocol and any device. */
+export function writeRouteDump(
+  writer: MessageWriter,
+  family: Family,
+  { protocol, index }: { readonly protocol: number; readonly index: number },
+): void {
+  writer.begin(RTM_GETROUTE, 0)
+  writer.u32(familyNumber(family))
+  writer.u8(RT_TABLE_MAIN)
+  writer.u8(protocol)
+  writer.u16(0)
+  writer.u32(0)
+  writer.attributeU32(RTA_TABLE, RT_TABLE_MAIN)
+  if (index !== 0) writer.attributeU32(RTA_OIF, index)
+}
+
+/** `ip route get ADDRESS` */
+export function writeRouteLookup(writer: MessageWriter, address: Ip): void {
+  const family = familyOf(address)
+  writer.begin(RTM_GETROUTE, 0)
+  writer.u8(familyNumber(family))
+  writer.u8(familyBits(family))
+  writer.u16(0)
+  writer.u32(0)
+  writer.u32(0)
+  writer.attributeIp(RTA_DST, address)
+}
+
+function writeRouteBody(writer: MessageWriter, route: RouteFields, index: number, scope: number): void {
+  writer.u8(familyNumber(familyOf(route.dst)))
+  writer.u8(prefixLength(route.dst))
+  writer.u16(0)
+  writer.u8(RT_TABLE_MAIN)
+  writer.u8(route.protocol)
+  writer.u8(scope)
+  writer.u8(route.blackhole ? RTN_BLACKHOLE : RTN_UNICAST)
+  writer.u32(route.onlink ? RTNH_F_ONLINK : 0)
+  writer.attributeIp(RTA_DST, networkAddress(route.dst))
+  if (route.via !== undefined) writer.attributeIp(RTA_GATEWAY, route.via)
+  if (index !== 0) writer.attributeU32(RTA_OIF, index)
+  if (route.metric !== 0) writer.attributeU32(RTA_PRIORITY, route.metric)
+}

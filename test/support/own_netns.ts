@@ -1,0 +1,21 @@
+import { loadLibc } from '../../agent/libc.ts'
+import { run } from './exec.ts'
+
+/** #define CLONE_NEWNET 0x40000000 */
+const CLONE_NEWNET = 0x40000000
+
+/**
+ * Puts this process into a fresh network namespace, which ends with it; what it spawns is inside too. Before any socket is
+ * opened, and on the main thread: only the calling thread moves, so files of /proc/sys/net are to be used synchronously.
+ * Needs root, or the root of a user namespace (`unshare --user --map-root-user`); returns why where it has neither.
+ */
+export async function enterOwnNetns(): Promise<string | undefined> {
+  const libc = await loadLibc()
+  try {
+    libc.unshare(CLONE_NEWNET)
+  } catch (error) {
+    return `no network namespace of its own (run as root, or under unshare --user --map-root-user): ${error}`
+  }
+  await run(['ip', 'link', 'set', 'lo', 'up'])
+  return undefined
+}
