@@ -183,7 +183,7 @@ function interfaceWish(values: FlagValues<typeof allFlags>): InterfaceWish {
 function pattern(text: string): RegExp {
   const ignoreCase = text.startsWith('(?i)')
   try {
-    return new RegExp(ignoreCase ? text.slice(4) : text, ignoreCase ? 'iu' : 'u')
+    return new RegExp(ignoreCase ? text.slice(4) : text, ignoreCase ? 'i' : '')
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause)
     throw new ConfigError(`--iface-regex '${text}' is no regular expression: ${reason}`, { cause })

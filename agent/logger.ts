@@ -15,7 +15,6 @@ export function createLogger(level: LogLevel, fd = 2): Log {
       base: null,
       timestamp: () => `,"time":"${new Date().toISOString()}"`,
       formatters: { level: label => ({ level: label }) },
-      messageKey: 'message',
       errorKey: 'error',
       serializers: { error: printError },
     },

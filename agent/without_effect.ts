@@ -37,12 +37,18 @@ const withoutEffect: readonly WithoutEffect[] = [
   },
 ]
 
-/** One sentence for each setting that was made and does nothing. A default, or `--flag=false`, is no such setting. */
+/**
+ * One sentence for each setting that is on or was made, and does nothing: `--iptables-forward-rules` is on by default, and
+ * flanneld's rules are missed once they are gone.
+ */
 export function settingsWithoutEffect(settings: Settings<FlagTable>, env: Env): readonly string[] {
-  const made = ({ name }: WithoutEffect) =>
-    settings.set.has(name) ? settings.values[name] !== false : (env[name] ?? '') !== ''
-  return withoutEffect.filter(made).map(({ name, does, why }) => {
+  const isMade = ({ name }: WithoutEffect) => {
+    const value = settings.values[name]
+    if (value === undefined) return (env[name] ?? '') !== ''
+    return value === true || (settings.set.has(name) && value !== false)
+  }
+  return withoutEffect.filter(isMade).map(({ name, does, why }) => {
     const shown = name === name.toUpperCase() ? name : `--${name}`
-    return `${shown} does ${does}: ${why}`
+    return `${shown} does nothing${does === 'nothing yet' ? ' yet' : ', and nothing is needed'}: ${why}`
   })
 }
