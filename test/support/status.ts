@@ -1,0 +1,17 @@
+import { type AgentStatus, RoundTotals } from '../../agent/status.ts'
+
+/** A ready agent that has done nothing yet, but for what is given. */
+export function status(more: Partial<AgentStatus> = {}): AgentStatus {
+  return {
+    notReady: [],
+    lease: undefined,
+    peers: 0,
+    refused: new Map(),
+    failing: [],
+    contested: [],
+    rounds: new RoundTotals(() => 0),
+    resyncMs: 60_000,
+    store: { lastContactMs: undefined, trouble: undefined },
+    ...more,
+  }
+}
