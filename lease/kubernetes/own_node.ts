@@ -49,7 +49,10 @@ const longestDisputeMs = 60_000
 export class OwnNode {
   readonly #parts: OwnNodeParts
   #claim: Claim | undefined
+  /** Annotations as we wrote them last. */
+  readonly #published = new Map<string, string>()
   #hinted: string | undefined
+  #ignored = new Set<string>()
   #said = ''
 
   constructor(parts: OwnNodeParts) {
@@ -137,9 +140,15 @@ export class OwnNode {
   }
 
   #publication(node: NodeObject, request: LeaseRequest, backendData: readonly unknown[]): Publication {
-    const { names, log } = this.#parts
-    const complain = (reason: string) => log.warn({ node: node.name }, `Ignoring an overwrite: ${reason}`)
-    const publicIps = effectivePublicIps(node, familiesOf(request), request.publicIps, names, complain)
+    const ignored: string[] = []
+    const publicIps = effectivePublicIps(
+      node,
+      familiesOf(request),
+      request.publicIps,
+      this.#parts.names,
+      reason => ignored.push(reason),
+    )
+    this.#sayIgnored(node, ignored)
     return { backendType: request.backendType, publicIps, backendData }
   }
 
@@ -162,12 +171,14 @@ export class OwnNode {
       body: { metadata: { annotations: Object.fromEntries(missing) } },
     } as const
     const attempt = () => session.api.json(request, signal)
-    return await present(session.persist('publish the annotations', attempt, signal, [404]))
+    const there = await present(session.persist('publish the annotations', attempt, signal, [404]))
+    if (there) for (const [name, value] of missing) this.#published.set(name, value)
+    return there
   }
 
   /** Reads the Node anew, as an older state may wait in the watch, and writes what still differs. */
   async #restore(claim: Claim, dispute: Pace, signal: AbortSignal): Promise<void> {
-    const { session, source, names, log, name } = this.#parts
+    const { session, source, log, name } = this.#parts
     await dispute.next(undefined, signal)
     dispute.started()
     let raw: unknown
@@ -180,13 +191,14 @@ export class OwnNode {
     const missing = this.#missing(node, claim)
     for (const [annotation, value] of missing) {
       const stood = node.annotations.get(annotation)
-      const writer = stood === undefined ? undefined : writerOf(raw, annotation)
-      const how = stood === undefined ? 'was removed' : `was changed to '${stood}'`
-      const overwritten = annotation !== names.manager && value !== stood
-      log.warn(
-        { node: name, annotation, writer, overwritten },
-        `Publishing again: ${annotation} ${how}${writer === undefined ? '' : ` by ${writer}`}, it is '${value}'`,
-      )
+      if (stood !== undefined && stood === this.#published.get(annotation))
+        log.info({ node: name }, `Publishing ${annotation} '${value}', it was '${stood}'`)
+      else {
+        const writer = stood === undefined ? undefined : writerOf(raw, annotation)
+        const how = stood === undefined ? 'was removed' : `was changed to '${stood}'`
+        const by = writer === undefined ? '' : ` by ${writer}`
+        log.warn({ node: name }, `Publishing again ${annotation} '${value}', as it ${how}${by}`)
+      }
     }
     await this.#publish(node, claim, signal)
   }
@@ -231,6 +243,14 @@ export class OwnNode {
       { node: node.name },
       `${names.families.ipv4.nodePublicIp} and ${names.families.ipv6.nodePublicIp} are now '${now}': they choose the external interface, so restart the agent to follow them`,
     )
+  }
+
+  /** Each once as long as it stands. */
+  #sayIgnored(node: NodeObject, reasons: readonly string[]): void {
+    for (const reason of reasons)
+      if (!this.#ignored.has(reason))
+        this.#parts.log.warn({ node: node.name }, `Ignoring an overwrite: ${reason}`)
+    this.#ignored = new Set(reasons)
   }
 
   #sayWaiting(node: NodeObject | undefined): void {

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import type { LeaseProblem } from '../lease.ts'
 import { type NodeSource, nodePath } from './node_source.ts'
 import { at, textAt } from './path.ts'
@@ -32,14 +33,21 @@ export class Reporter {
     )
   }
 
-  /** A Warning event on the Node, once in 45 min for the same words. */
+  /** A Warning event on the Node, once in 45 min for the same words. One try: the log has it in any case. */
   async report(node: string, problem: LeaseProblem, signal: AbortSignal): Promise<void> {
     const now = Date.now()
     for (const [reason, atMs] of this.#reported) if (now - atMs > sameEventMs) this.#reported.delete(reason)
     if (this.#reported.has(problem.reason)) return
     this.#reported.set(problem.reason, now)
-    const attempt = () => this.#session.api.json(eventRequest(node, problem.reason, new Date(now)), signal)
-    await this.#session.persist('write an event', attempt, signal)
+    const what = 'write an event'
+    try {
+      await this.#session.api.json(eventRequest(node, problem.reason, new Date(now)), signal)
+      this.#session.recovered(what)
+    } catch (cause) {
+      signal.throwIfAborted()
+      this.#reported.delete(problem.reason)
+      this.#session.failed(what, cause)
+    }
   }
 }
 
@@ -79,7 +87,7 @@ function eventRequest(node: string, message: string, now: Date) {
     body: {
       apiVersion: 'v1',
       kind: 'Event',
-      metadata: { namespace: 'default', name: `${node}.${BigInt(now.getTime()).toString(16)}` },
+      metadata: { namespace: 'default', name: `${node}.${randomBytes(8).toString('hex')}` },
       involvedObject: { apiVersion: 'v1', kind: 'Node', name: node, uid: node },
       type: 'Warning',
       reason: 'LeaseProblem',

@@ -1,0 +1,426 @@
+import { isDeepStrictEqual } from 'node:util'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { Lease } from '../../../lease/lease.ts'
+import { printLease } from '../../../lease/lease.ts'
+import { LeaseLostError, LeaseRefusedError } from '../../../lease/store.ts'
+import { defaultNetwork, openTestCluster, type TestCluster } from '../../support/api_server_cluster.ts'
+import { type OpenStore, openStore, requestFor, Watching } from '../../support/api_server_store.ts'
+import { until } from '../../support/until.ts'
+
+/** What holds on any cluster; runs on a real one where TWILL_TEST_KUBECONFIG names it. */
+
+const flannel = 'flannel.alpha.coreos.com'
+const dualNetwork =
+  '{"Network":"10.244.0.0/16","IPv6Network":"fd00:12::/48","EnableIPv6":true,"Backend":{"Type":"vxlan"}}'
+
+let cluster: TestCluster
+let ends: (() => Promise<void>)[]
+
+async function start(network = defaultNetwork): Promise<void> {
+  cluster = await openTestCluster(network)
+}
+
+function open(node: string, more = {}): OpenStore {
+  const opened = openStore(cluster.options(node, more))
+  ends.push(() => opened.close())
+  return opened
+}
+
+async function acquire(opened: OpenStore, ...publicIps: string[]): Promise<Lease> {
+  const network = await opened.store.networkConfig(opened.signal)
+  return await opened.store.acquire(requestFor(network, publicIps), opened.signal)
+}
+
+/** A store that watches; its lines carry the tests' names of the Nodes. */
+function watch(node = 'watcher'): { until(...lines: string[]): Promise<unknown>; watching: Watching } {
+  const opened = open(node)
+  const watching = new Watching(opened.store.watch(opened.signal))
+  ends.push(() => watching.ended())
+  const prefix = cluster.nodeName('')
+  const lines = () =>
+    watching
+      .lines()
+      .filter(line => line.startsWith(prefix))
+      .map(line => line.slice(prefix.length))
+  return {
+    watching,
+    until: (...expected) =>
+      until(expected.join(' | '), () => lines().join('\n') === expected.join('\n'), {
+        otherwise: () => lines().join(' | '),
+      }),
+  }
+}
+
+async function annotations(node: string): Promise<Record<string, string>> {
+  const all = (await cluster.readNode(node)).metadata.annotations
+  return Object.fromEntries(Object.entries(all).filter(([name]) => name.startsWith(flannel)))
+}
+
+async function makePeer(name: string, podCidrs: string[], publicIp: string, mac = '02:00:00:00:00:0a') {
+  await cluster.createNode({ name, podCidrs })
+  await cluster.annotate(name, {
+    [`${flannel}/kube-subnet-manager`]: 'true',
+    [`${flannel}/backend-type`]: 'vxlan',
+    [`${flannel}/backend-data`]: `{"VNI":1,"VtepMAC":"${mac}"}`,
+    [`${flannel}/public-ip`]: publicIp,
+  })
+}
+
+beforeEach(() => {
+  ends = []
+})
+
+afterEach(async () => {
+  for (const end of ends) await end()
+  await cluster.close()
+})
+
+describe('acquiring', () => {
+  it("takes the podCIDR and publishes it in flannel's annotations, to the byte", async () => {
+    await start()
+    await cluster.createNode({ name: 'n1', podCidrs: ['10.244.1.0/24'] })
+    const lease = await acquire(open('n1'), '192.168.0.1')
+    expect(printLease(lease)).toBe('10.244.1.0/24 at 192.168.0.1')
+    const { metadata } = await cluster.readNode('n1')
+    expect(lease.node).toBe(cluster.nodeName('n1'))
+    expect(lease.since).toBe(Date.parse(metadata.creationTimestamp))
+    expect(await annotations('n1')).toEqual({
+      [`${flannel}/backend-data`]: '{"VNI":1,"VtepMAC":"02:00:00:00:00:01"}',
+      [`${flannel}/backend-type`]: 'vxlan',
+      [`${flannel}/kube-subnet-manager`]: 'true',
+      [`${flannel}/public-ip`]: '192.168.0.1',
+    })
+  })
+
+  it('publishes both families of a dual-stack network, whatever the order of the podCIDRs', async () => {
+    await start(dualNetwork)
+    await cluster.createNode({ name: 'n1', podCidrs: ['fd00:12:0:1::/64', '10.244.1.0/24'] })
+    const lease = await acquire(open('n1'), '192.168.0.1', 'fd00:a::1')
+    expect(printLease(lease)).toBe('10.244.1.0/24 + fd00:12:0:1::/64 at 192.168.0.1 + fd00:a::1')
+    expect(await annotations('n1')).toMatchObject({
+      [`${flannel}/backend-v6-data`]: '{"VNI":1,"VtepMAC":"02:00:00:00:00:01"}',
+      [`${flannel}/public-ipv6`]: 'fd00:a::1',
+    })
+  })
+
+  it('writes nothing where nothing differs', async () => {
+    await start()
+    await cluster.createNode({ name: 'n1', podCidrs: ['10.244.1.0/24'] })
+    await acquire(open('n1'), '192.168.0.1')
+    const before = (await cluster.readNode('n1')).metadata.resourceVersion
+    await acquire(open('n1'), '192.168.0.1')
+    expect((await cluster.readNode('n1')).metadata.resourceVersion).toBe(before)
+  })
+
+  it.each([
+    ['example.com', 'example.com/'],
+    ['example.com/', 'example.com/'],
+    ['example.com/net', 'example.com/net-'],
+    ['example.com/net-', 'example.com/net-'],
+  ])('writes under the prefix %s as %s', async (annotationPrefix, stem) => {
+    await start()
+    await cluster.createNode({ name: 'n1', podCidrs: ['10.244.1.0/24'] })
+    await acquire(open('n1', { annotationPrefix }), '192.168.0.1')
+    const all = (await cluster.readNode('n1')).metadata.annotations
+    expect(all[`${stem}public-ip`]).toBe('192.168.0.1')
+  })
+
+  it('hands the lease that stood in the annotations to who makes the backend data', async () => {
+    await start()
+    await makePeer('n1', ['10.244.1.0/24'], '192.168.0.9', '02:00:00:00:00:77')
+    const { store, signal } = open('n1')
+    let previous: Lease | undefined
+    const request = requestFor(await store.networkConfig(signal), ['192.168.0.1'])
+    const backendData = (lease: Lease | undefined) => {
+      previous = lease
+      return lease?.subnets.map(subnet => subnet.backendData) ?? []
+    }
+    await store.acquire({ ...request, backendData }, signal)
+    expect(previous?.subnets[0]?.backendData).toEqual({ VNI: 1, VtepMAC: '02:00:00:00:00:77' })
+    expect((await annotations('n1'))[`${flannel}/backend-data`]).toBe(
+      '{"VNI":1,"VtepMAC":"02:00:00:00:00:77"}',
+    )
+  })
+
+  it('publishes the overwrite in the place of the public IP, and says so in the lease', async () => {
+    await start()
+    await cluster.createNode({
+      name: 'n1',
+      podCidrs: ['10.244.1.0/24'],
+      annotations: { [`${flannel}/public-ip-overwrite`]: '203.0.113.7' },
+    })
+    const lease = await acquire(open('n1'), '192.168.0.1')
+    expect(printLease(lease)).toBe('10.244.1.0/24 at 203.0.113.7')
+    expect((await annotations('n1'))[`${flannel}/public-ip`]).toBe('203.0.113.7')
+  })
+
+  it('waits for a podCIDR that is assigned late, and says the remedy once', async () => {
+    await start()
+    await cluster.createNode({ name: 'n1' })
+    const opened = open('n1')
+    const acquiring = acquire(opened, '192.168.0.1')
+    await until('the log', () => opened.log.matching(/podCIDR/).length > 0)
+    await cluster.annotate('n1', { 'example.com/heartbeat': '1' })
+    await cluster.annotate('n1', { 'example.com/heartbeat': '2' })
+    await cluster.assignPodCidrs('n1', ['10.244.3.0/24'])
+    expect(printLease(await acquiring)).toBe('10.244.3.0/24 at 192.168.0.1')
+    const name = cluster.nodeName('n1')
+    expect(opened.log.lines).toEqual([
+      `warn: Waiting for a podCIDR of Node ${name}: none is assigned; run kube-controller-manager with --allocate-node-cidrs=true and --cluster-cidr, or set spec.podCIDR of the Node`,
+    ])
+  })
+
+  it('waits for its Node to be registered', async () => {
+    await start()
+    const opened = open('n1')
+    const acquiring = acquire(opened, '192.168.0.1')
+    await until('the log', () => opened.log.matching(/there is none of that name/).length > 0)
+    await cluster.createNode({ name: 'n1', podCidrs: ['10.244.1.0/24'] })
+    expect(printLease(await acquiring)).toBe('10.244.1.0/24 at 192.168.0.1')
+  })
+
+  it('refuses a podCIDR outside of the network, names both, and shows it on the Node', async () => {
+    await start()
+    await cluster.createNode({ name: 'n1', podCidrs: ['10.9.1.0/24'] })
+    const refused = await acquire(open('n1'), '192.168.0.1').catch((error: unknown) => error)
+    expect(refused).toBeInstanceOf(LeaseRefusedError)
+    const reason = (refused as Error).message
+    expect(reason).toMatch(
+      /podCIDR 10\.9\.1\.0\/24 is outside of Network 10\.244\.0\.0\/16 in .*net-conf\.json/,
+    )
+    expect(await cluster.warnings('n1')).toEqual([reason])
+  })
+
+  it('refuses where the network has a family that the Node has no podCIDR of', async () => {
+    await start(dualNetwork)
+    await cluster.createNode({ name: 'n1', podCidrs: ['10.244.1.0/24'] })
+    await expect(acquire(open('n1'), '192.168.0.1', 'fd00:a::1')).rejects.toThrow(
+      /podCIDRs 10\.244\.1\.0\/24 hold none for IPv6Network fd00:12::\/48/,
+    )
+  })
+})
+
+describe('keeping', () => {
+  async function keeping(node = 'n1'): Promise<{ opened: OpenStore; kept: Promise<void>; abort(): void }> {
+    const opened = open(node)
+    const lease = await acquire(opened, '192.168.0.1')
+    const abort = new AbortController()
+    const kept = opened.store.keep(lease, AbortSignal.any([opened.signal, abort.signal]))
+    kept.catch(() => {})
+    return { opened, kept, abort: () => abort.abort() }
+  }
+
+  it('resolves when it is told to stop', async () => {
+    await start()
+    await cluster.createNode({ name: 'n1', podCidrs: ['10.244.1.0/24'] })
+    const { kept, abort } = await keeping()
+    abort()
+    await expect(kept).resolves.toBeUndefined()
+  })
+
+  it('publishes again what somebody removed or changed, and names it', async () => {
+    await start()
+    await cluster.createNode({ name: 'n1', podCidrs: ['10.244.1.0/24'] })
+    const { opened } = await keeping()
+    const published = await annotations('n1')
+    const foreign = '{"VNI":1,"VtepMAC":"02:00:00:00:00:99"}'
+    await cluster.annotate('n1', {
+      [`${flannel}/public-ip`]: null,
+      [`${flannel}/backend-data`]: foreign,
+    })
+    await until('the annotations', async () => isDeepStrictEqual(await annotations('n1'), published), {
+      otherwise: () => opened.log.lines.join('\n'),
+    })
+    expect(opened.log.matching(/again flannel\S+public-ip '192.168.0.1', as it was removed/)).toHaveLength(1)
+    expect(
+      opened.log.matching(
+        /backend-data '\{.*\}', as it was changed to '\{"VNI":1,"VtepMAC":"02:00:00:00:00:99"\}'/,
+      ),
+    ).toHaveLength(1)
+  })
+
+  it('follows an overwrite that is set, changed and removed while it runs', async () => {
+    await start()
+    await cluster.createNode({ name: 'n1', podCidrs: ['10.244.1.0/24'] })
+    await keeping()
+    const publicIp = async () => (await annotations('n1'))[`${flannel}/public-ip`]
+    for (const [overwrite, expected] of [
+      ['203.0.113.7', '203.0.113.7'],
+      ['203.0.113.8', '203.0.113.8'],
+      ['no address', '192.168.0.1'],
+      [null, '192.168.0.1'],
+    ] as const) {
+      await cluster.annotate('n1', { [`${flannel}/public-ip-overwrite`]: overwrite })
+      await until(`public IP ${expected}`, async () => (await publicIp()) === expected)
+    }
+  })
+
+  it('loses the lease where the Node was created anew with another podCIDR', async () => {
+    await start()
+    await cluster.createNode({ name: 'n1', podCidrs: ['10.244.1.0/24'] })
+    const { kept } = await keeping()
+    await cluster.deleteNode('n1')
+    await cluster.createNode({ name: 'n1', podCidrs: ['10.244.9.0/24'] })
+    await expect(kept).rejects.toBeInstanceOf(LeaseLostError)
+    await expect(kept).rejects.toThrow(
+      /podCIDR of Node \S*n1 was 10\.244\.1\.0\/24 and is 10\.244\.9\.0\/24 since the Node was created anew: .*drain the node/,
+    )
+  })
+
+  it('publishes again, the condition too, where the Node was created anew with the same podCIDR', async () => {
+    await start()
+    await cluster.createNode({ name: 'n1', podCidrs: ['10.244.1.0/24'] })
+    const { opened } = await keeping()
+    const published = await annotations('n1')
+    await opened.store.announceReady(opened.signal)
+    await cluster.deleteNode('n1')
+    await cluster.createNode({ name: 'n1', podCidrs: ['10.244.1.0/24'] })
+    await until('the annotations', async () => isDeepStrictEqual(await annotations('n1'), published))
+    const condition = async () =>
+      (await cluster.readNode('n1')).status.conditions?.find(({ type }) => type === 'NetworkUnavailable')
+    await until('the condition', async () => (await condition())?.status === 'False')
+  })
+})
+
+describe('watching', () => {
+  it('sees peers come, change and go', async () => {
+    await start()
+    await makePeer('n2', ['10.244.2.0/24'], '192.168.0.2')
+    const peers = watch()
+    await peers.until('n2 vxlan 10.244.2.0/24 at 192.168.0.2')
+    await makePeer('n3', ['10.244.3.0/24'], '192.168.0.3')
+    await peers.until('n2 vxlan 10.244.2.0/24 at 192.168.0.2', 'n3 vxlan 10.244.3.0/24 at 192.168.0.3')
+    await cluster.annotate('n2', { [`${flannel}/public-ip`]: '192.168.0.22' })
+    await peers.until('n2 vxlan 10.244.2.0/24 at 192.168.0.22', 'n3 vxlan 10.244.3.0/24 at 192.168.0.3')
+    await cluster.deleteNode('n2')
+    await peers.until('n3 vxlan 10.244.3.0/24 at 192.168.0.3')
+  })
+
+  it('takes a Node for a peer as long as it carries the manager annotation', async () => {
+    await start()
+    await cluster.createNode({ name: 'other', podCidrs: ['10.244.7.0/24'] })
+    await makePeer('n2', ['10.244.2.0/24'], '192.168.0.2')
+    const peers = watch()
+    await peers.until('n2 vxlan 10.244.2.0/24 at 192.168.0.2')
+    await cluster.annotate('n2', { [`${flannel}/kube-subnet-manager`]: null })
+    await peers.until()
+    await cluster.annotate('n2', { [`${flannel}/kube-subnet-manager`]: 'true' })
+    await peers.until('n2 vxlan 10.244.2.0/24 at 192.168.0.2')
+  })
+
+  it('sees the new podCIDR of a Node that was deleted and created anew', async () => {
+    await start()
+    await makePeer('n2', ['10.244.2.0/24'], '192.168.0.2')
+    const peers = watch()
+    await peers.until('n2 vxlan 10.244.2.0/24 at 192.168.0.2')
+    await cluster.deleteNode('n2')
+    await makePeer('n2', ['10.244.5.0/24'], '192.168.0.2')
+    await peers.until('n2 vxlan 10.244.5.0/24 at 192.168.0.2')
+  })
+
+  it('sees one family of two change alone', async () => {
+    await start(dualNetwork)
+    await makePeer('n2', ['10.244.2.0/24', 'fd00:12:0:2::/64'], '192.168.0.2')
+    await cluster.annotate('n2', {
+      [`${flannel}/backend-v6-data`]: '{"VNI":1,"VtepMAC":"02:00:00:00:00:0b"}',
+      [`${flannel}/public-ipv6`]: 'fd00:a::2',
+    })
+    const peers = watch()
+    const both = 'n2 vxlan 10.244.2.0/24 + fd00:12:0:2::/64 at'
+    await peers.until(`${both} 192.168.0.2 + fd00:a::2`)
+    await cluster.annotate('n2', { [`${flannel}/public-ipv6`]: 'fd00:a::22' })
+    await peers.until(`${both} 192.168.0.2 + fd00:a::22`)
+    await cluster.annotate('n2', {
+      [`${flannel}/backend-v6-data`]: '{"VNI":1,"VtepMAC":"02:00:00:00:00:0c"}',
+    })
+    const data = () => {
+      const lease = peers.watching.changes.at(-1)?.table.get(cluster.nodeName('n2'))
+      return JSON.stringify(lease?.subnets.map(subnet => subnet.backendData))
+    }
+    await until(
+      'the MAC',
+      () => data() === '[{"VNI":1,"VtepMAC":"02:00:00:00:00:0a"},{"VNI":1,"VtepMAC":"02:00:00:00:00:0c"}]',
+    )
+  })
+
+  it('keeps the lease that stood where an annotation becomes unreadable, and reports it', async () => {
+    await start()
+    await makePeer('n2', ['10.244.2.0/24'], '192.168.0.2')
+    const peers = watch()
+    await peers.until('n2 vxlan 10.244.2.0/24 at 192.168.0.2')
+    await cluster.annotate('n2', { [`${flannel}/public-ip`]: '192.168.0.256' })
+    await until('the problem', () => peers.watching.problems().length > 0)
+    expect(peers.watching.problems()[0]).toMatch(
+      /n2: annotation flannel\.alpha\.coreos\.com\/public-ip: .*'192\.168\.0\.256'/,
+    )
+    await peers.until('n2 vxlan 10.244.2.0/24 at 192.168.0.2')
+    await cluster.annotate('n2', { [`${flannel}/public-ip`]: '192.168.0.25' })
+    await peers.until('n2 vxlan 10.244.2.0/24 at 192.168.0.25')
+    expect(peers.watching.problems()).toEqual([])
+  })
+
+  it('has our own lease among them', async () => {
+    await start()
+    await cluster.createNode({ name: 'n1', podCidrs: ['10.244.1.0/24'] })
+    const peers = watch()
+    await acquire(open('n1'), '192.168.0.1')
+    await peers.until('n1 vxlan 10.244.1.0/24 at 192.168.0.1')
+  })
+})
+
+describe('the reporter', () => {
+  it("sets NetworkUnavailable to False in flannel's words, once", async () => {
+    await start()
+    await cluster.createNode({ name: 'n1', podCidrs: ['10.244.1.0/24'] })
+    const { store, signal } = open('n1')
+    await store.announceReady(signal)
+    const [condition] = (await cluster.readNode('n1')).status.conditions.filter(
+      ({ type }) => type === 'NetworkUnavailable',
+    )
+    expect(condition).toEqual({
+      type: 'NetworkUnavailable',
+      status: 'False',
+      reason: 'FlannelIsUp',
+      message: 'Flannel is running on this node',
+      lastTransitionTime: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/),
+      lastHeartbeatTime: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/),
+    })
+    const before = (await cluster.readNode('n1')).metadata.resourceVersion
+    await store.announceReady(signal)
+    expect((await cluster.readNode('n1')).metadata.resourceVersion).toBe(before)
+  })
+
+  it('leaves the condition alone where the options say so', async () => {
+    await start()
+    await cluster.createNode({ name: 'n1', podCidrs: ['10.244.1.0/24'] })
+    const { store, signal } = open('n1', { setNodeNetworkUnavailable: false })
+    await store.announceReady(signal)
+    const conditions = (await cluster.readNode('n1')).status.conditions ?? []
+    expect(conditions.filter(({ reason }) => reason === 'FlannelIsUp')).toEqual([])
+  })
+
+  it('shows a problem of its own lease on the Node, once, and leaves those of others to them', async () => {
+    await start()
+    await cluster.createNode({ name: 'n1', podCidrs: ['10.244.1.0/24'] })
+    const { store, signal } = open('n1')
+    const [key, other] = [cluster.nodeName('n1'), cluster.nodeName('n2')]
+    await store.report({ key, reason: 'subnet 10.244.1.0/24 overlaps 10.244.0.0/20' }, signal)
+    await store.report({ key, reason: 'subnet 10.244.1.0/24 overlaps 10.244.0.0/20' }, signal)
+    await store.report({ key: other, reason: 'public IP 127.0.0.1' }, signal)
+    expect(await cluster.warnings('n1')).toEqual(['subnet 10.244.1.0/24 overlaps 10.244.0.0/20'])
+    expect(await cluster.warnings('n2')).toEqual([])
+  })
+
+  it('gives the public IPs that the operator chose by annotation', async () => {
+    await start()
+    await cluster.createNode({
+      name: 'n1',
+      annotations: {
+        [`${flannel}/node-public-ip`]: '198.51.100.1',
+        [`${flannel}/node-public-ipv6`]: 'fd00:b::1',
+      },
+    })
+    const { store, signal } = open('n1')
+    expect(await store.publicIpHints(signal)).toEqual(['198.51.100.1', 'fd00:b::1'])
+  })
+})
