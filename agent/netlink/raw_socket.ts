@@ -47,9 +47,9 @@ export type OpenRawSocket = (events: RawSocketEvents, receiveBytes: number) => R
  * in each callback.
  */
 export async function loadRawSocket(): Promise<OpenRawSocket> {
-  const [{ RawNetlinkSocket }, libc] = await Promise.all([import('netlink/dist/raw.js'), loadLibc()])
+  const [{ default: addon }, libc] = await Promise.all([import('netlink/dist/raw.js'), loadLibc()])
   return (events, receiveBytes) => {
-    const native = new RawNetlinkSocket(NETLINK_ROUTE)
+    const native = new addon.RawNetlinkSocket(NETLINK_ROUTE)
     try {
       const { port } = native.address()
       const fd = findSocket(port)
