@@ -4,7 +4,13 @@ import type { Lease, LeaseTableChange } from './lease.ts'
 import type { Ip } from './net/ip.ts'
 import type { Prefix } from './net/prefix.ts'
 import { type NetworkConfig, parseNetworkConfig } from './network_config.ts'
-import { LeaseLostError, LeaseRefusedError, type LeaseRequest, type LeaseStore, type StoreHealth } from './store.ts'
+import {
+  LeaseLostError,
+  LeaseRefusedError,
+  type LeaseRequest,
+  type LeaseStore,
+  type StoreHealth,
+} from './store.ts'
 import { LiveTable } from './table.ts'
 import { decodeLease, decodeSubnetKey, encodeLeaseValue, encodeSubnetKey, WireError } from './wire.ts'
 
@@ -145,22 +151,18 @@ export class MemoryStore implements LeaseStore {
   }
 
   #claim(request: LeaseRequest): Lease {
-    const leases = [...this.#server.entries].map(([key, entry]) => reading(key, entry))
-    const own = leases
+    const leases = [...this.#server.entries]
+      .map(([key, entry]) => reading(key, entry))
       .filter(lease => 'node' in lease)
-      .find(lease => isHeldBy(lease, request.publicIps) && fits(request.network, prefixesOf(lease)))
-    for (const lease of leases)
-      if ('node' in lease && lease !== own && isHeldBy(lease, request.publicIps))
-        this.#server.remove(lease.node)
-    const prefixes = own ? prefixesOf(own) : this.#choose(request)
-    const key = encodeSubnetKey(prefixes)
-    this.#server.write(key, valueFor(request, own))
-    return readLease(key, this.#server) as Lease
-  }
-
-  #choose({ network, previousSubnets }: LeaseRequest): readonly Prefix[] {
+      .filter(lease => isHeldBy(lease, request.publicIps))
+    const own = leases.find(lease => fits(request.network, prefixesOf(lease)))
+    for (const lease of leases) if (lease !== own) this.#server.remove(lease.node)
     const taken = [...this.#server.entries.keys()].flatMap(decodeSubnetKey)
-    return chooseSubnets(network, taken, previousSubnets, this.#random)
+    const wanted = [...request.previousSubnets, ...leases.flatMap(prefixesOf)]
+    const prefixes = own ? prefixesOf(own) : chooseSubnets(request.network, taken, wanted, this.#random)
+    const key = encodeSubnetKey(prefixes)
+    this.#server.write(key, valueFor(request, own ?? leases[0]))
+    return readLease(key, this.#server) as Lease
   }
 
   /** Looks, and looks again after each change, until there is something. */

@@ -122,6 +122,7 @@ export class Connection {
     const stream = await this.#openWatch()
     const cancel = () => stream.cancel()
     signal.addEventListener('abort', cancel)
+    if (signal.aborted) cancel()
     this.#running.add(stream)
     const late = setTimeout(() => stream.destroy(new Error('no answer in time')), this.#timeoutMs)
     try {

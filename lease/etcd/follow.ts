@@ -59,6 +59,7 @@ export class Follower {
     const stop = new AbortController()
     const abort = () => stop.abort(signal.reason)
     signal.addEventListener('abort', abort, { once: true })
+    if (signal.aborted) abort()
     const relist = new Error('time to list again')
     const timer = setTimeout(() => stop.abort(relist), this.#relistAt - clock.now())
     try {

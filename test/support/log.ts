@@ -1,0 +1,35 @@
+import type { Log } from '../../lease/log.ts'
+
+export interface LogLine {
+  readonly level: 'debug' | 'info' | 'warn' | 'error'
+  readonly fields: object
+  readonly message: string
+}
+
+/** A log that a test reads. */
+export class RecordingLog implements Log {
+  readonly lines: LogLine[] = []
+
+  debug(fields: object, message: string): void {
+    this.lines.push({ level: 'debug', fields, message })
+  }
+
+  info(fields: object, message: string): void {
+    this.lines.push({ level: 'info', fields, message })
+  }
+
+  warn(fields: object, message: string): void {
+    this.lines.push({ level: 'warn', fields, message })
+  }
+
+  error(fields: object, message: string): void {
+    this.lines.push({ level: 'error', fields, message })
+  }
+
+  /** Messages that contain the text, or match it. */
+  said(text: string | RegExp): readonly string[] {
+    const matches = (message: string) =>
+      typeof text === 'string' ? message.includes(text) : text.test(message)
+    return this.lines.map(line => line.message).filter(matches)
+  }
+}
