@@ -55,8 +55,10 @@ export function parseStoreOptions(
   env: Env,
 ): { store: StoreOptions; warnings: readonly string[] } {
   const settings = readSettings(storeFlags, words, env)
+  // The Kubernetes store asks which Node it writes to; who only reads needs none.
+  const anyNode = { ...env, NODE_NAME: nonEmpty(env.NODE_NAME) ?? 'none' }
   const rest = { renewMarginMs: 0, cacheFile: undefined, setNodeNetworkUnavailable: false }
-  return { store: storeOptions(settings.values, env, rest), warnings: settings.warnings }
+  return { store: storeOptions(settings.values, anyNode, rest), warnings: settings.warnings }
 }
 
 function agentConfig(settings: Settings<typeof allFlags>, env: Env): AgentConfig {

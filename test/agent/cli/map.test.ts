@@ -1,0 +1,111 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { run } from '../../../agent/cli/program.ts'
+import { exitCode } from '../../../agent/exit_code.ts'
+import type { Env } from '../../../agent/flags.ts'
+import { type EtcdServer, freePort, startEtcd } from '../../support/etcd.ts'
+
+interface Said {
+  readonly code: number
+  readonly out: string
+  readonly err: string
+}
+
+async function twill(line: string, env: Env = {}): Promise<Said> {
+  const said = { out: '', err: '' }
+  const into = (name: 'out' | 'err') => ({ write: (text: string) => (said[name] += text) })
+  const code = await run(line.split(' '), env, into('out'), into('err'))
+  return { code, ...said }
+}
+
+describe('twill map on a real etcd', () => {
+  const prefix = '/coreos.com/network'
+  let etcd: EtcdServer
+  let flags = ''
+
+  beforeAll(async () => {
+    etcd = await startEtcd()
+    flags = `--etcd-endpoints=${etcd.endpoint}`
+    await etcd.ctl('put', `${prefix}/config`, '{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}')
+    const value = (ip: string, mac: string, type = 'vxlan') =>
+      `{"PublicIP":"${ip}","PublicIPv6":null,"BackendType":"${type}","BackendData":{"VNI":1,"VtepMAC":"${mac}"}}`
+    await etcd.ctl('put', `${prefix}/subnets/10.244.20.0-24`, value('192.168.0.2', '02:00:00:00:00:02'))
+    await etcd.ctl('put', `${prefix}/subnets/10.244.3.0-24`, value('192.168.0.3', '02:00:00:00:00:03'))
+    await etcd.ctl('put', `${prefix}/subnets/10.99.4.0-24`, value('192.168.0.4', '02:00:00:00:00:04'))
+    await etcd.ctl('put', `${prefix}/subnets/10.244.5.0-24`, value('192.168.0.5', 'none'))
+    await etcd.ctl('put', `${prefix}/subnets/10.244.6.0-24`, value('192.168.0.6', '02:00:00:00:00:06', 'udp'))
+    await etcd.ctl('put', `${prefix}/subnets/junk\u001b[31m`, 'x')
+  })
+  afterAll(() => etcd.remove())
+
+  it('prints who has which subnet, and says why a lease is refused', async () => {
+    const { code, out, err } = await twill(`map ${flags}`)
+    expect({ code, err }).toEqual({ code: exitCode.stopped, err: '' })
+    const plain = out.replaceAll(/revision \d+/g, 'revision N')
+    expect(plain.split('\n').slice(0, 8)).toEqual([
+      'network 10.244.0.0/16, backend vxlan, 5 leases',
+      '',
+      'NODE             SUBNET           PUBLIC IP     BACKEND   VTEP MAC            SINCE        STATE',
+      '10.99.4.0-24     10.99.4.0/24     192.168.0.4   vxlan     02:00:00:00:00:04   revision N   refused',
+      '10.244.3.0-24    10.244.3.0/24    192.168.0.3   vxlan     02:00:00:00:00:03   revision N   ok',
+      '10.244.5.0-24    10.244.5.0/24    192.168.0.5   vxlan     -                   revision N   refused',
+      '10.244.6.0-24    10.244.6.0/24    192.168.0.6   udp       02:00:00:00:00:06   revision N   refused',
+      '10.244.20.0-24   10.244.20.0/24   192.168.0.2   vxlan     02:00:00:00:00:02   revision N   ok',
+    ])
+    expect(plain).toContain(
+      'refused 10.99.4.0-24: subnet 10.99.4.0/24 is outside of the network 10.244.0.0/16',
+    )
+    expect(plain).toContain('refused 10.244.5.0-24: it publishes no usable VtepMAC\n')
+    expect(plain).toContain("refused 10.244.6.0-24: its backend is 'udp', the network's is 'vxlan'\n")
+  })
+
+  it('shows what is no lease without letting it steer the terminal', async () => {
+    const { out } = await twill(`map ${flags}`)
+    expect(out).toMatch(/^no lease .*junk\\u001b\[31m: /m)
+    expect(out).not.toContain('\u001b')
+  })
+
+  it('prints JSON for scripts, from the variables of the agent', async () => {
+    const { out } = await twill('map --json', { FLANNELD_ETCD_ENDPOINTS: etcd.endpoint })
+    const map = JSON.parse(out)
+    expect(map).toMatchObject({ networks: ['10.244.0.0/16'], backend: 'vxlan' })
+    expect(map.leases[1]).toEqual({
+      node: '10.244.3.0-24',
+      subnets: ['10.244.3.0/24'],
+      publicIps: ['192.168.0.3'],
+      backend: 'vxlan',
+      vtepMacs: ['02:00:00:00:00:03'],
+      since: expect.stringMatching(/^revision \d+$/),
+      refused: null,
+    })
+    expect(map.problems).toHaveLength(1)
+  })
+
+  it('says that there is no network config rather than wait for ever', async () => {
+    const { code, err } = await twill(`map ${flags} --etcd-prefix=/none --timeout=1`)
+    expect(code).toBe(exitCode.storeUnreachable)
+    expect(err).toMatch(/^twill: Cannot read the network config within 1 s: .*\/none\/config/)
+  })
+})
+
+describe('twill', () => {
+  it('says what does not answer, with a code of its own', async () => {
+    const port = await freePort()
+    const { code, err, out } = await twill(`map --timeout=1 --etcd-endpoints=http://127.0.0.1:${port}`)
+    expect({ code, out }).toEqual({ code: exitCode.storeUnreachable, out: '' })
+    expect(err).toMatch(
+      new RegExp(`^twill: Cannot read the network config within 1 s: .*127\\.0\\.0\\.1:${port}`),
+    )
+  })
+
+  it('has help, a version, and code 2 for what it cannot read', async () => {
+    expect(await twill('--version')).toEqual({ code: 0, out: 'from source\n', err: '' })
+    expect((await twill('map --help')).out).toContain('--etcd-endpoints <string>')
+    expect((await twill('map --nope')).code).toBe(exitCode.badFlag)
+    expect((await twill('nope')).code).toBe(exitCode.badFlag)
+    expect(await twill('map --timeout=soon')).toMatchObject({
+      code: exitCode.badFlag,
+      err: 'twill: invalid value "soon" for flag -timeout: parse error\n',
+    })
+    expect(await twill('map --etcd-prefix=')).toMatchObject({ code: exitCode.startUp })
+  })
+})
