@@ -136,10 +136,10 @@ export class Admission {
     return `${what}: remove whichever of the two leases is stale`
   }
 
-  /** Other nodes' sound claims to the same addresses or the same public IP. */
-  *#rivals({ node, subnet }: Claim): Iterable<Claim> {
-    for (const other of this.#prefixes.overlapping(subnet.prefix)) if (other.node !== node) yield other
-    for (const other of this.#publicIps.get(subnet.publicIp) ?? []) if (other.node !== node) yield other
+  /** Sound claims to the same addresses or the same public IP, this one among them; it is never older than itself. */
+  *#rivals({ subnet }: Claim): Iterable<Claim> {
+    yield* this.#prefixes.overlapping(subnet.prefix)
+    yield* this.#publicIps.get(subnet.publicIp) ?? []
   }
 
   /** What is wrong with a subnet whoever else there is; undefined where nothing is. */
