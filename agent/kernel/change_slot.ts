@@ -38,10 +38,13 @@ export class ChangeSlot {
     this.#wake?.()
   }
 
-  /** Waits until there is a change. Rejects with what fail() was told, or the signal's reason. */
+  /** Waits until there is a change; what one turn of the event loop brings comes together. Rejects with what fail() was told, or the signal's reason. */
   async take(signal: AbortSignal): Promise<KernelChange> {
     signal.throwIfAborted()
-    if (!this.#filled) await this.#filling(signal)
+    if (!this.#filled) {
+      await this.#filling(signal)
+      await new Promise(resolve => setImmediate(resolve))
+    }
     signal.throwIfAborted()
     if (this.#error !== undefined) throw this.#error
     const entries = Array.from(this.#entries, ([key, entry]) => ({ key, entry }))

@@ -8,19 +8,19 @@ import { applyOperations } from './apply.ts'
 import { lookUpRoute, readInterfaces, readOtherRoutes } from './facts.ts'
 import type { Kernel, KernelChange, Scope } from './kernel.ts'
 import { readEntries } from './snapshot.ts'
-import { subscribe } from './subscription.ts'
+import { Subscription } from './subscription.ts'
 
 /** The kernel of the network namespace that this process is in, over rtnetlink. */
 export class NetlinkKernel implements Kernel {
   readonly #open: OpenRawSocket
   readonly #requests: NetlinkRequests
 
-  /** Loads what is needed; the sockets are opened when first used. */
+  /** Loads the addons; a socket is opened when it is first used. */
   static async open(): Promise<NetlinkKernel> {
     return new NetlinkKernel(await loadRawSocket())
   }
 
-  private constructor(open: OpenRawSocket) {
+  constructor(open: OpenRawSocket) {
     this.#open = open
     this.#requests = new NetlinkRequests(open)
   }
@@ -38,7 +38,7 @@ export class NetlinkKernel implements Kernel {
    * show is told.
    */
   changes(scope: Scope, signal: AbortSignal): AsyncIterable<KernelChange> {
-    return subscribe(this.#open, this.#requests, scope, signal)
+    return new Subscription({ open: this.#open, requests: this.#requests, scope }, signal)
   }
 
   /** All interfaces with their addresses. */

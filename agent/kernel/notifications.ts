@@ -60,6 +60,13 @@ export class Notifications {
     while (messages.next()) this.#handlers.get(messages.type)?.(datagram, messages.start, messages.end)
   }
 
+  /** For a start from nothing, after notifications were lost. */
+  forget(): void {
+    this.#links.clear()
+    this.#carriers.clear()
+    this.#addresses.clear()
+  }
+
   /** How a device is before the first notification. What was notified meanwhile is newer, and stays; so below. */
   learnLink(link: LinkMessage): void {
     if (!this.#links.has(link.index)) this.#links.set(link.index, link)

@@ -12,115 +12,115 @@ const GROUPS = [1, 3, 5, 7, 9, 11]
 const RECEIVE_BYTES = 16 * 1024 * 1024
 const DROPS_CHECK_MS = 5_000
 
-/** Opens the socket before it returns, and yields until the signal aborts; rejects with its reason or the socket's failure. */
-export function subscribe(
-  open: OpenRawSocket,
-  requests: NetlinkRequests,
-  scope: Scope,
-  signal: AbortSignal,
-): AsyncIterable<KernelChange> {
-  signal.throwIfAborted()
-  const slot = new ChangeSlot()
-  const notifications = new Notifications(scope, slot)
-  const overflow = new OverflowCheck(slot)
-  const socket = open(
-    {
-      onDatagram: datagram => {
-        overflow.afterBurst()
-        notifications.receive(datagram)
-      },
-      onFailure: error => slot.fail(error),
-    },
-    RECEIVE_BYTES,
-  )
-  overflow.watch(socket)
-  const close = () => {
-    overflow.stop()
-    socket.close()
-  }
-  signal.addEventListener('abort', close, { once: true })
-  try {
-    for (const group of GROUPS) socket.join(group)
-  } catch (error) {
-    signal.removeEventListener('abort', close)
-    close()
-    throw error
-  }
-  const learned = learn(requests, { scope, notifications, slot }, signal)
-  return {
-    async *[Symbol.asyncIterator]() {
-      try {
-        await learned
-        for (;;) yield await slot.take(signal)
-      } finally {
-        signal.removeEventListener('abort', close)
-        if (!signal.aborted) close()
-      }
-    },
-  }
+export interface SubscriptionOptions {
+  readonly open: OpenRawSocket
+  /** To read what notifications are compared with. */
+  readonly requests: NetlinkRequests
+  readonly scope: Scope
+  readonly receiveBytes?: number
 }
 
-/** What the first notifications are compared with. Never rejects: what fails here fails whoever takes the next change. */
-async function learn(
-  requests: NetlinkRequests,
-  to: { readonly scope: Scope; readonly notifications: Notifications; readonly slot: ChangeSlot },
-  signal: AbortSignal,
-): Promise<void> {
-  const { scope, notifications, slot } = to
-  try {
-    for (const link of await dumpLinks(requests, signal)) notifications.learnLink(link)
-    for (const address of await dumpAddresses(requests, signal)) notifications.learnAddress(address)
-    for (const family of ['ipv4', 'ipv6'] as const) {
-      const filter = { protocol: scope.routeProtocol, index: 0 }
-      const routes = await dumpRoutes(requests, family, filter, signal)
-      for (const route of routes) notifications.learnRoute(route)
-    }
-  } catch (error) {
-    slot.fail(error instanceof Error ? error : new Error(String(error)))
-  }
-}
-
-/** The kernel throws away what the receive queue has no room for, and only counts it. */
-class OverflowCheck {
-  readonly #slot: ChangeSlot
-  #socket: RawSocket | undefined
-  #timer: NodeJS.Timeout | undefined
-  #scheduled: NodeJS.Immediate | undefined
+/** Listens from its making on, until the signal aborts. */
+export class Subscription implements AsyncIterable<KernelChange> {
+  readonly #requests: NetlinkRequests
+  readonly #scope: Scope
+  readonly #signal: AbortSignal
+  readonly #slot = new ChangeSlot()
+  readonly #notifications: Notifications
+  readonly #socket: RawSocket
+  readonly #timer: NodeJS.Timeout
+  readonly #learned: Promise<void>
+  #check: NodeJS.Immediate | undefined
   #drops = 0
+  #closed = false
 
-  constructor(slot: ChangeSlot) {
-    this.#slot = slot
+  constructor(options: SubscriptionOptions, signal: AbortSignal) {
+    signal.throwIfAborted()
+    this.#requests = options.requests
+    this.#scope = options.scope
+    this.#signal = signal
+    this.#notifications = new Notifications(options.scope, this.#slot)
+    const events = {
+      onDatagram: (datagram: Buffer) => this.#receive(datagram),
+      onFailure: (error: Error) => this.#slot.fail(error),
+    }
+    this.#socket = options.open(events, options.receiveBytes ?? RECEIVE_BYTES)
+    this.#timer = setInterval(() => this.#checkDrops(), DROPS_CHECK_MS)
+    signal.addEventListener('abort', this.#close, { once: true })
+    try {
+      for (const group of GROUPS) this.#socket.join(group)
+    } catch (error) {
+      this.#close()
+      throw error
+    }
+    this.#learned = this.#learn()
   }
 
-  watch(socket: RawSocket): void {
-    this.#socket = socket
-    this.#timer = setInterval(() => this.#check(), DROPS_CHECK_MS)
+  /** Rejects with the signal's reason, or with the failure of the socket. */
+  async *[Symbol.asyncIterator](): AsyncGenerator<KernelChange, never> {
+    try {
+      await this.#learned
+      for (;;) yield await this.#slot.take(this.#signal)
+    } finally {
+      this.#close()
+    }
   }
 
-  /** Once for all that is read in one turn of the loop. */
-  afterBurst(): void {
-    this.#scheduled ??= setImmediate(() => {
-      this.#scheduled = undefined
-      this.#check()
+  #receive(datagram: Buffer): void {
+    // Once for all that is read in one turn of the loop.
+    this.#check ??= setImmediate(() => {
+      this.#check = undefined
+      this.#checkDrops()
     })
+    this.#notifications.receive(datagram)
   }
 
-  stop(): void {
-    clearInterval(this.#timer)
-    clearImmediate(this.#scheduled)
-    this.#socket = undefined
-  }
-
-  #check(): void {
-    if (this.#socket === undefined) return
+  /** The kernel throws away what the receive queue has no room for, and only counts it. */
+  #checkDrops(): void {
+    if (this.#closed) return
     try {
       const drops = this.#socket.drops()
       if (drops === this.#drops) return
       this.#drops = drops
-      this.#slot.everything('the notification socket overflowed')
-      this.#slot.underlay()
+      this.#notifications.forget()
+      void this.#learn('the notification socket overflowed')
     } catch (error) {
-      this.#slot.fail(error instanceof Error ? error : new Error(String(error)))
+      this.#slot.fail(asError(error))
     }
   }
+
+  /**
+   * Reads what the first notifications are compared with. Never rejects: what fails here fails whoever takes the next change.
+   * With a reason, all is to be looked at afterwards: what was notified meanwhile may not have been understood.
+   */
+  async #learn(reason?: string): Promise<void> {
+    const [notifications, requests, signal] = [this.#notifications, this.#requests, this.#signal]
+    try {
+      for (const link of await dumpLinks(requests, signal)) notifications.learnLink(link)
+      for (const address of await dumpAddresses(requests, signal)) notifications.learnAddress(address)
+      for (const family of ['ipv4', 'ipv6'] as const) {
+        const filter = { protocol: this.#scope.routeProtocol, index: 0 }
+        for (const route of await dumpRoutes(requests, family, filter, signal))
+          notifications.learnRoute(route)
+      }
+      if (reason === undefined) return
+      this.#slot.everything(reason)
+      this.#slot.underlay()
+    } catch (error) {
+      this.#slot.fail(asError(error))
+    }
+  }
+
+  readonly #close = (): void => {
+    if (this.#closed) return
+    this.#closed = true
+    this.#signal.removeEventListener('abort', this.#close)
+    clearInterval(this.#timer)
+    clearImmediate(this.#check)
+    this.#socket.close()
+  }
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error))
 }
