@@ -1,7 +1,7 @@
 import { posix } from 'node:path'
 import { AddressError, type Family, familyOf, type Ip, parseIp } from '../lease/net/ip.ts'
 import type { EtcdOptions, KubernetesOptions, StoreOptions } from '../lease/options.ts'
-import { allFlags, type Env, readSettings, type Settings, storeFlags } from './flags.ts'
+import { allFlags, type Env, readSettings, type Settings, storeFlags, unknownVariables } from './flags.ts'
 import { type FlagValues, printFlags } from './go_flags.ts'
 import type { LogLevel } from './logger.ts'
 import type { InterfaceWish, PublicIps } from './underlay.ts'
@@ -89,7 +89,12 @@ function agentConfig(settings: Settings<typeof allFlags>, env: Env): AgentConfig
     logLevel: values.v > 0 ? 'debug' : 'info',
     leaseLost: leaseLost(values['lease-lost']),
     resyncMs: inRange(values, 'resync', 1, 86_400) * 1000,
-    warnings: [...settings.warnings, ...settingsWithoutEffect(settings, env), ...storeWarnings(store)],
+    warnings: [
+      ...settings.warnings,
+      ...unknownVariables(env),
+      ...settingsWithoutEffect(settings, env),
+      ...storeWarnings(store),
+    ],
   }
 }
 

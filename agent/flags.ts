@@ -78,6 +78,14 @@ export function variableName(flag: string): string {
   return `FLANNELD_${flag.toUpperCase().replaceAll(/[-.]/g, '_')}`
 }
 
+/** FLANNELD_ variables that no flag has, as a slip of the pen makes them; one sentence each. */
+export function unknownVariables(env: Env): readonly string[] {
+  const known = new Set(Object.keys(allFlags).map(variableName))
+  return Object.keys(env)
+    .filter(name => name.startsWith('FLANNELD_') && !known.has(name))
+    .map(name => `Variable ${name} is passed over: there is no such flag`)
+}
+
 /**
  * Flags, then for those that were not given the FLANNELD_ variables that are not empty, then defaults. A list takes one
  * value from its variable. Throws FlagError.

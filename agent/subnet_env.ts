@@ -65,7 +65,8 @@ export async function readSubnetEnv(path: string, signal: AbortSignal): Promise<
  */
 export async function writeSubnetEnv(path: string, text: string, signal: AbortSignal): Promise<boolean> {
   if ((await readSubnetEnv(path, signal)) === text) return false
-  const draft = `${path}.${process.pid}.tmp`
+  // One name: what a killed agent left behind is overwritten.
+  const draft = `${path}.tmp`
   try {
     await mkdir(dirname(path), { recursive: true, mode: 0o755 })
     await writeDraft(draft, text)

@@ -97,6 +97,9 @@ describe('the configuration', () => {
       'Variable FLANNELD_HEALTHZ_PORT is passed over: invalid value "http" for flag -healthz-port: parse error',
       forwardRules,
     ])
+    expect(config('', { FLANNELD_IFACES: 'eth0' }).warnings).toContain(
+      'Variable FLANNELD_IFACES is passed over: there is no such flag',
+    )
     expect(config('--ip-masq=false false --kube-subnet-mgr').warnings).toEqual([
       "Arguments 'false --kube-subnet-mgr' are passed over: flags end at the first word that is none",
       forwardRules,
@@ -108,6 +111,7 @@ describe('the configuration', () => {
       '--iptables-resync=9 --iptables-forward-rules --ip-blackhole-route=true --vmodule=a=1',
       {
         WIREGUARD_KEY_FILE: '/k',
+        NOTIFY_SOCKET: '/run/systemd/notify',
       },
     ).warnings.map(text => text.split(' ')[0])
     expect(names).toEqual([
@@ -116,6 +120,7 @@ describe('the configuration', () => {
       '--ip-blackhole-route',
       '--vmodule',
       'WIREGUARD_KEY_FILE',
+      'NOTIFY_SOCKET',
     ])
     expect(config('--ip-masq=false --iptables-forward-rules=false').warnings).toEqual([])
   })

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { run } from '../../../agent/cli/program.ts'
 import { exitCode } from '../../../agent/exit_code.ts'
 import type { Env } from '../../../agent/flags.ts'
+import { openTestCluster } from '../../support/api_server_cluster.ts'
 import { type EtcdServer, freePort, startEtcd } from '../../support/etcd.ts'
 
 interface Said {
@@ -84,6 +85,37 @@ describe('twill map on a real etcd', () => {
     const { code, err } = await twill(`map ${flags} --etcd-prefix=/none --timeout=1`)
     expect(code).toBe(exitCode.storeUnreachable)
     expect(err).toMatch(/^twill: Cannot read the network config within 1 s: .*\/none\/config/)
+  })
+})
+
+describe('twill map on Kubernetes', () => {
+  it('reads the Nodes without being one', async () => {
+    const cluster = await openTestCluster('{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}')
+    try {
+      const annotation = (name: string, value: string) => ({ [`flannel.alpha.coreos.com/${name}`]: value })
+      await cluster.createNode({ name: 'n1', podCidrs: ['10.244.1.0/24'] })
+      await cluster.annotate('n1', {
+        ...annotation('kube-subnet-manager', 'true'),
+        ...annotation('backend-type', 'vxlan'),
+        ...annotation('backend-data', '{"VNI":1,"VtepMAC":"02:00:00:00:00:01"}'),
+        ...annotation('public-ip', '192.168.0.1'),
+      })
+      const { kubeconfigFile, networkConfigFile } = cluster.options('n1')
+      const flags = `--kube-subnet-mgr --kubeconfig-file=${kubeconfigFile} --net-config-path=${networkConfigFile}`
+      const { out, err } = await twill(`map --json ${flags}`)
+      expect(err).toBe('')
+      expect(JSON.parse(out).leases).toContainEqual({
+        node: cluster.nodeName('n1'),
+        subnets: ['10.244.1.0/24'],
+        publicIps: ['192.168.0.1'],
+        backend: 'vxlan',
+        vtepMacs: ['02:00:00:00:00:01'],
+        since: expect.stringMatching(/^\d{4}-\d\d-\d\dT.*Z$/),
+        refused: null,
+      })
+    } finally {
+      await cluster.close()
+    }
   })
 })
 
