@@ -85,10 +85,10 @@ function loadFile(config: KubeConfig, file: string): void {
  * service account tokens reads the file every 60 s, so a rotated token is taken.
  */
 function useTokenFile(config: KubeConfig, text: string, folder: string): void {
-  const [match, ...more] = [...text.matchAll(/^\s*"?tokenFile"?:\s*["']?([^"'\n]+?)["']?,?\s*$/gm)]
+  const [match, ...more] = [...text.matchAll(/(?:^|[{,\s])"?tokenFile"?:\s*["']?([^"',}\n]+)/gm)]
   const user = config.getCurrentUser()
   if (match?.[1] === undefined || more.length > 0 || user === null || user.token) return
-  const provider = { name: 'tokenFile', config: { tokenFile: resolve(folder, match[1]) } }
+  const provider = { name: 'tokenFile', config: { tokenFile: resolve(folder, match[1].trim()) } }
   config.users = config.users.map(other => (other === user ? { ...user, authProvider: provider } : other))
 }
 

@@ -73,7 +73,7 @@ export class OwnNode {
       const claim = this.#makeClaim(node, request)
       const published = await this.#publish(node, claim, signal)
       if (!published) continue
-      this.#said = ''
+      this.#waitingIsOver()
       this.#claim = claim
       return claim.lease
     }
@@ -93,7 +93,7 @@ export class OwnNode {
         this.#sayWaiting(node)
         continue
       }
-      this.#said = ''
+      this.#waitingIsOver()
       this.#mustStillOwn(node, claim)
       this.#warnOfHint(node)
       if (node.uid !== uid) {
@@ -111,6 +111,7 @@ export class OwnNode {
         this.#sayWaiting(node)
         continue
       }
+      this.#waitingIsOver()
       const hints = this.#hints(node)
       this.#hinted = hints.join(', ')
       return hints
@@ -259,9 +260,15 @@ export class OwnNode {
       node === undefined
         ? `Waiting for Node ${name}: there is none of that name; its kubelet registers it, and NODE_NAME must be the name it registers`
         : `Waiting for a podCIDR of Node ${name}: none is assigned; ${unassigned}`
+    this.#parts.session.waiting('own Node', message)
     if (message === this.#said) return
     this.#said = message
     log.warn({ node: name }, message)
+  }
+
+  #waitingIsOver(): void {
+    this.#parts.session.waiting('own Node', undefined)
+    this.#said = ''
   }
 }
 

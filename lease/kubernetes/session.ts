@@ -89,6 +89,12 @@ export class Session implements ApiContact {
     this.#log[level]({ server: this.api.url }, `Trying again to ${what}: ${message}`)
   }
 
+  /** Something is waited for that the API server cannot be blamed for; undefined: it is there. The caller logs it. */
+  waiting(what: string, reason: string | undefined): void {
+    if (reason === undefined) this.#troubles.delete(what)
+    else this.#troubles.set(what, reason)
+  }
+
   recovered(what: string): void {
     this.#troubles.delete(what)
     const said = this.#said.get(what)

@@ -1,3 +1,5 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Timing } from '../../../lease/kubernetes/session.ts'
 import type { Fault } from '../../support/api_server.ts'
@@ -101,7 +103,174 @@ describe('a watch of the Nodes', () => {
       cluster.server.fault = () => undefined
       await staysAlive()
       expect(watching.lines()).toEqual([line(1), line(2), line(9)])
-      expect(opened.store.health().trouble).toBeUndefined()
+      await until('all to be well', () => opened.store.health().trouble === undefined)
+    },
+  )
+
+  it('waits as long as a 429 asks for', async () => {
+    watch()
+    await until('the watch', () => cluster.server.watching === 1)
+    const busy: Fault = { kind: 'status', status: 429, headers: { 'retry-after': '1' } }
+    const since = cluster.server.requests.length
+    cluster.server.fault = ({ action }) => (action === 'watch nodes' ? busy : undefined)
+    cluster.server.endWatches()
+    await until('two refusals', () => cluster.server.seen('watch nodes', since).length === 2)
+    const [first, second] = cluster.server.seen('watch nodes', since)
+    expect((second?.atMs ?? 0) - (first?.atMs ?? 0)).toBeGreaterThan(990)
+    cluster.server.fault = () => undefined
+    await staysAlive()
+  })
+
+  it('leaves a connection on which nothing comes any more, not one that bookmarks keep awake', async () => {
+    watch({ watchSilenceMs: 300 })
+    await until('the watch', () => cluster.server.watching === 1)
+    const awake = setInterval(() => cluster.server.bookmark(), 100)
+    const began = performance.now()
+    await until('a second', () => performance.now() - began > 1000)
+    clearInterval(awake)
+    expect(cluster.server.seen('watch nodes')).toHaveLength(1)
+    cluster.server.fault = ({ action }) => (action === 'watch nodes' ? { kind: 'silence' } : undefined)
+    await until('another watch', () => cluster.server.seen('watch nodes').length >= 3, { withinMs: 3000 })
+    expect(cluster.server.seen('watch nodes').length).toBeLessThanOrEqual(5)
+    expect(cluster.server.seen('list nodes')).toHaveLength(1)
+    cluster.server.fault = () => undefined
+    await staysAlive()
+    expect(opened.log.matching(/silent for 0 s, the connection is taken for dead/).length).toBeGreaterThan(0)
+  })
+
+  it('gives up a request that is never answered', async () => {
+    cluster.server.fault = ({ action }) => (action === 'list nodes' ? { kind: 'hang' } : undefined)
+    watch({ answerWithinMs: 200 })
+    await until('two tries', () => cluster.server.seen('list nodes').length === 2)
+    expect(opened.store.health().trouble).toMatch(/Cannot list nodes at https:\S+: no answer for 0 s/)
+    cluster.server.fault = () => undefined
+    await watching.lines_are([line(1), line(2)])
+  })
+
+  it('goes on from a bookmark, and reads no list again when watches end', async () => {
+    watch()
+    await until('the watch', () => cluster.server.watching === 1)
+    await cluster.createNode({ name: 'other' })
+    cluster.server.bookmark()
+    for (let round = 0; round < 3; round++) {
+      const since = cluster.server.requests.length
+      cluster.server.endWatches()
+      await until('the watch', () => cluster.server.watching === 1)
+      const [again] = cluster.server.seen('watch nodes', since)
+      expect(again?.query.get('resourceVersion')).toBe(String(cluster.server.storage.version))
+    }
+    expect(cluster.server.seen('list nodes')).toHaveLength(1)
+  })
+
+  it('reads metadata alone when it fell behind, and no Node that it knows', async () => {
+    watch()
+    await watching.lines_are([line(1), line(2)])
+    await until('the watch', () => cluster.server.watching === 1)
+    const since = cluster.server.requests.length
+    await cluster.server.stop()
+    await cluster.createNode(peer(3))
+    await cluster.deleteNode('n2')
+    cluster.server.storage.compact()
+    await cluster.server.start()
+    await watching.lines_are([line(1), line(3)])
+    const [list] = cluster.server.seen('list nodes', since)
+    expect(list?.accept).toContain('as=PartialObjectMetadataList')
+    expect(cluster.server.seen('get nodes', since).map(({ path }) => path)).toEqual(['/api/v1/nodes/n3'])
+  })
+
+  it('begins the list again when its continuation is too old', async () => {
+    for (let n = 100; n < 250; n++) await cluster.createNode({ name: `other${n}` })
+    let compacted = false
+    cluster.server.fault = ({ query }) => {
+      if (!query.has('continue') || compacted) return undefined
+      compacted = true
+      return { kind: 'status', status: 410 }
+    }
+    watch()
+    await watching.lines_are([line(1), line(2)])
+    expect(cluster.server.seen('list nodes')).toHaveLength(4)
+  })
+
+  it('takes no error page for an empty list', async () => {
+    watch()
+    await watching.lines_are([line(1), line(2)])
+    const since = cluster.server.requests.length
+    cluster.server.fault = ({ action }) => (action === 'list nodes' ? { kind: 'close' } : undefined)
+    await cluster.server.stop()
+    await cluster.createNode({ name: 'other' })
+    cluster.server.storage.compact()
+    await cluster.server.start()
+    await until('two lists', () => cluster.server.seen('list nodes', since).length >= 2)
+    expect(watching.lines()).toEqual([line(1), line(2)])
+    cluster.server.fault = () => undefined
+    await staysAlive()
+  })
+
+  it('starts with the API server away, names the address, and lives through its absence later', async () => {
+    const { url } = cluster.server
+    await cluster.server.stop()
+    watch()
+    await until('the log', () => opened.log.lines.length > 0)
+    await cluster.server.start()
+    await watching.lines_are([line(1), line(2)])
+    const trying = 'warn: Trying again to list all Nodes: Cannot list nodes at'
+    expect(opened.log.lines).toEqual([
+      `${trying} ${url}: connect ECONNREFUSED ${url.slice('https://'.length)}`,
+      'info: Kubernetes API answers again: can list all Nodes',
+    ])
+    await until('the watch', () => cluster.server.watching === 1)
+    const before = watching.changes.length
+    await cluster.server.stop()
+    await until('the trouble', () => opened.store.health().trouble?.includes('ECONNREFUSED'))
+    expect(watching.changes.length).toBe(before)
+    await cluster.server.start()
+    await staysAlive()
+  })
+
+  it('takes a token that was rotated, in a file that ends with a newline', async () => {
+    const file = join(cluster.folder, 'token')
+    writeFileSync(file, 'first\n')
+    cluster.server.tokens = new Set(['first'])
+    const kubeconfigFile = cluster.server.writeKubeconfig(join(cluster.folder, 'k'), '{tokenFile: token}')
+    opened = openStore(cluster.options('n1', { kubeconfigFile }))
+    watching = new Watching(opened.store.watch(opened.signal))
+    await until('the watch', () => cluster.server.watching === 1)
+    writeFileSync(file, 'second\n')
+    cluster.server.tokens = new Set(['second'])
+    const since = cluster.server.requests.length
+    cluster.server.endWatches()
+    await until('the watch', () => cluster.server.watching === 1)
+    expect(cluster.server.seen('watch nodes', since).map(({ authorization }) => authorization)).toEqual([
+      'Bearer first',
+      'Bearer second',
+    ])
+    await staysAlive()
+  })
+
+  it('ends each watch by itself, as it keeps the token that it began with', async () => {
+    watch({ watchForMs: 300_000 })
+    await until('the watch', () => cluster.server.watching === 1)
+    const seconds = Number(cluster.server.seen('watch nodes')[0]?.query.get('timeoutSeconds'))
+    expect(seconds).toBeGreaterThanOrEqual(300)
+    expect(seconds).toBeLessThanOrEqual(450)
+  })
+
+  it.each([
+    ['list nodes', 'list', 'nodes'],
+    ['watch nodes', 'watch', 'nodes'],
+  ])(
+    'names the rule that the ClusterRole lacks to %s, and goes on once it is there',
+    async (rule, verb, resource) => {
+      cluster.server.rules.delete(rule)
+      watch()
+      await until('the log', () => opened.log.matching(/RBAC/).length > 0)
+      expect(opened.log.matching(/RBAC/)[0]).toContain(
+        `error: Trying again to ${verb} all Nodes: Cannot ${verb} ${resource} at ${cluster.server.url}: HTTP 403, ` +
+          `User "test" cannot ${rule} at the cluster scope; RBAC forbids it: add to the rules of this agent's ` +
+          `ClusterRole: - {apiGroups: [""], resources: ["${resource}"], verbs: ["${verb}"]}`,
+      )
+      cluster.server.rules.add(rule)
+      await staysAlive()
     },
   )
 })
