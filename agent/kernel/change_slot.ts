@@ -4,11 +4,13 @@ import type { KernelChange } from './kernel.ts'
 
 /** More single changes than this are dearer than one look at all. */
 const MANY = 20_000
+/** So many reasons are named: a device that is deleted is set down, loses its addresses and is gone. */
+const REASONS = 4
 
 /** Folds what the kernel says until somebody takes it: the latest state of each key, never a queue. */
 export class ChangeSlot {
   #entries = new Map<string, Entry | undefined>()
-  #everything: string | undefined
+  #reasons: string[] = []
   #underlay = false
   #error: Error | undefined
   #wake: (() => void) | undefined
@@ -21,9 +23,12 @@ export class ChangeSlot {
     this.#set(entryKey(entry), undefined)
   }
 
-  /** The first reason stands: the others mostly follow from it. */
+  /** The first reasons are kept, and the latest. */
   everything(reason: string): void {
-    this.#everything ??= reason
+    if (!this.#reasons.includes(reason)) {
+      if (this.#reasons.length === REASONS) this.#reasons.pop()
+      this.#reasons.push(reason)
+    }
     this.#entries.clear()
     this.#wake?.()
   }
@@ -50,15 +55,18 @@ export class ChangeSlot {
     const entries = Array.from(this.#entries, ([key, entry]) => ({ key, entry }))
     const change = { entries, everything: this.#everything, underlay: this.#underlay }
     this.#entries = new Map()
-    this.#everything = undefined
+    this.#reasons = []
     this.#underlay = false
     return change
   }
 
+  get #everything(): string | undefined {
+    return this.#reasons.length > 0 ? this.#reasons.join('; ') : undefined
+  }
+
   get #filled(): boolean {
-    return (
-      this.#entries.size > 0 || this.#everything !== undefined || this.#underlay || this.#error !== undefined
-    )
+    const { size } = this.#entries
+    return size > 0 || this.#reasons.length > 0 || this.#underlay || this.#error !== undefined
   }
 
   #filling(signal: AbortSignal): Promise<void> {
@@ -74,7 +82,7 @@ export class ChangeSlot {
   }
 
   #set(key: string, entry: Entry | undefined): void {
-    if (this.#everything !== undefined) return
+    if (this.#reasons.length > 0) return
     this.#entries.set(key, entry)
     if (this.#entries.size > MANY) this.everything(`more than ${MANY} entries changed at once`)
     else this.#wake?.()

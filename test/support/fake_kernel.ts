@@ -1,0 +1,150 @@
+import { ChangeSlot } from '../../agent/kernel/change_slot.ts'
+import type { Kernel, KernelChange, Scope } from '../../agent/kernel/kernel.ts'
+import type { Entry } from '../../agent/state/entry.ts'
+import { type Operation, printOperation, type Result } from '../../agent/state/operation.ts'
+import { entryKey, printEntry } from '../../agent/state/print.ts'
+
+/** Called before what is named is done; a test may wait in it, or throw. */
+export type Hook = (act: 'snapshot' | 'apply') => Promise<void> | void
+
+/** A kernel that is a map: it knows of our devices only, and that what sits on a device goes with it. */
+export class FakeKernel implements Kernel {
+  /** By `entryKey`. */
+  readonly entries = new Map<string, Entry>()
+  /** All operations that were asked for, printed, refused ones too. */
+  readonly log: string[] = []
+  snapshots = 0
+  hook: Hook = () => {}
+  readonly #refused = new Map<string, Error>()
+  readonly #listeners = new Map<ChangeSlot, Scope>()
+  readonly #otherDevices: ReadonlySet<string>
+
+  /** Devices that are there and not ours. */
+  constructor(otherDevices: readonly string[] = ['eth0']) {
+    this.#otherDevices = new Set(otherDevices)
+  }
+
+  /** From now on operations on this key fail, until `accept`. */
+  refuse(
+    key: string,
+    error: Error = new Error(`Cannot change ${key}: Operation not permitted (EPERM)`),
+  ): void {
+    this.#refused.set(key, error)
+  }
+
+  accept(key: string): void {
+    this.#refused.delete(key)
+  }
+
+  /** Somebody else adds or changes an entry. */
+  put(entry: Entry): void {
+    this.#set(entry)
+  }
+
+  /** Somebody else removes an entry. */
+  remove(key: string): void {
+    const entry = this.entries.get(key)
+    if (entry !== undefined) this.#delete(entry)
+  }
+
+  /** As when the receive queue overflowed. */
+  overflow(): void {
+    for (const slot of this.#listeners.keys()) slot.everything('the notification socket overflowed')
+  }
+
+  /** As when an address of the external interface changed. */
+  changeUnderlay(): void {
+    for (const slot of this.#listeners.keys()) slot.underlay()
+  }
+
+  /** What stands, printed and sorted. */
+  print(): string[] {
+    return [...this.entries.values()].map(printEntry).sort()
+  }
+
+  async snapshot(scope: Scope, signal: AbortSignal): Promise<readonly Entry[]> {
+    signal.throwIfAborted()
+    await this.hook('snapshot')
+    signal.throwIfAborted()
+    this.snapshots++
+    return [...this.entries.values()].filter(entry => isOurs(entry, scope))
+  }
+
+  async apply(operations: readonly Operation[], signal: AbortSignal): Promise<readonly Result[]> {
+    signal.throwIfAborted()
+    await this.hook('apply')
+    signal.throwIfAborted()
+    return operations.map(operation => ({ operation, error: this.#apply(operation) }))
+  }
+
+  /** Listens from the call on. */
+  changes(scope: Scope, signal: AbortSignal): AsyncIterable<KernelChange> {
+    const slot = new ChangeSlot()
+    this.#listeners.set(slot, scope)
+    return this.#take(slot, signal)
+  }
+
+  async *#take(slot: ChangeSlot, signal: AbortSignal): AsyncGenerator<KernelChange, never> {
+    try {
+      for (;;) yield await slot.take(signal)
+    } finally {
+      this.#listeners.delete(slot)
+    }
+  }
+
+  #apply(operation: Operation): Error | undefined {
+    this.log.push(printOperation(operation))
+    const { verb, entry } = operation
+    const key = entryKey(entry)
+    const refusal = this.#refused.get(key)
+    if (refusal !== undefined) return refusal
+    if (verb === 'delete') {
+      this.remove(key)
+      return undefined
+    }
+    if (entry.kind !== 'link' && this.#isMissing(entry.dev))
+      return new Error(`Cannot ${printOperation(operation)}: device ${entry.dev} does not exist (ENODEV)`)
+    this.#set(entry)
+    return undefined
+  }
+
+  #isMissing(dev: string | undefined): boolean {
+    return dev !== undefined && !this.entries.has(`link ${dev}`) && !this.#otherDevices.has(dev)
+  }
+
+  #set(entry: Entry): void {
+    const key = entryKey(entry)
+    const was = this.entries.get(key)
+    // A unicast MAC lives behind one VTEP (vxlan_fdb_replace()).
+    if (entry.kind === 'fdb')
+      for (const other of [...this.entries.values()])
+        if (other.kind === 'fdb' && other.dev === entry.dev && other.mac === entry.mac)
+          this.entries.delete(entryKey(other))
+    this.entries.set(key, entry)
+    if (was === undefined || printEntry(was) !== printEntry(entry)) this.#announce(entry, 'changed')
+  }
+
+  #delete(entry: Entry): void {
+    this.entries.delete(entryKey(entry))
+    if (entry.kind === 'link')
+      for (const [key, other] of [...this.entries])
+        if (other.kind !== 'link' && other.dev === entry.name) this.entries.delete(key)
+    this.#announce(entry, 'gone')
+  }
+
+  #announce(entry: Entry, what: 'changed' | 'gone'): void {
+    for (const [slot, scope] of this.#listeners) {
+      if (!isOurs(entry, scope)) continue
+      if (entry.kind === 'link')
+        slot.everything(`device ${entry.name} ${what === 'gone' ? 'was deleted' : what}`)
+      else if (what === 'gone') slot.gone(entry)
+      else slot.present(entry)
+    }
+  }
+}
+
+function isOurs(entry: Entry, scope: Scope): boolean {
+  if (entry.kind === 'link') return scope.devices.includes(entry.name)
+  if (entry.dev !== undefined && scope.devices.includes(entry.dev)) return true
+  return entry.kind === 'route' && entry.protocol === scope.routeProtocol
+}
