@@ -64,28 +64,46 @@ async function applyBatch(
 ): Promise<void> {
   if (operations.length === 0) return
   const indexes = await findIndexes(requests, operations, signal)
-  const sent: { readonly entry: Dependent; readonly index: number; readonly operation: Operation }[] = []
-  for (const operation of operations) {
-    const { entry } = operation
-    if (entry.kind === 'link') continue
-    const index = entry.dev === undefined ? 0 : indexes.get(entry.dev)
-    if (index !== undefined) sent.push({ entry, index, operation })
-  }
+  const steps = operations.flatMap(operation => stepsOf(operation, indexes))
   const refusals = await requests.batch(
-    sent.length,
+    steps.length,
     (writer, place) => {
-      const step = sent[place]
-      if (step !== undefined) writeOperation(writer, step.operation.verb === 'delete', step.entry, step.index)
+      const step = steps[place]
+      if (step !== undefined) writeStep(writer, step)
     },
     signal,
   )
-  let place = 0
+  const answers = new Map<Operation, NetlinkError | undefined>()
+  steps.forEach(({ operation, entry }, place) => {
+    if (entry === operation.entry) answers.set(operation, refusals.get(place))
+  })
   for (const operation of operations) {
-    const wasSent = sent[place]?.operation === operation
-    const refusal = wasSent ? refusals.get(place) : new NetlinkError('', ENODEV, noDevice(operation.entry))
-    if (wasSent) place++
+    const refusal = answers.has(operation)
+      ? answers.get(operation)
+      : new NetlinkError('', ENODEV, noDevice(operation.entry))
     results.push({ operation, error: meant(operation, refusal) })
   }
+}
+
+/** One message to the kernel. */
+interface Step {
+  readonly operation: Operation
+  readonly entry: Dependent
+  readonly index: number
+  /** `destination`: of a MAC's several destinations this one alone. */
+  readonly remove: 'no' | 'whole' | 'destination'
+}
+
+/** None where the device does not exist. */
+function stepsOf(operation: Operation, indexes: ReadonlyMap<string, number>): Step[] {
+  const { entry, verb } = operation
+  if (entry.kind === 'link') return []
+  const index = entry.dev === undefined ? 0 : indexes.get(entry.dev)
+  if (index === undefined) return []
+  const step: Step = { operation, entry, index, remove: verb === 'delete' ? 'whole' : 'no' }
+  if (verb !== 'replace' || operation.was.kind !== 'fdb') return [step]
+  // Replacing a destination leaves a second one that somebody appended (vxlan_fdb_replace() takes the first).
+  return [step, { operation, entry: operation.was, index, remove: 'destination' }]
 }
 
 /** Removing what is not there is success. */
@@ -119,18 +137,18 @@ async function findIndexes(
   return indexes
 }
 
-function writeOperation(writer: MessageWriter, isDelete: boolean, entry: Dependent, index: number): void {
+function writeStep(writer: MessageWriter, { entry, index, remove }: Step): void {
+  const isDelete = remove !== 'no'
   switch (entry.kind) {
     case 'address': {
       const write = isDelete ? writeDelAddress : writeNewAddress
       write(writer, index, entry.address, entry.length)
       break
     }
-    case 'fdb': {
-      const write = isDelete ? writeDelFdb : writeNewFdb
-      write(writer, index, entry.mac, entry.dst)
+    case 'fdb':
+      if (isDelete) writeDelFdb(writer, index, entry.mac, remove === 'destination' ? entry.dst : undefined)
+      else writeNewFdb(writer, index, entry.mac, entry.dst)
       break
-    }
     case 'neighbor':
       if (isDelete) writeDelNeighbor(writer, index, entry.address)
       else writeNewNeighbor(writer, index, entry.address, entry.mac)

@@ -162,6 +162,8 @@ export class Notifications {
     if (!isOurRoute(route, dev !== undefined, this.#scope.routeProtocol)) {
       const leads = route.via !== undefined || route.dst.endsWith('/0')
       if (dev === undefined && leads) this.#slot.underlay()
+      // A route of the same key stands in the place of ours, which goes without a word (NLM_F_REPLACE).
+      if (isThere) this.#slot.gone(routeEntry(route, undefined))
       return
     }
     if (dev === undefined) this.#carry(route)

@@ -81,11 +81,12 @@ export function writeNewFdb(writer: MessageWriter, index: number, mac: Mac, vtep
   writer.attributeIp(NDA_DST, vtep)
 }
 
-export function writeDelFdb(writer: MessageWriter, index: number, mac: Mac, vtep: Ip): void {
+/** Without a VTEP the MAC goes with all its destinations (vxlan_fdb_parse(), __vxlan_fdb_delete()). */
+export function writeDelFdb(writer: MessageWriter, index: number, mac: Mac, vtep: Ip | undefined): void {
   writer.begin(RTM_DELNEIGH, 0)
   writeNdmsg(writer, AF_BRIDGE, index, 0, NTF_SELF, 0)
   writer.attributeMac(NDA_LLADDR, mac)
-  writer.attributeIp(NDA_DST, vtep)
+  if (vtep !== undefined) writer.attributeIp(NDA_DST, vtep)
 }
 
 /** Asks for all of one device: with strict checking the kernel passes over the rest. */

@@ -117,7 +117,9 @@ export class Reconciler {
     this.#actual = new Map()
     for (const entry of entries) {
       const key = entryKey(entry)
-      this.#actual.set(key, sharedIfEqual(entry, desired.get(key)))
+      const shared = sharedIfEqual(entry, desired.get(key))
+      // Of several under one key (an FDB entry's destinations) a wrong one must be seen.
+      if (shared !== desired.get(key) || !this.#actual.has(key)) this.#actual.set(key, shared)
     }
     for (const [key, entry] of this.#observed) this.#believe(key, entry)
     this.#lastFullPassMs = this.#now()

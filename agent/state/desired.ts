@@ -33,7 +33,7 @@ export class DesiredState {
   /** The first of these entries that another owner has. */
   conflict(owner: string, entries: readonly Entry[]): Conflict | undefined {
     for (const entry of entries) {
-      const holder = this.#claims.get(claimOf(entry))
+      const holder = this.#claims.get(entryKey(entry))
       if (holder !== undefined && holder !== owner) return { entry, owner: holder }
     }
     return undefined
@@ -44,19 +44,14 @@ export class DesiredState {
     for (const old of this.#owned.get(owner) ?? []) {
       touched.add(entryKey(old))
       this.#entries.delete(entryKey(old))
-      this.#claims.delete(claimOf(old))
+      this.#claims.delete(entryKey(old))
     }
     for (const entry of entries) {
       touched.add(entryKey(entry))
       this.#entries.set(entryKey(entry), entry)
-      this.#claims.set(claimOf(entry), owner)
+      this.#claims.set(entryKey(entry), owner)
     }
     if (entries.length === 0) this.#owned.delete(owner)
     else this.#owned.set(owner, entries)
   }
-}
-
-/** What only one owner can have: a MAC lives behind one VTEP, so an FDB entry's destination is no part of its claim. */
-function claimOf(entry: Entry): string {
-  return entry.kind === 'fdb' ? `fdb ${entry.mac} dev ${entry.dev}` : entryKey(entry)
 }

@@ -31,8 +31,8 @@ export function printEntry(entry: Entry): string {
 }
 
 /**
- * What an entry is known by: the kernel holds one entry a key. An FDB entry's destination is part of it, as a MAC may have
- * several.
+ * What an entry is known by, and two owners cannot both have: the kernel holds one entry a key. An FDB entry's MAC may have
+ * several destinations there, but lives behind one VTEP here.
  */
 export function entryKey(entry: Entry): string {
   switch (entry.kind) {
@@ -41,7 +41,7 @@ export function entryKey(entry: Entry): string {
     case 'address':
       return `address ${entry.address}/${entry.length} dev ${entry.dev}`
     case 'fdb':
-      return `fdb ${entry.mac} dev ${entry.dev} dst ${entry.dst}`
+      return `fdb ${entry.mac} dev ${entry.dev}`
     case 'neighbor':
       return `neighbor ${entry.address} dev ${entry.dev}`
     case 'route':

@@ -63,15 +63,15 @@ describe('diff', () => {
     expect(operations).toContain('add neighbor 10.244.2.0 dev flannel.1 lladdr 02:00:00:00:00:02')
   })
 
-  it('keeps one of two destinations of a MAC', () => {
-    const second: Entry = {
+  it('leads a MAC back to its VTEP', () => {
+    const astray: Entry = {
       kind: 'fdb',
       dev: 'flannel.1',
       mac: parseMac('02:00:00:00:00:02'),
       dst: parseIp('192.168.0.66'),
     }
-    expect(drift([...whole, second], whole)).toEqual([
-      'delete fdb 02:00:00:00:00:02 dev flannel.1 dst 192.168.0.66',
+    expect(drift([...whole, astray], whole)).toEqual([
+      'replace fdb 02:00:00:00:00:02 dev flannel.1 dst 192.168.0.2',
     ])
   })
 

@@ -1,0 +1,115 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Agent } from '../support/agent.ts'
+import { whyNoBed } from '../support/bed.ts'
+import type { Host } from '../support/host.ts'
+import { type OverlayBed, overlayBed, overlayText } from '../support/overlay_bed.ts'
+import type { Pod } from '../support/pod.ts'
+import { until } from '../support/until.ts'
+
+const why = whyNoBed()
+if (why !== undefined) console.warn(why)
+
+/** What is done to h1 behind its agent's back; h2 is its only peer, at 10.244.2.0/24-like subnets read from the bed. */
+const acts: Record<string, (facts: Facts) => string> = {
+  'an FDB entry is deleted': ({ peer }) => `bridge fdb del ${peer.mac4} dev flannel.1 dst ${peer.ip4}`,
+  'an FDB entry is led elsewhere': ({ peer }) =>
+    `bridge fdb replace ${peer.mac4} dev flannel.1 dst 192.168.50.99 self permanent`,
+  'an FDB entry gets a second destination': ({ peer }) =>
+    `bridge fdb append ${peer.mac4} dev flannel.1 dst 192.168.50.99`,
+  'a foreign FDB entry appears': () => 'bridge fdb append 02:ff:00:00:00:01 dev flannel.1 dst 192.168.50.99',
+  'a neighbor is deleted': ({ peer }) => `ip neigh del ${peer.gateway4} dev flannel.1`,
+  'a neighbor gets another MAC': ({ peer }) =>
+    `ip neigh replace ${peer.gateway4} dev flannel.1 lladdr 02:ff:00:00:00:01 nud permanent`,
+  'a neighbor is made reachable, no longer permanent': ({ peer }) =>
+    `ip neigh replace ${peer.gateway4} dev flannel.1 lladdr ${peer.mac4} nud reachable`,
+  'an IPv6 neighbor is deleted': ({ peer }) => `ip neigh del ${peer.gateway6} dev flannel-v6.1`,
+  'a route is deleted': ({ peer }) => `ip route del ${peer.prefix4}`,
+  'a route is led elsewhere': ({ peer }) => `ip route replace ${peer.prefix4} via 192.168.50.99 dev eth0`,
+  'an IPv6 route is deleted': ({ peer }) => `ip -6 route del ${peer.prefix6} dev flannel-v6.1`,
+  'a stale route appears on the device': () =>
+    'ip route add 10.244.250.0/24 via 10.244.250.0 dev flannel.1 onlink',
+  'all neighbors are flushed': () => 'ip neigh flush dev flannel.1 nud permanent',
+  'all routes are flushed': () => 'ip route flush dev flannel.1; ip -6 route flush dev flannel-v6.1',
+  'the device is set down': () => 'ip link set flannel.1 down',
+  'the device is set down and up again': () => 'ip link set flannel.1 down; ip link set flannel.1 up',
+  'the IPv6 device is set down and up again': () =>
+    'ip link set flannel-v6.1 down; ip link set flannel-v6.1 up',
+  'the device gets another MAC': () => 'ip link set flannel.1 address 02:ff:00:00:00:09',
+  'the device gets another MTU': () => 'ip link set flannel.1 mtu 1300',
+  'the device loses its address': ({ own }) => `ip address del ${own.gateway4}/32 dev flannel.1`,
+  'the device loses its IPv6 address': ({ own }) => `ip address del ${own.gateway6}/128 dev flannel-v6.1`,
+  'the device gets a foreign address': () => 'ip address add 10.244.77.7/16 dev flannel.1',
+  'the device is deleted': () => 'ip link del flannel.1',
+  'both devices are deleted': () => 'ip link del flannel.1; ip link del flannel-v6.1',
+  'the device is renamed': () =>
+    'ip link set flannel.1 down; ip link set flannel.1 name other; ip link del other',
+  'the device is made anew with another port': () =>
+    'ip link del flannel.1; ip link add flannel.1 type vxlan id 1 dev eth0 dstport 4789 nolearning; ip link set flannel.1 up',
+  'the underlay loses its carrier': () =>
+    'ip link set eth0 carrier off 2>/dev/null || ip link set eth0 down; sleep 0.1; ip link set eth0 carrier on 2>/dev/null || ip link set eth0 up',
+}
+
+interface Node {
+  ip4: string
+  prefix4: string
+  prefix6: string
+  gateway4: string
+  gateway6: string
+  mac4: string
+}
+interface Facts {
+  own: Node
+  peer: Node
+}
+
+describe.skipIf(why !== undefined)('an agent whose kernel somebody else changes', () => {
+  let overlay: OverlayBed
+  let agents: Agent[]
+  let h1: Host
+  let pods: Pod[]
+  let whole: string
+  let facts: Facts
+
+  beforeAll(async () => {
+    overlay = await overlayBed('drift', ['h1', 'h2', 'h3'])
+    await overlay.configure()
+    agents = await overlay.startAgents(['--resync=3600'])
+    h1 = overlay.hosts[0] as Host
+    pods = await Promise.all(overlay.hosts.map(host => host.pod()))
+    await until(
+      'all peers on h1',
+      async () => (await overlayText(h1)).split('\n').filter(line => line.includes('onlink')).length === 4,
+    )
+    whole = await overlayText(h1)
+    facts = { own: await node(h1), peer: await node(overlay.hosts[1] as Host) }
+  })
+  afterAll(() => overlay.dispose())
+
+  it.each(Object.entries(acts))('mends it without a full pass by the clock: %s', async (_, act) => {
+    await h1.exec(['sh', '-c', act(facts)])
+    await until('the overlay to be whole again', async () => (await overlayText(h1)) === whole, {
+      withinMs: 5_000,
+      otherwise: () => `it said ${agents[0]?.process.text().slice(-3000)}`,
+    }).catch(async error => {
+      expect(await overlayText(h1), String(error)).toBe(whole)
+    })
+    const [from, to] = pods
+    if (from === undefined || to === undefined) throw new Error('there are three pods')
+    for (const ip of to.addresses) expect(await from.ping(ip)).toHaveLength(3)
+  })
+})
+
+async function node(host: Host): Promise<Node> {
+  const env = host.subnetEnv()
+  const prefix4 = (env.FLANNEL_SUBNET ?? '').replace('.1/24', '.0/24')
+  const prefix6 = (env.FLANNEL_IPV6_SUBNET ?? '').replace('::1/64', '::/64')
+  const link = JSON.parse(await host.exec(['ip', '-j', 'link', 'show', 'flannel.1'])) as [{ address: string }]
+  return {
+    ip4: host.address(),
+    prefix4,
+    prefix6,
+    gateway4: prefix4.replace('/24', ''),
+    gateway6: prefix6.replace('/64', ''),
+    mac4: link[0].address,
+  }
+}
