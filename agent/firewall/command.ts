@@ -1,0 +1,58 @@
+import { spawn } from 'node:child_process'
+
+/** A firewall tool did not do what it was asked to. The message holds the command and what the tool said. */
+export class FirewallError extends Error {
+  override name = 'FirewallError'
+}
+
+export interface CommandOutput {
+  readonly code: number
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** How nft and the iptables family are run. `missing` for a program that is not installed. Rejects with the signal's reason. */
+export type RunCommand = (
+  command: readonly string[],
+  input: string,
+  signal: AbortSignal,
+) => Promise<CommandOutput | 'missing'>
+
+export const runCommand: RunCommand = async ([program = '', ...words], input, signal) => {
+  signal.throwIfAborted()
+  // The tools are in /usr/sbin, which a service's PATH may lack.
+  const PATH = `${process.env.PATH ?? ''}:/usr/sbin:/sbin:/usr/bin:/bin`
+  const child = spawn(program, words, { signal, killSignal: 'SIGKILL', env: { PATH, LC_ALL: 'C' } })
+  const output = { stdout: '', stderr: '' }
+  for (const name of ['stdout', 'stderr'] as const)
+    child[name].setEncoding('utf8').on('data', (text: string) => {
+      output[name] += text
+    })
+  // A tool that ends before it has read everything closes the pipe; its exit code says what it thought of it.
+  child.stdin.on('error', () => undefined)
+  child.stdin.end(input)
+  return await new Promise((resolve, reject) => {
+    child.once('error', (error: NodeJS.ErrnoException) => {
+      if (signal.aborted) reject(signal.reason)
+      else if (error.code === 'ENOENT') resolve('missing')
+      else reject(new FirewallError(`Cannot run ${program}: ${error.message}`, { cause: error }))
+    })
+    child.once('close', code => resolve({ code: code ?? -1, ...output }))
+  })
+}
+
+/** What the tool said that failed, on one line, behind what was wanted. */
+export function refusal(act: string, { code, stderr }: CommandOutput): FirewallError {
+  const said = stderr.trim().replaceAll(/\s*\n\s*/g, '; ') || `exit code ${code}`
+  return new FirewallError(`${act}: ${said}`)
+}
+
+/** False where the tool fails or is not installed: for what needs to be undone only where it could be done. */
+export async function quietly(act: () => Promise<boolean>): Promise<boolean> {
+  try {
+    return await act()
+  } catch (error) {
+    if (error instanceof FirewallError) return false
+    throw error
+  }
+}

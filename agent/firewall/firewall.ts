@@ -1,0 +1,107 @@
+import type { Log } from '../../lease/log.ts'
+import { WakeUp } from '../reconcile/wake_up.ts'
+import { FirewallError, type RunCommand, runCommand } from './command.ts'
+import { IptablesMode, type IptablesModeOptions } from './iptables_mode.ts'
+import type { FirewallMode } from './mode.ts'
+import { NftMode } from './nft_mode.ts'
+import type { OverlayFamily } from './rules.ts'
+
+export interface FirewallOptions extends IptablesModeOptions {
+  /** The network config's EnableNFTables: nft instead of iptables. */
+  readonly nftables: boolean
+  /** Between two looks at the rules. */
+  readonly resyncMs: number
+}
+
+/**
+ * Our own chains (iptables) or tables (nft), kept as flanneld has them: looked at every `resyncMs`, changed only where they
+ * differ, so that a firewall that was reloaded or flushed has them again soon. All other rules are left alone, and ours stay
+ * when the agent ends.
+ */
+export class Firewall {
+  readonly #options: FirewallOptions
+  readonly #log: Log
+  readonly #mode: FirewallMode
+  readonly #otherMode: FirewallMode
+  readonly #due = new WakeUp()
+  readonly #stands = new WakeUp()
+  #overlay: readonly OverlayFamily[]
+  #written = false
+  #said: string | undefined
+  #trouble: string | undefined
+
+  /** `overlay`: one a family. `run` says how tools are run. */
+  constructor(
+    options: FirewallOptions,
+    overlay: readonly OverlayFamily[],
+    log: Log,
+    run: RunCommand = runCommand,
+  ) {
+    this.#options = options
+    this.#log = log
+    this.#overlay = overlay
+    const [iptables, nft] = [new IptablesMode(options, run), new NftMode(options, run)]
+    this.#mode = options.nftables ? nft : iptables
+    this.#otherMode = options.nftables ? iptables : nft
+    if (options.ipMasq) this.#trouble = 'the rules that masquerade are not in place yet'
+  }
+
+  /** Why pods cannot reach beyond the overlay; undefined while all is well, or no masquerading is wanted. */
+  get trouble(): string | undefined {
+    return this.#trouble
+  }
+
+  /** This node has other subnets now. */
+  setOverlay(overlay: readonly OverlayFamily[]): void {
+    this.#overlay = overlay
+    this.#due.set()
+  }
+
+  /** Resolves once there is no trouble. One caller. Rejects with the signal's reason. */
+  async standing(signal: AbortSignal): Promise<void> {
+    while (this.#trouble !== undefined) await this.#stands.wait(Number.POSITIVE_INFINITY, signal)
+  }
+
+  /** Until the signal aborts. A tool that fails is said once, and tried again at the next look. */
+  async keep(signal: AbortSignal): Promise<never> {
+    for (;;) {
+      await this.pass(signal)
+      await this.#due.wait(this.#options.resyncMs, signal)
+    }
+  }
+
+  /** One look at all rules. Rejects with the signal's reason. */
+  async pass(signal: AbortSignal): Promise<void> {
+    try {
+      if (!this.#written && (await this.#otherMode.removeAll(signal)))
+        this.#log.info({ of: this.#otherMode.name }, 'firewall rules of the other mode removed')
+      const { changed, warning } = await this.#mode.converge(this.#overlay, signal)
+      if (changed) this.#sayChanged()
+      this.#written = true
+      this.#sayOnce('warn', warning)
+      this.#settle(undefined)
+    } catch (error) {
+      if (!(error instanceof FirewallError)) throw error
+      this.#sayOnce(this.#options.ipMasq ? 'error' : 'warn', error.message)
+      this.#settle(error.message)
+    }
+  }
+
+  #settle(trouble: string | undefined): void {
+    // Without masquerading it is only accepts that are missing, which matters where something else drops.
+    this.#trouble = this.#options.ipMasq ? trouble : undefined
+    if (this.#trouble === undefined) this.#stands.set()
+  }
+
+  #sayChanged(): void {
+    const { ipMasq, forwardRules } = this.#options
+    const overlay = this.#overlay.map(({ network, subnet }) => `${subnet} of ${network}`)
+    const what = this.#written ? 'firewall rules repaired' : 'firewall rules written'
+    this.#log.info({ by: this.#mode.name, overlay, ipMasq, forwardRules }, what)
+  }
+
+  #sayOnce(level: 'warn' | 'error', text: string | undefined): void {
+    if (text !== undefined && text !== this.#said) this.#log[level]({}, text)
+    this.#said = text
+  }
+}

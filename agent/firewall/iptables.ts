@@ -1,0 +1,118 @@
+import type { Family } from '../../lease/net/ip.ts'
+import { FirewallError, type RunCommand, refusal } from './command.ts'
+import { blockedBy, type IptablesState, planIptables } from './iptables_plan.ts'
+import type { IptablesChain } from './rules.ts'
+
+/** Two kinds of iptables may be on a node at once, each with rules of its own: `iptables` is one, `iptables-legacy` another. */
+export type IptablesSuffix = '' | '-nft' | '-legacy'
+
+/** How long another program may hold the xtables lock, in seconds, before we say so and try later. */
+const LOCK_SECONDS = 10
+
+export interface IptablesOutcome {
+  readonly changed: boolean
+  /** A rule of somebody else's that keeps our accepts from being asked. */
+  readonly blockedBy: string | undefined
+}
+
+/** iptables or ip6tables of one kind: reads what concerns us, and changes it in one transaction a table where it differs. */
+export class Iptables {
+  readonly #run: RunCommand
+  readonly #name: string
+  readonly #suffix: IptablesSuffix
+  /** What stood after our last change, by chain: another release of iptables may print our rules in other words. */
+  readonly #own = new Map<string, string>()
+
+  constructor(run: RunCommand, family: Family, suffix: IptablesSuffix) {
+    this.#run = run
+    this.#name = family === 'ipv6' ? 'ip6tables' : 'iptables'
+    this.#suffix = suffix
+  }
+
+  /** Throws FirewallError. */
+  async converge(
+    chains: readonly IptablesChain[],
+    { first }: { readonly first: boolean },
+    signal: AbortSignal,
+  ): Promise<IptablesOutcome> {
+    const plans: string[] = []
+    let blocker: string | undefined
+    for (const desired of chains) {
+      const state = await this.#read(desired, signal)
+      const planned = planIptables(desired, this.#recognise(desired, state), { first })
+      if (desired.table === 'filter' && desired.rules.length > 0 && !(first && planned.length > 0))
+        blocker = blockedBy(desired, state.parent)
+      plans.push(...planned)
+    }
+    if (plans.length === 0) return { changed: false, blockedBy: blocker }
+    await this.#restore(plans, signal)
+    await this.#remember(chains, signal)
+    return { changed: true, blockedBy: blocker }
+  }
+
+  /** Whether kube-proxy or the kubelet keep their rules in this kind. */
+  async holdsKubernetes(signal: AbortSignal): Promise<boolean> {
+    for (const [table, chain] of [
+      ['mangle', 'KUBE-IPTABLES-HINT'],
+      ['nat', 'KUBE-POSTROUTING'],
+    ] as const)
+      if ((await this.#list(table, chain, signal)) !== undefined) return true
+    return false
+  }
+
+  async #read({ table, parent, chain }: IptablesChain, signal: AbortSignal): Promise<IptablesState> {
+    return {
+      parent: (await this.#list(table, parent, signal)) ?? [],
+      chain: await this.#list(table, chain, signal),
+    }
+  }
+
+  /** Rules of the chain; undefined where there is none of that name. */
+  async #list(table: string, chain: string, signal: AbortSignal): Promise<readonly string[] | undefined> {
+    const program = `${this.#name}${this.#suffix}`
+    const command = [program, '--wait', `${LOCK_SECONDS}`, '--table', table, '--list-rules', chain]
+    const output = await this.#run(command, '', signal)
+    if (output === 'missing') throw missing(program)
+    if (output.code !== 0) {
+      if (noChain.test(output.stderr)) return undefined
+      throw refusal(`Cannot read chain ${chain} of ${program}`, output)
+    }
+    return output.stdout.split('\n').filter(line => line.startsWith('-A '))
+  }
+
+  /** What we wrote ourselves counts as what was desired, however it is printed. */
+  #recognise(desired: IptablesChain, state: IptablesState): IptablesState {
+    const same = this.#own.get(desired.chain) === key(desired, state.chain)
+    return same ? { ...state, chain: desired.rules } : state
+  }
+
+  async #restore(lines: readonly string[], signal: AbortSignal): Promise<void> {
+    const program = `${this.#name}${this.#suffix}-restore`
+    const command = [program, '--noflush', '--wait', `${LOCK_SECONDS}`]
+    const output = await this.#run(command, `${lines.join('\n')}\n`, signal)
+    if (output === 'missing') throw missing(program)
+    if (output.code !== 0) throw refusal(`Cannot change rules by ${program}`, output)
+  }
+
+  async #remember(chains: readonly IptablesChain[], signal: AbortSignal): Promise<void> {
+    this.#own.clear()
+    for (const desired of chains)
+      if (desired.rules.length > 0)
+        this.#own.set(desired.chain, key(desired, (await this.#read(desired, signal)).chain))
+  }
+}
+
+/** How releases of both kinds say it; iptables-nft 1.8.9 calls a chain that is not there incompatible. */
+const noChain =
+  /No chain\/target\/match|does not exist|No such file|chain `[^']*' in table `[^']*' is incompatible/
+
+/** Both what was wanted and what came of it. */
+function key(desired: IptablesChain, actual: readonly string[] | undefined): string {
+  return JSON.stringify([desired.rules, actual])
+}
+
+function missing(program: string): FirewallError {
+  return new FirewallError(
+    `${program} is not installed: install iptables, or set EnableNFTables to true in the network config`,
+  )
+}

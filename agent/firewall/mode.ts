@@ -1,0 +1,18 @@
+import type { OverlayFamily } from './rules.ts'
+
+/** What one look at the rules came to. */
+export interface Outcome {
+  readonly changed: boolean
+  /** What of somebody else's keeps our rules from taking effect, and what to do. */
+  readonly warning: string | undefined
+}
+
+/** One way of having rules in the kernel. */
+export interface FirewallMode {
+  /** What the rules were written with, for the log. */
+  readonly name: string
+  /** Makes the rules as wished. The first call also removes ours of families that the overlay lacks. Throws FirewallError. */
+  converge(overlay: readonly OverlayFamily[], signal: AbortSignal): Promise<Outcome>
+  /** Removes all rules of ours, as far as the tools are there; true where there were some. */
+  removeAll(signal: AbortSignal): Promise<boolean>
+}

@@ -1,0 +1,167 @@
+import { type Family, familyOf } from '../../lease/net/ip.ts'
+import { type Prefix, parsePrefix } from '../../lease/net/prefix.ts'
+
+/** One family of the overlay, and this node's share of it. */
+export interface OverlayFamily {
+  readonly network: Prefix
+  readonly subnet: Prefix
+}
+
+/** Which rules are wanted. */
+export interface FirewallWish {
+  /** Masquerade what leaves the overlay, and what a host sends into it under an address from outside. */
+  readonly ipMasq: boolean
+  /** Give a masqueraded connection any port, not the one next to it: two at once then do not collide. */
+  readonly randomPorts: boolean
+  /** Accept forwarded traffic of the overlay. */
+  readonly forwardRules: boolean
+}
+
+/** What a packet must be, and what becomes of it then. */
+interface Rule {
+  /** kube-proxy's word for "I masquerade this one": --iptables-masquerade-bit=14, for 20 releases. */
+  readonly marked?: true
+  readonly from?: Side
+  readonly to?: Side
+  readonly verdict: 'return' | 'accept' | 'masquerade'
+}
+
+interface Side {
+  readonly prefix: Prefix
+  readonly not?: true
+}
+
+/** A chain of ours in an iptables table, and the chain of the kernel's that jumps to it. */
+export interface IptablesChain {
+  readonly table: 'nat' | 'filter'
+  readonly parent: 'POSTROUTING' | 'FORWARD'
+  readonly chain: 'FLANNEL-POSTRTG' | 'FLANNEL-FWD'
+  /** As `iptables -S` prints them. */
+  readonly jump: string
+  readonly rules: readonly string[]
+}
+
+const multicast: Readonly<Record<Family, Prefix>> = {
+  ipv4: parsePrefix('224.0.0.0/4'),
+  ipv6: parsePrefix('ff00::/8'),
+}
+
+/**
+ * Nothing between two pods is translated; what leaves the overlay is. What comes from outside for a pod of this node keeps
+ * its sender, as does what kube-proxy has marked: it is kube-proxy's. What this host sends into the overlay under an address
+ * of its own (to a Service whose backend is on another node) is masqueraded, or its answer would come back past the tunnel.
+ */
+function masqueradeRules({ network, subnet }: OverlayFamily): readonly Rule[] {
+  const [inside, outside] = [{ prefix: network }, { prefix: network, not: true as const }]
+  const pods = { prefix: subnet }
+  const notMulticast = { prefix: multicast[familyOf(network)], not: true as const }
+  return [
+    { marked: true, verdict: 'return' },
+    { from: pods, to: inside, verdict: 'return' },
+    { from: inside, to: pods, verdict: 'return' },
+    { from: outside, to: pods, verdict: 'return' },
+    { from: inside, to: notMulticast, verdict: 'masquerade' },
+    { from: outside, to: inside, verdict: 'masquerade' },
+  ]
+}
+
+function forwardRules({ network }: OverlayFamily): readonly Rule[] {
+  return [
+    { from: { prefix: network }, verdict: 'accept' },
+    { to: { prefix: network }, verdict: 'accept' },
+  ]
+}
+
+/**
+ * flanneld's chains, rule for rule, so that one takes over from the other in place. A chain that is not wanted has no rules:
+ * it is removed, with its jump.
+ */
+export function iptablesChains(family: OverlayFamily, wish: FirewallWish): readonly IptablesChain[] {
+  const print = (chain: string, rules: readonly Rule[], comment: string) =>
+    rules.map(rule => `-A ${chain} ${printIptables(rule, comment, wish.randomPorts)}`)
+  const [masq, forward] = ['flanneld masq', 'flanneld forward']
+  return [
+    {
+      ...noMasquerade,
+      rules: wish.ipMasq ? print('FLANNEL-POSTRTG', masqueradeRules(family), masq) : [],
+    },
+    {
+      ...noForward,
+      rules: wish.forwardRules ? print('FLANNEL-FWD', forwardRules(family), forward) : [],
+    },
+  ]
+}
+
+const noMasquerade: IptablesChain = {
+  table: 'nat',
+  parent: 'POSTROUTING',
+  chain: 'FLANNEL-POSTRTG',
+  jump: '-A POSTROUTING -m comment --comment "flanneld masq" -j FLANNEL-POSTRTG',
+  rules: [],
+}
+
+const noForward: IptablesChain = {
+  table: 'filter',
+  parent: 'FORWARD',
+  chain: 'FLANNEL-FWD',
+  jump: '-A FORWARD -m comment --comment "flanneld forward" -j FLANNEL-FWD',
+  rules: [],
+}
+
+/** Both, without rules: how they are removed. */
+export const noIptablesChains: readonly IptablesChain[] = [noMasquerade, noForward]
+
+/** The words after `-A CHAIN`, in the order in which iptables prints them. */
+function printIptables({ marked, from, to, verdict }: Rule, comment: string, randomPorts: boolean): string {
+  const side = (flag: string, { prefix, not }: Side) => `${not ? '! ' : ''}${flag} ${prefix}`
+  const target = { return: 'RETURN', accept: 'ACCEPT', masquerade: 'MASQUERADE' }[verdict]
+  return [
+    from === undefined ? [] : side('-s', from),
+    to === undefined ? [] : side('-d', to),
+    marked ? '-m mark --mark 0x4000/0x4000' : [],
+    `-m comment --comment "${comment}" -j ${target}`,
+    verdict === 'masquerade' && randomPorts ? '--random-fully' : [],
+  ]
+    .flat()
+    .join(' ')
+}
+
+/** `ip flannel-ipv4`: a table of nftables that is all ours. */
+export function nftTable(family: Family): string {
+  return family === 'ipv6' ? 'ip6 flannel-ipv6' : 'ip flannel-ipv4'
+}
+
+/**
+ * The whole table as `nft list table` prints it; undefined where nothing is wanted in it. The same rules as in iptables.
+ * flanneld's nft table differs in two: it leaves a host's packets to remote pods under their outer address, and sees
+ * kube-proxy's mark only where no other bit is set.
+ */
+export function printNftTable(family: OverlayFamily, wish: FirewallWish): string | undefined {
+  const words = familyOf(family.network) === 'ipv6' ? 'ip6' : 'ip'
+  const masq = masqueradeRules(family).map(rule => printNft(rule, words, wish.randomPorts))
+  const forward = forwardRules(family).map(rule => printNft(rule, words, wish.randomPorts))
+  const chains = [
+    wish.ipMasq ? nftChain('postrtg', 'type nat hook postrouting priority srcnat', masq) : [],
+    wish.forwardRules ? nftChain('forward', 'type filter hook forward priority filter', forward) : [],
+  ].filter(chain => chain.length > 0)
+  if (chains.length === 0) return undefined
+  const body = chains.flatMap((chain, i) => (i === 0 ? chain : ['', ...chain]))
+  return [`table ${nftTable(familyOf(family.network))} {`, ...body, '}', ''].join('\n')
+}
+
+function nftChain(name: string, hook: string, rules: readonly string[]): readonly string[] {
+  return [`\tchain ${name} {`, `\t\t${hook}; policy accept;`, ...rules.map(rule => `\t\t${rule}`), '\t}']
+}
+
+function printNft({ marked, from, to, verdict }: Rule, words: string, randomPorts: boolean): string {
+  const side = (name: string, { prefix, not }: Side) => `${words} ${name} ${not ? '!= ' : ''}${prefix}`
+  return [
+    marked ? 'meta mark & 0x00004000 == 0x00004000' : [],
+    from === undefined ? [] : side('saddr', from),
+    to === undefined ? [] : side('daddr', to),
+    verdict,
+    verdict === 'masquerade' && randomPorts ? 'fully-random' : [],
+  ]
+    .flat()
+    .join(' ')
+}
