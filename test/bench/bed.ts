@@ -1,0 +1,81 @@
+import { readFileSync } from 'node:fs'
+import type { Agent } from '../support/agent.ts'
+import { Bed } from '../support/bed.ts'
+import { type EtcdServer, startEtcd } from '../support/etcd.ts'
+import { mapBounded } from '../support/exec.ts'
+import type { Host } from '../support/host.ts'
+import type { StoreJob } from './jobs/store.ts'
+import { network, type StoredLease } from './peers.ts'
+import { Worker } from './worker.ts'
+
+/** Hosts of one network with a real etcd, where most peers are leases that no node holds. */
+export class BenchBed {
+  readonly bed: Bed
+  readonly hosts: readonly Host[]
+  readonly etcd: EtcdServer
+  /** Writes to etcd from the etcd's own host. */
+  readonly store: Worker<StoreJob>
+
+  private constructor(bed: Bed, hosts: readonly Host[], etcd: EtcdServer, store: Worker<StoreJob>) {
+    this.bed = bed
+    this.hosts = hosts
+    this.etcd = etcd
+    this.store = store
+  }
+
+  static async create({ hosts = 1, config = network as object } = {}): Promise<BenchBed> {
+    const bed = await Bed.create({ name: 'bench' })
+    const lan = await bed.segment('lan', ['192.168.50.0/24', 'fd50::/64'])
+    const place = await bed.host('store', lan)
+    const etcd = await startEtcd({
+      netns: place.netns,
+      host: place.address(),
+      flags: ['--quota-backend-bytes=4294967296', '--max-txn-ops=1024'],
+    })
+    const store = new Worker<StoreJob>('store', { netns: place.netns })
+    await etcd.ctl('put', '/coreos.com/network/config', JSON.stringify(config))
+    await store.call('open', etcd.endpoint, '/coreos.com/network/subnets/')
+    const names = Array.from({ length: hosts }, (_, i) => `h${i + 1}`)
+    return new BenchBed(bed, await mapBounded(names, 4, name => bed.host(name, lan)), etcd, store)
+  }
+
+  get host(): Host {
+    const [host] = this.hosts
+    if (host === undefined) throw new Error('A bench bed without hosts')
+    return host
+  }
+
+  async put(leases: readonly StoredLease[]): Promise<void> {
+    await this.store.call('put', leases)
+  }
+
+  /** Empties the network of all leases, those of agents too. */
+  async clear(): Promise<void> {
+    await this.store.call('clear')
+  }
+
+  /** An agent that is up, with the entries of all its peers in the kernel. */
+  startAgent(flags: readonly string[] = [], host: Host = this.host): Promise<Agent> {
+    return host.startAgent({ endpoints: this.etcd.endpoints, flags })
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.store[Symbol.asyncDispose]()
+    await this.etcd.remove()
+    await this.bed.dispose()
+  }
+}
+
+/** What the kernel says of a process: proc_pid_status(5), in MB of 2^20 bytes. */
+export function memoryOf(pid: number): { readonly rss: number; readonly anonymous: number } {
+  const text = readFileSync(`/proc/${pid}/status`, 'latin1')
+  const megabytes = (name: string) => Number(new RegExp(`^${name}:\\s*(\\d+) kB`, 'm').exec(text)?.[1]) / 1024
+  return { rss: megabytes('VmRSS'), anonymous: megabytes('RssAnon') }
+}
+
+/** CPU time of a process in ms, user and system: proc_pid_stat(5), fields 14 and 15, in ticks of 10 ms. */
+export function cpuMsOf(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  return (Number(fields[11]) + Number(fields[12])) * 10
+}

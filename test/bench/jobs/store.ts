@@ -1,0 +1,80 @@
+import { Connection } from '../../../lease/etcd/connection.ts'
+import { type KeyRange, keysUnder } from '../../../lease/etcd/keys.ts'
+import { defaultTuning } from '../../../lease/etcd/tuning.ts'
+import { etcdOptions } from '../../support/etcd_bed.ts'
+import type { StoredLease } from '../peers.ts'
+import { wallClock } from '../wall_clock.ts'
+
+/** etcd's default limit of a transaction (--max-txn-ops). */
+const BATCH = 128
+
+/** When a key was written and when a bare watcher heard of it: Unix time in ms. */
+export interface Written {
+  readonly putMs: number
+  readonly answeredMs: number
+  readonly watchedMs: number
+}
+
+/** Writes leases as fast as etcd takes them, and says when. */
+export interface StoreJob {
+  readonly [act: string]: (...words: never[]) => unknown
+  open(endpoint: string, folder: string): Promise<void>
+  put(leases: readonly StoredLease[]): Promise<void>
+  remove(keys: readonly string[]): Promise<void>
+  clear(): Promise<void>
+  /** One change, with a watcher of ours as the measure. */
+  time(lease: StoredLease, remove: boolean): Promise<Written>
+}
+
+export function storeJob(): StoreJob {
+  let connection: Connection
+  let folder = ''
+  const heard = new Map<string, (atMs: number) => void>()
+
+  async function watch(range: KeyRange): Promise<void> {
+    for await (const { puts, deletes } of connection.watch(range, 0, new AbortController().signal)) {
+      const atMs = wallClock()
+      for (const key of [...puts.map(kv => kv.key), ...deletes]) heard.get(key)?.(atMs)
+    }
+  }
+
+  const change = ({ key, value }: StoredLease, remove: boolean) =>
+    remove ? { remove: `${folder}${key}` } : { put: `${folder}${key}`, value, leaseId: '0' }
+
+  async function commit(leases: readonly StoredLease[], remove: boolean): Promise<void> {
+    for (let at = 0; at < leases.length; at += BATCH) {
+      const changes = leases.slice(at, at + BATCH).map(lease => change(lease, remove))
+      await connection.commit({ conditions: [], changes })
+    }
+  }
+
+  return {
+    async open(endpoint, under) {
+      folder = under
+      connection = await Connection.open(endpoint, etcdOptions([endpoint], ''), defaultTuning)
+      watch(keysUnder(folder)).catch(() => {})
+    },
+    put: leases => commit(leases, false),
+    remove: keys =>
+      commit(
+        keys.map(key => ({ key, value: '' })),
+        true,
+      ),
+    async clear() {
+      const { kvs } = await connection.range(keysUnder(folder))
+      await commit(
+        kvs.map(({ key }) => ({ key: key.slice(folder.length), value: '' })),
+        true,
+      )
+    },
+    async time(lease, remove) {
+      const watched = new Promise<number>(resolve => heard.set(`${folder}${lease.key}`, resolve))
+      const putMs = wallClock()
+      await connection.commit({ conditions: [], changes: [change(lease, remove)] })
+      const answeredMs = wallClock()
+      const watchedMs = await watched
+      heard.delete(`${folder}${lease.key}`)
+      return { putMs, answeredMs, watchedMs }
+    },
+  }
+}

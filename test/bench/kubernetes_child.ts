@@ -1,0 +1,109 @@
+import { readFileSync } from 'node:fs'
+import { createInterface } from 'node:readline'
+import { annotationNames } from '../../lease/kubernetes/annotations.ts'
+import { openApiConfig } from '../../lease/kubernetes/api_config.ts'
+import { followNodes } from '../../lease/kubernetes/follow.ts'
+import { NodeSource } from '../../lease/kubernetes/node_source.ts'
+import { defaultTiming, Session } from '../../lease/kubernetes/session.ts'
+import { openKubernetesStore } from '../../lease/kubernetes/store.ts'
+import type { Log } from '../../lease/log.ts'
+import type { KubernetesOptions } from '../../lease/options.ts'
+
+/**
+ * What kubernetes.ts measures, in a process of its own. BENCH_WAY says how it follows the Nodes; it prints a line of JSON
+ * when it has them all, one when the Node `sentinel` has another public IP, and one with its usage for each line it reads.
+ */
+
+const prefix = 'flannel.alpha.coreos.com'
+const kubeconfigFile = process.env.BENCH_KUBECONFIG ?? ''
+const signal = new AbortController().signal
+
+const options: KubernetesOptions = {
+  kind: 'kubernetes',
+  nodeName: 'sentinel',
+  podName: undefined,
+  podNamespace: undefined,
+  apiUrl: undefined,
+  kubeconfigFile,
+  annotationPrefix: prefix,
+  networkConfigFile: '',
+  setNodeNetworkUnavailable: true,
+  cacheFile: undefined,
+}
+
+const log: Log = {
+  debug: () => {},
+  info: (_fields, message) => console.error(message),
+  warn: (_fields, message) => console.error(message),
+  error: (_fields, message) => console.error(message),
+}
+
+function say(what: object): void {
+  process.stdout.write(`${JSON.stringify(what)}\n`)
+}
+
+/** How the agent does it. */
+async function store(): Promise<void> {
+  let before: string | undefined
+  for await (const { table } of openKubernetesStore(options, log).watch(signal)) {
+    const publicIp = table.get('sentinel')?.subnets[0]?.publicIp
+    if (before === undefined) say({ nodes: table.size })
+    else if (publicIp !== before) say({ sentinel: publicIp })
+    before = publicIp
+  }
+}
+
+/** The same with whole Nodes in the watch. */
+async function whole(): Promise<void> {
+  const session = new Session(openApiConfig(options), defaultTiming, log)
+  const { stem } = annotationNames(prefix)
+  const source = new NodeSource(session, stem)
+  const depths = { depth: 'whole', firstDepth: 'whole' } as const
+  const following = { session, source, what: 'all Nodes', name: undefined, ...depths, annotationStem: stem }
+  const nodes = new Map<string, object>()
+  for await (const step of followNodes(following, signal)) {
+    if (step.type === 'all') {
+      for (const node of step.nodes) nodes.set(node.name, node)
+      say({ nodes: nodes.size })
+    } else {
+      nodes.set(step.node.name, step.node)
+      if (step.node.name === 'sentinel') say({ sentinel: step.node.annotations.get(`${stem}public-ip`) })
+    }
+  }
+}
+
+/** What the client library offers for it. */
+async function informer(): Promise<void> {
+  const { CoreV1Api, KubeConfig, makeInformer } = await import('@kubernetes/client-node')
+  const config = new KubeConfig()
+  config.loadFromFile(kubeconfigFile)
+  const api = config.makeApiClient(CoreV1Api)
+  const all = makeInformer(config, '/api/v1/nodes', () => api.listNode())
+  let ready = false
+  all.on('change', node => {
+    if (!ready) return
+    const { name, annotations } = node.metadata ?? {}
+    if (name === 'sentinel') say({ sentinel: annotations?.[`${prefix}/public-ip`] })
+  })
+  await all.start()
+  ready = true
+  say({ nodes: all.list().length })
+}
+
+/** Sizes in KiB, as the kernel has them; CPU in ms. */
+function usage(): object {
+  const status = readFileSync('/proc/self/status', 'utf8')
+  const size = (field: string) => Number(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(status)?.[1])
+  const { user, system } = process.cpuUsage()
+  return { rssKib: size('VmRSS'), peakKib: size('VmHWM'), cpuMs: (user + system) / 1000 }
+}
+
+createInterface(process.stdin)
+  .on('line', () => say(usage()))
+  .on('close', () => process.exit(0))
+
+const ways: Record<string, () => Promise<void>> = { store, whole, informer }
+ways[process.env.BENCH_WAY ?? 'store']?.().catch((error: unknown) => {
+  console.error(error)
+  process.exit(1)
+})

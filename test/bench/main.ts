@@ -1,0 +1,68 @@
+import { parseArgs } from 'node:util'
+import { whyNoBed } from '../support/bed.ts'
+import { programmingJob } from './jobs/programming.ts'
+import { storeJob } from './jobs/store.ts'
+import { pass } from './pass.ts'
+import { programming } from './programming.ts'
+import { beginReport, isMissed, printHead, printRow, writeReport } from './report.ts'
+import type { Row } from './row.ts'
+import { type Job, serve } from './worker.ts'
+
+const usage = `npm run bench -- [options] [groups]
+
+  groups        letters, as in 'a c'; all unless given
+  --json FILE   where to write what was measured; .bench/<date>.json unless given
+
+  a  programming peers                e  a full pass with nothing to do
+`
+
+/** By letter. Each yields its rows as it has them. */
+const groups: Readonly<Record<string, () => AsyncIterable<Row>>> = { a: programming, e: pass }
+
+const jobs: Readonly<Record<string, () => Job>> = { programming: programmingJob, store: storeJob }
+
+/** Exit code: 1 where a target was missed. */
+async function main(words: readonly string[]): Promise<number> {
+  const { values, positionals } = parseArgs({
+    args: [...words],
+    allowPositionals: true,
+    options: { json: { type: 'string' }, help: { type: 'boolean' } },
+  })
+  const chosen = positionals.length === 0 ? Object.keys(groups) : positionals
+  const unknown = chosen.filter(letter => groups[letter] === undefined)
+  if (values.help || unknown.length > 0) {
+    process.stderr.write(unknown.length > 0 ? `No group '${unknown.join(' ')}'\n\n${usage}` : usage)
+    return values.help ? 0 : 2
+  }
+  const why = whyNoBed()
+  if (why !== undefined) throw new Error(why)
+  return await measure(chosen, values.json)
+}
+
+async function measure(chosen: readonly string[], json: string | undefined): Promise<number> {
+  const report = beginReport()
+  const rows: Row[] = []
+  process.stdout.write(`${printHead()}\n`)
+  try {
+    for (const letter of chosen) {
+      for await (const row of groups[letter]?.() ?? []) {
+        rows.push(row)
+        process.stdout.write(`${printRow(row)}\n`)
+      }
+    }
+  } finally {
+    writeReport(json ?? `.bench/${report.date.replaceAll(':', '-')}.json`, { ...report, rows })
+  }
+  return rows.some(isMissed) ? 1 : 0
+}
+
+const [first, name] = process.argv.slice(2)
+if (first === '--job') serve(jobs[name ?? '']?.() ?? {})
+else
+  main(process.argv.slice(2)).then(
+    code => process.exit(code),
+    error => {
+      process.stderr.write(`bench: ${error instanceof Error ? error.stack : error}\n`)
+      process.exit(1)
+    },
+  )
