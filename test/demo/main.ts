@@ -3,7 +3,7 @@ import { removeKeptBeds } from '../support/leftovers.ts'
 import { type Join, join, type Leave, leave, showJoin, showLeave } from './membership.ts'
 import { type DemoOptions, parseOptions, UsageError } from './options.ts'
 import { lostPings, type Ping, pingAll, showPings } from './pings.ts'
-import { count, Screen } from './screen.ts'
+import { Screen } from './screen.ts'
 import { Stage } from './stage.ts'
 import { measureThroughput, showThroughput, type Throughput, wantedRatio } from './throughput.ts'
 
@@ -76,12 +76,12 @@ async function build(stage: Stage, screen: Screen): Promise<void> {
   await screen.step(
     'etcd',
     () => stage.startEtcd(),
-    () => `${stage.endpoint}, network config ${JSON.stringify(stage.networkConfig())}`,
+    () => `${stage.endpoint} ${JSON.stringify(stage.networkConfig())}`,
   )
   await screen.step(
     'hosts, agents, pods',
     () => stage.addNodes(nodes),
-    added => `${count(added.length, 'twilld process').replace(/ss$/, 'sses')} ready, a pod each`,
+    added => `${added.length} twilld processes ready, a pod each`,
   )
 }
 

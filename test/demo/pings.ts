@@ -61,7 +61,7 @@ export function showPings(screen: Screen, nodes: readonly Node[], pings: readonl
 function matrix(nodes: readonly Node[], pings: readonly Ping[]): string {
   const width = Math.max(...nodes.map(({ name }) => name.length)) + 1
   const row = (name: string, cells: readonly string[]) =>
-    `${name.padEnd(width + 4)}${cells.map(cell => cell.padStart(width)).join('')}`
+    `${name.padEnd(width + 4)}${cells.map(cell => cell.padStart(width + 1)).join('')}`
   const rows = nodes.map(from =>
     row(
       `from ${from.name}`,

@@ -28,7 +28,7 @@ export class Screen {
 
   /** One line of figures: a name and what there is to say of it. */
   fact(name: string, text: string, note = ''): void {
-    this.line(`  ${name.padEnd(24)} ${text}${note === '' ? '' : this.styled('dim', `  ${note}`)}`)
+    this.line(`  ${name.padEnd(22)} ${text}${note === '' ? '' : this.styled('dim', `  ${note}`)}`)
   }
 
   /** Does something and then says what, and how long it took. */

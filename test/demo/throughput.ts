@@ -62,7 +62,7 @@ export function showThroughput(screen: Screen, result: Throughput): void {
   screen.fact(
     'overlay made by hand',
     handMade.toFixed(2).padStart(6),
-    'the same devices and entries, typed with ip and bridge',
+    'the same devices and entries, by ip and bridge',
   )
   screen.fact(
     'twill, pod to pod',

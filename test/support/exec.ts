@@ -7,6 +7,8 @@ export interface RunOptions {
   readonly input?: string
   readonly env?: Readonly<Record<string, string>>
   readonly signal?: AbortSignal
+  /** Killed after that; a minute, unless told. */
+  readonly withinMs?: number
 }
 
 export interface Output {
@@ -47,12 +49,16 @@ export function attempt(command: Command, options: RunOptions = {}): Promise<Out
     // A command that does not read its input closes the pipe; what it made of that is in its exit code.
     child.stdin?.on('error', () => {})
     child.stdin?.end(options.input ?? '')
+    const late = AbortSignal.timeout(options.withinMs ?? 60_000)
+    const signal = options.signal === undefined ? late : AbortSignal.any([late, options.signal])
     const abort = () => child.kill('SIGKILL')
-    options.signal?.addEventListener('abort', abort, { once: true })
+    signal.addEventListener('abort', abort, { once: true })
     child.on('error', reject)
     child.on('close', code => {
-      options.signal?.removeEventListener('abort', abort)
+      signal.removeEventListener('abort', abort)
       if (options.signal?.aborted) reject(options.signal.reason)
+      else if (late.aborted)
+        reject(new Error(`'${command.join(' ')}' took too long; it said: ${text(stderr) || text(stdout)}`))
       else resolve({ code: code ?? -1, stdout: text(stdout), stderr: text(stderr) })
     })
   })
