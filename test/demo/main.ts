@@ -22,7 +22,7 @@ interface Report {
 
 /** Exit code. */
 async function main(): Promise<number> {
-  const options = parseOptions(process.argv.slice(2), process.env['TWILL_SHELTER'] === 'inside')
+  const options = parseOptions(process.argv.slice(2), process.env.TWILL_SHELTER === 'inside')
   const why = whyNoBed()
   if (why !== undefined) throw new UsageError(why)
   if (options.down) return takeDown()

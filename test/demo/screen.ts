@@ -9,7 +9,7 @@ export class Screen {
 
   constructor({ silent }: { silent: boolean }) {
     this.#silent = silent
-    this.#colours = process.stdout.isTTY === true && !process.env['NO_COLOR']
+    this.#colours = process.stdout.isTTY === true && !process.env.NO_COLOR
   }
 
   line(text = ''): void {
