@@ -1,28 +1,16 @@
 #!/usr/bin/env -S node --max-semi-space-size=1 --disable-warning=DEP0040
-import { NetworkConfigError } from '../lease/network_config.ts'
-import { LeaseLostError, LeaseRefusedError } from '../lease/store.ts'
+import { LeaseLostError } from '../lease/store.ts'
 import { Agent } from './agent.ts'
 import { type AgentConfig, ConfigError, parseCommandLine } from './config.ts'
-import { EmbeddedEtcdError } from './embedded_etcd.ts'
 import { type ExitCode, exitCode } from './exit_code.ts'
 import { FlagError } from './go_flags.ts'
-import { ListenError, serveStatus } from './http/server.ts'
-import { CapabilityError, requireNetAdmin } from './kernel/capability.ts'
+import { serveStatus } from './http/server.ts'
+import { requireNetAdmin } from './kernel/capability.ts'
 import { NetlinkKernel } from './kernel/netlink_kernel.ts'
 import { createLogger } from './logger.ts'
 import { runTogether } from './tasks.ts'
-import { UnderlayError } from './underlay.ts'
+import { isUnexpected } from './unexpected.ts'
 import { version } from './version.ts'
-
-/** What an operator can mend: said without a stack. */
-const startUpErrors = [
-  ConfigError,
-  NetworkConfigError,
-  UnderlayError,
-  LeaseRefusedError,
-  ListenError,
-  EmbeddedEtcdError,
-]
 
 async function main(): Promise<ExitCode> {
   try {
@@ -54,16 +42,12 @@ async function run(config: AgentConfig): Promise<ExitCode> {
     log.info({ why: `${stop.signal.reason}` }, 'twilld stops: the kernel keeps its entries, traffic flows on')
     return exitCode.stopped
   } catch (error) {
-    if (error instanceof LeaseLostError) {
-      log.error({}, error.message)
-      return exitCode.leaseLost
+    if (isUnexpected(error) || !(error instanceof Error)) {
+      log.error({ error }, 'unexpected error: twilld ends')
+      return exitCode.unexpected
     }
-    const expected = startUpErrors.some(kind => error instanceof kind)
-    log.error(
-      expected ? {} : { error },
-      expected && error instanceof Error ? error.message : 'unexpected error: twilld ends',
-    )
-    return expected ? exitCode.startUp : exitCode.unexpected
+    log.error({}, error.message)
+    return error instanceof LeaseLostError ? exitCode.leaseLost : exitCode.startUp
   }
 }
 

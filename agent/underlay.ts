@@ -170,18 +170,14 @@ function choiceOf(
   }
 }
 
-/** Global before link-local, permanent before dynamic, lasting before temporary; tentative only where there is no other. */
+/**
+ * Permanent before dynamic, lasting before temporary; tentative only where there is no other. Never link-local: peers could
+ * not tell on which link it is, and refuse it. flanneld falls back to it, for one when a link that went down took the others.
+ */
 function preferredAddress(addresses: readonly InterfaceAddress[]): Ip | undefined {
-  const rank = (at: InterfaceAddress) => [
-    at.tentative,
-    scopeOf(at.address) !== 'global',
-    at.temporary,
-    !at.permanent,
-  ]
+  const rank = (at: InterfaceAddress) => [at.tentative, at.temporary, !at.permanent]
   const value = (at: InterfaceAddress) => rank(at).reduce((sum, worse) => 2 * sum + Number(worse), 0)
-  const usable = addresses.filter(
-    ({ address, deprecated }) => !deprecated && ['global', 'link-local'].includes(scopeOf(address)),
-  )
+  const usable = addresses.filter(({ address, deprecated }) => !deprecated && scopeOf(address) === 'global')
   return usable.toSorted((a, b) => value(a) - value(b))[0]?.address
 }
 

@@ -4,6 +4,7 @@ import type { Entry } from '../state/entry.ts'
 import type { Operation, Result } from '../state/operation.ts'
 import { entryDevice, entryKey, printEntry } from '../state/print.ts'
 import { Attempts } from './attempts.ts'
+import { PassBudget } from './pass_budget.ts'
 import { WakeUp } from './wake_up.ts'
 
 /** What one round found and did. */
@@ -46,6 +47,7 @@ export class Reconciler {
   /** What the kernel said while a snapshot or an apply was on its way: newer than that one's answer. */
   #observed = new Map<string, Entry | undefined>()
   #fullPass: string | undefined = 'start'
+  readonly #budget = new PassBudget()
   #lastFullPassMs = 0
 
   constructor(options: ReconcilerOptions) {
@@ -92,7 +94,9 @@ export class Reconciler {
   async #round(signal: AbortSignal): Promise<number> {
     const { kernel, desired, onRound } = this.#options
     const startedMs = this.#now()
-    const fullPass = this.#fullPass ?? (this.#resyncInMs(startedMs) <= 0 ? 'resync' : undefined)
+    const asked = this.#fullPass ?? (this.#resyncInMs(startedMs) <= 0 ? 'resync' : undefined)
+    const passWaitMs = asked === undefined ? Number.POSITIVE_INFINITY : this.#budget.waitMs(startedMs)
+    const fullPass = passWaitMs === 0 ? asked : undefined
     if (fullPass !== undefined) await this.#look(signal)
 
     const keys = fullPass === undefined ? this.#dirty : new Set([...this.#actual.keys(), ...desired.keys()])
@@ -106,11 +110,13 @@ export class Reconciler {
     const drift = this.#record(results, wanted, fullPass)
     const durationMs = this.#now() - startedMs
     if (fullPass !== undefined || results.length > 0) onRound({ fullPass, results, drift, durationMs })
-    return Math.min(waitMs, Math.max(0, this.#resyncInMs(this.#now())))
+    const nextPassMs = fullPass === undefined ? passWaitMs : Number.POSITIVE_INFINITY
+    return Math.min(waitMs, nextPassMs, Math.max(0, this.#resyncInMs(this.#now())))
   }
 
   async #look(signal: AbortSignal): Promise<void> {
     this.#fullPass = undefined
+    this.#budget.spend(this.#now())
     this.#observed.clear()
     const entries = await this.#options.kernel.snapshot(this.#options.scope, signal)
     const { desired } = this.#options
@@ -133,21 +139,21 @@ export class Reconciler {
     if (this.#actual.get(key) !== want) this.#dirty.add(key)
   }
 
-  /** Holds back what has to wait; with a device waits what sits on it. */
+  /** Holds back what has to wait. What sits on a device that is changed goes or waits with it. */
   #dueNow(operations: readonly Operation[], nowMs: number): { due: Operation[]; waitMs: number } {
     const due: Operation[] = []
-    const waiting = new Set<string>()
+    const deviceWaitMs = new Map<string, number>()
     let waitMs = Number.POSITIVE_INFINITY
     for (const operation of operations) {
       const { entry } = operation
       const key = entryKey(entry)
-      const heldMs = this.attempts.waitMs(key, nowMs)
-      const device = entry.kind === 'link' ? undefined : entryDevice(entry)
-      if (heldMs === 0 && !waiting.has(device ?? '')) due.push(operation)
+      const ownWaitMs = this.attempts.waitMs(key, nowMs)
+      if (entry.kind === 'link') deviceWaitMs.set(entry.name, ownWaitMs)
+      const heldMs = deviceWaitMs.get(entryDevice(entry) ?? '') ?? ownWaitMs
+      if (heldMs === 0) due.push(operation)
       else {
         this.#dirty.add(key)
-        if (entry.kind === 'link') waiting.add(entry.name)
-        if (heldMs > 0) waitMs = Math.min(waitMs, heldMs)
+        waitMs = Math.min(waitMs, heldMs)
       }
     }
     return { due, waitMs }
@@ -161,6 +167,9 @@ export class Reconciler {
   ): Set<string> {
     const drift = new Set<string>()
     const nowMs = this.#now()
+    const devices = new Set(
+      results.map(({ operation: { entry } }) => (entry.kind === 'link' ? entry.name : '')),
+    )
     for (const { operation, error } of results) {
       const key = entryKey(operation.entry)
       const isDrift = fullPass !== 'start' && !wanted.has(key)
@@ -169,7 +178,8 @@ export class Reconciler {
         this.attempts.failed(key, error, nowMs)
         this.#dirty.add(key)
       } else {
-        if (isDrift) this.attempts.repaired(key, nowMs)
+        // What went with its device was not undone by itself.
+        if (isDrift && !devices.has(entryDevice(operation.entry) ?? '')) this.attempts.repaired(key, nowMs)
         else this.attempts.forget(key)
         if (!this.#observed.has(key))
           this.#believe(key, operation.verb === 'delete' ? undefined : operation.entry)

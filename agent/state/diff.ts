@@ -23,7 +23,8 @@ export function diff(keys: Iterable<string>, actual: EntryMap, desired: EntryMap
   for (const key of keys) {
     const want = desired.get(key)
     const was = actual.get(key)
-    const fate = devices.get(dependsOn(want ?? was) ?? '')
+    const entry = want ?? was
+    const fate = entry && devices.get(entryDevice(entry) ?? '')
     if (want === undefined) {
       if (was !== undefined && fate !== 'rebuilt') removals.push({ verb: 'delete', entry: was })
     } else if (was === undefined || (fate !== undefined && want.kind !== 'link')) {
@@ -47,8 +48,4 @@ function changedDevices(actual: EntryMap, desired: EntryMap): Map<string, 'rebui
     else if (printEntry(was) !== printEntry(want)) changed.set(was.name, 'changed')
   }
   return changed
-}
-
-function dependsOn(entry: Entry | undefined): string | undefined {
-  return entry === undefined || entry.kind === 'link' ? undefined : entryDevice(entry)
 }

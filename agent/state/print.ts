@@ -49,9 +49,9 @@ export function entryKey(entry: Entry): string {
   }
 }
 
-/** The device that an entry goes away with; undefined for one that needs none. */
+/** The device that an entry sits on; undefined for a device itself and for an entry that needs none. */
 export function entryDevice(entry: Entry): string | undefined {
-  return entry.kind === 'link' ? entry.vxlan.underlay : entry.dev
+  return entry.kind === 'link' ? undefined : entry.dev
 }
 
 function printLink(link: Link): string {

@@ -160,11 +160,11 @@ describe('of several addresses', () => {
   const fixed = address('fd00::3/64')
   const linkLocal = address('fe80::1/64')
 
-  it('global goes before link-local, permanent before dynamic, lasting before temporary', () => {
+  it('permanent goes before dynamic, lasting before temporary, and link-local is never taken', () => {
     expect(best(linkLocal, privacy, slaac, fixed)).toBe('fd00::3')
     expect(best(linkLocal, privacy, slaac)).toBe('fd00::1')
     expect(best(linkLocal, privacy)).toBe('fd00::2')
-    expect(best(linkLocal)).toBe('fe80::1')
+    expect(() => best(linkLocal)).toThrow('it has no ipv6 address to use')
   })
 
   it("the kernel's order decides among equals", () => {
@@ -173,7 +173,7 @@ describe('of several addresses', () => {
 
   it('a deprecated one is never taken, a tentative one only where there is no other', () => {
     expect(best(address('fd00::9/64', { deprecated: true }), slaac)).toBe('fd00::1')
-    expect(best(address('fd00::9/64', { tentative: true }), linkLocal)).toBe('fe80::1')
+    expect(best(address('fd00::9/64', { tentative: true }), privacy)).toBe('fd00::2')
     expect(best(address('fd00::9/64', { tentative: true }))).toBe('fd00::9')
   })
 })

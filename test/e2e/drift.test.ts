@@ -29,7 +29,8 @@ const acts: Record<string, (facts: Facts) => string> = {
   'a stale route appears on the device': () =>
     'ip route add 10.244.250.0/24 via 10.244.250.0 dev flannel.1 onlink',
   'all neighbors are flushed': () => 'ip neigh flush dev flannel.1 nud permanent',
-  'all routes are flushed': () => 'ip route flush dev flannel.1; ip -6 route flush dev flannel-v6.1',
+  'all routes are flushed': () =>
+    'ip route flush dev flannel.1; ip -6 route flush dev flannel-v6.1 proto boot',
   'the device is set down': () => 'ip link set flannel.1 down',
   'the device is set down and up again': () => 'ip link set flannel.1 down; ip link set flannel.1 up',
   'the IPv6 device is set down and up again': () =>
@@ -45,12 +46,14 @@ const acts: Record<string, (facts: Facts) => string> = {
     'ip link set flannel.1 down; ip link set flannel.1 name other; ip link del other',
   'the device is made anew with another port': () =>
     'ip link del flannel.1; ip link add flannel.1 type vxlan id 1 dev eth0 dstport 4789 nolearning; ip link set flannel.1 up',
-  'the underlay loses its carrier': () =>
-    'ip link set eth0 carrier off 2>/dev/null || ip link set eth0 down; sleep 0.1; ip link set eth0 carrier on 2>/dev/null || ip link set eth0 up',
+  // The kernel drops IPv6 addresses of an interface that is set down: whoever set it down puts them back.
+  'the underlay is set down and up again': ({ own }) =>
+    `ip link set eth0 down; ip link set eth0 up; ip address replace ${own.ip6}/64 dev eth0 nodad`,
 }
 
 interface Node {
   ip4: string
+  ip6: string
   prefix4: string
   prefix6: string
   gateway4: string
@@ -106,6 +109,7 @@ async function node(host: Host): Promise<Node> {
   const link = JSON.parse(await host.exec(['ip', '-j', 'link', 'show', 'flannel.1'])) as [{ address: string }]
   return {
     ip4: host.address(),
+    ip6: host.address('ipv6'),
     prefix4,
     prefix6,
     gateway4: prefix4.replace('/24', ''),
