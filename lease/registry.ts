@@ -1,5 +1,6 @@
 import type { Log } from './log.ts'
 import type { EtcdOptions, StoreOptions } from './options.ts'
+import type { Reservations } from './reservations.ts'
 import type { LeaseStore } from './store.ts'
 
 /** One line a store. Loaded on demand: a node that uses etcd never pays for the Kubernetes client, nor the reverse. */
@@ -10,6 +11,11 @@ export async function openStore(options: StoreOptions, log: Log): Promise<LeaseS
     case 'kubernetes':
       return (await import('./kubernetes/store.ts')).openKubernetesStore(options, log)
   }
+}
+
+/** Only etcd has reservations; in Kubernetes a Node's podCIDR is its own for good. */
+export async function openReservations(options: EtcdOptions, log: Log): Promise<Reservations> {
+  return (await import('./etcd/store.ts')).openEtcdStore(options, log)
 }
 
 /** For the first host of a network: stores a network config in etcd where there is none. Resolves to whether it was stored. */

@@ -1,13 +1,14 @@
 import { chooseSubnets, fits } from '../allocate.ts'
-import type { Lease } from '../lease.ts'
+import { type Lease, printLease } from '../lease.ts'
 import { familyBits, ipFromNumber, ipToNumber } from '../net/ip.ts'
 import { networkAddress, type Prefix, prefixOf } from '../net/prefix.ts'
 import type { FamilyNetwork, NetworkConfig } from '../network_config.ts'
 import { LeaseRefusedError, type LeaseRequest } from '../store.ts'
+import { decodeLease } from '../wire.ts'
 import { type Claim, create, type Grants, type Lost, lost, ownRecords, remove, rewrite } from './claim.ts'
 import type { EtcdContext } from './context.ts'
 import { keysUnder } from './keys.ts'
-import { NO_LEASE, olderOwner, type Record, readRecords, valueFor } from './record.ts'
+import { isHeldBy, NO_LEASE, olderOwner, type Record, readRecord, readRecords, valueFor } from './record.ts'
 
 const ACTIVITY = 'claim a subnet'
 
@@ -24,7 +25,12 @@ export async function acquire(
   const search = new Search(ctx, grants, request)
   for (let races = 0; ; races++) {
     try {
-      const claim = await ctx.patience.until(ACTIVITY, () => search.attempt(signal), signal)
+      const claim = await ctx.patience.untilOr(
+        ACTIVITY,
+        () => search.attempt(signal),
+        () => cachedClaim(ctx, request),
+        signal,
+      )
       if (claim !== lost) return claim
       await ctx.patience.pause(races - 4, signal)
     } catch (error) {
@@ -33,6 +39,19 @@ export async function acquire(
       await ctx.patience.rest(ctx.tuning.refusedRetryMs, signal)
     }
   }
+}
+
+/** What we held when we were last seen; whether it is ours still, `keep` finds out. */
+function cachedClaim(ctx: EtcdContext, request: LeaseRequest): Claim | undefined {
+  const { own, savedAtMs } = ctx.recall
+  const record = own && savedAtMs !== undefined ? readRecord(ctx.folder, own) : undefined
+  if (!record?.lease || !isHeldBy(record.lease, request.publicIps)) return undefined
+  if (!fits(request.network, record.prefixes)) return undefined
+  const value = valueFor(request, record.lease)
+  const { kv } = record
+  const lease = decodeLease(record.lease.node, value, kv.createRevision)
+  ctx.log.warn({ key: kv.key }, `etcd is away: going on with our last lease ${printLease(lease)}`)
+  return { request, lease, kv: { ...kv, value }, grantedAt: undefined, confirmed: false }
 }
 
 class Search {
@@ -73,7 +92,9 @@ class Search {
   }
 
   #usable(records: readonly Record[]): readonly Record[] {
-    return ownRecords(records, this.#request).filter(record => this.#unfit(record, records) === undefined)
+    return ownRecords(records, this.#grants, this.#request).filter(
+      record => this.#unfit(record, records) === undefined,
+    )
   }
 
   /** Why our own lease cannot be kept; undefined where it can. */
@@ -84,11 +105,16 @@ class Search {
   }
 
   async #claimNew(records: readonly Record[], revision: number, signal: AbortSignal): Promise<Claim | Lost> {
-    const unfit = ownRecords(records, this.#request)
+    const unfit = ownRecords(records, this.#grants, this.#request)
     for (const record of unfit)
       if (!(await this.#release(record, this.#unfit(record, records) ?? '', signal))) return lost
     const gone = new Set(unfit.filter(record => record.kv.leaseId !== NO_LEASE))
-    const taken = records.filter(record => !gone.has(record)).flatMap(record => record.prefixes)
+    const standing = records.filter(record => !gone.has(record)).flatMap(record => record.prefixes)
+    // Peers of a store that lost its data are about to claim theirs again.
+    const returning = this.#ctx.recall.remembered.leases
+      .filter(lease => !isHeldBy(lease, this.#request.publicIps))
+      .flatMap(lease => lease.subnets.map(subnet => subnet.prefix))
+    const taken = [...standing, ...returning]
     const wanted = [...this.#preferred, ...unfit.flatMap(record => record.prefixes)]
     this.#preferred = choose(this.#request.network, taken, wanted, this.#ctx.tuning.random)
     const previous: Lease | undefined = unfit[0]?.lease

@@ -18,6 +18,8 @@ export interface Claim {
   readonly kv: KeyValue
   /** When the etcd lease was granted, on the clock that never jumps; undefined for a reservation and a foreign lease. */
   readonly grantedAt: number | undefined
+  /** False where it comes from the cache and etcd has not been asked yet. */
+  readonly confirmed: boolean
 }
 
 /** Somebody else was faster: read again. */
@@ -139,13 +141,23 @@ export async function remove(
 
 export function claimOf(ctx: EtcdContext, grants: Grants, request: LeaseRequest, kv: KeyValue): Claim {
   const lease = decodeLease(kv.key.slice(ctx.folder.length), kv.value, kv.createRevision)
-  return { request, lease, kv, grantedAt: grants.grantedAt(kv.leaseId) }
+  return { request, lease, kv, grantedAt: grants.grantedAt(kv.leaseId), confirmed: true }
 }
 
-/** Reserved ones first, then the oldest: the order in which a node with several leases keeps them. */
-export function ownRecords(records: readonly Record[], request: LeaseRequest): readonly Record[] {
+/**
+ * Known by our public IP, or by an etcd lease of ours where the public IP has changed since. Reserved ones first, then the
+ * oldest: the order in which a node with several leases keeps them.
+ */
+export function ownRecords(
+  records: readonly Record[],
+  grants: Grants,
+  request: LeaseRequest,
+): readonly Record[] {
   const reserved = (record: Record) => (record.kv.leaseId === NO_LEASE ? 0 : 1)
   return records
-    .filter(record => isHeldBy(record.lease, request.publicIps))
+    .filter(
+      ({ lease, kv }) =>
+        isHeldBy(lease, request.publicIps) || (lease && grants.grantedAt(kv.leaseId) !== undefined),
+    )
     .sort((a, b) => reserved(a) - reserved(b) || a.kv.createRevision - b.kv.createRevision)
 }

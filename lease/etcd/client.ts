@@ -1,7 +1,8 @@
 import type { EtcdOptions } from '../options.ts'
 import { Connection } from './connection.ts'
+import { normalEndpoint } from './endpoint.ts'
 import { EtcdError, etcdError } from './error.ts'
-import type { KeyRange, Listing, Outcome, Transaction, WatchBatch } from './keys.ts'
+import type { Head, KeyRange, Listing, Outcome, Transaction, WatchBatch } from './keys.ts'
 import type { EtcdTuning } from './tuning.ts'
 
 /**
@@ -14,13 +15,24 @@ export class EtcdClient {
   readonly #options: EtcdOptions
   readonly #tuning: EtcdTuning
   readonly #open = new Set<Connection>()
+  readonly #retired = new WeakSet<Connection>()
   #at = 0
   #connection: Promise<Connection> | undefined
   #closed = false
+  /** Counts the resets, so that calls that ran side by side tell of one once. */
+  #epoch = 0
   /** Date of the last answer, in Unix ms. */
   lastContactMs: number | undefined
   /** Calls and streams begun so far; what a test counts while etcd is away. */
   calls = 0
+  /** The newest state of the store that any answer told of. */
+  known: Head | undefined
+  /**
+   * Told before an answer is handed out that cannot come from the store that gave the earlier ones: its cluster is another
+   * one, or its revision is lower than one known before the call was made. A cluster that is set up again with the same
+   * token and URLs has the same id (server/membership, computed from those), so the revision is what mostly shows it.
+   */
+  onReset: (before: Head, after: Head) => void = () => {}
 
   constructor(options: EtcdOptions, tuning: EtcdTuning) {
     this.#options = options
@@ -28,12 +40,22 @@ export class EtcdClient {
     this.endpoints = shuffled(options.endpoints.map(normalEndpoint), tuning.random)
   }
 
+  /** The one that the next call goes to. */
+  get endpoint(): string {
+    return this.endpoints[this.#at] ?? ''
+  }
+
   range(range: KeyRange, signal: AbortSignal): Promise<Listing> {
-    return this.#call(connection => connection.range(range), signal)
+    return this.#tracked(connection => connection.range(range), signal)
+  }
+
+  /** How far the store has come, for next to nothing. */
+  async head(signal: AbortSignal): Promise<Head> {
+    return this.#tracked(connection => connection.head(), signal)
   }
 
   commit(transaction: Transaction, signal: AbortSignal): Promise<Outcome> {
-    return this.#call(connection => connection.commit(transaction), signal)
+    return this.#tracked(connection => connection.commit(transaction), signal)
   }
 
   /** Resolves to the id of a new etcd lease. */
@@ -65,7 +87,34 @@ export class EtcdClient {
     this.#open.clear()
   }
 
+  /** For linearizable calls: they never tell of less than what was known when they were made. */
+  async #tracked<T extends Head>(
+    act: (connection: Connection) => Promise<T>,
+    signal: AbortSignal,
+  ): Promise<T> {
+    const [before, epoch] = [this.known, this.#epoch]
+    const answer = await this.#call(act, signal)
+    const { clusterId, revision } = answer
+    const isOther = before && (clusterId !== before.clusterId || revision < before.revision)
+    if (before && isOther && epoch === this.#epoch) {
+      this.#epoch++
+      this.known = { clusterId, revision }
+      this.onReset(before, this.known)
+    } else if (!isOther && revision >= (this.known?.revision ?? 0)) this.known = { clusterId, revision }
+    return answer
+  }
+
   async #call<T>(act: (connection: Connection) => Promise<T>, signal: AbortSignal): Promise<T> {
+    try {
+      return await this.#callOnce(act, signal)
+    } catch (error) {
+      // A token's time was over: asking for another is no trouble worth a word.
+      if (error instanceof EtcdError && error.kind === 'token') return this.#callOnce(act, signal)
+      throw error
+    }
+  }
+
+  async #callOnce<T>(act: (connection: Connection) => Promise<T>, signal: AbortSignal): Promise<T> {
     const connection = await this.#connect(signal)
     try {
       const answer = await untilAborted(act(connection), signal)
@@ -79,7 +128,7 @@ export class EtcdClient {
   async #connect(signal: AbortSignal): Promise<Connection> {
     signal.throwIfAborted()
     this.calls++
-    const endpoint = this.endpoints[this.#at] ?? ''
+    const { endpoint } = this
     if (this.#closed) throw new EtcdError('closed', endpoint, 'the store was closed')
     this.#connection ??= this.#openConnection(endpoint)
     return untilAborted(this.#connection, signal)
@@ -109,12 +158,6 @@ export class EtcdClient {
     for (const old of this.#open) if (this.#retired.has(old) && old.running === 0) this.#open.delete(old)
     return etcdError(error, connection.endpoint)
   }
-  readonly #retired = new WeakSet<Connection>()
-}
-
-/** flanneld's users write `http://host:2379/`; gRPC wants no path. */
-export function normalEndpoint(endpoint: string): string {
-  return endpoint.trim().replace(/\/+$/, '')
 }
 
 function shuffled<T>(items: readonly T[], random: () => number): T[] {

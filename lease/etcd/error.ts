@@ -1,5 +1,5 @@
-/** `compacted`: the revision asked for is gone. `closed`: the store was. `trouble`: anything else that etcd or the way to it says. */
-export type EtcdErrorKind = 'trouble' | 'compacted' | 'closed'
+/** `compacted`: the revision asked for is gone. `token`: another is to be asked for. `closed`: the store was. `trouble`: anything else that etcd or the way to it says. */
+export type EtcdErrorKind = 'trouble' | 'compacted' | 'token' | 'closed'
 
 /** A call that etcd did not answer, or not with what was asked for. The message names endpoint, cause and, where known, remedy. */
 export class EtcdError extends Error {
@@ -27,8 +27,13 @@ export function etcdError(error: unknown, endpoint: string): EtcdError {
   if (error instanceof EtcdError) return error
   const reason = plainReason(error instanceof Error ? error.message : String(error))
   const remedy = remedies.find(([pattern]) => pattern.test(reason))?.[1]
-  const kind = /required revision has been compacted/.test(reason) ? 'compacted' : 'trouble'
+  const kind = kindOf(reason)
   return new EtcdError(kind, endpoint, remedy ? `${reason} (${remedy})` : reason, { cause: error })
+}
+
+function kindOf(reason: string): EtcdErrorKind {
+  if (/required revision has been compacted/.test(reason)) return 'compacted'
+  return /invalid auth token/.test(reason) ? 'token' : 'trouble'
 }
 
 function plainReason(message: string): string {

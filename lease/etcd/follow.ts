@@ -1,22 +1,25 @@
+import type { Lease } from '../lease.ts'
 import type { LiveTable, Reading } from '../table.ts'
 import { decodeLease, WireError } from '../wire.ts'
 import type { EtcdContext } from './context.ts'
 import { EtcdError } from './error.ts'
-import { type Head, type KeyValue, keysUnder } from './keys.ts'
+import { type KeyValue, keysUnder, type WatchBatch } from './keys.ts'
 
 const ACTIVITY = 'watch the peers'
 
 /**
  * Keeps a table true to what stands under `<prefix>/subnets/`: lists at revision R, watches from R+1. A watch that breaks is
  * resumed behind the last event that came (5,000 nodes that all list after a restart of etcd would keep it down), and the
- * table is listed anew a little later; at once where the revision is compacted or the store is not the same any more.
+ * table is listed anew a little later; at once where the revision is compacted or the store has lost its data.
  */
 export class Follower {
   readonly #ctx: EtcdContext
   readonly #table: LiveTable
-  /** The store and the revision up to which the table is true; undefined: to be listed. */
-  #at: Head | undefined
-  #relistAt = 0
+  /** The revision up to which the table is true; undefined: to be listed. */
+  #revision: number | undefined
+  /** Whether the watch broke since the table was listed. */
+  #broke = false
+  #interrupt: () => void = () => {}
 
   constructor(ctx: EtcdContext, table: LiveTable) {
     this.#ctx = ctx
@@ -25,74 +28,119 @@ export class Follower {
 
   /** Goes on until the signal aborts, and rejects with its reason. */
   async run(signal: AbortSignal): Promise<never> {
-    const { clock, lastRetryMs, relistAfterBreakMs, random } = this.#ctx.tuning
-    for (let attempt = 0; ; attempt++) {
-      const startedAt = clock.now()
-      try {
-        await this.#listAndWatch(signal)
-      } catch (error) {
-        this.#broken(error, signal)
-        this.#relistAt = Math.min(this.#relistAt, clock.now() + random() * relistAfterBreakMs)
+    const { clock, lastRetryMs } = this.#ctx.tuning
+    const isAway = this.#ctx.patience.awayTest()
+    const onReset = () => this.#listAgain()
+    this.#ctx.onReset.add(onReset)
+    try {
+      for (let attempt = 0; ; attempt++) {
+        const startedAt = clock.now()
+        try {
+          await this.#listAndWatch(signal)
+        } catch (error) {
+          this.#meet(error, signal)
+          if (isAway()) this.#listCached()
+        }
         if (clock.now() - startedAt > lastRetryMs) attempt = 0
         await this.#ctx.patience.pause(attempt, signal)
       }
+    } finally {
+      this.#ctx.onReset.delete(onReset)
     }
   }
 
+  #listAgain(): void {
+    this.#revision = undefined
+    this.#interrupt()
+  }
+
   /** A compacted revision is nothing to worry about: the table is listed again. */
-  #broken(error: unknown, signal: AbortSignal): void {
+  #meet(error: unknown, signal: AbortSignal): void {
+    this.#broke = true
     if (error instanceof EtcdError && error.kind === 'compacted') {
-      this.#at = undefined
+      this.#revision = undefined
       this.#ctx.log.info(
         { reason: error.message },
         'Listing the peers again: the watch was behind a compaction',
       )
-      return
-    }
-    this.#ctx.patience.met(ACTIVITY, error, signal)
+    } else this.#ctx.patience.met(ACTIVITY, error, signal)
   }
 
+  /** Ends normally when it is time to list again. */
   async #listAndWatch(signal: AbortSignal): Promise<void> {
-    const { clock, relistMs, random } = this.#ctx.tuning
-    const at = this.#at ?? (await this.#list(signal))
-    if (this.#relistAt <= clock.now()) this.#relistAt = clock.now() + relistMs * (1 - random() / 2)
+    // Where the store has lost its data, this is what shows it: a watch from a revision to come is merely silent.
+    if (this.#revision !== undefined) await this.#ctx.client.head(signal)
+    const revision = this.#revision ?? (await this.#list(signal))
     const stop = new AbortController()
     const abort = () => stop.abort(signal.reason)
     signal.addEventListener('abort', abort, { once: true })
     if (signal.aborted) abort()
     const relist = new Error('time to list again')
-    const timer = setTimeout(() => stop.abort(relist), this.#relistAt - clock.now())
+    this.#interrupt = () => stop.abort(relist)
+    let timer: NodeJS.Timeout | undefined
     try {
-      await this.#watch(at, stop.signal)
+      for await (const batch of this.#ctx.client.watch(
+        keysUnder(this.#ctx.folder),
+        revision + 1,
+        stop.signal,
+      )) {
+        timer ??= setTimeout(() => this.#listAgain(), this.#untilRelist())
+        this.#ctx.patience.over(ACTIVITY)
+        this.#apply(batch)
+      }
     } catch (error) {
       if (error !== relist) throw error
-      this.#at = undefined
     } finally {
       clearTimeout(timer)
       signal.removeEventListener('abort', abort)
+      this.#interrupt = () => {}
     }
   }
 
-  async #list(signal: AbortSignal): Promise<Head> {
+  #untilRelist(): number {
+    const { clock, relistMs, relistAfterBreakMs, random } = this.#ctx.tuning
+    const regular = this.#broke ? random() * relistAfterBreakMs : relistMs * (1 - random() / 2)
+    const end = this.#ctx.recall.remembered.firstEnd
+    return end === undefined ? regular : Math.min(regular, Math.max(0, end - clock.now()))
+  }
+
+  async #list(signal: AbortSignal): Promise<number> {
     const listing = await this.#ctx.client.range(keysUnder(this.#ctx.folder), signal)
     this.#ctx.patience.over(ACTIVITY)
-    this.#table.list(listing.kvs.map(kv => this.#read(kv)))
-    this.#at = { clusterId: listing.clusterId, revision: listing.revision }
-    this.#relistAt = 0
-    return this.#at
+    const readings = listing.kvs.map(kv => this.#read(kv))
+    const { recall, tuning } = this.#ctx
+    recall.remembered.settle(readings.filter(isLease), tuning.clock.now())
+    this.#table.list([...readings, ...recall.remembered.leases])
+    this.#broke = false
+    this.#saw(listing.revision)
+    return listing.revision
   }
 
-  async #watch(at: Head, signal: AbortSignal): Promise<void> {
-    for await (const batch of this.#ctx.client.watch(keysUnder(this.#ctx.folder), at.revision + 1, signal)) {
-      this.#ctx.patience.over(ACTIVITY)
-      if (batch.clusterId !== at.clusterId || batch.revision < (this.#at?.revision ?? 0)) {
-        this.#at = undefined
-        return
-      }
-      for (const kv of batch.puts) this.#table.put(this.#read(kv))
-      for (const key of batch.deletes) this.#table.remove(key.slice(this.#ctx.folder.length))
-      if (batch.through > 0) this.#at = { clusterId: at.clusterId, revision: batch.through }
-    }
+  #apply(batch: WatchBatch): void {
+    const { clusterId } = this.#ctx.client.known ?? batch
+    if (batch.clusterId !== clusterId)
+      throw new EtcdError('trouble', this.#ctx.client.endpoint, `its cluster is ${batch.clusterId} now`)
+    if (batch.through === 0) return
+    const readings = batch.puts.map(kv => this.#read(kv))
+    const { recall, tuning } = this.#ctx
+    for (const reading of readings) this.#table.put(reading)
+    for (const key of batch.deletes) this.#table.remove(key.slice(this.#ctx.folder.length))
+    const outlived = recall.remembered.settle(readings.filter(isLease), tuning.clock.now())
+    for (const node of outlived) this.#table.remove(node)
+    this.#saw(batch.through)
+  }
+
+  #saw(revision: number): void {
+    this.#revision = revision
+    const at = this.#ctx.client.known
+    if (at) this.#ctx.recall.sawTable({ ...at, revision }, () => [...this.#table.table.values()])
+  }
+
+  /** Only as long as nothing better is known. */
+  #listCached(): void {
+    const { recall } = this.#ctx
+    if (recall.savedAtMs === undefined || this.#revision !== undefined || this.#table.table.size > 0) return
+    if (recall.leases.length > 0) this.#table.list(recall.leases)
   }
 
   #read(kv: KeyValue): Reading {
@@ -104,4 +152,8 @@ export class Follower {
       throw error
     }
   }
+}
+
+function isLease(reading: Reading): reading is Lease {
+  return 'node' in reading
 }

@@ -4,6 +4,7 @@ import { LeaseLostError } from '../store.ts'
 import { type Claim, claimOf, create, type Grants, type Lost, lost, rewrite } from './claim.ts'
 import type { EtcdContext } from './context.ts'
 import { type KeyValue, keysUnder, oneKey } from './keys.ts'
+import { confirmConfig } from './network.ts'
 import { Nudge } from './nudge.ts'
 import { isHeldBy, NO_LEASE, olderOwner, readRecord, readRecords } from './record.ts'
 
@@ -41,6 +42,8 @@ export class Keeper {
     signal.addEventListener('abort', abort, { once: true })
     if (signal.aborted) abort()
     const watching = this.#watchKey(nudge, stop.signal)
+    const look = () => nudge.now()
+    this.#ctx.onReset.add(look)
     try {
       const failed = watching.then(() => undefined)
       await Promise.race([failed, this.#loop(nudge, stop.signal)])
@@ -48,6 +51,7 @@ export class Keeper {
       if (!signal.aborted) throw error
     } finally {
       signal.removeEventListener('abort', abort)
+      this.#ctx.onReset.delete(look)
       stop.abort()
       await watching.catch(() => {})
     }
@@ -61,9 +65,16 @@ export class Keeper {
         continue
       }
       races = 0
-      this.#claim = result
+      this.#settle(result)
       await nudge.within(this.#untilNextLook(), signal)
     }
+  }
+
+  #settle(claim: Claim): void {
+    if (!this.#claim.confirmed)
+      this.#ctx.log.info({ key: claim.kv.key }, `etcd confirms our lease ${printLease(claim.lease)}`)
+    this.#claim = { ...claim, confirmed: true }
+    this.#ctx.recall.sawOwn(claim.kv)
   }
 
   #untilNextLook(): number {
@@ -72,6 +83,7 @@ export class Keeper {
   }
 
   async #makeRight(signal: AbortSignal): Promise<Claim | Lost> {
+    await confirmConfig(this.#ctx, signal)
     const listing = await this.#ctx.client.range(oneKey(this.#claim.kv.key), signal)
     const [kv] = listing.kvs
     if (kv === undefined) return this.#reclaim(signal)
@@ -96,7 +108,8 @@ export class Keeper {
       this.#renewAt = this.#renewalOf(this.#claim)
       return
     }
-    if (kv.leaseId === NO_LEASE && this.#claim.kv.leaseId !== NO_LEASE)
+    if (!this.#claim.confirmed) this.#ctx.log.debug({ key: kv.key }, `${kv.key} is to be written again`)
+    else if (kv.leaseId === NO_LEASE && this.#claim.kv.leaseId !== NO_LEASE)
       this.#ctx.log.info({ key: kv.key }, `${kv.key} has become a reservation: it is not renewed any more`)
     else
       this.#ctx.log.warn(

@@ -1,26 +1,84 @@
-import { type NetworkConfig, parseNetworkConfig } from '../network_config.ts'
+import { type NetworkConfig, NetworkConfigError, parseNetworkConfig } from '../network_config.ts'
 import type { EtcdOptions } from '../options.ts'
 import type { EtcdContext } from './context.ts'
 import { oneKey } from './keys.ts'
+import { NO_LEASE } from './record.ts'
 
 const ACTIVITY = 'read the network config'
 const example = '{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}'
 
-/** Waits for `<prefix>/config`; rejects with NetworkConfigError where it is wrong. */
+/**
+ * Waits for `<prefix>/config`; while etcd is away the last one seen serves. Rejects with NetworkConfigError where it is
+ * wrong.
+ */
 export async function networkConfig(
   ctx: EtcdContext,
   options: EtcdOptions,
   signal: AbortSignal,
 ): Promise<NetworkConfig> {
-  const key = `${options.prefix}/config`
+  const key = ctx.configKey
   for (let attempt = 0; ; attempt++) {
-    const listing = await ctx.patience.until(ACTIVITY, () => ctx.client.range(oneKey(key), signal), signal)
-    const [kv] = listing.kvs
-    if (kv) return parseNetworkConfig(kv.value)
+    const text = await ctx.patience.untilOr(
+      ACTIVITY,
+      () => readConfig(ctx, signal),
+      () => cachedConfig(ctx),
+      signal,
+    )
+    if (text !== missing) return parseNetworkConfig(text)
     if (attempt === 0)
       ctx.log.warn({ key }, `etcd has no network config, waiting for it: ${putCommand(ctx, options, key)}`)
     await ctx.patience.pause(attempt, signal)
   }
+}
+
+/** Stores a network config where there is none. Resolves to whether it was stored. */
+export async function offerNetworkConfig(
+  ctx: EtcdContext,
+  text: string,
+  signal: AbortSignal,
+): Promise<boolean> {
+  parseNetworkConfig(text)
+  const transaction = {
+    conditions: [{ absent: oneKey(ctx.configKey) }],
+    changes: [{ put: ctx.configKey, value: text, leaseId: NO_LEASE }],
+  }
+  const outcome = await ctx.patience.until(
+    'store a network config',
+    () => ctx.client.commit(transaction, signal),
+    signal,
+  )
+  return outcome.held
+}
+
+/** Once etcd answers again: what a network config from the cache was good for. Rejects with NetworkConfigError. */
+export async function confirmConfig(ctx: EtcdContext, signal: AbortSignal): Promise<void> {
+  const believed = ctx.recall.unconfirmedConfig
+  if (believed === undefined) return
+  const text = await readConfig(ctx, signal)
+  ctx.recall.unconfirmedConfig = undefined
+  if (text !== missing && text !== believed)
+    throw new NetworkConfigError(
+      `The network config has changed since it was cached, from ${believed} to ${text}: start again to use it`,
+    )
+}
+
+const missing = Symbol('no network config')
+
+async function readConfig(ctx: EtcdContext, signal: AbortSignal): Promise<string | typeof missing> {
+  const listing = await ctx.client.range(oneKey(ctx.configKey), signal)
+  const [kv] = listing.kvs
+  if (!kv) return missing
+  ctx.recall.sawNetworkConfig(kv.value)
+  return kv.value
+}
+
+function cachedConfig(ctx: EtcdContext): string | undefined {
+  const { networkConfig: text, savedAtMs } = ctx.recall
+  if (text === undefined || savedAtMs === undefined) return undefined
+  ctx.recall.unconfirmedConfig = text
+  const at = new Date(savedAtMs).toISOString()
+  ctx.log.warn({ savedAt: at }, `etcd is away: starting with the network config and leases of ${at}`)
+  return text
 }
 
 /** What an operator can paste into a shell on this host. The password is asked for, not shown. */
@@ -31,25 +89,4 @@ function putCommand(ctx: EtcdContext, options: EtcdOptions, key: string): string
   if (options.keyFile !== undefined) flags.push(`--key=${options.keyFile}`)
   if (options.username !== undefined) flags.push(`--user=${options.username}`)
   return `ETCDCTL_API=3 etcdctl ${flags.join(' ')} put ${key} '${example}'`
-}
-
-/** Stores a network config where there is none. Resolves to whether it was stored. */
-export async function offerNetworkConfig(
-  ctx: EtcdContext,
-  options: EtcdOptions,
-  text: string,
-  signal: AbortSignal,
-): Promise<boolean> {
-  parseNetworkConfig(text)
-  const key = `${options.prefix}/config`
-  const transaction = {
-    conditions: [{ absent: oneKey(key) }],
-    changes: [{ put: key, value: text, leaseId: '0' }],
-  }
-  const outcome = await ctx.patience.until(
-    'store a network config',
-    () => ctx.client.commit(transaction, signal),
-    signal,
-  )
-  return outcome.held
 }

@@ -8,11 +8,13 @@ import type { EtcdTuning } from './tuning.ts'
  * when it comes, when it changes and when it is over, not each time it is met.
  */
 export class Patience {
+  readonly #endpoints: number
   readonly #tuning: EtcdTuning
   readonly #log: Log
   readonly #troubles = new Map<string, Trouble>()
 
-  constructor(tuning: EtcdTuning, log: Log) {
+  constructor(endpoints: number, tuning: EtcdTuning, log: Log) {
+    this.#endpoints = endpoints
     this.#tuning = tuning
     this.#log = log
   }
@@ -25,6 +27,39 @@ export class Patience {
 
   /** Tries until etcd answers. What is not an EtcdError, or says that the store is closed, is thrown at once. */
   async until<T>(activity: string, act: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    return this.#until(activity, act, () => undefined, signal)
+  }
+
+  /**
+   * As `until`, but asks `instead` once every endpoint has failed, or one call's time has passed; what that gives, if
+   * anything, is the answer.
+   */
+  async untilOr<T>(
+    activity: string,
+    act: () => Promise<T>,
+    instead: () => T | undefined,
+    signal: AbortSignal,
+  ): Promise<T> {
+    const isAway = this.awayTest()
+    return this.#until(activity, act, () => (isAway() ? instead() : undefined), signal)
+  }
+
+  /** A question to be asked after each failure: whether enough was tried to say that etcd is away. */
+  awayTest(): () => boolean {
+    const startedAt = this.#tuning.clock.now()
+    let failures = 0
+    return () => {
+      failures++
+      return failures >= this.#endpoints || this.#tuning.clock.now() - startedAt >= this.#tuning.callTimeoutMs
+    }
+  }
+
+  async #until<T>(
+    activity: string,
+    act: () => Promise<T>,
+    instead: () => T | undefined,
+    signal: AbortSignal,
+  ): Promise<T> {
     for (let attempt = 0; ; attempt++) {
       try {
         const answer = await act()
@@ -32,6 +67,11 @@ export class Patience {
         return answer
       } catch (error) {
         this.met(activity, error, signal)
+        const answer = instead()
+        if (answer !== undefined) {
+          this.#troubles.delete(activity) // nobody goes on trying: the watches will tell
+          return answer
+        }
         await this.pause(attempt, signal)
       }
     }

@@ -1,7 +1,10 @@
 import type { Lease, LeaseTableChange } from '../lease.ts'
 import type { Log } from '../log.ts'
+import type { Ip } from '../net/ip.ts'
+import type { Prefix } from '../net/prefix.ts'
 import type { NetworkConfig } from '../network_config.ts'
 import type { EtcdOptions } from '../options.ts'
+import type { Reservations } from '../reservations.ts'
 import type { LeaseRequest, LeaseStore, StoreHealth } from '../store.ts'
 import { LiveTable } from '../table.ts'
 import { acquire } from './acquire.ts'
@@ -10,8 +13,11 @@ import { EtcdClient } from './client.ts'
 import type { EtcdContext } from './context.ts'
 import { Follower } from './follow.ts'
 import { Keeper } from './keep.ts'
+import type { Head } from './keys.ts'
 import { networkConfig, offerNetworkConfig } from './network.ts'
 import { Patience } from './patience.ts'
+import { Recall } from './recall.ts'
+import { release, reserve } from './reserve.ts'
 import { defaultTuning, type EtcdTuning } from './tuning.ts'
 
 /** flannel's leases in etcd v3: `<prefix>/config` and `<prefix>/subnets/<key>`, each key with an etcd lease of its own. */
@@ -23,7 +29,7 @@ export function openEtcdStore(
   return new EtcdLeaseStore(options, log, { ...defaultTuning, ...tuning })
 }
 
-export class EtcdLeaseStore implements LeaseStore {
+export class EtcdLeaseStore implements LeaseStore, Reservations {
   readonly #options: EtcdOptions
   readonly #ctx: EtcdContext
   readonly #grants = new Grants()
@@ -31,27 +37,47 @@ export class EtcdLeaseStore implements LeaseStore {
 
   constructor(options: EtcdOptions, log: Log, tuning: EtcdTuning) {
     this.#options = options
+    const client = new EtcdClient(options, tuning)
+    client.onReset = (before, after) => this.#reset(before, after)
     this.#ctx = {
-      client: new EtcdClient(options, tuning),
-      patience: new Patience(tuning, log),
+      client,
+      patience: new Patience(client.endpoints.length, tuning, log),
       tuning,
       log,
+      recall: new Recall(options, tuning, log),
+      onReset: new Set(),
+      configKey: `${options.prefix}/config`,
       folder: `${options.prefix}/subnets/`,
     }
   }
 
-  networkConfig(signal: AbortSignal): Promise<NetworkConfig> {
+  async networkConfig(signal: AbortSignal): Promise<NetworkConfig> {
+    await this.#load()
     return networkConfig(this.#ctx, this.#options, signal)
   }
 
   /** Stores a network config where there is none. Resolves to whether it was stored. */
   offerNetworkConfig(text: string, signal: AbortSignal): Promise<boolean> {
-    return offerNetworkConfig(this.#ctx, this.#options, text, signal)
+    return offerNetworkConfig(this.#ctx, text, signal)
+  }
+
+  reserve(
+    subnets: readonly Prefix[],
+    publicIps: readonly Ip[],
+    signal: AbortSignal,
+  ): Promise<'reserved' | 'was reserved'> {
+    return reserve(this.#ctx, subnets, publicIps, signal)
+  }
+
+  release(subnets: readonly Prefix[], signal: AbortSignal): Promise<'removed' | 'runs out'> {
+    return release(this.#ctx, subnets, signal)
   }
 
   async acquire(request: LeaseRequest, signal: AbortSignal): Promise<Lease> {
+    await this.#load()
     const claim = await acquire(this.#ctx, this.#grants, request, signal)
     this.#claims.set(claim.lease.node, claim)
+    if (claim.confirmed) this.#ctx.recall.sawOwn(claim.kv)
     return claim.lease
   }
 
@@ -67,6 +93,7 @@ export class EtcdLeaseStore implements LeaseStore {
   }
 
   async *watch(signal: AbortSignal): AsyncGenerator<LeaseTableChange, never, undefined> {
+    await this.#load()
     const table = new LiveTable()
     const stop = new AbortController()
     const following = new Follower(this.#ctx, table).run(stop.signal).catch(error => table.fail(error))
@@ -87,8 +114,29 @@ export class EtcdLeaseStore implements LeaseStore {
     return this.#ctx.client.calls
   }
 
-  close(): Promise<void> {
+  async close(): Promise<void> {
     this.#ctx.client.close()
-    return Promise.resolve()
+    await this.#ctx.recall.close()
+  }
+
+  async #load(): Promise<void> {
+    await this.#ctx.recall.load()
+    this.#ctx.client.known ??= this.#ctx.recall.at
+  }
+
+  /** A store that was set up anew is no world without peers: they are kept until they have claimed their leases again. */
+  #reset(before: Head, after: Head): void {
+    const { recall, tuning, log, onReset } = this.#ctx
+    const peers = recall.storeWasReset()
+    const what =
+      before.clusterId === after.clusterId
+        ? `its revision went back from ${before.revision} to ${after.revision}`
+        : `its cluster is ${after.clusterId} and was ${before.clusterId}`
+    log.error(
+      { before, after, peers },
+      `etcd has lost its data: ${what}. Claiming our lease again, keeping ${peers} leases for ` +
+        `${tuning.graceMs / 3600_000} h unless they come back changed`,
+    )
+    for (const tell of onReset) tell()
   }
 }

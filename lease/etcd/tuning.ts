@@ -20,6 +20,8 @@ export interface EtcdTuning {
   readonly refusedRetryMs: number
   /** How long peers are believed in that a store which lost its data no longer names. */
   readonly graceMs: number
+  /** Changes of the lease cache are written together, at most so often. */
+  readonly saveMs: number
   /** In [0, 1). */
   readonly random: () => number
   readonly clock: Clock
@@ -44,6 +46,7 @@ export const defaultTuning: EtcdTuning = {
   relistAfterBreakMs: 30_000,
   refusedRetryMs: 10_000,
   graceMs: 24 * 3600_000,
+  saveMs: 5_000,
   random: Math.random,
   clock: { now: () => performance.now(), date: () => Date.now() },
 }
