@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import type { Host } from './host.ts'
 import { EndedError, type Exit, type Process } from './process.ts'
 import { until } from './until.ts'
@@ -34,9 +34,10 @@ export class Agent {
       `--healthz-port=${healthPort}`,
       '--iface=eth0',
     ]
-    this.process = host.spawn([process.execPath, 'dist/twilld.js', ...own, ...flags], {
+    // As a service runs it: its first line says with which flags of node's.
+    this.process = host.spawn(['./dist/twilld.js', ...own, ...flags], {
       name,
-      env: { ...env },
+      env: { PATH: `${dirname(process.execPath)}:${process.env.PATH}`, ...env },
     })
   }
 
