@@ -2,10 +2,13 @@ import { parseArgs } from 'node:util'
 import { whyNoBed } from '../support/bed.ts'
 import { programmingJob } from './jobs/programming.ts'
 import { storeJob } from './jobs/store.ts'
+import { membership } from './membership.ts'
+import { memory } from './memory.ts'
 import { pass } from './pass.ts'
 import { programming } from './programming.ts'
 import { beginReport, isMissed, printHead, printRow, writeReport } from './report.ts'
 import type { Row } from './row.ts'
+import { start } from './start.ts'
 import { type Job, serve } from './worker.ts'
 
 const usage = `npm run bench -- [options] [groups]
@@ -17,7 +20,13 @@ const usage = `npm run bench -- [options] [groups]
 `
 
 /** By letter. Each yields its rows as it has them. */
-const groups: Readonly<Record<string, () => AsyncIterable<Row>>> = { a: programming, e: pass }
+const groups: Readonly<Record<string, () => AsyncIterable<Row>>> = {
+  a: programming,
+  b: start,
+  c: membership,
+  d: memory,
+  e: pass,
+}
 
 const jobs: Readonly<Record<string, () => Job>> = { programming: programmingJob, store: storeJob }
 
