@@ -8,15 +8,19 @@ import type { LeaseStore } from '../lease/store.ts'
 import type { Backend } from './backend/backend.ts'
 import { openBackend } from './backend/registry.ts'
 import type { AgentConfig } from './config.ts'
+import { Firewall } from './firewall/firewall.ts'
 import { runAsFirstHost } from './first_host.ts'
 import type { Scope } from './kernel/kernel.ts'
 import type { NetlinkKernel } from './kernel/netlink_kernel.ts'
+import { NodeFiles } from './node_files.ts'
+import { nodeSubnets } from './node_subnets.ts'
 import { Overlay } from './overlay.ts'
 import { OwnLease } from './own_lease.ts'
 import { TWILL_PROTOCOL } from './state/ownership.ts'
 import { type AgentStatus, RoundTotals } from './status.ts'
-import { readPreviousSubnets, readSubnetEnv } from './subnet_env.ts'
+import { readPreviousSubnets } from './subnet_env.ts'
 import { UnderlayWatch } from './underlay_watch.ts'
+import { readWhole } from './whole_file.ts'
 
 /**
  * One node of the overlay: leases on one side, the kernel on the other, wired here and nowhere else. Runs until the signal
@@ -96,7 +100,7 @@ export class Agent {
         network,
         backend,
         log: this.#log,
-        previousSubnets: readPreviousSubnets((await readSubnetEnv(this.#config.subnetFile, signal)) ?? ''),
+        previousSubnets: readPreviousSubnets((await readWhole(this.#config.subnetFile, signal)) ?? ''),
         deviceMacs: await this.#deviceMacs(scope, signal),
         leaseLost: this.#config.leaseLost,
         randomBytes: () => randomBytes(6),
@@ -105,6 +109,7 @@ export class Agent {
     )
     this.#waitingFor = 'a lease'
     const self = await ownLease.claim(signal)
+    const { firewall } = this.#config
     return new Overlay({
       store,
       network,
@@ -116,8 +121,12 @@ export class Agent {
       self,
       rounds: this.#rounds,
       resyncMs: this.#config.resyncMs,
-      subnetFile: this.#config.subnetFile,
-      ipMasq: this.#config.ipMasq,
+      files: new NodeFiles({ ...this.#config, ipMasq: firewall.ipMasq, log: this.#log }),
+      firewall: new Firewall(
+        { ...firewall, nftables: network.enableNftables },
+        nodeSubnets(network, self),
+        this.#log,
+      ),
       log: this.#log,
     })
   }

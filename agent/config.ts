@@ -1,6 +1,7 @@
 import { posix } from 'node:path'
 import { AddressError, type Family, familyOf, type Ip, parseIp } from '../lease/net/ip.ts'
 import type { EtcdOptions, KubernetesOptions, StoreOptions } from '../lease/options.ts'
+import type { FirewallOptions } from './firewall/firewall.ts'
 import { allFlags, type Env, readSettings, type Settings, storeFlags, unknownVariables } from './flags.ts'
 import { type FlagValues, printFlags } from './go_flags.ts'
 import type { LogLevel } from './logger.ts'
@@ -13,11 +14,9 @@ export interface AgentConfig {
   readonly interfaces: InterfaceWish
   readonly publicIps: PublicIps
   readonly subnetFile: string
-  /**
-   * What subnet.env says of masquerading: true would keep the CNI plugin from doing it. As nothing here masquerades yet, it
-   * is false whatever --ip-masq asks for.
-   */
-  readonly ipMasq: boolean
+  /** Where the agent writes the CNI network itself; undefined: nowhere. */
+  readonly cniConfigFile: string | undefined
+  readonly firewall: Omit<FirewallOptions, 'nftables'>
   /** Undefined: no health, readiness and metrics. */
   readonly healthz: { readonly ip: Ip; readonly port: number } | undefined
   /** Undefined: none. The store's endpoint is then its loopback one, unless another was given. */
@@ -83,7 +82,8 @@ function agentConfig(settings: Settings<typeof allFlags>, env: Env): AgentConfig
     interfaces: interfaceWish(values),
     publicIps: { ipv4: address(values, 'public-ip', 'ipv4'), ipv6: address(values, 'public-ipv6', 'ipv6') },
     subnetFile: values['subnet-file'],
-    ipMasq: false,
+    cniConfigFile: nonEmpty(values['cni-conf-file']),
+    firewall: firewallOptions(values),
     healthz: port === 0 ? undefined : { ip: requiredAddress(values, 'healthz-ip'), port },
     embeddedEtcd: embedded ? { dataDir: values['embedded-etcd-dir'] } : undefined,
     logLevel: values.v > 0 ? 'debug' : 'info',
@@ -94,6 +94,7 @@ function agentConfig(settings: Settings<typeof allFlags>, env: Env): AgentConfig
       ...unknownVariables(env),
       ...settingsWithoutEffect(settings, env),
       ...storeWarnings(store),
+      ...cniWarnings(values),
     ],
   }
 }
@@ -171,6 +172,14 @@ function etcdPrefix(text: string): string {
   return posix.normalize(text).replace(/\/$/, '')
 }
 
+function cniWarnings(values: FlagValues<typeof allFlags>): readonly string[] {
+  if (values['cni-conf-file'] === '' || values['ip-masq']) return []
+  return [
+    '--cni-conf-file without --ip-masq: nothing masquerades what pods send beyond the overlay, so give --ip-masq too ' +
+      'unless their addresses are routed there',
+  ]
+}
+
 function storeWarnings(store: StoreOptions): readonly string[] {
   if (store.kind !== 'etcd' || (store.caFile ?? store.certFile) === undefined) return []
   return store.endpoints
@@ -183,6 +192,16 @@ function interfaceWish(values: FlagValues<typeof allFlags>): InterfaceWish {
     iface: values.iface,
     ifaceRegex: values['iface-regex'].map(pattern),
     ifaceCanReach: values['iface-can-reach'] === '' ? undefined : requiredAddress(values, 'iface-can-reach'),
+  }
+}
+
+function firewallOptions(values: FlagValues<typeof allFlags>): AgentConfig['firewall'] {
+  return {
+    ipMasq: values['ip-masq'],
+    randomPorts: !values['ip-masq-fully-random-disable'],
+    forwardRules: values['iptables-forward-rules'],
+    forwardFirst: values['iptables-forward-first'],
+    resyncMs: inRange(values, 'iptables-resync', 1, 86_400) * 1000,
   }
 }
 

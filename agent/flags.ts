@@ -54,6 +54,14 @@ const ownFlags = {
   'embedded-etcd': bool(false, 'run etcd on this node, as the store of a small network'),
   'embedded-etcd-dir': string('/var/lib/twill/etcd', 'data directory of --embedded-etcd'),
   'cache-file': string('/var/lib/twill/leases.json', 'where the last known leases are kept; empty: nowhere'),
+  'cni-conf-file': string(
+    '',
+    'where to write the CNI network for the standard plugins, as /etc/cni/net.d/10-flannel.conflist; empty: nowhere',
+  ),
+  'iptables-forward-first': bool(
+    false,
+    'put our accepts first in FORWARD where a rule before them drops or rejects everything',
+  ),
   resync: int(60, 'seconds between two full passes over the kernel'),
   'lease-lost': string(
     'wait',

@@ -1,10 +1,13 @@
 import type { Lease, LeaseProblem } from '../lease/lease.ts'
 import type { Log } from '../lease/log.ts'
-import { familyOf } from '../lease/net/ip.ts'
 import type { NetworkConfig } from '../lease/network_config.ts'
 import type { LeaseStore } from '../lease/store.ts'
 import type { Backend } from './backend/backend.ts'
+import type { CniConfig } from './cni_config.ts'
+import type { Firewall } from './firewall/firewall.ts'
 import type { Kernel, Scope } from './kernel/kernel.ts'
+import type { NodeFiles } from './node_files.ts'
+import { nodeSubnets } from './node_subnets.ts'
 import type { OwnLease } from './own_lease.ts'
 import { PeerLog } from './peer_log.ts'
 import { Peers, SELF } from './peers.ts'
@@ -13,8 +16,7 @@ import { WakeUp } from './reconcile/wake_up.ts'
 import { RoundLog } from './round_log.ts'
 import { entryKey } from './state/print.ts'
 import type { AgentStatus, RoundTotals } from './status.ts'
-import { renderSubnetEnv, SubnetEnvError, writeSubnetEnv } from './subnet_env.ts'
-import { runTogether } from './tasks.ts'
+import { runTogether, sleep } from './tasks.ts'
 import type { UnderlayChoice } from './underlay.ts'
 import type { UnderlayWatch } from './underlay_watch.ts'
 
@@ -29,13 +31,13 @@ export interface OverlayOptions {
   readonly self: Lease
   readonly rounds: RoundTotals
   readonly resyncMs: number
-  readonly subnetFile: string
-  readonly ipMasq: boolean
+  readonly files: NodeFiles
+  readonly firewall: Firewall
   readonly log: Log
 }
 
-/** How long to wait before subnet.env is tried again, where it could not be written. */
-const SUBNET_ENV_RETRY_MS = 5_000
+/** How long an announcement that traffic can flow waits before it looks again. */
+const NOT_READY_MS = 1_000
 
 /** A node that has its lease: follows the leases, the underlay and the kernel, each in a task of its own. */
 export class Overlay {
@@ -44,13 +46,11 @@ export class Overlay {
   readonly #reconciler: Reconciler
   readonly #roundLog: RoundLog
   readonly #peerLog: PeerLog
-  readonly #subnetEnvDue = new WakeUp()
   readonly #programmed = new WakeUp()
   #self: Lease
   #problems: readonly LeaseProblem[] = []
   #tableSeen = new WakeUp()
   #firstPassDone = false
-  #subnetEnvTrouble: string | undefined = 'subnet.env is not written yet'
 
   constructor(options: OverlayOptions) {
     const { network, backend, self, ownLease, kernel, scope, resyncMs, log } = options
@@ -76,7 +76,8 @@ export class Overlay {
       all => this.#followKernel(all),
       all => this.#reconcile(all),
       all => ownLease.keep(lease => this.#setSelf(lease), all),
-      all => this.#keepSubnetEnv(all),
+      all => this.#options.firewall.keep(all),
+      all => this.#keepFiles(all),
       all => this.#announce(all),
     ])
   }
@@ -119,14 +120,15 @@ export class Overlay {
     ownLease.move(underlay)
     this.#reconciler.touch(this.#peers.setSelf(this.#self, underlay))
     this.#reconciler.requestFullPass('the underlay has changed')
-    this.#subnetEnvDue.set()
+    this.#options.files.review()
   }
 
   #setSelf(self: Lease): void {
     this.#self = self
     this.#reconciler.touch(this.#peers.setSelf(self, this.#options.ownLease.underlay))
     this.#reconciler.requestFullPass('this node has another lease')
-    this.#subnetEnvDue.set()
+    this.#options.firewall.setOverlay(this.#cniConfig().families)
+    this.#options.files.review()
   }
 
   /** Nothing is pruned for want of knowledge: the first pass waits for the first complete table. */
@@ -140,52 +142,26 @@ export class Overlay {
     this.#roundLog.write(round)
     if (this.#firstPassDone || round.fullPass === undefined) return
     this.#firstPassDone = true
-    this.#subnetEnvDue.set()
+    this.#programmed.set()
   }
 
-  /** Written once pods can use it: after the first pass. */
-  async #keepSubnetEnv(signal: AbortSignal): Promise<never> {
-    for (;;) {
-      await this.#subnetEnvDue.wait(this.#retryMs(), signal)
-      if (!this.#firstPassDone) continue
-      await this.#writeSubnetEnv(signal)
-      this.#programmed.set()
-    }
+  /** Written once pods can use them: after the first pass, and with the rules that masquerade. */
+  async #keepFiles(signal: AbortSignal): Promise<never> {
+    const { files, firewall } = this.#options
+    await this.#programmed.wait(Number.POSITIVE_INFINITY, signal)
+    await firewall.standing(signal)
+    files.review()
+    return await files.keep(() => this.#cniConfig(), signal)
   }
 
-  #retryMs(): number {
-    return this.#firstPassDone && this.#subnetEnvTrouble !== undefined
-      ? SUBNET_ENV_RETRY_MS
-      : Number.POSITIVE_INFINITY
-  }
-
-  async #writeSubnetEnv(signal: AbortSignal): Promise<void> {
-    const { backend, ownLease, subnetFile, ipMasq, log } = this.#options
-    const families = this.#options.network.families.flatMap(({ family, network }) => {
-      const subnet = this.#self.subnets.find(({ prefix }) => familyOf(prefix) === family)
-      return subnet === undefined ? [] : [{ network, subnet: subnet.prefix }]
-    })
-    const overlayMtu = backend.overlayMtu(ownLease.underlay)
-    try {
-      const written = await writeSubnetEnv(
-        subnetFile,
-        renderSubnetEnv({ families, overlayMtu, ipMasq }),
-        signal,
-      )
-      if (written) log.info({ file: subnetFile, overlayMtu }, 'subnet.env written')
-      this.#subnetEnvTrouble = undefined
-    } catch (error) {
-      if (!(error instanceof SubnetEnvError)) throw error
-      if (this.#subnetEnvTrouble !== error.message)
-        log.error({ againInMs: SUBNET_ENV_RETRY_MS }, error.message)
-      this.#subnetEnvTrouble = error.message
-    }
+  #cniConfig(): CniConfig {
+    const { network, backend, ownLease } = this.#options
+    return { families: nodeSubnets(network, this.#self), overlayMtu: backend.overlayMtu(ownLease.underlay) }
   }
 
   /** Tells who runs the cluster once that traffic can flow. */
   async #announce(signal: AbortSignal): Promise<void> {
-    do await this.#programmed.wait(Number.POSITIVE_INFINITY, signal)
-    while (this.#notReady().length > 0)
+    while (this.#notReady().length > 0) await sleep(NOT_READY_MS, signal)
     await this.#options.store.reporter?.announceReady(signal)
     await new Promise((_, reject) =>
       signal.addEventListener('abort', () => reject(signal.reason), { once: true }),
@@ -193,14 +169,14 @@ export class Overlay {
   }
 
   #notReady(): string[] {
-    const { ownLease, underlay } = this.#options
+    const { ownLease, underlay, firewall, files } = this.#options
     if (!this.#firstPassDone) return ['waiting for the first complete lease table']
     const failing = this.#reconciler.attempts.failing
     const own = this.#peers.state.entriesOf(SELF).flatMap(entry => {
       const error = failing.get(entryKey(entry))?.error
       return error === undefined ? [] : [error.message]
     })
-    return [...own, ownLease.trouble, underlay.trouble, this.#subnetEnvTrouble].filter(
+    return [...own, ownLease.trouble, underlay.trouble, firewall.trouble, files.trouble].filter(
       reason => reason !== undefined,
     )
   }

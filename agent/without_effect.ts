@@ -13,18 +13,6 @@ interface WithoutEffect {
  * setting that is not there. A row goes when its effect comes.
  */
 const withoutEffect: readonly WithoutEffect[] = [
-  {
-    name: 'ip-masq',
-    does: 'nothing yet',
-    why: 'subnet.env says FLANNEL_IPMASQ=false, by which the CNI plugin masquerades',
-  },
-  { name: 'ip-masq-fully-random-disable', does: 'nothing yet', why: 'no masquerading rules are installed' },
-  { name: 'iptables-resync', does: 'nothing yet', why: 'no firewall rules are installed' },
-  {
-    name: 'iptables-forward-rules',
-    does: 'nothing yet',
-    why: 'where the FORWARD policy is DROP, accept the network there by a rule of your own',
-  },
   { name: 'ip-blackhole-route', does: 'nothing yet', why: 'no blackhole route is added' },
   { name: 'vmodule', does: 'nothing yet', why: 'the log has one level, -v' },
   { name: 'log_backtrace_at', does: 'nothing yet', why: 'stacks are logged with unexpected errors only' },
@@ -42,10 +30,7 @@ const withoutEffect: readonly WithoutEffect[] = [
   },
 ]
 
-/**
- * One sentence for each setting that is on or was made, and does nothing: `--iptables-forward-rules` is on by default, and
- * flanneld's rules are missed once they are gone.
- */
+/** One sentence for each setting that is on or was made, and does nothing. */
 export function settingsWithoutEffect(settings: Settings<FlagTable>, env: Env): readonly string[] {
   const isMade = ({ name }: WithoutEffect) => {
     const value = settings.values[name]

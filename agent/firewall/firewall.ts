@@ -1,10 +1,10 @@
 import type { Log } from '../../lease/log.ts'
+import type { FamilySubnet } from '../node_subnets.ts'
 import { WakeUp } from '../reconcile/wake_up.ts'
 import { FirewallError, type RunCommand, runCommand } from './command.ts'
 import { IptablesMode, type IptablesModeOptions } from './iptables_mode.ts'
 import type { FirewallMode } from './mode.ts'
 import { NftMode } from './nft_mode.ts'
-import type { OverlayFamily } from './rules.ts'
 
 export interface FirewallOptions extends IptablesModeOptions {
   /** The network config's EnableNFTables: nft instead of iptables. */
@@ -25,7 +25,7 @@ export class Firewall {
   readonly #otherMode: FirewallMode
   readonly #due = new WakeUp()
   readonly #stands = new WakeUp()
-  #overlay: readonly OverlayFamily[]
+  #overlay: readonly FamilySubnet[]
   #written = false
   #said: string | undefined
   #trouble: string | undefined
@@ -33,7 +33,7 @@ export class Firewall {
   /** `overlay`: one a family. `run` says how tools are run. */
   constructor(
     options: FirewallOptions,
-    overlay: readonly OverlayFamily[],
+    overlay: readonly FamilySubnet[],
     log: Log,
     run: RunCommand = runCommand,
   ) {
@@ -52,7 +52,7 @@ export class Firewall {
   }
 
   /** This node has other subnets now. */
-  setOverlay(overlay: readonly OverlayFamily[]): void {
+  setOverlay(overlay: readonly FamilySubnet[]): void {
     this.#overlay = overlay
     this.#due.set()
   }

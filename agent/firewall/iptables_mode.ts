@@ -1,8 +1,9 @@
 import { type Family, familyOf } from '../../lease/net/ip.ts'
+import type { FamilySubnet } from '../node_subnets.ts'
 import { quietly, type RunCommand } from './command.ts'
 import { Iptables, type IptablesSuffix } from './iptables.ts'
 import type { FirewallMode, Outcome } from './mode.ts'
-import { type FirewallWish, iptablesChains, noIptablesChains, type OverlayFamily } from './rules.ts'
+import { type FirewallWish, iptablesChains, noIptablesChains } from './rules.ts'
 
 export interface IptablesModeOptions extends FirewallWish {
   /** Put the jump to our accepts first in FORWARD where a rule in front of it rejects or drops everything. */
@@ -30,7 +31,7 @@ export class IptablesMode implements FirewallMode {
     return this.#name
   }
 
-  async converge(overlay: readonly OverlayFamily[], signal: AbortSignal): Promise<Outcome> {
+  async converge(overlay: readonly FamilySubnet[], signal: AbortSignal): Promise<Outcome> {
     const { ipMasq, forwardRules, forwardFirst } = this.#options
     if (this.#chosen === undefined) return await this.#convergeFirst(overlay, signal)
     let [changed, blocker]: [boolean, string | undefined] = [false, undefined]
@@ -49,7 +50,7 @@ export class IptablesMode implements FirewallMode {
     return await this.#removeFrom(await this.#sets(signal), families, signal)
   }
 
-  async #convergeFirst(overlay: readonly OverlayFamily[], signal: AbortSignal): Promise<Outcome> {
+  async #convergeFirst(overlay: readonly FamilySubnet[], signal: AbortSignal): Promise<Outcome> {
     const sets = await this.#sets(signal)
     const chosen = (await this.#kubernetesSet(sets, signal)) ?? ''
     this.#name = `iptables${chosen}`

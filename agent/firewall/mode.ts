@@ -1,4 +1,4 @@
-import type { OverlayFamily } from './rules.ts'
+import type { FamilySubnet } from '../node_subnets.ts'
 
 /** What one look at the rules came to. */
 export interface Outcome {
@@ -12,7 +12,7 @@ export interface FirewallMode {
   /** What the rules were written with, for the log. */
   readonly name: string
   /** Makes the rules as wished. The first call also removes ours of families that the overlay lacks. Throws FirewallError. */
-  converge(overlay: readonly OverlayFamily[], signal: AbortSignal): Promise<Outcome>
+  converge(overlay: readonly FamilySubnet[], signal: AbortSignal): Promise<Outcome>
   /** Removes all rules of ours, as far as the tools are there; true where there were some. */
   removeAll(signal: AbortSignal): Promise<boolean>
 }

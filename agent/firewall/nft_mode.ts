@@ -1,7 +1,8 @@
 import { type Family, familyOf } from '../../lease/net/ip.ts'
+import type { FamilySubnet } from '../node_subnets.ts'
 import { FirewallError, quietly, type RunCommand, refusal } from './command.ts'
 import type { FirewallMode, Outcome } from './mode.ts'
-import { type FirewallWish, nftTable, type OverlayFamily, printNftTable } from './rules.ts'
+import { type FirewallWish, nftTable, printNftTable } from './rules.ts'
 
 const families: readonly Family[] = ['ipv4', 'ipv6']
 
@@ -19,7 +20,7 @@ export class NftMode implements FirewallMode {
     this.#run = run
   }
 
-  async converge(overlay: readonly OverlayFamily[], signal: AbortSignal): Promise<Outcome> {
+  async converge(overlay: readonly FamilySubnet[], signal: AbortSignal): Promise<Outcome> {
     let changed = false
     if (this.#first) {
       const absent = families.filter(family => !overlay.some(({ network }) => familyOf(network) === family))
@@ -36,7 +37,7 @@ export class NftMode implements FirewallMode {
     return changed
   }
 
-  async #converge(family: OverlayFamily, signal: AbortSignal): Promise<boolean> {
+  async #converge(family: FamilySubnet, signal: AbortSignal): Promise<boolean> {
     const name = familyOf(family.network)
     const wanted = printNftTable(family, this.#wish)
     if (wanted === undefined) return this.#first && (await quietly(() => this.#remove(name, signal)))

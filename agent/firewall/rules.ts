@@ -1,11 +1,6 @@
 import { type Family, familyOf } from '../../lease/net/ip.ts'
 import { type Prefix, parsePrefix } from '../../lease/net/prefix.ts'
-
-/** One family of the overlay, and this node's share of it. */
-export interface OverlayFamily {
-  readonly network: Prefix
-  readonly subnet: Prefix
-}
+import type { FamilySubnet } from '../node_subnets.ts'
 
 /** Which rules are wanted. */
 export interface FirewallWish {
@@ -51,7 +46,7 @@ const multicast: Readonly<Record<Family, Prefix>> = {
  * its sender, as does what kube-proxy has marked: it is kube-proxy's. What this host sends into the overlay under an address
  * of its own (to a Service whose backend is on another node) is masqueraded, or its answer would come back past the tunnel.
  */
-function masqueradeRules({ network, subnet }: OverlayFamily): readonly Rule[] {
+function masqueradeRules({ network, subnet }: FamilySubnet): readonly Rule[] {
   const [inside, outside] = [{ prefix: network }, { prefix: network, not: true as const }]
   const pods = { prefix: subnet }
   const notMulticast = { prefix: multicast[familyOf(network)], not: true as const }
@@ -65,7 +60,7 @@ function masqueradeRules({ network, subnet }: OverlayFamily): readonly Rule[] {
   ]
 }
 
-function forwardRules({ network }: OverlayFamily): readonly Rule[] {
+function forwardRules({ network }: FamilySubnet): readonly Rule[] {
   return [
     { from: { prefix: network }, verdict: 'accept' },
     { to: { prefix: network }, verdict: 'accept' },
@@ -76,7 +71,7 @@ function forwardRules({ network }: OverlayFamily): readonly Rule[] {
  * flanneld's chains, rule for rule, so that one takes over from the other in place. A chain that is not wanted has no rules:
  * it is removed, with its jump.
  */
-export function iptablesChains(family: OverlayFamily, wish: FirewallWish): readonly IptablesChain[] {
+export function iptablesChains(family: FamilySubnet, wish: FirewallWish): readonly IptablesChain[] {
   const print = (chain: string, rules: readonly Rule[], comment: string) =>
     rules.map(rule => `-A ${chain} ${printIptables(rule, comment, wish.randomPorts)}`)
   const [masq, forward] = ['flanneld masq', 'flanneld forward']
@@ -136,7 +131,7 @@ export function nftTable(family: Family): string {
  * flanneld's nft table differs in two: it leaves a host's packets to remote pods under their outer address, and sees
  * kube-proxy's mark only where no other bit is set.
  */
-export function printNftTable(family: OverlayFamily, wish: FirewallWish): string | undefined {
+export function printNftTable(family: FamilySubnet, wish: FirewallWish): string | undefined {
   const words = familyOf(family.network) === 'ipv6' ? 'ip6' : 'ip'
   const masq = masqueradeRules(family).map(rule => printNft(rule, words, wish.randomPorts))
   const forward = forwardRules(family).map(rule => printNft(rule, words, wish.randomPorts))

@@ -8,9 +8,6 @@ function config(line: string, env: Env = {}): AgentConfig {
   return parsed.config
 }
 
-const forwardRules =
-  '--iptables-forward-rules does nothing yet: where the FORWARD policy is DROP, accept the network there by a rule of your own'
-
 describe('the configuration', () => {
   it("has flanneld's defaults", () => {
     expect(config('')).toEqual({
@@ -29,13 +26,20 @@ describe('the configuration', () => {
       interfaces: { iface: [], ifaceRegex: [], ifaceCanReach: undefined },
       publicIps: { ipv4: undefined, ipv6: undefined },
       subnetFile: '/run/flannel/subnet.env',
-      ipMasq: false,
+      cniConfigFile: undefined,
+      firewall: {
+        ipMasq: false,
+        randomPorts: true,
+        forwardRules: true,
+        forwardFirst: false,
+        resyncMs: 5_000,
+      },
       healthz: undefined,
       embeddedEtcd: undefined,
       logLevel: 'info',
       leaseLost: 'wait',
       resyncMs: 60_000,
-      warnings: [forwardRules],
+      warnings: [],
     })
   })
 
@@ -46,7 +50,7 @@ describe('the configuration', () => {
       EVENT_QUEUE_DEPTH: '5000',
       CONT_WHEN_CACHE_NOT_READY: 'false',
     }
-    const { store, healthz, warnings, ipMasq } = config(
+    const { store, healthz, warnings, firewall } = config(
       '--ip-masq --kube-subnet-mgr --healthz-port=8081',
       env,
     )
@@ -63,10 +67,8 @@ describe('the configuration', () => {
       cacheFile: '/var/lib/twill/leases.json',
     })
     expect(healthz).toEqual({ ip: '0.0.0.0', port: 8081 })
-    expect(ipMasq).toBe(false)
+    expect(firewall.ipMasq).toBe(true)
     expect(warnings).toEqual([
-      '--ip-masq does nothing yet: subnet.env says FLANNEL_IPMASQ=false, by which the CNI plugin masquerades',
-      forwardRules,
       'EVENT_QUEUE_DEPTH does nothing, and nothing is needed: changes are folded, there is no queue',
       'CONT_WHEN_CACHE_NOT_READY does nothing, and nothing is needed: the agent waits for the API as long as it takes',
     ])
@@ -95,14 +97,12 @@ describe('the configuration', () => {
   it('passes over a variable that cannot be read, and words behind the flags, and says so', () => {
     expect(config('', { FLANNELD_HEALTHZ_PORT: 'http' }).warnings).toEqual([
       'Variable FLANNELD_HEALTHZ_PORT is passed over: invalid value "http" for flag -healthz-port: parse error',
-      forwardRules,
     ])
     expect(config('', { FLANNELD_IFACES: 'eth0' }).warnings).toContain(
       'Variable FLANNELD_IFACES is passed over: there is no such flag',
     )
     expect(config('--ip-masq=false false --kube-subnet-mgr').warnings).toEqual([
       "Arguments 'false --kube-subnet-mgr' are passed over: flags end at the first word that is none",
-      forwardRules,
     ])
   })
 
@@ -114,14 +114,7 @@ describe('the configuration', () => {
         NOTIFY_SOCKET: '/run/systemd/notify',
       },
     ).warnings.map(text => text.split(' ')[0])
-    expect(names).toEqual([
-      '--iptables-resync',
-      '--iptables-forward-rules',
-      '--ip-blackhole-route',
-      '--vmodule',
-      'WIREGUARD_KEY_FILE',
-      'NOTIFY_SOCKET',
-    ])
+    expect(names).toEqual(['--ip-blackhole-route', '--vmodule', 'WIREGUARD_KEY_FILE', 'NOTIFY_SOCKET'])
     expect(config('--ip-masq=false --iptables-forward-rules=false').warnings).toEqual([])
   })
 

@@ -3,13 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { build } from 'esbuild'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import {
-  readPreviousSubnets,
-  readSubnetEnv,
-  renderSubnetEnv,
-  SubnetEnvError,
-  writeSubnetEnv,
-} from '../../agent/subnet_env.ts'
+import { readPreviousSubnets, renderSubnetEnv } from '../../agent/subnet_env.ts'
+import { readWhole, WholeFileError, writeWhole } from '../../agent/whole_file.ts'
 import { parsePrefix } from '../../lease/net/prefix.ts'
 import { attempt } from '../support/exec.ts'
 
@@ -67,7 +62,7 @@ describe('writing subnet.env', () => {
   afterEach(() => rm(directory, { recursive: true, force: true }))
 
   it('makes the directory, and a file that all may read', async () => {
-    expect(await writeSubnetEnv(path, 'A=1\n', never)).toBe(true)
+    expect(await writeWhole(path, 'A=1\n', never)).toBe(true)
     expect(await readFile(path, 'utf8')).toBe('A=1\n')
     expect((await stat(path)).mode & 0o777).toBe(0o644)
     expect((await stat(join(directory, 'run'))).mode & 0o777).toBe(0o755)
@@ -75,18 +70,18 @@ describe('writing subnet.env', () => {
   })
 
   it('leaves a file alone that says the same, and replaces one that does not as a whole', async () => {
-    await writeSubnetEnv(path, 'A=1\n', never)
+    await writeWhole(path, 'A=1\n', never)
     const { ino } = await stat(path)
-    expect(await writeSubnetEnv(path, 'A=1\n', never)).toBe(false)
+    expect(await writeWhole(path, 'A=1\n', never)).toBe(false)
     expect((await stat(path)).ino).toBe(ino)
-    expect(await writeSubnetEnv(path, 'A=2\n', never)).toBe(true)
+    expect(await writeWhole(path, 'A=2\n', never)).toBe(true)
     expect((await stat(path)).ino).not.toBe(ino)
   })
 
   it('names the file and the reason where it cannot be written, and leaves no draft', async () => {
     await writeFile(join(directory, 'run'), 'a file where the directory should be')
-    await expect(writeSubnetEnv(path, 'A=1\n', never)).rejects.toThrow(SubnetEnvError)
-    await expect(writeSubnetEnv(path, 'A=1\n', never)).rejects.toThrow(
+    await expect(writeWhole(path, 'A=1\n', never)).rejects.toThrow(WholeFileError)
+    await expect(writeWhole(path, 'A=1\n', never)).rejects.toThrow(
       /^Cannot write .*subnet\.env: (ENOTDIR|EEXIST)/,
     )
     expect(await readdir(directory)).toEqual(['run'])
@@ -96,8 +91,8 @@ describe('writing subnet.env', () => {
     const script = join(directory, 'write.mjs')
     await build({
       stdin: {
-        contents: `import { writeSubnetEnv } from './agent/subnet_env.ts'
-          await writeSubnetEnv(process.argv[2], 'NEW='.padEnd(6000, 'x'), new AbortController().signal)
+        contents: `import { writeWhole } from './agent/whole_file.ts'
+          await writeWhole(process.argv[2], 'NEW='.padEnd(6000, 'x'), new AbortController().signal)
             .catch(error => console.log(error.name))`,
         resolveDir: process.cwd(),
       },
@@ -116,7 +111,7 @@ describe('writing subnet.env', () => {
     ].join('; ')
     const said = await attempt(['unshare', '--mount', 'sh', '-c', steps, 'sh', process.execPath, script])
     expect(said.stdout.trim().split('\n')).toEqual([
-      'SubnetEnvError',
+      'WholeFileError',
       'OLD=1',
       'filler',
       'renamed',
@@ -125,6 +120,6 @@ describe('writing subnet.env', () => {
   })
 
   it('reads nothing where there is nothing', async () => {
-    expect(await readSubnetEnv(path, never)).toBeUndefined()
+    expect(await readWhole(path, never)).toBeUndefined()
   })
 })

@@ -28,7 +28,7 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
     'agent/underlay_facts.ts',
   ],
   'agent/reconcile/': ['agent/state/', 'agent/kernel/kernel.ts'],
-  'agent/firewall/': ['lease/net/', 'lease/log.ts', 'agent/reconcile/wake_up.ts'],
+  'agent/firewall/': ['lease/net/', 'lease/log.ts', 'agent/reconcile/wake_up.ts', 'agent/node_subnets.ts'],
 
   // What operators see.
   'agent/http/': ['agent/status.ts', 'agent/version.ts', 'lease/log.ts', 'lease/net/'],
@@ -48,7 +48,6 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
     'agent/backend/',
     'agent/reconcile/',
     'agent/firewall/firewall.ts',
-    'agent/firewall/rules.ts',
     'agent/kernel/kernel.ts',
     'lease/',
     'lease/net/',
