@@ -3,7 +3,7 @@ import type { Log } from '../lease/log.ts'
 import { familyOf } from '../lease/net/ip.ts'
 import type { Mac } from '../lease/net/mac.ts'
 import type { NetworkConfig } from '../lease/network_config.ts'
-import { openStore } from '../lease/registry.ts'
+import { offerNetworkConfig, openStore } from '../lease/registry.ts'
 import type { LeaseStore } from '../lease/store.ts'
 import type { Backend } from './backend/backend.ts'
 import { openBackend } from './backend/registry.ts'
@@ -42,11 +42,17 @@ export class Agent {
   }
 
   async run(signal: AbortSignal): Promise<void> {
-    const { embeddedEtcd } = this.#config
-    if (embeddedEtcd === undefined) return await this.#run(signal)
-    await runAsFirstHost(this.#config, embeddedEtcd.dataDir, this.#kernel, this.#log, signal, all =>
-      this.#run(all),
-    )
+    const { embeddedEtcd, store } = this.#config
+    if (embeddedEtcd === undefined || store.kind !== 'etcd') return await this.#run(signal)
+    const firstHost = {
+      config: this.#config,
+      dataDir: embeddedEtcd.dataDir,
+      kernel: this.#kernel,
+      log: this.#log,
+      offer: (text: string, all: AbortSignal) => offerNetworkConfig(store, text, this.#log, all),
+      run: (all: AbortSignal) => this.#run(all),
+    }
+    await runAsFirstHost(firstHost, signal)
   }
 
   async #run(signal: AbortSignal): Promise<void> {

@@ -1,27 +1,31 @@
 import type { Log } from '../lease/log.ts'
 import type { Ip } from '../lease/net/ip.ts'
-import { offerNetworkConfig } from '../lease/registry.ts'
 import type { AgentConfig } from './config.ts'
 import { withEmbeddedEtcd } from './embedded_etcd.ts'
-import type { NetlinkKernel } from './kernel/netlink_kernel.ts'
+import type { UnderlaySource } from './kernel/kernel.ts'
 import { TWILL_PROTOCOL } from './state/ownership.ts'
 import { chooseUnderlay, UnderlayError } from './underlay.ts'
 
 /** What flannel's own manifests have. */
 const DEFAULT_NETWORK = '{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}'
 
+export interface FirstHostOptions {
+  readonly config: AgentConfig
+  readonly dataDir: string
+  readonly kernel: UnderlaySource
+  readonly log: Log
+  /** Stores a network config where there is none. Resolves to whether it was stored. */
+  readonly offer: (networkConfig: string, signal: AbortSignal) => Promise<boolean>
+  /** The agent itself. */
+  readonly run: (signal: AbortSignal) => Promise<void>
+}
+
 /**
  * For a first host with no etcd at hand: runs one, gives it a network config where it has none, and says how the next host
- * joins. `run` is the agent; etcd ends after it.
+ * joins. etcd ends after the agent.
  */
-export async function runAsFirstHost(
-  config: AgentConfig,
-  dataDir: string,
-  kernel: NetlinkKernel,
-  log: Log,
-  signal: AbortSignal,
-  run: (signal: AbortSignal) => Promise<void>,
-): Promise<void> {
+export async function runAsFirstHost(options: FirstHostOptions, signal: AbortSignal): Promise<void> {
+  const { config, dataDir, kernel, log, offer, run } = options
   const { store } = config
   if (store.kind !== 'etcd') return await run(signal)
   const own = new URL(store.endpoints[0] ?? '')
@@ -29,16 +33,12 @@ export async function runAsFirstHost(
   const forOthers = `http://${address.includes(':') ? `[${address}]` : address}:${own.port}`
   const clientUrls = [...new Set([own.origin, forOthers])]
   await withEmbeddedEtcd({ dataDir, clientUrls }, log, signal, async all => {
-    if (await offerNetworkConfig(store, DEFAULT_NETWORK, log, all))
-      log.info(
-        { config: DEFAULT_NETWORK, key: `${store.prefix}/config` },
-        'etcd had no network config: stored a default one',
-      )
+    const key = `${store.prefix}/config`
+    if (await offer(DEFAULT_NETWORK, all))
+      log.info({ key, config: DEFAULT_NETWORK }, 'etcd had no network config: stored a default one')
     const prefix = store.prefix === '/coreos.com/network' ? '' : ` --etcd-prefix=${store.prefix}`
-    log.info(
-      { run: `twilld --etcd-endpoints=${forOthers}${prefix}` },
-      'the next host joins with this command',
-    )
+    const join = `twilld --etcd-endpoints=${forOthers}${prefix}`
+    log.info({ run: join }, 'the next host joins with this command')
     log.warn(
       { url: forOthers },
       'the embedded etcd asks for no password: who reaches it can redirect pod traffic',
@@ -50,7 +50,7 @@ export async function runAsFirstHost(
 /** Where other hosts reach this one, before there is a network config that says in which family. */
 async function reachableAddress(
   config: AgentConfig,
-  kernel: NetlinkKernel,
+  kernel: UnderlaySource,
   signal: AbortSignal,
 ): Promise<Ip> {
   const facts = {

@@ -1,13 +1,12 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Log } from '../lease/log.ts'
 import type { NetworkConfig } from '../lease/network_config.ts'
-import type { Scope } from './kernel/kernel.ts'
-import type { NetlinkKernel } from './kernel/netlink_kernel.ts'
+import type { Scope, UnderlaySource } from './kernel/kernel.ts'
 import { chooseUnderlay, type UnderlayChoice, UnderlayError, type UnderlayWish } from './underlay.ts'
 
 /** The external interface, chosen again whenever the kernel's interfaces, addresses or routes changed. */
 export class UnderlayWatch {
-  readonly #kernel: NetlinkKernel
+  readonly #kernel: UnderlaySource
   readonly #scope: Scope
   readonly #families
   readonly #wish: UnderlayWish
@@ -16,7 +15,7 @@ export class UnderlayWatch {
   /** Why there is none to choose just now, though there was one; the last choice stands. */
   trouble: string | undefined
 
-  constructor(kernel: NetlinkKernel, scope: Scope, network: NetworkConfig, wish: UnderlayWish, log: Log) {
+  constructor(kernel: UnderlaySource, scope: Scope, network: NetworkConfig, wish: UnderlayWish, log: Log) {
     this.#kernel = kernel
     this.#scope = scope
     this.#families = network.families.map(({ family }) => family)

@@ -1,5 +1,6 @@
 import type { Entry } from '../state/entry.ts'
 import type { Operation, Result } from '../state/operation.ts'
+import type { InterfaceFacts, RouteFacts } from '../underlay_facts.ts'
 
 /** What belongs to this agent in the kernel. All that is outside of it is neither listed nor changed. */
 export interface Scope {
@@ -39,4 +40,12 @@ export interface Kernel {
 
   /** What changes, whoever changes it, our own operations too. Changes that are not taken at once are folded into one. */
   changes(scope: Scope, signal: AbortSignal): AsyncIterable<KernelChange>
+}
+
+/** What the kernel knows of the network under the overlay. */
+export interface UnderlaySource {
+  /** All interfaces with their addresses. */
+  listInterfaces(signal: AbortSignal): Promise<readonly InterfaceFacts[]>
+  /** Unicast routes of the main table that are not ours. */
+  listRoutes(scope: Scope, signal: AbortSignal): Promise<readonly RouteFacts[]>
 }

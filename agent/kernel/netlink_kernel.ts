@@ -6,12 +6,12 @@ import type { Operation, Result } from '../state/operation.ts'
 import type { InterfaceFacts, RouteFacts, RouteLookup } from '../underlay_facts.ts'
 import { applyOperations } from './apply.ts'
 import { lookUpRoute, readInterfaces, readOtherRoutes } from './facts.ts'
-import type { Kernel, KernelChange, Scope } from './kernel.ts'
+import type { Kernel, KernelChange, Scope, UnderlaySource } from './kernel.ts'
 import { readEntries } from './snapshot.ts'
 import { Subscription } from './subscription.ts'
 
 /** The kernel of the network namespace that this process is in, over rtnetlink. */
-export class NetlinkKernel implements Kernel {
+export class NetlinkKernel implements Kernel, UnderlaySource {
   readonly #open: OpenRawSocket
   readonly #requests: NetlinkRequests
 
@@ -41,7 +41,6 @@ export class NetlinkKernel implements Kernel {
     return new Subscription({ open: this.#open, requests: this.#requests, scope }, signal)
   }
 
-  /** All interfaces with their addresses. */
   listInterfaces(signal: AbortSignal): Promise<readonly InterfaceFacts[]> {
     return readInterfaces(this.#requests, signal)
   }
