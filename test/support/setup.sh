@@ -13,6 +13,7 @@ ping        iputils-ping
 iperf3      iperf3
 nft         nftables
 iptables    iptables
+/usr/lib/cni/bridge containernetworking-plugins
 tcpdump     tcpdump
 ethtool     ethtool
 nsenter     util-linux
