@@ -1,7 +1,12 @@
 import { parseArgs } from 'node:util'
 import { whyNoBed } from '../support/bed.ts'
+import { drift } from './drift.ts'
+import { etcdCost } from './etcd_cost.ts'
+import { leaseCostJob } from './jobs/lease_cost.ts'
 import { programmingJob } from './jobs/programming.ts'
 import { storeJob } from './jobs/store.ts'
+import { trafficJob } from './jobs/traffic.ts'
+import { kubernetesBench } from './kubernetes.ts'
 import { membership } from './membership.ts'
 import { memory } from './memory.ts'
 import { pass } from './pass.ts'
@@ -9,6 +14,8 @@ import { programming } from './programming.ts'
 import { beginReport, isMissed, printHead, printRow, writeReport } from './report.ts'
 import type { Row } from './row.ts'
 import { start } from './start.ts'
+import { takeover } from './takeover.ts'
+import { wholesale } from './wholesale.ts'
 import { type Job, serve } from './worker.ts'
 
 const usage = `npm run bench -- [options] [groups]
@@ -16,7 +23,11 @@ const usage = `npm run bench -- [options] [groups]
   groups        letters, as in 'a c'; all unless given
   --json FILE   where to write what was measured; .bench/<date>.json unless given
 
-  a  programming peers                e  a full pass with nothing to do
+  a  programming peers                f  drift and its repair
+  b  an agent's start                 g  restart, kill, takeover under traffic
+  c  joins and leaves                 h  what agents cost etcd
+  d  memory, idle CPU                 i  Kubernetes
+  e  a full pass with nothing to do
 `
 
 /** By letter. Each yields its rows as it has them. */
@@ -26,9 +37,18 @@ const groups: Readonly<Record<string, () => AsyncIterable<Row>>> = {
   c: membership,
   d: memory,
   e: pass,
+  f: both(drift, wholesale),
+  g: takeover,
+  h: etcdCost,
+  i: kubernetes,
 }
 
-const jobs: Readonly<Record<string, () => Job>> = { programming: programmingJob, store: storeJob }
+const jobs: Readonly<Record<string, () => Job>> = {
+  programming: programmingJob,
+  store: storeJob,
+  traffic: trafficJob,
+  lease_cost: leaseCostJob,
+}
 
 /** Exit code: 1 where a target was missed. */
 async function main(words: readonly string[]): Promise<number> {
@@ -63,6 +83,16 @@ async function measure(chosen: readonly string[], json: string | undefined): Pro
     writeReport(json ?? `.bench/${report.date.replaceAll(':', '-')}.json`, { ...report, rows })
   }
   return rows.some(isMissed) ? 1 : 0
+}
+
+function both(...parts: readonly (() => AsyncIterable<Row>)[]): () => AsyncIterable<Row> {
+  return async function* () {
+    for (const part of parts) yield* part()
+  }
+}
+
+async function* kubernetes(): AsyncGenerator<Row> {
+  yield* await kubernetesBench()
 }
 
 const [first, name] = process.argv.slice(2)

@@ -74,7 +74,9 @@ function* sizes(when: string, agent: Agent, bare: Size, target: number | undefin
 
 /** The same node with nothing to run. */
 async function bareNode(bed: BenchBed): Promise<Size> {
-  const node = bed.host.spawn([process.execPath, '--eval', 'setInterval(() => {}, 1e9)'])
+  const node = bed.host.spawn([process.execPath, '--eval', 'setInterval(() => {}, 1e9)'], {
+    name: 'bare-node',
+  })
   await sleep(SETTLE_MS)
   const size = memoryOf(node.pid)
   await node.stop('SIGKILL')

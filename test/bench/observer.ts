@@ -49,6 +49,11 @@ export class Observer {
     return await until(`ip monitor to say ${pattern}`, next, { withinMs, everyMs: 2 })
   }
 
+  /** The first line behind that one that matches. */
+  seesAfter(pattern: RegExp, earlier: Seen): Promise<Seen> {
+    return this.sees(pattern, this.#seen.lastIndexOf(earlier) + 1)
+  }
+
   /** The n-th such line from the mark on; n counts from 1. */
   async seesTimes(pattern: RegExp, n: number, from: number, withinMs = 60_000): Promise<Seen> {
     const nth = () => this.all(pattern, from)[n - 1]
