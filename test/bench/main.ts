@@ -6,7 +6,6 @@ import { leaseCostJob } from './jobs/lease_cost.ts'
 import { programmingJob } from './jobs/programming.ts'
 import { storeJob } from './jobs/store.ts'
 import { trafficJob } from './jobs/traffic.ts'
-import { kubernetesBench } from './kubernetes.ts'
 import { membership } from './membership.ts'
 import { memory } from './memory.ts'
 import { pass } from './pass.ts'
@@ -92,6 +91,7 @@ function both(...parts: readonly (() => AsyncIterable<Row>)[]): () => AsyncItera
 }
 
 async function* kubernetes(): AsyncGenerator<Row> {
+  const { kubernetesBench } = await import('./kubernetes.ts')
   yield* await kubernetesBench()
 }
 
