@@ -1,0 +1,143 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { whyNoBed } from '../support/bed.ts'
+import type { Host } from '../support/host.ts'
+import { type OverlayBed, overlayBed } from '../support/overlay_bed.ts'
+import { until } from '../support/until.ts'
+
+const why = whyNoBed()
+if (why !== undefined) console.warn(why)
+
+const subnets = '/coreos.com/network/subnets'
+const peer = (publicIp: string, mac = '02:00:00:00:00:02') =>
+  `{"PublicIP":"${publicIp}","PublicIPv6":null,"BackendType":"vxlan","BackendData":{"VNI":1,"VtepMAC":"${mac}"}}`
+
+describe.skipIf(why !== undefined)('bad input', () => {
+  let overlay: OverlayBed
+  let host: Host
+  beforeEach(async () => {
+    overlay = await overlayBed('bad', ['h1'])
+    host = overlay.hosts[0] as Host
+  })
+  afterEach(() => overlay.dispose())
+
+  const launch = (flags: string[] = [], endpoints = overlay.etcd.endpoints) =>
+    host.launchAgent({ endpoints, flags })
+  const errors = (agent: ReturnType<typeof launch>) =>
+    agent.log().flatMap(line => (line.level === 'error' ? [line.msg] : []))
+
+  it('no network config: says once how to set it, and goes on by itself when it is there', async () => {
+    const agent = launch()
+    const line = await agent.logs(/etcd has no network config/)
+    const command = /ETCDCTL_API=3 etcdctl (.*)$/.exec(line.msg)?.[1] ?? ''
+    await host.exec(['sh', '-c', `ETCDCTL_API=3 etcdctl ${command}`])
+    await agent.ready()
+    expect(agent.log().filter(({ msg }) => /no network config/.test(msg))).toHaveLength(1)
+  })
+
+  it('a wrong network config: names key, value and rule, and ends with 1', async () => {
+    await overlay.configure({ Network: '10.244.0.0/16', SubnetLen: 31 })
+    const agent = launch()
+    expect((await agent.process.exited).code).toBe(1)
+    expect(errors(agent)).toEqual([expect.stringMatching(/SubnetLen must be less than \/31.*31/)])
+  })
+
+  it('a wrong backend option: likewise', async () => {
+    await overlay.configure({ Network: '10.244.0.0/16', Backend: { Type: 'vxlan', VNI: 'one' } })
+    const agent = launch()
+    expect((await agent.process.exited).code).toBe(1)
+    expect(errors(agent)).toEqual(['Backend.VNI is "one": a whole number from 0 to 16777215 is needed'])
+  })
+
+  it('etcd cannot be reached: says which endpoint and why, and keeps trying', async () => {
+    await overlay.configure()
+    await overlay.etcd.stop()
+    const agent = launch()
+    const line = await agent.logs(/Cannot read the network config, trying again/)
+    expect(line.msg).toContain(overlay.etcd.endpoint)
+    expect(line.msg).toMatch(/ECONNREFUSED|refused/i)
+    await overlay.etcd.restart()
+    await agent.ready()
+  })
+
+  it('no such interface: lists what there is, and ends with 1', async () => {
+    await overlay.configure()
+    const agent = launch(['--iface=eth7'])
+    // The bed names eth0 before it.
+    await agent.ready()
+    await agent.stop()
+    const process = host.spawn(
+      ['./dist/twilld.js', `--etcd-endpoints=${overlay.etcd.endpoint}`, '--iface=eth7', '--cache-file='],
+      { name: 'alone' },
+    )
+    expect((await process.exited).code).toBe(1)
+    expect(process.text()).toMatch(
+      /--iface eth7: no such interface.*There are: .*eth0 up 192\.168\.50\.\d+\/24/,
+    )
+  })
+
+  it('no CAP_NET_ADMIN: says so before anything else, and ends with 1', async () => {
+    const process = host.spawn(
+      [
+        'setpriv',
+        '--bounding-set=-net_admin',
+        '--inh-caps=-net_admin',
+        './dist/twilld.js',
+        `--etcd-endpoints=${overlay.etcd.endpoint}`,
+        '--cache-file=',
+      ],
+      { name: 'weak' },
+    )
+    expect((await process.exited).code).toBe(1)
+    expect(process.text()).toContain('without the capability CAP_NET_ADMIN')
+    expect(process.text()).not.toContain('etcd has no network config')
+  })
+
+  it('another device with our VNI and port: named, and taken over from once it is gone', async () => {
+    await overlay.configure({ Network: '10.244.0.0/16' })
+    await host.ip(['link add cilium_vxlan type vxlan id 1 dev eth0 dstport 8472'])
+    const agent = launch()
+    const refused = await agent.logs(/the kernel refuses/)
+    expect(JSON.stringify(refused)).toContain('cilium_vxlan')
+    expect((await host.httpGet(8081, '/readyz'))?.status).toBe(503)
+    await host.ip(['link del cilium_vxlan'])
+    await agent.ready()
+  })
+
+  it('malformed, overlapping and hostile leases: reported by key, never programmed, no peer lost by them', async () => {
+    await overlay.configure({ Network: '10.244.0.0/16', SubnetMin: '10.244.7.0', SubnetMax: '10.244.7.0' })
+    await overlay.etcd.ctl('put', `${subnets}/10.244.2.0-24`, peer('192.168.50.102'))
+    const hostile: Record<string, string> = {
+      nonsense: peer('192.168.50.103'),
+      '10.244.3.0-24': 'no json',
+      '10.244.4.0-24': '{"PublicIP":"nobody","PublicIPv6":null,"BackendType":"vxlan"}',
+      '10.9.0.0-24': peer('192.168.50.105', '02:00:00:00:00:05'),
+      '10.244.2.128-25': peer('192.168.50.106', '02:00:00:00:00:06'),
+      '10.244.7.128-25': peer('192.168.50.107', '02:00:00:00:00:07'),
+      '10.244.8.0-24': peer('127.0.0.1', '02:00:00:00:00:08'),
+      '10.244.9.0-24': peer('224.0.0.1', '02:00:00:00:00:09'),
+      '10.244.10.0-24': peer('0.0.0.0', '02:00:00:00:00:10'),
+      '10.244.12.0-24': peer('192.168.50.112', '01:00:5e:00:00:01'),
+      '10.244.13.0-24': peer('192.168.50.113', '00:00:00:00:00:00'),
+      '10.244.14.0-24': peer('192.168.50.114', '02:00:00:00:00:02'),
+      '10.244.15.0-24': peer('192.168.50.102', '02:00:00:00:00:15'),
+    }
+    const agent = launch()
+    await agent.ready()
+    for (const [key, value] of Object.entries(hostile))
+      await overlay.etcd.ctl('put', `${subnets}/${key}`, value)
+    await overlay.etcd.ctl('put', `${subnets}/10.244.2.0-24`, 'broken now')
+    for (const key of [...Object.keys(hostile), '10.244.2.0-24'])
+      await until(`a line about ${key}`, () =>
+        agent.log().some(line => line.level === 'warn' && JSON.stringify(line).includes(key)),
+      )
+    expect(await host.routes()).toContain('10.244.2.0/24 via 10.244.2.0 dev flannel.1 onlink')
+    expect((await host.exec(['bridge', 'fdb', 'show', 'dev', 'flannel.1'])).trim()).toBe(
+      '02:00:00:00:00:02 dst 192.168.50.102 self permanent',
+    )
+    expect((await host.routes()).filter(line => line.includes('flannel.1'))).toHaveLength(1)
+    await overlay.etcd.ctl('del', `${subnets}/10.244.2.0-24`)
+    await until('the younger of two with one MAC to get it', async () =>
+      (await host.routes()).some(line => line.startsWith('10.244.14.0/24')),
+    )
+  })
+})
