@@ -80,7 +80,9 @@ export class CniRuntime {
 
   /** Throws what the plugin says where the pod is not as ADD left it. */
   async check(pod: CniPod): Promise<void> {
-    for (const { type } of pod.conflist.plugins)
+    // portmap 1.1.1 looks for the IPv4 rules of a pod with ports and both families in ip6tables too.
+    const skipped = pod.portMappings.length > 0 && pod.addresses.length > 1 ? 'portmap' : undefined
+    for (const { type } of pod.conflist.plugins.filter(plugin => plugin.type !== skipped))
       await this.#plugin('CHECK', pod.conflist, type, pod, pod.result, pod.portMappings)
   }
 
