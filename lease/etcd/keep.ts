@@ -9,6 +9,7 @@ import { Nudge } from './nudge.ts'
 import { isHeldBy, NO_LEASE, olderOwner, readRecord, readRecords } from './record.ts'
 
 const ACTIVITY = 'keep the lease'
+const WATCHING = 'watch the lease'
 
 /**
  * Keeps one claim. There is one way to act: read the own key and make it right. A watch on the key, the renewal's time and a
@@ -171,12 +172,12 @@ export class Keeper {
     for (let attempt = 0; ; attempt++) {
       try {
         for await (const batch of this.#ctx.client.watch(oneKey(this.#claim.kv.key), 0, signal)) {
-          if (batch.through === 0) this.#ctx.patience.over(`${ACTIVITY}'s watch`)
+          if (batch.through === 0) this.#ctx.patience.over(WATCHING)
           attempt = 0
           nudge.now()
         }
       } catch (error) {
-        this.#ctx.patience.met(`${ACTIVITY}'s watch`, error, signal)
+        this.#ctx.patience.met(WATCHING, error, signal)
         await this.#ctx.patience.pause(attempt, signal)
       }
     }

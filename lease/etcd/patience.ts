@@ -4,14 +4,17 @@ import { EtcdError } from './error.ts'
 import type { EtcdTuning } from './tuning.ts'
 
 /**
- * The one place where the etcd store tries again. Each activity (`keep the lease`) has at most one trouble; it is logged
- * when it comes, when it changes and when it is over, not each time it is met.
+ * The one place where the etcd store tries again. Each activity (`keep the lease`) has at most one trouble; what several
+ * activities meet is logged once, when it comes, and once more when all troubles are over.
  */
 export class Patience {
   readonly #endpoints: number
   readonly #tuning: EtcdTuning
   readonly #log: Log
-  readonly #troubles = new Map<string, Trouble>()
+  /** By activity, the newest last. */
+  readonly #troubles = new Map<string, string>()
+  #since = 0
+  readonly #said = new Set<string>()
 
   constructor(endpoints: number, tuning: EtcdTuning, log: Log) {
     this.#endpoints = endpoints
@@ -19,10 +22,9 @@ export class Patience {
     this.#log = log
   }
 
-  /** Undefined while all goes well. */
+  /** The newest of those that stand; undefined while all goes well. */
   get trouble(): string | undefined {
-    const texts = new Set([...this.#troubles.values()].map(trouble => trouble.text))
-    return texts.size === 0 ? undefined : [...texts].join('; ')
+    return [...this.#troubles.values()].at(-1)
   }
 
   /** Tries until etcd answers. What is not an EtcdError, or says that the store is closed, is thrown at once. */
@@ -84,25 +86,22 @@ export class Patience {
     this.note(activity, error.message)
   }
 
-  /** Several endpoints may take turns: each text is logged once as long as the trouble lasts. */
+  /** Several endpoints may take turns: each text is logged once as long as there is any trouble. */
   note(activity: string, text: string): void {
-    const trouble = this.#troubles.get(activity) ?? {
-      text: '',
-      since: this.#tuning.clock.now(),
-      said: new Set(),
+    if (this.#troubles.size === 0) {
+      this.#since = this.#tuning.clock.now()
+      this.#said.clear()
     }
-    trouble.text = text
-    this.#troubles.set(activity, trouble)
-    if (trouble.said.has(text) || trouble.said.size > 20) return
-    trouble.said.add(text)
+    this.#troubles.delete(activity)
+    this.#troubles.set(activity, text)
+    if (this.#said.has(text) || this.#said.size > 20) return
+    this.#said.add(text)
     this.#log.warn({ activity, reason: text }, `Cannot ${activity}, trying again: ${text}`)
   }
 
   over(activity: string): void {
-    const trouble = this.#troubles.get(activity)
-    if (!trouble) return
-    this.#troubles.delete(activity)
-    const afterMs = Math.round(this.#tuning.clock.now() - trouble.since)
+    if (!this.#troubles.delete(activity) || this.#troubles.size > 0) return
+    const afterMs = Math.round(this.#tuning.clock.now() - this.#since)
     this.#log.info({ activity, afterMs }, `Can ${activity} again, after ${(afterMs / 1000).toFixed(1)} s`)
   }
 
@@ -116,12 +115,6 @@ export class Patience {
   rest(ms: number, signal: AbortSignal): Promise<void> {
     return wait(ms * (1 - this.#tuning.random() / 2), signal)
   }
-}
-
-interface Trouble {
-  text: string
-  readonly since: number
-  readonly said: Set<string>
 }
 
 /** Node's timers wrap around beyond 2^31 ms and would fire at once. */

@@ -1,0 +1,242 @@
+import { afterEach, describe, expect, test } from 'vitest'
+import { type EtcdServer, type EtcdServerOptions, startEtcd } from '../../support/etcd.ts'
+import { EtcdBed, fastTuning } from '../../support/etcd_bed.ts'
+import { EtcdNode } from '../../support/etcd_node.ts'
+import { until } from '../../support/until.ts'
+
+const config = '{"Network":"10.1.0.0/16","Backend":{"Type":"vxlan"}}'
+
+const cleanUps: (() => Promise<void>)[] = []
+afterEach(async () => {
+  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp()
+})
+
+/** A server of its own with a network config. */
+async function start(options: EtcdServerOptions = {}, tuning = fastTuning): Promise<EtcdBed> {
+  const server = await startEtcd(options)
+  cleanUps.push(() => server.remove())
+  const bed = new EtcdBed(server, tuning)
+  cleanUps.push(() => bed.close())
+  await bed.writeConfig(config)
+  return bed
+}
+
+async function startNode(bed: EtcdBed, number: number, ...previous: string[]): Promise<EtcdNode> {
+  const node = new EtcdNode(bed, number)
+  cleanUps.push(() => node.stop())
+  return node.start(...previous)
+}
+
+async function calls(node: EtcdNode, duringMs: number): Promise<number> {
+  const before = node.store.calls
+  await new Promise(resolve => setTimeout(resolve, duringMs))
+  return node.store.calls - before
+}
+
+describe('etcd that is away', () => {
+  test('costs no more calls than the back-off says, and everything goes on when it is back', async () => {
+    const bed = await start({}, { ...fastTuning, firstRetryMs: 100, lastRetryMs: 1_000 })
+    const [a, b] = [await startNode(bed, 1), await startNode(bed, 2)]
+    await a.tables?.until(table => table.size === 2)
+    await bed.server.stop('SIGKILL')
+    await until('the trouble to show', () => a.store.health().trouble?.includes('ECONNREFUSED'))
+    expect(a.store.health().trouble).toBe(
+      `etcd at ${bed.server.endpoint}: connect ECONNREFUSED 127.0.0.1:${bed.server.port}`,
+    )
+    // Three loops (own key, its watch, the peers), each with waits of 0.5 to 1 s once the back-off is full.
+    await calls(a, 2_000)
+    const counted = await calls(a, 4_000)
+    expect(counted).toBeGreaterThan(3)
+    expect(counted).toBeLessThanOrEqual(3 * 4 * 2 + 3)
+    expect(bed.log.said(/^Cannot .*ECONNREFUSED/).length).toBe(2)
+    expect(a.known.length).toBe(2)
+    await bed.server.restart()
+    const c = await startNode(bed, 3)
+    await a.tables?.until(table => table.has(c.lease?.node ?? ''))
+    await until('no trouble', () => a.store.health().trouble === undefined)
+    expect([a.lost, b.lost]).toEqual([undefined, undefined])
+    expect(a.known.length).toBe(3)
+  })
+
+  test('does not show in the log more than once while three endpoints take turns', async () => {
+    const bed = await start()
+    const endpoints = [bed.server.endpoint, 'http://127.0.0.1:1', 'http://127.0.0.1:2']
+    const node = new EtcdNode(bed, 1, { endpoints })
+    cleanUps.push(() => node.stop())
+    await node.start()
+    await bed.server.stop('SIGKILL')
+    await calls(node, 4_000)
+    for (const endpoint of endpoints)
+      expect(bed.log.said(new RegExp(`^Cannot watch the peers, .*${endpoint}:`)).length).toBeLessThanOrEqual(
+        1,
+      )
+    expect(node.store.health().trouble).toMatch(/^etcd at http:\/\/127\.0\.0\.1:\d+: connect ECONNREFUSED/)
+  })
+
+  test('by a frozen process is noticed within 15 s with the defaults, and is over soon after it thaws', async () => {
+    const bed = await start({}, { checkMs: 600_000 })
+    const node = await startNode(bed, 1)
+    await until('quiet', async () => (await calls(node, 300)) === 0)
+    const frozenAt = performance.now()
+    bed.server.pause()
+    await until('the trouble to show', () => node.store.health().trouble, { withinMs: 16_000 })
+    expect(performance.now() - frozenAt).toBeLessThan(15_000)
+    expect(node.store.health().trouble).toContain(`etcd at ${bed.server.endpoint}: `)
+    bed.server.resume()
+    await bed.writeLease('10.1.200.0-24', '{"PublicIP":"1.2.3.4","PublicIPv6":null,"BackendType":"vxlan"}')
+    await node.tables?.until(table => table.has('10.1.200.0-24'), 8_000)
+    expect(node.lost).toBeUndefined()
+  }, 60_000)
+
+  test('loses no event of the time in which nobody was connected', async () => {
+    const bed = await start()
+    const node = await startNode(bed, 1)
+    const gone = await startNode(bed, 2)
+    await node.tables?.until(table => table.size === 2)
+    await gone.stop()
+    await bed.server.stop('SIGKILL')
+    await until('the trouble to show', () => node.store.health().trouble)
+    await bed.server.restart()
+    await bed.removeLease(gone.lease?.node ?? '')
+    for (let i = 100; i < 120; i++)
+      await bed.writeLease(
+        `10.1.${i}.0-24`,
+        `{"PublicIP":"1.2.3.${i}","PublicIPv6":null,"BackendType":"vxlan"}`,
+      )
+    await node.tables?.until(table => table.size === 21 && !table.has(gone.lease?.node ?? ''))
+  })
+})
+
+describe('a compaction', () => {
+  test('while the watch is away leads to one new listing, and to no loop', async () => {
+    const bed = await start(
+      {},
+      { ...fastTuning, firstRetryMs: 1_500, lastRetryMs: 1_500, relistAfterBreakMs: 60_000 },
+    )
+    const node = await startNode(bed, 1)
+    await bed.server.stop('SIGKILL')
+    await until('the trouble to show', () => node.store.health().trouble)
+    await bed.server.restart()
+    for (let i = 100; i < 110; i++)
+      await bed.writeLease(
+        `10.1.${i}.0-24`,
+        `{"PublicIP":"1.2.3.${i}","PublicIPv6":null,"BackendType":"vxlan"}`,
+      )
+    const { revision } = (
+      JSON.parse(await bed.server.ctl('get', '-w', 'json', '/')) as { header: { revision: number } }
+    ).header
+    await bed.server.ctl('compact', '--physical', String(revision))
+    await node.tables?.until(table => table.size === 11)
+    await bed.writeLease('10.1.200.0-24', '{"PublicIP":"1.2.3.4","PublicIPv6":null,"BackendType":"vxlan"}')
+    await node.tables?.until(table => table.size === 12)
+    expect(bed.log.said('behind a compaction').length).toBeLessThanOrEqual(1)
+    expect(await calls(node, 1_500)).toBeLessThanOrEqual(8)
+    expect(node.lost).toBeUndefined()
+  })
+})
+
+describe('a database that is full', () => {
+  test('is said with its remedy; peers are still watched, and the claim goes through once there is space', async () => {
+    const bed = await start({ flags: ['--quota-backend-bytes=2097152'] })
+    const node = await startNode(bed, 1)
+    const big = 'x'.repeat(100_000)
+    for (let i = 0; i < 100; i++)
+      if (
+        await bed.server.ctl('put', '/filler', big).then(
+          () => false,
+          () => true,
+        )
+      )
+        break
+    const late = new EtcdNode(bed, 2)
+    cleanUps.push(() => late.stop())
+    const starting = late.start()
+    await until('the trouble to show', () => late.store.health().trouble)
+    expect(late.store.health().trouble).toBe(
+      `etcd at ${bed.server.endpoint}: mvcc: database space exceeded (compact and defragment it, then \`etcdctl alarm disarm\`)`,
+    )
+    expect(node.known).toEqual([node.lease?.node])
+    const text = await bed.server.ctl('get', '-w', 'json', '/')
+    await bed.server.ctl('compact', /"revision":(\d+)/.exec(text)?.[1] ?? '')
+    await bed.server.ctl('defrag')
+    await bed.server.ctl('alarm', 'disarm')
+    await starting
+    await node.tables?.until(table => table.size === 2)
+    expect(late.store.health().trouble).toBeUndefined()
+  })
+})
+
+describe('etcd that lost its data', () => {
+  test('gets the leases back, and no node loses a peer meanwhile', async () => {
+    const bed = await start()
+    const nodes = await Promise.all([1, 2, 3, 4].map(n => startNode(bed, n)))
+    await Promise.all(nodes.map(node => node.tables?.until(table => table.size === 4)))
+    const before = nodes.map(node => node.lease?.node).sort()
+    let smallest = 4
+    const looking = setInterval(() => {
+      for (const node of nodes) smallest = Math.min(smallest, node.known.length)
+    }, 1)
+    await bed.server.restart({ fresh: true })
+    await until('all keys to be back', async () => (await bed.keys()).length === 4)
+    clearInterval(looking)
+    expect([...(await bed.keys())].sort()).toEqual(before)
+    expect(smallest).toBe(4)
+    expect(nodes.map(node => node.lost)).toEqual([undefined, undefined, undefined, undefined])
+    expect(bed.log.said(/^etcd has lost its data: its revision went back from \d+ to \d+/).length).toBe(4)
+  })
+
+  test('is not believed about a peer that is silent, until the grace is over', async () => {
+    const bed = await start({}, { ...fastTuning, graceMs: 4_000 })
+    const node = await startNode(bed, 1)
+    const silent = await startNode(bed, 2)
+    await node.tables?.until(table => table.size === 2)
+    await silent.stop()
+    await bed.server.restart({ fresh: true })
+    await until('the loss to be seen', () => bed.log.said('etcd has lost its data').length > 0)
+    const seenAt = performance.now()
+    await until('our key to be back', async () => (await bed.keys()).length === 1)
+    expect(node.known.length).toBe(2)
+    await node.tables?.until(table => table.size === 1)
+    expect(performance.now() - seenAt).toBeGreaterThan(3_500)
+    expect(node.known).toEqual([node.lease?.node])
+  })
+
+  test('and gave a peer’s subnet to somebody else is believed at once', async () => {
+    const bed = await start()
+    const node = await startNode(bed, 1)
+    const silent = await startNode(bed, 2, '10.1.77.0/24')
+    await node.tables?.until(table => table.size === 2)
+    await silent.stop()
+    await bed.server.restart({ fresh: true })
+    await until('the loss to be seen', () => bed.log.said('etcd has lost its data').length > 0)
+    await bed.writeConfig(config)
+    const other = await startNode(bed, 3, '10.1.77.0/24')
+    await node.tables?.until(table => table.get('10.1.77.0-24')?.subnets[0]?.publicIp === '192.168.0.3')
+    expect(other.lease?.node).toBe('10.1.77.0-24')
+    expect(node.known.length).toBe(2)
+  })
+
+  test('and is another cluster now is noticed by its id, even where its revision is higher', async () => {
+    const bed = await start()
+    const node = await startNode(bed, 1)
+    const other: EtcdServer = await startEtcd()
+    cleanUps.push(() => other.remove())
+    for (let i = 0; i < 30; i++) await other.ctl('put', '/filler', String(i))
+    const two = new EtcdNode(
+      bed,
+      2,
+      { endpoints: [bed.server.endpoint, other.endpoint] },
+      { random: () => 0.5 },
+    )
+    cleanUps.push(() => two.stop())
+    await two.start()
+    await two.tables?.until(table => table.size === 2)
+    await bed.server.stop('SIGKILL')
+    await until('our key in the other cluster', async () => {
+      const text = await other.ctl('get', '--prefix', '--keys-only', bed.key(''))
+      return text.includes(two.lease?.node ?? '-')
+    })
+    expect(two.known).toEqual([node.lease?.node, two.lease?.node].sort())
+    expect(bed.log.said(/^etcd has lost its data: its cluster is \d+ and was \d+/).length).toBe(1)
+  })
+})

@@ -1,0 +1,61 @@
+import { setMaxListeners } from 'node:events'
+import type { EtcdLeaseStore } from '../../lease/etcd/store.ts'
+import type { EtcdTuning } from '../../lease/etcd/tuning.ts'
+import type { Lease } from '../../lease/lease.ts'
+import { parsePrefix } from '../../lease/net/prefix.ts'
+import type { EtcdOptions } from '../../lease/options.ts'
+import { follow, requestOf } from '../contract/lease_store.ts'
+import type { EtcdBed } from './etcd_bed.ts'
+
+/** One node as an agent runs its store: claimed, kept and watched at once. */
+export class EtcdNode {
+  readonly number: number
+  readonly store: EtcdLeaseStore
+  lease: Lease | undefined
+  /** What `keep` rejected with. */
+  lost: unknown
+  tables: ReturnType<typeof follow> | undefined
+  readonly #stop = new AbortController()
+
+  constructor(
+    bed: EtcdBed,
+    number: number,
+    options: Partial<EtcdOptions> = {},
+    tuning: Partial<EtcdTuning> = {},
+  ) {
+    setMaxListeners(0, this.#stop.signal)
+    this.number = number
+    this.store = bed.openNode(options, tuning)
+  }
+
+  /** Resolves once the lease is had and the first table there. */
+  async start(...previous: readonly string[]): Promise<this> {
+    const { signal } = this.#stop
+    const network = await this.store.networkConfig(signal)
+    const request = { ...requestOf(this.number, network), previousSubnets: previous.map(parsePrefix) }
+    this.lease = await this.store.acquire(request, signal)
+    this.keep()
+    this.tables = follow(this.store, signal)
+    await this.tables.until(() => true)
+    return this
+  }
+
+  keep(): void {
+    if (!this.lease) throw new Error('nothing to keep yet')
+    this.lost = undefined
+    this.store.keep(this.lease, this.#stop.signal).catch(error => {
+      this.lost = error
+    })
+  }
+
+  /** Names of all that it knows, sorted. */
+  get known(): readonly string[] {
+    return [...(this.tables?.table.keys() ?? [])].sort()
+  }
+
+  /** As when the process ends in order: the cache is written. */
+  async stop(): Promise<void> {
+    this.#stop.abort(new Error('the node stops'))
+    await this.store.close()
+  }
+}
