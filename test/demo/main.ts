@@ -47,6 +47,7 @@ async function play(stage: Stage, screen: Screen): Promise<Report> {
   const map: unknown = JSON.parse(await stage.twillMap('--json'))
   screen.heading('Subnet map', 'twill map')
   screen.block(await stage.twillMap())
+  await showRoutes(stage, screen)
 
   const pings = await pingAll(stage.nodes)
   showPings(screen, stage.nodes, pings)
@@ -85,6 +86,16 @@ async function build(stage: Stage, screen: Screen): Promise<void> {
   )
 }
 
+/** How the first node reaches the pods of the others: which through the tunnel, which straight. */
+async function showRoutes({ nodes, options }: Stage, screen: Screen): Promise<void> {
+  const [first, ...others] = nodes
+  if (first === undefined || nodes.length > 10) return
+  const routes = (await Promise.all(options.families.map(family => first.host.routes(family)))).flat()
+  const subnets = others.flatMap(node => node.subnets)
+  screen.heading(`Routes on ${first.name}`, 'ip route')
+  screen.block(routes.filter(route => subnets.some(subnet => route.startsWith(subnet))).join('\n'))
+}
+
 function failuresIn({
   pings,
   throughput,
@@ -107,7 +118,8 @@ function failuresIn({
 
 function showVerdict(screen: Screen, { failures, pings, seconds: took }: Report): void {
   screen.line()
-  for (const failure of failures) screen.line(`${screen.styled('red', 'failed')}  ${failure}`)
+  for (const failure of failures.slice(0, 20)) screen.line(`${screen.styled('red', 'failed')}  ${failure}`)
+  if (failures.length > 20) screen.line(`... and ${failures.length - 20} more: --json prints all`)
   const verdict =
     failures.length === 0
       ? screen.styled('green', 'All works')

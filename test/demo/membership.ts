@@ -74,7 +74,7 @@ export function showLeave(
   )
   screen.fact(
     'its lease is removed',
-    `all ${others} others had followed after ${followedMs.toFixed(0)} ms`,
+    `all ${others} others had followed within ${Math.ceil(followedMs) || 1} ms`,
     'etcdctl del',
   )
 }
@@ -83,7 +83,10 @@ export function showJoin(screen: Screen, { node, readyMs, followedMs, pings }: J
   const good = pings.length - lostPings(pings).length
   screen.heading(`${node} joins`)
   screen.fact('its agent is started', `ready after ${readyMs.toFixed(0)} ms`)
-  screen.fact('its lease is in etcd', `all ${others} others had followed after ${followedMs.toFixed(0)} ms`)
+  screen.fact(
+    'its lease is in etcd',
+    `all ${others} others had followed within ${Math.ceil(followedMs) || 1} ms`,
+  )
   screen.fact('its pod', `${good} of ${pings.length} pairs with it answered`)
 }
 
@@ -144,18 +147,19 @@ async function watchStore(stage: Stage) {
     stdio: ['ignore', 'pipe', 'ignore'],
     env: { ...process.env, ETCDCTL_API: '3' },
   })
-  const events: { at: number; text: string }[] = []
-  watch.stdout.on('data', text =>
-    events.push({ at: performance.timeOrigin + performance.now(), text: `${text}` }),
-  )
+  // All that was said up to a time: an event may come in pieces.
+  const said: { at: number; text: string }[] = []
+  watch.stdout.on('data', text => {
+    said.push({ at: performance.timeOrigin + performance.now(), text: `${said.at(-1)?.text ?? ''}${text}` })
+  })
   // A watch does not say when it has begun: it has, once it shows a change.
   await until('a watch on etcd to begin', async () => {
     await stage.etcdctl('put', `${etcdPrefix}/demo`, 'a probe of the demo')
-    return events.length > 0
+    return said.length > 0
   })
   return {
     stop: () => watch.kill(),
-    arrival: (text: string) =>
-      until(`etcd to tell: ${text}`, () => events.find(event => event.text.includes(text))?.at),
+    arrival: (event: string) =>
+      until(`etcd to tell: ${event}`, () => said.find(({ text }) => text.includes(event))?.at),
   }
 }

@@ -104,19 +104,16 @@ export class Stage {
   }
 
   /** Hosts, agents and pods of `n` more nodes; some at a time, so that they do not wait for one another's start. */
-  async addNodes(
-    n: number,
-    onAgent: (node: { name: string; host: Host }) => void = () => {},
-  ): Promise<Node[]> {
+  async addNodes(n: number, onAgent: (host: Host) => void = () => {}): Promise<Node[]> {
     const first = this.#hosts
     this.#hosts += n
     const numbers = Array.from({ length: n }, (_, i) => first + i)
-    const added = await mapBounded(numbers, 6, async number => {
-      const name = `node${number + 1}`
-      const host = await this.newHost(name, number)
-      onAgent({ name, host })
+    const hosts = await mapBounded(numbers, 6, number => this.newHost(`node${number + 1}`, number))
+    if (this.#hosts > 20) for (const segment of this.segments) await segment.pinNeighbors(this.bed.hosts)
+    const added = await mapBounded(hosts, 6, async host => {
+      onAgent(host)
       const agent = await host.startAgent({ endpoints: [this.endpoint] })
-      return { name, host, agent, pod: await host.pod(), subnets: subnetsOf(host) }
+      return { name: host.name, host, agent, pod: await host.pod(), subnets: subnetsOf(host) }
     })
     this.nodes.push(...added)
     return added

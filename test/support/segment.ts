@@ -15,8 +15,8 @@ export class Segment extends Namespace {
   /** A router's addresses here; empty where there is none. */
   gateways: readonly Ip[] = []
   readonly #cuts = new Set<string>()
+  readonly #plugs: { namespace: Namespace; device: string; mac: string }[] = []
   #hosts = 0
-  #ports = 0
 
   private constructor(ground: Ground, name: string, prefixes: readonly Prefix[], mtu: number) {
     super(ground, name)
@@ -64,12 +64,29 @@ export class Segment extends Namespace {
     await this.replug(namespace)
   }
 
-  #cable({ netns, name }: Namespace, device: string): string {
-    this.#ports += 1
+  #cable(namespace: Namespace, device: string): string {
+    const { netns, name } = namespace
+    plugged += 1
     // Where a device and its peer have the same index, the kernel takes it for no virtual one, and its carrier may come a
     // second late (linkwatch_urgent_event in net/core/link_watch.c): what is plugged in counts from 1001.
-    const end = `index ${1000 + this.#ports} mtu ${this.mtu} netns ${netns}`
+    const mac = `02:00:00:00:${hexByte(plugged >> 8)}:${hexByte(plugged & 0xff)}`
+    this.#plugs.push({ namespace, device, mac })
+    const end = `index ${1000 + plugged} address ${mac} mtu ${this.mtu} netns ${netns}`
     return `link add ${device} ${end} type veth peer name ${name} mtu ${this.mtu} netns ${this.netns}\n`
+  }
+
+  /**
+   * Tells every host every other's MAC for good. The kernel keeps about a thousand neighbors that it has learnt
+   * (gc_thresh3), counted over all namespaces together: some thirty hosts that all talk to one another know too many.
+   */
+  async pinNeighbors(hosts: readonly Namespace[]): Promise<void> {
+    const known = this.#plugs.flatMap(({ namespace, mac }) =>
+      namespace.addresses.map(address => `neigh replace ${address} lladdr ${mac} nud permanent dev`),
+    )
+    const own = this.#plugs.filter(({ namespace }) => hosts.includes(namespace))
+    await Promise.all(
+      own.map(({ namespace, device }) => namespace.ip(known.map(line => `${line} ${device}`))),
+    )
   }
 
   /** Takes the carrier away, as a pulled cable does. */
@@ -112,6 +129,13 @@ export class Segment extends Namespace {
     await this.exec(['nft', '-f', '-'], { input })
   }
 }
+
+function hexByte(value: number): string {
+  return value.toString(16).padStart(2, '0')
+}
+
+/** How many devices were plugged in, anywhere: no namespace can have an index twice. */
+let plugged = 0
 
 function rule(from: Plugged | undefined, to: Plugged | undefined): string {
   const input = from === undefined ? '' : `iifname "${from.name}" `
