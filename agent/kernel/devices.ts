@@ -1,5 +1,6 @@
 import { NetlinkError } from '../netlink/errno.ts'
 import { type LinkMessage, writeGetLink } from '../netlink/link.ts'
+import type { MessageWriter } from '../netlink/message.ts'
 import type { NetlinkRequests } from '../netlink/requests.ts'
 import { newLink } from './dumps.ts'
 
@@ -10,7 +11,7 @@ export async function findLink(
   signal: AbortSignal,
 ): Promise<LinkMessage | undefined> {
   try {
-    const write = (writer: Parameters<typeof writeGetLink>[0]) => writeGetLink(writer, which)
+    const write = (writer: MessageWriter) => writeGetLink(writer, which)
     const [link] = await requests.request(`Cannot read device ${which}`, write, newLink, signal)
     // An alternative name finds a device too, but it is not that device's name.
     return link !== undefined && (typeof which === 'number' || link.name === which) ? link : undefined

@@ -3,6 +3,7 @@ import { type AddressMessage, RTM_NEWADDR, readAddress, writeAddressDump } from 
 import { NetlinkError } from '../netlink/errno.ts'
 import { AF_BRIDGE, AF_INET, AF_INET6 } from '../netlink/family.ts'
 import { type LinkMessage, RTM_NEWLINK, readLink, writeLinkDump } from '../netlink/link.ts'
+import type { MessageWriter } from '../netlink/message.ts'
 import { type NeighborMessage, RTM_NEWNEIGH, readNeighbor, writeNeighborDump } from '../netlink/neighbor.ts'
 import type { NetlinkRequests } from '../netlink/requests.ts'
 import {
@@ -27,14 +28,12 @@ export async function dumpAddresses(
   signal: AbortSignal,
   index = 0,
 ): Promise<AddressMessage[]> {
-  const all: AddressMessage[] = []
-  for (const family of [AF_INET, AF_INET6]) {
-    const write = (writer: Parameters<typeof writeAddressDump>[0]) => writeAddressDump(writer, family, index)
+  const ofFamily = async (family: number) => {
+    const write = (writer: MessageWriter) => writeAddressDump(writer, family, index)
     const found = await unlessGone(requests.dump('Cannot list addresses', write, newAddress, signal))
-    for (const address of found)
-      if (address.family === family && (index === 0 || address.index === index)) all.push(address)
+    return found.filter(address => address.family === family && (index === 0 || address.index === index))
   }
-  return all
+  return (await Promise.all([ofFamily(AF_INET), ofFamily(AF_INET6)])).flat()
 }
 
 /** Neighbors of both families of one device. */
@@ -43,8 +42,9 @@ export async function dumpNeighbors(
   index: number,
   signal: AbortSignal,
 ): Promise<NeighborMessage[]> {
-  const ipv4 = await dumpNeighborTable(requests, AF_INET, index, signal)
-  return ipv4.concat(await dumpNeighborTable(requests, AF_INET6, index, signal))
+  const ipv4 = dumpNeighborTable(requests, AF_INET, index, signal)
+  const ipv6 = dumpNeighborTable(requests, AF_INET6, index, signal)
+  return (await Promise.all([ipv4, ipv6])).flat()
 }
 
 /** FDB entries of one device. */
@@ -63,7 +63,7 @@ export async function dumpRoutes(
   filter: { readonly protocol: number; readonly index: number },
   signal: AbortSignal,
 ): Promise<RouteMessage[]> {
-  const write = (writer: Parameters<typeof writeRouteDump>[0]) => writeRouteDump(writer, family, filter)
+  const write = (writer: MessageWriter) => writeRouteDump(writer, family, filter)
   const routes = await unlessGone(requests.dump(`Cannot list ${family} routes`, write, newRoute, signal))
   return routes.filter(
     route =>
@@ -94,7 +94,7 @@ async function dumpNeighborTable(
   signal: AbortSignal,
 ): Promise<NeighborMessage[]> {
   const act = `Cannot list ${family === AF_BRIDGE ? 'FDB entries' : 'neighbors'}`
-  const write = (writer: Parameters<typeof writeNeighborDump>[0]) => writeNeighborDump(writer, family, index)
+  const write = (writer: MessageWriter) => writeNeighborDump(writer, family, index)
   const found = await unlessGone(requests.dump(act, write, newNeighbor, signal))
   return found.filter(neighbor => neighbor.family === family && neighbor.index === index)
 }

@@ -9,6 +9,7 @@ import {
   RTM_DELROUTE,
   RTM_NEWROUTE,
   RTN_UNICAST,
+  RTPROT_KERNEL,
   readRoute,
 } from '../netlink/route.ts'
 import type { ChangeSlot } from './change_slot.ts'
@@ -35,8 +36,8 @@ export class Notifications {
   readonly #links = new Map<number, LinkMessage>()
   /** Indexes of devices not ours on which routes of ours stand. */
   readonly #carriers = new Set<number>()
-  /** By index, addresses not on our devices and whether they are there: what has one may matter as underlay. */
-  readonly #addresses = new Map<number, Map<string, boolean>>()
+  /** By index, addresses not on our devices: what has one may matter as underlay. */
+  readonly #addresses = new Map<number, Set<string>>()
   readonly #handlers: ReadonlyMap<number, (buffer: Buffer, start: number, end: number) => void>
 
   constructor(scope: Scope, slot: ChangeSlot) {
@@ -67,17 +68,15 @@ export class Notifications {
     this.#addresses.clear()
   }
 
-  /** How a device is before the first notification. What was notified meanwhile is newer, and stays; so below. */
+  /** How a device is before the first notification; so below. */
   learnLink(link: LinkMessage): void {
-    if (!this.#links.has(link.index)) this.#links.set(link.index, link)
+    this.#links.set(link.index, link)
   }
 
   learnAddress(message: AddressMessage): void {
     const entry = addressEntry(message, '')
     if (entry === undefined || this.#ourDevice(message.index) !== undefined) return
-    const known = this.#knownAddresses(message.index)
-    const text = `${entry.address}/${entry.length}`
-    if (!known.has(text)) known.set(text, true)
+    this.#knownAddresses(message.index).add(`${entry.address}/${entry.length}`)
   }
 
   learnRoute(route: RouteMessage): void {
@@ -130,8 +129,9 @@ export class Notifications {
   /** The kernel repeats an address each time that a router prolongs its lifetime. */
   #foreignAddress(index: number, text: string, isThere: boolean): void {
     const known = this.#knownAddresses(index)
-    if (known.get(text) === isThere) return
-    known.set(text, isThere)
+    if (isThere && known.has(text)) return
+    if (isThere) known.add(text)
+    else known.delete(text)
     this.#slot.underlay()
     if (!isThere && this.#carriers.has(index)) {
       const name = this.#links.get(index)?.name ?? index
@@ -139,8 +139,8 @@ export class Notifications {
     }
   }
 
-  #knownAddresses(index: number): Map<string, boolean> {
-    const known = this.#addresses.get(index) ?? new Map<string, boolean>()
+  #knownAddresses(index: number): Set<string> {
+    const known = this.#addresses.get(index) ?? new Set<string>()
     this.#addresses.set(index, known)
     return known
   }
@@ -162,8 +162,8 @@ export class Notifications {
     if (!isOurRoute(route, dev !== undefined, this.#scope.routeProtocol)) {
       const leads = route.via !== undefined || route.dst.endsWith('/0')
       if (dev === undefined && leads) this.#slot.underlay()
-      // A route of the same key stands in the place of ours, which goes without a word (NLM_F_REPLACE).
-      if (isThere) this.#slot.gone(routeEntry(route, undefined))
+      // Somebody's route of the same key may have taken the place of ours, which goes without a word (NLM_F_REPLACE).
+      if (isThere && route.protocol !== RTPROT_KERNEL) this.#slot.gone(routeEntry(route, undefined))
       return
     }
     if (dev === undefined) this.#carry(route)

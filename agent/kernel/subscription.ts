@@ -11,6 +11,9 @@ const GROUPS = [1, 3, 5, 7, 9, 11]
 /** Room for a storm of some 20,000 messages; the kernel takes the memory only when it is needed. */
 const RECEIVE_BYTES = 16 * 1024 * 1024
 const DROPS_CHECK_MS = 5_000
+/** So many datagrams are kept until they can be understood. */
+const HELD = 20_000
+const OVERFLOW = 'the notification socket overflowed'
 
 export interface SubscriptionOptions {
   readonly open: OpenRawSocket
@@ -29,7 +32,8 @@ export class Subscription implements AsyncIterable<KernelChange> {
   readonly #notifications: Notifications
   readonly #socket: RawSocket
   readonly #timer: NodeJS.Timeout
-  readonly #learned: Promise<void>
+  /** What came while it was read what there is; undefined when that is known. */
+  #held: Buffer[] | undefined
   #check: NodeJS.Immediate | undefined
   #drops = 0
   #closed = false
@@ -53,13 +57,12 @@ export class Subscription implements AsyncIterable<KernelChange> {
       this.#close()
       throw error
     }
-    this.#learned = this.#learn()
+    void this.#learn()
   }
 
   /** Rejects with the signal's reason, or with the failure of the socket. */
-  async *[Symbol.asyncIterator](): AsyncGenerator<KernelChange, never> {
+  async *[Symbol.asyncIterator](): AsyncGenerator<KernelChange, void> {
     try {
-      await this.#learned
       for (;;) yield await this.#slot.take(this.#signal)
     } finally {
       this.#close()
@@ -72,7 +75,9 @@ export class Subscription implements AsyncIterable<KernelChange> {
       this.#check = undefined
       this.#checkDrops()
     })
-    this.#notifications.receive(datagram)
+    if (this.#held === undefined) this.#notifications.receive(datagram)
+    else if (this.#held.length < HELD) this.#held.push(datagram)
+    else this.#slot.everything(OVERFLOW)
   }
 
   /** The kernel throws away what the receive queue has no room for, and only counts it. */
@@ -82,26 +87,25 @@ export class Subscription implements AsyncIterable<KernelChange> {
       const drops = this.#socket.drops()
       if (drops === this.#drops) return
       this.#drops = drops
-      this.#notifications.forget()
-      void this.#learn('the notification socket overflowed')
+      void this.#learn(OVERFLOW)
     } catch (error) {
       this.#slot.fail(asError(error))
     }
   }
 
   /**
-   * Reads what the first notifications are compared with. Never rejects: what fails here fails whoever takes the next change.
-   * With a reason, all is to be looked at afterwards: what was notified meanwhile may not have been understood.
+   * Reads what notifications are compared with; those that come meanwhile are held back. Never rejects: what fails here fails
+   * whoever takes the next change. With a reason, all is to be looked at afterwards.
    */
   async #learn(reason?: string): Promise<void> {
-    const [notifications, requests, signal] = [this.#notifications, this.#requests, this.#signal]
+    const held: Buffer[] = []
+    this.#held = held
     try {
-      for (const link of await dumpLinks(requests, signal)) notifications.learnLink(link)
-      for (const address of await dumpAddresses(requests, signal)) notifications.learnAddress(address)
-      for (const family of ['ipv4', 'ipv6'] as const) {
-        const filter = { protocol: this.#scope.routeProtocol, index: 0 }
-        for (const route of await dumpRoutes(requests, family, filter, signal))
-          notifications.learnRoute(route)
+      await this.#readAll()
+      // Not if there was an overflow meanwhile: then it is read once more.
+      if (this.#held === held) {
+        this.#held = undefined
+        for (const datagram of held) this.#notifications.receive(datagram)
       }
       if (reason === undefined) return
       this.#slot.everything(reason)
@@ -109,6 +113,22 @@ export class Subscription implements AsyncIterable<KernelChange> {
     } catch (error) {
       this.#slot.fail(asError(error))
     }
+  }
+
+  async #readAll(): Promise<void> {
+    const [notifications, requests, signal] = [this.#notifications, this.#requests, this.#signal]
+    const filter = { protocol: this.#scope.routeProtocol, index: 0 }
+    // Asked for together, all of it is read before any snapshot that is asked for later.
+    const [links, addresses, ipv4, ipv6] = await Promise.all([
+      dumpLinks(requests, signal),
+      dumpAddresses(requests, signal),
+      dumpRoutes(requests, 'ipv4', filter, signal),
+      dumpRoutes(requests, 'ipv6', filter, signal),
+    ])
+    notifications.forget()
+    for (const link of links) notifications.learnLink(link)
+    for (const address of addresses) notifications.learnAddress(address)
+    for (const route of ipv4.concat(ipv6)) notifications.learnRoute(route)
   }
 
   readonly #close = (): void => {

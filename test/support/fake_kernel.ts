@@ -115,11 +115,6 @@ export class FakeKernel implements Kernel {
   #set(entry: Entry): void {
     const key = entryKey(entry)
     const was = this.entries.get(key)
-    // A unicast MAC lives behind one VTEP (vxlan_fdb_replace()).
-    if (entry.kind === 'fdb')
-      for (const other of [...this.entries.values()])
-        if (other.kind === 'fdb' && other.dev === entry.dev && other.mac === entry.mac)
-          this.entries.delete(entryKey(other))
     this.entries.set(key, entry)
     if (was === undefined || printEntry(was) !== printEntry(entry)) this.#announce(entry, 'changed')
   }

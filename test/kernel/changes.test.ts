@@ -1,0 +1,186 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import type { KernelChange } from '../../agent/kernel/kernel.ts'
+import { Subscription } from '../../agent/kernel/subscription.ts'
+import { loadRawSocket } from '../../agent/netlink/raw_socket.ts'
+import { NetlinkRequests } from '../../agent/netlink/requests.ts'
+import { printEntry } from '../../agent/state/print.ts'
+import { adding } from '../contract/kernel.ts'
+import { entries } from '../support/entries.ts'
+import { OwnBed } from '../support/kernel_bed.ts'
+import { enterOwnNetns } from '../support/own_netns.ts'
+
+const whyNot = await enterOwnNetns()
+const scope = { devices: ['flannel.1', 'flannel-v6.1'], routeProtocol: 117 }
+const nothing = { everything: [], underlay: false, present: [], gone: [] }
+const programmed = `
+  link flannel.1 mtu 1450 state UP address 02:00:00:00:00:01 vxlan id 1 local 192.168.0.1 dev eth0 dstport 8472 nolearning
+  address 10.1.1.0/32 dev flannel.1
+  fdb 02:00:00:00:00:02 dev flannel.1 dst 192.168.0.2
+  neighbor 10.1.2.0 dev flannel.1 lladdr 02:00:00:00:00:02
+  route 10.1.2.0/24 via 10.1.2.0 dev flannel.1 onlink`
+
+describe.skipIf(whyNot !== undefined)(`changes of the kernel ${whyNot ?? ''}`, () => {
+  let bed: OwnBed
+  let stop: AbortController
+  beforeEach(async () => {
+    bed = await OwnBed.make()
+    stop = new AbortController()
+    for (const { error } of await bed.kernel.apply(adding(entries(programmed)), stop.signal))
+      if (error !== undefined) throw error
+  })
+  afterEach(() => {
+    stop.abort(new Error('the test is over'))
+    bed.close()
+  })
+
+  /** What is told of what `act` does, up to a mark that is set afterwards: a route of ours. */
+  const toldOf = async (act: () => void, changes?: AsyncIterable<KernelChange>) => {
+    const told = {
+      everything: [] as string[],
+      underlay: false,
+      present: [] as string[],
+      gone: [] as string[],
+    }
+    const listening = changes ?? bed.kernel.changes(scope, stop.signal)
+    const iterator = listening[Symbol.asyncIterator]()
+    // The first value is taken once the subscription knows what there is.
+    const first = iterator.next()
+    await bed.kernel.listInterfaces(stop.signal)
+    act()
+    bed.ip('route add blackhole 10.99.0.0/16 proto 117')
+    for (let next = await first; !next.done; next = await iterator.next()) {
+      const { entries, everything, underlay } = next.value
+      if (everything !== undefined) told.everything.push(everything)
+      told.underlay ||= underlay
+      const others = entries.filter(({ key }) => !key.includes('10.99.0.0'))
+      for (const { key, entry } of others)
+        if (entry === undefined) told.gone.push(key)
+        else told.present.push(printEntry(entry))
+      if (others.length < entries.length || everything !== undefined) break
+    }
+    await iterator.return?.()
+    bed.ip('route delete blackhole 10.99.0.0/16 proto 117')
+    return told
+  }
+
+  test.each([
+    ['link set flannel.1 down', 'device flannel.1 was set down'],
+    ['link set flannel.1 mtu 1400', 'device flannel.1 changed its MTU from 1450 to 1400'],
+    [
+      'link set flannel.1 address 02:00:00:00:00:09',
+      'device flannel.1 changed its MAC from 02:00:00:00:00:01 to 02:00:00:00:00:09',
+    ],
+    ['link delete flannel.1', 'device flannel.1 was deleted'],
+    ['link set flannel.1 name gone.1', 'device flannel.1 was renamed from flannel.1 to gone.1'],
+    ['link delete eth0', 'device flannel.1 was deleted'],
+    ['address delete 10.1.1.0/32 dev flannel.1', 'device flannel.1 lost its address 10.1.1.0/32'],
+    [
+      'link add flannel-v6.1 type vxlan id 1 local fd00::1 dev eth0 dstport 8472',
+      'device flannel-v6.1 appeared',
+    ],
+  ])('ask to look at everything: %s', async (command, reason) => {
+    const { everything } = await toldOf(() => bed.ip(command))
+    expect(everything.join('; ')).toContain(reason)
+  })
+
+  test('are not told where a device of ours is set to what it is, or its counters move', async () => {
+    const told = await toldOf(() => {
+      bed.ip('link set flannel.1 up')
+      bed.ip('link set flannel.1 mtu 1450')
+      bed.ip('link set flannel.1 txqueuelen 500')
+      bed.ip('link set peer0 down')
+      bed.ip('link set peer0 up')
+    })
+    expect(told).toEqual(nothing)
+  })
+
+  test('of other devices, pods, neighbors and routes are not told', async () => {
+    const told = await toldOf(() => {
+      bed.batch([
+        'link add cni0 type bridge',
+        'link set cni0 up',
+        ...[1, 2, 3].flatMap(n => [
+          `link add veth${n} type veth peer name pod${n}`,
+          `link set veth${n} master cni0 up`,
+          `link set pod${n} up`,
+          `neigh add fd00::5${n} lladdr 02:00:00:00:01:0${n} dev eth0 nud reachable`,
+          `route add 10.45.${n}.0/24 dev cni0 table 100`,
+        ]),
+        'link set veth1 nomaster',
+        'link delete veth2',
+        'link delete veth3',
+      ])
+    })
+    expect(told).toEqual(nothing)
+  })
+
+  test.each([
+    ['address add 192.168.0.5/24 dev eth0'],
+    ['address delete 192.168.9.1/24 dev eth1'],
+    ['-6 address add fd00::5/64 dev eth0 nodad'],
+    ['link set eth1 down'],
+    ['link set eth1 mtu 1400'],
+    ['link delete eth1'],
+    ['route add default via 192.168.0.254'],
+    ['route add 172.16.0.0/12 via 192.168.0.254'],
+  ])('of the underlay are told as such and ask for no full pass: %s', async command => {
+    expect(await toldOf(() => bed.ip(command))).toMatchObject({ everything: [], underlay: true, present: [] })
+  })
+
+  test.each([
+    ['link set eth1 down', 'device eth1, which has routes of ours, was set down'],
+    ['link delete eth1', 'device eth1, which had routes of ours, was deleted'],
+    [
+      'address delete 192.168.9.1/24 dev eth1',
+      'device eth1, which has routes of ours, lost its address 192.168.9.1/24',
+    ],
+  ])('of an interface with routes of ours ask to look at everything: %s', async (command, reason) => {
+    bed.ip('route add 10.1.7.0/24 via 192.168.9.7 dev eth1 proto 117')
+    const { everything, underlay } = await toldOf(() => bed.ip(command))
+    expect(everything.join('; ')).toContain(reason)
+    expect(underlay).toBe(true)
+  })
+
+  test('beyond the room in the receive queue ask to look at everything, and end nothing', async () => {
+    const open = await loadRawSocket()
+    const requests = new NetlinkRequests(open)
+    const changes = new Subscription({ open, requests, scope, receiveBytes: 256 * 1024 }, stop.signal)
+    const storm = Array.from({ length: 20_000 }, (_, i) => {
+      const address = `192.168.${16 + (i >> 8)}.${i & 255}`
+      return `neigh replace ${address} lladdr 02:00:00:00:00:07 dev eth1 nud permanent`
+    })
+    // Both children run while this process does nothing else, and the queue overflows.
+    const { everything } = await toldOf(() => bed.batch(storm), changes)
+    expect(everything.join('; ')).toContain('the notification socket overflowed')
+    // And it goes on listening, and knows its devices.
+    const later = new Subscription({ open, requests, scope }, stop.signal)
+    const after = await toldOf(() => bed.ip('neigh delete 10.1.2.0 dev flannel.1'), later).catch(String)
+    expect(after).toMatchObject({ gone: ['neighbor 10.1.2.0 dev flannel.1'] })
+    requests.close()
+  })
+
+  test('goes on after an overflow with the devices that came meanwhile', async () => {
+    const open = await loadRawSocket()
+    const requests = new NetlinkRequests(open)
+    const changes = new Subscription({ open, requests, scope, receiveBytes: 64 * 1024 }, stop.signal)
+    const iterator = changes[Symbol.asyncIterator]()
+    const first = iterator.next()
+    await bed.kernel.listInterfaces(stop.signal)
+    bed.batch([
+      ...Array.from(
+        { length: 5000 },
+        (_, i) =>
+          `neigh replace 192.168.${16 + (i >> 8)}.${i & 255} lladdr 02:00:00:00:00:07 dev eth1 nud permanent`,
+      ),
+      'link delete flannel.1',
+      'link add flannel.1 address 02:00:00:00:00:01 mtu 1450 type vxlan id 1 local 192.168.0.1 dev eth0 dstport 8472 nolearning',
+      'link set flannel.1 up',
+    ])
+    expect((await first).value?.everything).toContain('the notification socket overflowed')
+    bed.ip('neigh add 10.1.3.0 lladdr 02:00:00:00:00:03 dev flannel.1 nud permanent')
+    const { value } = await iterator.next()
+    expect(value?.entries.map(({ key }) => key)).toEqual(['neighbor 10.1.3.0 dev flannel.1'])
+    await iterator.return()
+    requests.close()
+  })
+})
