@@ -74,7 +74,7 @@ export function showLeave(
   )
   screen.fact(
     'its lease is removed',
-    `all ${others} others had followed within ${Math.ceil(followedMs) || 1} ms`,
+    `${followers(others)} followed within ${Math.ceil(followedMs) || 1} ms`,
     'etcdctl del',
   )
 }
@@ -83,11 +83,12 @@ export function showJoin(screen: Screen, { node, readyMs, followedMs, pings }: J
   const good = pings.length - lostPings(pings).length
   screen.heading(`${node} joins`)
   screen.fact('its agent is started', `ready after ${readyMs.toFixed(0)} ms`)
-  screen.fact(
-    'its lease is in etcd',
-    `all ${others} others had followed within ${Math.ceil(followedMs) || 1} ms`,
-  )
+  screen.fact('its lease is in etcd', `${followers(others)} followed within ${Math.ceil(followedMs) || 1} ms`)
   screen.fact('its pod', `${good} of ${pings.length} pairs with it answered`)
+}
+
+function followers(others: number): string {
+  return others === 1 ? 'the other had' : `all ${others} others had`
 }
 
 const monitor = ['ip', '-ts', 'monitor', 'route']

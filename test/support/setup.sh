@@ -18,6 +18,7 @@ tcpdump     tcpdump
 ethtool     ethtool
 nsenter     util-linux
 sysctl      procps
+openssl     openssl
 '
 PATH=$PATH:/usr/sbin:/sbin
 
@@ -94,7 +95,7 @@ install_npm_packages() {
 # The stamp bears the time before the build: what is saved while it runs is built the next time.
 build_bundles() {
   stamp=node_modules/.twill-built
-  sources='agent lease test/demo test/support esbuild.config.mjs package-lock.json'
+  sources='agent lease test esbuild.config.mjs package-lock.json'
   [ -e dist/twilld.js ] && [ -e "$stamp" ] && [ -z "$(find $sources -type f -newer "$stamp" | head -n 1)" ] && return 0
   say 'building dist/'
   touch "$stamp.new"
