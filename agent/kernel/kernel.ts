@@ -38,7 +38,10 @@ export interface Kernel {
    */
   apply(operations: readonly Operation[], signal: AbortSignal): Promise<readonly Result[]>
 
-  /** What changes, whoever changes it, our own operations too. Changes that are not taken at once are folded into one. */
+  /**
+   * What changes from the call on, whoever changes it, our own operations too: a snapshot that is asked for after the call
+   * misses nothing. Changes that are not taken at once are folded into one.
+   */
   changes(scope: Scope, signal: AbortSignal): AsyncIterable<KernelChange>
 }
 

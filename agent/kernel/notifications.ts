@@ -13,15 +13,7 @@ import {
   readRoute,
 } from '../netlink/route.ts'
 import type { ChangeSlot } from './change_slot.ts'
-import {
-  addressEntry,
-  fdbEntry,
-  isOurRoute,
-  isPermanent,
-  linkEntry,
-  neighborEntry,
-  routeEntry,
-} from './entries.ts'
+import { addressEntry, fdbEntry, isOurRoute, isPermanent, neighborEntry, routeEntry } from './entries.ts'
 import type { Scope } from './kernel.ts'
 import { differenceOf } from './link_difference.ts'
 
@@ -103,10 +95,7 @@ export class Notifications {
     if (link.family !== AF_UNSPEC) return
     const name = this.#ourName(link) ?? this.#ourName(this.#links.get(link.index))
     this.#links.delete(link.index)
-    if (name !== undefined) {
-      this.#slot.gone(linkEntry(link, ''))
-      this.#slot.everything(`device ${name} was deleted`)
-    }
+    if (name !== undefined) this.#slot.everything(`device ${name} was deleted`)
     if (this.#carriers.delete(link.index))
       this.#slot.everything(`device ${link.name}, which had routes of ours, was deleted`)
     if (this.#addresses.delete(link.index)) this.#slot.underlay()

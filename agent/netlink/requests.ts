@@ -1,13 +1,12 @@
 import { NetlinkError, NetlinkTimeoutError } from './errno.ts'
 import {
   Messages,
-  type MessageWriter,
+  MessageWriter,
   NLM_F_ACK,
   NLM_F_DUMP,
   NLM_F_DUMP_INTR,
   NLMSG_DONE,
   NLMSG_ERROR,
-  MessageWriter as Writer,
 } from './message.ts'
 import type { OpenRawSocket, RawSocket } from './raw_socket.ts'
 
@@ -41,7 +40,7 @@ interface Exchange {
  */
 export class NetlinkRequests {
   readonly #open: OpenRawSocket
-  readonly #writer = new Writer()
+  readonly #writer = new MessageWriter()
   #socket: RawSocket | undefined
   #exchange: Exchange | undefined
   /** Ends when all that was asked before has been answered. */
