@@ -12,6 +12,7 @@ import { Firewall } from './firewall/firewall.ts'
 import { runAsFirstHost } from './first_host.ts'
 import type { Scope } from './kernel/kernel.ts'
 import type { NetlinkKernel } from './kernel/netlink_kernel.ts'
+import { LibcError } from './libc.ts'
 import { NodeFiles } from './node_files.ts'
 import { nodeSubnets } from './node_subnets.ts'
 import { Overlay } from './overlay.ts'
@@ -19,6 +20,7 @@ import { OwnLease } from './own_lease.ts'
 import { TWILL_PROTOCOL } from './state/ownership.ts'
 import { type AgentStatus, RoundTotals } from './status.ts'
 import { readPreviousSubnets } from './subnet_env.ts'
+import { notifySupervisor } from './supervisor.ts'
 import { UnderlayWatch } from './underlay_watch.ts'
 import { readWhole } from './whole_file.ts'
 
@@ -133,8 +135,20 @@ export class Agent {
         nodeSubnets(network, self),
         this.#log,
       ),
+      onReady: all => this.#announce(store, all),
       log: this.#log,
     })
+  }
+
+  /** Tells whoever waits for this node that traffic can flow: systemd, and who runs the cluster. */
+  async #announce(store: LeaseStore, signal: AbortSignal): Promise<void> {
+    try {
+      await notifySupervisor('READY=1', this.#config.notifySocket)
+    } catch (error) {
+      if (!(error instanceof LibcError)) throw error
+      this.#log.warn({}, `systemd is not told that this node is ready: ${error.message}`)
+    }
+    await store.reporter?.announceReady(signal)
   }
 
   /** Public IPs from the command line win over those that the store knows for this node. */

@@ -26,6 +26,8 @@ export interface AgentConfig {
   readonly leaseLost: 'wait' | 'exit'
   /** Between two full passes. */
   readonly resyncMs: number
+  /** NOTIFY_SOCKET: where systemd wants to be told that the service is up. */
+  readonly notifySocket: string | undefined
   /** What to log before anything else: settings that were passed over or do nothing. */
   readonly warnings: readonly string[]
 }
@@ -89,6 +91,7 @@ function agentConfig(settings: Settings<typeof allFlags>, env: Env): AgentConfig
     logLevel: values.v > 0 ? 'debug' : 'info',
     leaseLost: leaseLost(values['lease-lost']),
     resyncMs: inRange(values, 'resync', 1, 86_400) * 1000,
+    notifySocket: nonEmpty(env.NOTIFY_SOCKET),
     warnings: [
       ...settings.warnings,
       ...unknownVariables(env),

@@ -49,7 +49,7 @@ async function supervise(options: EmbeddedEtcdOptions, log: Log, stop: AbortSign
     const { code, lastLines } = await runOnce(options, log, stop)
     if (stop.aborted) return
     if (performance.now() - startedMs > 60_000) attempt = 1
-    const waitMs = backoffMs(attempt + 3)
+    const waitMs = backoffMs(attempt + 3, 30_000)
     log.error(
       { code, etcd: lastLines, againInMs: waitMs },
       'the embedded etcd ended by itself: starting it again',

@@ -19,7 +19,14 @@ export interface Libc {
   getSocketOption(fd: number, level: number, option: number, value: Uint8Array): number
   /** unshare(2) of CLONE_* flags. */
   unshare(flags: number): void
+  /** Sends one datagram to a socket of the file system, or to an abstract one, whose name starts with `@` (unix(7)). */
+  sendToUnixSocket(name: string, text: string): void
 }
+
+/** #define AF_UNIX 1, SOCK_DGRAM 2, SOCK_CLOEXEC 02000000 */
+const AF_UNIX = 1
+const SOCK_DGRAM = 2
+const SOCK_CLOEXEC = 0o2000000
 
 /** Loads koffi, which costs some MB: only who opens a netlink socket pays for it. */
 export async function loadLibc(): Promise<Libc> {
@@ -28,6 +35,9 @@ export async function loadLibc(): Promise<Libc> {
   const setsockopt = library.func('int setsockopt(int, int, int, const int32_t *, uint32_t)')
   const getsockopt = library.func('int getsockopt(int, int, int, uint8_t *, _Inout_ uint32_t *)')
   const unshare = library.func('int unshare(int)')
+  const socket = library.func('int socket(int, int, int)')
+  const sendto = library.func('int64_t sendto(int, const uint8_t *, size_t, int, const uint8_t *, uint32_t)')
+  const close = library.func('int close(int)')
   const check = (act: string, result: number) => {
     if (result !== 0) throw new LibcError(act, koffi.errno())
   }
@@ -45,6 +55,18 @@ export async function loadLibc(): Promise<Libc> {
     },
     unshare(flags) {
       check(`Cannot unshare namespaces 0x${flags.toString(16)}`, unshare(flags))
+    },
+    sendToUnixSocket(name, text) {
+      const act = `Cannot send to the socket ${name}`
+      const fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)
+      if (fd < 0) throw new LibcError(act, koffi.errno())
+      const address = Buffer.from(`\0\0${name.startsWith('@') ? `\0${name.slice(1)}` : name}`)
+      address.writeUInt16LE(AF_UNIX)
+      const datagram = Buffer.from(text)
+      const sent = Number(sendto(fd, datagram, datagram.length, 0, address, address.length))
+      const errno = koffi.errno()
+      close(fd)
+      if (sent < 0) throw new LibcError(act, errno)
     },
   }
 }

@@ -33,6 +33,8 @@ export interface OverlayOptions {
   readonly resyncMs: number
   readonly files: NodeFiles
   readonly firewall: Firewall
+  /** Called once traffic can flow. */
+  readonly onReady: (signal: AbortSignal) => Promise<void>
   readonly log: Log
 }
 
@@ -162,7 +164,7 @@ export class Overlay {
   /** Tells who runs the cluster once that traffic can flow. */
   async #announce(signal: AbortSignal): Promise<void> {
     while (this.#notReady().length > 0) await sleep(NOT_READY_MS, signal)
-    await this.#options.store.reporter?.announceReady(signal)
+    await this.#options.onReady(signal)
     await new Promise((_, reject) =>
       signal.addEventListener('abort', () => reject(signal.reason), { once: true }),
     )

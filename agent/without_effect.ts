@@ -17,11 +17,6 @@ const withoutEffect: readonly WithoutEffect[] = [
   { name: 'vmodule', does: 'nothing yet', why: 'the log has one level, -v' },
   { name: 'log_backtrace_at', does: 'nothing yet', why: 'stacks are logged with unexpected errors only' },
   { name: 'WIREGUARD_KEY_FILE', does: 'nothing yet', why: 'there is no WireGuard backend' },
-  {
-    name: 'NOTIFY_SOCKET',
-    does: 'nothing yet',
-    why: 'systemd is not told of readiness: write Type=exec into the unit, one of Type=notify would time out',
-  },
   { name: 'EVENT_QUEUE_DEPTH', does: 'nothing needed', why: 'changes are folded, there is no queue' },
   {
     name: 'CONT_WHEN_CACHE_NOT_READY',

@@ -111,10 +111,9 @@ describe('the configuration', () => {
       '--iptables-resync=9 --iptables-forward-rules --ip-blackhole-route=true --vmodule=a=1',
       {
         WIREGUARD_KEY_FILE: '/k',
-        NOTIFY_SOCKET: '/run/systemd/notify',
       },
     ).warnings.map(text => text.split(' ')[0])
-    expect(names).toEqual(['--ip-blackhole-route', '--vmodule', 'WIREGUARD_KEY_FILE', 'NOTIFY_SOCKET'])
+    expect(names).toEqual(['--ip-blackhole-route', '--vmodule', 'WIREGUARD_KEY_FILE'])
     expect(config('--ip-masq=false --iptables-forward-rules=false').warnings).toEqual([])
   })
 
