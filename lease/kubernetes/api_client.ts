@@ -45,6 +45,11 @@ export class ApiClient {
     return JSON.parse(await this.#text(response, what.action))
   }
 
+  /** Hands the body to `take` as it comes. Rejects as `json` does, and where it breaks off. */
+  async pour(what: ApiRequest, take: (chunk: Buffer) => void, signal: AbortSignal): Promise<void> {
+    await this.#pour(await this.open(what, signal), what.action, take)
+  }
+
   /** A 2xx answer, its body unread. Whoever takes it reads or destroys it. Rejects as `json` does. */
   async open(what: ApiRequest, signal: AbortSignal): Promise<IncomingMessage> {
     signal.throwIfAborted()
@@ -90,18 +95,22 @@ export class ApiClient {
   }
 
   async #text(response: IncomingMessage, action: ApiAction): Promise<string> {
-    const timer = setTimeout(() => response.destroy(this.#silence(action)), this.#answerWithinMs)
     const chunks: Buffer[] = []
+    await this.#pour(response, action, chunk => chunks.push(chunk))
+    return Buffer.concat(chunks).toString('utf8')
+  }
+
+  async #pour(response: IncomingMessage, action: ApiAction, take: (chunk: Buffer) => void): Promise<void> {
+    const timer = setTimeout(() => response.destroy(this.#silence(action)), this.#answerWithinMs)
     try {
       for await (const chunk of response) {
         timer.refresh()
-        chunks.push(chunk as Buffer)
+        take(chunk as Buffer)
       }
     } finally {
       clearTimeout(timer)
     }
     this.#contact.answered()
-    return Buffer.concat(chunks).toString('utf8')
   }
 
   #silence(action: ApiAction): Error {

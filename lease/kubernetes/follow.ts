@@ -7,8 +7,8 @@ import { type NodeEvent, watchNodes } from './watch.ts'
 
 /** What is known of the Nodes followed, each step on top of the ones before. */
 export type NodeStep =
-  /** All that there are; who is not named is gone. */
-  | { readonly type: 'all'; readonly nodes: readonly NodeObject[] }
+  /** All that there are; who is not named is gone. Whoever takes it may empty it: it can be 5,000 of them. */
+  | { readonly type: 'all'; readonly nodes: NodeObject[] }
   | { readonly type: 'put' | 'delete'; readonly node: NodeObject }
 
 export interface Following {

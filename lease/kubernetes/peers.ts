@@ -43,9 +43,7 @@ export async function* watchPeers(
 class PeerFeed {
   readonly #parts: PeerParts
   readonly #table: LiveTable
-  readonly #known = new Map<string, { readonly uid: string; readonly podCidrs: readonly string[] }>()
-  /** Nodes that the table has a lease of, by uid. */
-  readonly #leased = new Map<string, string>()
+  readonly #known = new Map<string, Known>()
 
   constructor(parts: PeerParts, table: LiveTable) {
     this.#parts = parts
@@ -64,39 +62,34 @@ class PeerFeed {
       annotationStem: names.stem,
     }
     for await (const step of followNodes(following, signal)) {
-      if (step.type === 'all') await this.#list(step.nodes, signal)
+      if (step.type === 'all') await this.#list(step.nodes.splice(0), signal)
       else if (step.type === 'put') await this.#put(step.node, signal)
-      else this.#delete(step.node.name)
+      else this.#forget(step.node.name)
     }
   }
 
   async #list(nodes: readonly NodeObject[], signal: AbortSignal): Promise<void> {
-    const names = new Set(nodes.map(node => node.name))
-    for (const name of [...this.#known.keys()]) if (!names.has(name)) this.#delete(name)
+    const present = new Set(nodes.map(node => node.name))
+    for (const name of [...this.#known.keys()]) if (!present.has(name)) this.#forget(name)
     for (const node of nodes) this.#learn(node)
     await this.#learnMany(nodes, signal)
     const readings: Reading[] = []
-    for (const node of nodes) {
-      const ofNode = await this.#read(node, signal)
-      if (ofNode.length === 0) this.#leased.delete(node.name)
-      readings.push(...ofNode)
-    }
+    for (const node of nodes) readings.push(...(await this.#read(node, signal)))
     this.#table.list(readings)
   }
 
+  /** Most events are heartbeats, which change nothing here. */
   async #put(node: NodeObject, signal: AbortSignal): Promise<void> {
+    const known = this.#known.get(node.name)
+    const settled = known !== undefined && (known.podCidrs.length > 0 || !isManaged(node, this.#parts.names))
+    if (settled && known.uid === node.uid && known.words === wordsOf(node)) return
     const readings = await this.#read(node, signal)
-    if (readings.length === 0) this.#drop(node.name)
+    if (readings.length === 0) this.#table.remove(node.name)
     for (const reading of readings) this.#table.put(reading)
   }
 
-  #delete(name: string): void {
+  #forget(name: string): void {
     this.#known.delete(name)
-    this.#drop(name)
-  }
-
-  #drop(name: string): void {
-    this.#leased.delete(name)
     this.#table.remove(name)
   }
 
@@ -106,51 +99,74 @@ class PeerFeed {
    */
   async #read(node: NodeObject, signal: AbortSignal): Promise<readonly Reading[]> {
     const { names } = this.#parts
-    if (!isManaged(node, names)) return []
-    const podCidrs = await this.#podCidrs(node, signal)
-    if (podCidrs === undefined) return []
-    // A Node of that name that is another one has nothing to do with the lease that stands.
-    if (this.#leased.has(node.name) && this.#leased.get(node.name) !== node.uid) this.#drop(node.name)
-    const { lease, problem } = readLease({ ...node, podCidrs }, names)
-    const stands = this.#leased.has(node.name)
-    if (lease !== undefined) this.#leased.set(node.name, node.uid)
-    const readings: Reading[] = []
-    if (lease !== undefined && (problem === undefined || !stands)) readings.push(lease)
-    if (problem !== undefined) readings.push(problem)
-    return readings
+    const known = this.#knownAs(node)
+    known.words = wordsOf(node)
+    if (!isManaged(node, names)) {
+      known.leased = false
+      return []
+    }
+    if (known.podCidrs.length === 0) await this.#fetch(node, signal)
+    const { lease, problem } = readLease({ ...node, podCidrs: known.podCidrs }, names)
+    const stood = known.leased
+    known.leased ||= lease !== undefined
+    if (problem === undefined) return lease === undefined ? [] : [lease]
+    return lease === undefined || stood ? [problem] : [lease, problem]
   }
 
-  /** undefined where the Node is gone meanwhile: the watch will say so. */
-  async #podCidrs(node: NodeObject, signal: AbortSignal): Promise<readonly string[] | undefined> {
+  /** A Node of that name that is another one has nothing to do with the lease that stands. */
+  #knownAs({ name, uid }: NodeObject): Known {
+    const before = this.#known.get(name)
+    if (before?.uid === uid) return before
+    if (before !== undefined) this.#table.remove(name)
+    const known = { uid, podCidrs: [], words: '', leased: false }
+    this.#known.set(name, known)
+    return known
+  }
+
+  /** Where the Node is gone meanwhile, or another one, the watch will say so. */
+  async #fetch({ name, uid }: NodeObject, signal: AbortSignal): Promise<void> {
     const { session, source } = this.#parts
-    const known = this.#known.get(node.name)
-    if (known?.uid === node.uid) return known.podCidrs
     try {
-      const whole = await session.persist('read a Node', () => source.get(node.name, signal), signal, [404])
-      this.#learn(whole)
-      return whole.uid === node.uid ? whole.podCidrs : undefined
+      const whole = await session.persist('read a Node', () => source.get(name, signal), signal, [404])
+      if (whole.uid === uid) this.#learn(whole)
     } catch (cause) {
-      if (cause instanceof ApiError && cause.status === 404) return undefined
-      throw cause
+      if (!(cause instanceof ApiError && cause.status === 404)) throw cause
     }
   }
 
-  #learn({ name, uid, podCidrs }: NodeObject): void {
-    if (podCidrs !== undefined && podCidrs.length > 0) this.#known.set(name, { uid, podCidrs })
+  #learn(node: NodeObject): void {
+    if (node.podCidrs !== undefined && node.podCidrs.length > 0) this.#knownAs(node).podCidrs = node.podCidrs
   }
 
   /** After a long time away many Nodes may be new: a list is a hundredth of the requests. */
   async #learnMany(nodes: readonly NodeObject[], signal: AbortSignal): Promise<void> {
     const { session, source, names } = this.#parts
-    const unknown = nodes.filter(
-      node => isManaged(node, names) && this.#known.get(node.name)?.uid !== node.uid,
+    const lacking = nodes.filter(
+      node => node.podCidrs === undefined && isManaged(node, names) && !this.#knownAs(node).podCidrs.length,
     )
-    if (unknown.length <= fewNodes || unknown.every(node => node.podCidrs !== undefined)) return
+    if (lacking.length <= fewNodes) return
+    const uids = new Set(lacking.map(node => node.uid))
     const list = await session.persist(
       'list all Nodes',
       () => source.list('whole', undefined, signal),
       signal,
     )
-    for (const node of list.nodes) this.#learn(node)
+    for (const node of list.nodes) if (uids.has(node.uid)) this.#learn(node)
   }
+}
+
+/** What is kept of a Node from one event to the next. */
+interface Known {
+  readonly uid: string
+  /** Empty where none is assigned yet. */
+  podCidrs: readonly string[]
+  /** What it said when it was read last. */
+  words: string
+  /** Whether the table has a lease of it. */
+  leased: boolean
+}
+
+/** All of a Node that its lease is made of, but for the podCIDRs, which the uid stands for. */
+function wordsOf({ annotations }: NodeObject): string {
+  return [...annotations].join('\n')
 }

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
+import type { V1Node } from '@kubernetes/client-node'
 import { annotationNames } from '../../lease/kubernetes/annotations.ts'
 import { openApiConfig } from '../../lease/kubernetes/api_config.ts'
 import { followNodes } from '../../lease/kubernetes/follow.ts'
@@ -38,18 +39,25 @@ const log: Log = {
   error: (_fields, message) => console.error(message),
 }
 
+let last: string | undefined
+
+/** Says it where the sentinel's public IP is another one; the first one is only noted. */
+function noteSentinel(publicIp: string | undefined): void {
+  if (last !== undefined && publicIp !== last) say({ sentinel: publicIp })
+  last = publicIp
+}
+
 function say(what: object): void {
   process.stdout.write(`${JSON.stringify(what)}\n`)
 }
 
 /** How the agent does it. */
 async function store(): Promise<void> {
-  let before: string | undefined
+  let first = true
   for await (const { table } of openKubernetesStore(options, log).watch(signal)) {
-    const publicIp = table.get('sentinel')?.subnets[0]?.publicIp
-    if (before === undefined) say({ nodes: table.size })
-    else if (publicIp !== before) say({ sentinel: publicIp })
-    before = publicIp
+    if (first) say({ nodes: table.size })
+    first = false
+    noteSentinel(table.get('sentinel')?.subnets[0]?.publicIp)
   }
 }
 
@@ -65,9 +73,10 @@ async function whole(): Promise<void> {
     if (step.type === 'all') {
       for (const node of step.nodes) nodes.set(node.name, node)
       say({ nodes: nodes.size })
+      noteSentinel(step.nodes.find(({ name }) => name === 'sentinel')?.annotations.get(`${stem}public-ip`))
     } else {
       nodes.set(step.node.name, step.node)
-      if (step.node.name === 'sentinel') say({ sentinel: step.node.annotations.get(`${stem}public-ip`) })
+      if (step.node.name === 'sentinel') noteSentinel(step.node.annotations.get(`${stem}public-ip`))
     }
   }
 }
@@ -79,15 +88,13 @@ async function informer(): Promise<void> {
   config.loadFromFile(kubeconfigFile)
   const api = config.makeApiClient(CoreV1Api)
   const all = makeInformer(config, '/api/v1/nodes', () => api.listNode())
-  let ready = false
+  const sentinelOf = (node: V1Node) => node.metadata?.annotations?.[`${prefix}/public-ip`]
   all.on('change', node => {
-    if (!ready) return
-    const { name, annotations } = node.metadata ?? {}
-    if (name === 'sentinel') say({ sentinel: annotations?.[`${prefix}/public-ip`] })
+    if (node.metadata?.name === 'sentinel') noteSentinel(sentinelOf(node))
   })
   await all.start()
-  ready = true
-  say({ nodes: all.list().length })
+  const nodes = all.list()
+  say({ nodes: nodes.length })
 }
 
 /** Sizes in KiB, as the kernel has them; CPU in ms. */

@@ -54,10 +54,10 @@ afterEach(async () => {
 
 describe('a watch of the Nodes', () => {
   it('reads the Nodes whole once, page by page, and then metadata alone', async () => {
-    for (let n = 10; n < 260; n++)
-      await cluster.createNode({ ...peer(1), name: `m${n}`, podCidrs: [`10.244.${n}.0/24`] })
+    for (let n = 0; n < 1100; n++)
+      await cluster.createNode({ name: `other${n}`, podCidrs: [`10.${n >> 8}.${n & 255}.0/24`] })
     watch()
-    await watching.until('all', it => it.lines().length === 248)
+    await watching.lines_are([line(1), line(2)])
     await until('the watch', () => cluster.server.watching === 1)
     const actions = cluster.server.requests.map(({ action, accept, query }) =>
       [
@@ -70,9 +70,9 @@ describe('a watch of the Nodes', () => {
         .join(' '),
     )
     expect(actions).toEqual([
-      'list nodes 100 whole',
-      'list nodes 100 more whole',
-      'list nodes 100 more whole',
+      'list nodes 500 whole',
+      'list nodes 500 more whole',
+      'list nodes 500 more whole',
       'watch nodes metadata',
     ])
     expect(cluster.server.requests.at(-1)?.query.get('allowWatchBookmarks')).toBe('true')
@@ -178,8 +178,36 @@ describe('a watch of the Nodes', () => {
     expect(cluster.server.seen('get nodes', since).map(({ path }) => path)).toEqual(['/api/v1/nodes/n3'])
   })
 
+  it('reads a list and not a hundred Nodes where it missed that many', async () => {
+    watch()
+    await watching.lines_are([line(1), line(2)])
+    await until('the watch', () => cluster.server.watching === 1)
+    const since = cluster.server.requests.length
+    await cluster.server.stop()
+    for (let n = 100; n < 200; n++)
+      await cluster.createNode({ ...peer(1), name: `late${n}`, podCidrs: [`10.244.${n}.0/24`] })
+    cluster.server.storage.compact()
+    await cluster.server.start()
+    await watching.until('all', it => it.lines().length === 102)
+    expect(cluster.server.seen('get nodes', since)).toEqual([])
+    expect(cluster.server.seen('list nodes', since)).toHaveLength(2)
+  })
+
+  it('asks for the podCIDR of a peer that has none until it has one', async () => {
+    watch()
+    await watching.lines_are([line(1), line(2)])
+    await until('the watch', () => cluster.server.watching === 1)
+    const { podCidrs, ...without } = peer(3)
+    await cluster.createNode(without)
+    await watching.until('the problem', it => it.problems().length > 0)
+    expect(watching.problems()).toEqual(['n3: no podCIDR is assigned'])
+    await cluster.assignPodCidrs('n3', podCidrs)
+    await watching.lines_are([line(1), line(2), line(3)])
+    expect(watching.problems()).toEqual([])
+  })
+
   it('begins the list again when its continuation is too old', async () => {
-    for (let n = 100; n < 250; n++) await cluster.createNode({ name: `other${n}` })
+    for (let n = 0; n < 600; n++) await cluster.createNode({ name: `other${n}` })
     let compacted = false
     cluster.server.fault = ({ query }) => {
       if (!query.has('continue') || compacted) return undefined
@@ -189,6 +217,7 @@ describe('a watch of the Nodes', () => {
     watch()
     await watching.lines_are([line(1), line(2)])
     expect(cluster.server.seen('list nodes')).toHaveLength(4)
+    expect(opened.log.matching(/HTTP 410/)).toHaveLength(1)
   })
 
   it('takes no error page for an empty list', async () => {

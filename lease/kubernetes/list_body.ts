@@ -1,0 +1,102 @@
+/**
+ * Takes a list's JSON apart while it comes: each member of `items` by itself, and the rest, the envelope, at the end. A
+ * page of 100 Nodes parsed at once is garbage of several MB in V8's old space, which grows by as much; a Node parsed by
+ * itself dies young. Bytes are looked at, not decoded: in UTF-8 no part of a longer character is a bracket or quote.
+ */
+export class ListBody {
+  readonly #onItem: (json: string) => void
+  /** Of the member that has begun, and of the envelope. */
+  #item: Buffer[] = []
+  #envelope: Buffer[] = []
+  #depth = 0
+  #inString = false
+  /** The byte before was a backslash that escapes this one. */
+  #escaped = false
+  /** Text of the string at depth 1 that is being read, or was last. */
+  #key = ''
+  #inItems = false
+
+  constructor(onItem: (json: string) => void) {
+    this.#onItem = onItem
+  }
+
+  push(chunk: Buffer): void {
+    let from = 0
+    let at = 0
+    while (at < chunk.length) {
+      if (this.#inString) {
+        at = this.#skipString(chunk, at)
+        continue
+      }
+      const byte = chunk[at++]
+      if (byte === quote) {
+        this.#inString = true
+        if (this.#depth === 1) this.#key = ''
+      } else if (byte === openBrace || byte === openBracket) {
+        if (this.#inItems && this.#depth === 2) from = this.#startItem(chunk, from, at - 1)
+        this.#depth++
+        if (this.#depth === 2 && byte === openBracket && this.#key === 'items') this.#inItems = true
+      } else if (byte === closeBrace || byte === closeBracket) {
+        this.#depth--
+        if (this.#inItems && this.#depth === 2) from = this.#endItem(chunk, from, at)
+        if (this.#depth === 1) this.#inItems = false
+      } else if (byte === comma && this.#inItems && this.#depth === 2) {
+        // The commas between members go with them, or the envelope would be no JSON.
+        this.#keep(chunk, from, at - 1)
+        from = at
+      }
+    }
+    this.#keep(chunk, from, chunk.length)
+  }
+
+  /** The list without its members: `items` is empty. Throws where the body was no JSON, or not all of it. */
+  end(): unknown {
+    return JSON.parse(Buffer.concat(this.#envelope).toString('utf8'))
+  }
+
+  /** To behind the string's end, or to the chunk's. */
+  #skipString(chunk: Buffer, start: number): number {
+    let at = start
+    for (; at < chunk.length; at++) {
+      const byte = chunk[at]
+      if (this.#escaped) this.#escaped = false
+      else if (byte === backslash) this.#escaped = true
+      else if (byte === quote) {
+        this.#inString = false
+        break
+      }
+      if (this.#depth === 1 && byte !== undefined && this.#key.length < 6)
+        this.#key += String.fromCharCode(byte)
+    }
+    return at + 1
+  }
+
+  #startItem(chunk: Buffer, from: number, at: number): number {
+    this.#keep(chunk, from, at)
+    return at
+  }
+
+  #endItem(chunk: Buffer, from: number, to: number): number {
+    const last = chunk.subarray(from, to)
+    const bytes = this.#item.length === 0 ? last : Buffer.concat([...this.#item, last])
+    this.#item = []
+    this.#onItem(bytes.toString('utf8'))
+    return to
+  }
+
+  /** Copies what a chunk leaves over: the chunk's memory is used again. */
+  #keep(chunk: Buffer, from: number, to: number): void {
+    if (from === to) return
+    const part = Buffer.from(chunk.subarray(from, to))
+    if (this.#inItems && this.#depth > 2) this.#item.push(part)
+    else this.#envelope.push(part)
+  }
+}
+
+const quote = 0x22
+const comma = 0x2c
+const openBracket = 0x5b
+const backslash = 0x5c
+const closeBracket = 0x5d
+const openBrace = 0x7b
+const closeBrace = 0x7d

@@ -1,0 +1,61 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { ListBody } from '../../../lease/kubernetes/list_body.ts'
+
+function take(text: string, cuts: readonly number[] = []): { items: unknown[]; envelope: unknown } {
+  const items: unknown[] = []
+  const body = new ListBody(json => items.push(JSON.parse(json)))
+  const bytes = Buffer.from(text)
+  const at = [0, ...cuts.map(cut => cut % (bytes.length + 1)).sort((a, b) => a - b), bytes.length]
+  for (let i = 1; i < at.length; i++) body.push(bytes.subarray(at[i - 1], at[i]))
+  return { items, envelope: body.end() }
+}
+
+describe('the body of a list', () => {
+  it('gives the members one by one and the envelope without them', () => {
+    const text =
+      '{"kind":"NodeList","metadata":{"continue":"a,b"},"items":[{"a":[1,{"b":"}"}]}, {"c":"\\\\"}]}'
+    expect(take(text)).toEqual({
+      items: [{ a: [1, { b: '}' }] }, { c: '\\' }],
+      envelope: { kind: 'NodeList', metadata: { continue: 'a,b' }, items: [] },
+    })
+  })
+
+  it.each([
+    ['null', null],
+    ['[]', []],
+  ])('takes a list without members, written as %s', (text, items) => {
+    expect(take(`{"kind":"NodeList","items":${text}}`)).toEqual({
+      items: [],
+      envelope: { kind: 'NodeList', items },
+    })
+  })
+
+  it.each(['', '{"kind":"NodeList","items":[{"a":1}', '{"items":[{"a":1},{"b"', 'busy, come again'])(
+    'refuses a body that is cut short or no JSON: %s',
+    text => {
+      expect(() => take(text)).toThrow(SyntaxError)
+    },
+  )
+
+  it('takes for a member only what stands in `items` of the list itself', () => {
+    const text =
+      '{"metadata":{"items":[{"a":1}]},"item":[{"b":1}],"items":[{"items":[{"c":1}]}],"itemsX":[{"d":1}]}'
+    expect(take(text)).toEqual({
+      items: [{ items: [{ c: 1 }] }],
+      envelope: { metadata: { items: [{ a: 1 }] }, item: [{ b: 1 }], items: [], itemsX: [{ d: 1 }] },
+    })
+  })
+
+  it('gives the same however the bytes are cut, in any text', () => {
+    const member = fc.dictionary(fc.string({ unit: 'grapheme' }), fc.jsonValue())
+    const list = fc.record({ kind: fc.string(), metadata: fc.jsonValue(), items: fc.array(member) })
+    fc.assert(
+      fc.property(list, fc.array(fc.nat(), { maxLength: 20 }), fc.boolean(), (value, cuts, pretty) => {
+        const text = JSON.stringify(value, undefined, pretty ? 2 : 0)
+        const expected = JSON.parse(text)
+        expect(take(text, cuts)).toEqual({ items: expected.items, envelope: { ...expected, items: [] } })
+      }),
+    )
+  })
+})
