@@ -49,9 +49,9 @@ export class EtcdClient {
     return this.#tracked(connection => connection.range(range), signal)
   }
 
-  /** How far the store has come, for next to nothing. */
-  async head(signal: AbortSignal): Promise<Head> {
-    return this.#tracked(connection => connection.head(), signal)
+  /** How far the store has come, for next to nothing; asked over keys that we may read. */
+  async head(range: KeyRange, signal: AbortSignal): Promise<Head> {
+    return this.#tracked(connection => connection.head(range), signal)
   }
 
   commit(transaction: Transaction, signal: AbortSignal): Promise<Outcome> {

@@ -89,9 +89,8 @@ export class Connection {
     return { ...head(answer.header), kvs: answer.kvs.map(keyValue) }
   }
 
-  async head(): Promise<Head> {
-    // Key '\0' stands nowhere: what is asked for is the header.
-    return head((await this.#kv.range({ key: Buffer.from([0]), count_only: true })).header)
+  async head(range: KeyRange): Promise<Head> {
+    return head((await this.#kv.range({ ...rangeBytes(range), count_only: true })).header)
   }
 
   async commit({ conditions, changes, createdSince }: Transaction): Promise<Outcome> {

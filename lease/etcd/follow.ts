@@ -69,7 +69,8 @@ export class Follower {
   /** Ends normally when it is time to list again. */
   async #listAndWatch(signal: AbortSignal): Promise<void> {
     // Where the store has lost its data, this is what shows it: a watch from a revision to come is merely silent.
-    if (this.#revision !== undefined) await this.#ctx.client.head(signal)
+    const range = keysUnder(this.#ctx.folder)
+    if (this.#revision !== undefined) await this.#ctx.client.head(range, signal)
     const revision = this.#revision ?? (await this.#list(signal))
     const stop = new AbortController()
     const abort = () => stop.abort(signal.reason)
@@ -79,11 +80,7 @@ export class Follower {
     this.#interrupt = () => stop.abort(relist)
     let timer: NodeJS.Timeout | undefined
     try {
-      for await (const batch of this.#ctx.client.watch(
-        keysUnder(this.#ctx.folder),
-        revision + 1,
-        stop.signal,
-      )) {
+      for await (const batch of this.#ctx.client.watch(range, revision + 1, stop.signal)) {
         timer ??= setTimeout(() => this.#listAgain(), this.#untilRelist())
         this.#ctx.patience.over(ACTIVITY)
         this.#apply(batch)

@@ -21,6 +21,7 @@ export class Keeper {
   readonly #marginMs: number
   #claim: Claim
   #renewAt: number
+  #end: NodeJS.Timeout | undefined
   #wroteAt = Number.NEGATIVE_INFINITY
 
   constructor(ctx: EtcdContext, grants: Grants, claim: Claim, marginMs: number) {
@@ -53,6 +54,7 @@ export class Keeper {
     } finally {
       signal.removeEventListener('abort', abort)
       this.#ctx.onReset.delete(look)
+      clearTimeout(this.#end)
       stop.abort()
       await watching.catch(() => {})
     }
@@ -76,6 +78,21 @@ export class Keeper {
       this.#ctx.log.info({ key: claim.kv.key }, `etcd confirms our lease ${printLease(claim.lease)}`)
     this.#claim = { ...claim, confirmed: true }
     this.#ctx.recall.sawOwn(claim.kv)
+    this.#guardEnd(claim)
+  }
+
+  /** Loud, and without further effect: what is programmed goes on working, and whether the subnet is ours still, etcd will say. */
+  #guardEnd({ kv, grantedAt }: Claim): void {
+    clearTimeout(this.#end)
+    if (kv.leaseId === NO_LEASE || grantedAt === undefined) return
+    const { clock, ttlSeconds } = this.#ctx.tuning
+    const ms = Math.min(grantedAt + ttlSeconds * 1000 - clock.now(), 2 ** 31 - 1)
+    const say = () =>
+      this.#ctx.log.error(
+        { key: kv.key, trouble: this.#ctx.patience.trouble },
+        `Our lease ${kv.key} has run out, since etcd could not be reached to renew it: another node may be given its subnet`,
+      )
+    this.#end = setTimeout(say, ms).unref()
   }
 
   #untilNextLook(): number {
@@ -169,17 +186,19 @@ export class Keeper {
 
   /** From now on each time: whatever was before is read by the look that it wakes. */
   async #watchKey(nudge: Nudge, signal: AbortSignal): Promise<void> {
+    const { clock, lastRetryMs } = this.#ctx.tuning
     for (let attempt = 0; ; attempt++) {
+      const startedAt = clock.now()
       try {
         for await (const batch of this.#ctx.client.watch(oneKey(this.#claim.kv.key), 0, signal)) {
           if (batch.through === 0) this.#ctx.patience.over(WATCHING)
-          attempt = 0
           nudge.now()
         }
       } catch (error) {
         this.#ctx.patience.met(WATCHING, error, signal)
-        await this.#ctx.patience.pause(attempt, signal)
       }
+      if (clock.now() - startedAt > lastRetryMs) attempt = 0
+      await this.#ctx.patience.pause(attempt, signal)
     }
   }
 }

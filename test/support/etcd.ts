@@ -44,8 +44,15 @@ export interface EtcdServer {
   ctl(...args: readonly string[]): Promise<string>
   /** Ends the process and waits for its end. SIGTERM unless told. Nothing where it is not running. */
   stop(signal?: NodeJS.Signals): Promise<void>
-  /** Starts it again on the same port and data, and waits until it answers; `fresh` forgets the data first. */
-  restart(options?: { readonly fresh?: boolean; readonly flags?: readonly string[] }): Promise<void>
+  /**
+   * Starts it again on the same port and data, and waits until it answers, unless `unready`. `fresh` forgets the data
+   * first.
+   */
+  restart(options?: {
+    readonly fresh?: boolean
+    readonly unready?: boolean
+    readonly flags?: readonly string[]
+  }): Promise<void>
   /** SIGSTOP: the kernel still accepts connections, nobody answers. */
   pause(): void
   resume(): void
@@ -174,7 +181,7 @@ async function makeEtcd(options: EtcdServerOptions): Promise<EtcdServer> {
       if (again.flags) moreFlags = again.flags
       if (again.fresh) await rm(dataDir, { recursive: true, force: true })
       start()
-      await server.ready()
+      if (!again.unready) await server.ready()
     },
     pause: () => void child?.kill('SIGSTOP'),
     resume: () => void child?.kill('SIGCONT'),

@@ -1,0 +1,232 @@
+import { execFileSync } from 'node:child_process'
+import { copyFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import type { EtcdTuning } from '../../../lease/etcd/tuning.ts'
+import type { EtcdOptions } from '../../../lease/options.ts'
+import { type EtcdFiles, type EtcdServer, type EtcdServerOptions, startEtcd } from '../../support/etcd.ts'
+import { EtcdBed, fastTuning } from '../../support/etcd_bed.ts'
+import { EtcdNode } from '../../support/etcd_node.ts'
+import { replaceFiles, TestCa } from '../../support/etcd_tls.ts'
+import { until } from '../../support/until.ts'
+
+const config = '{"Network":"10.1.0.0/16","Backend":{"Type":"vxlan"}}'
+const peer = '{"PublicIP":"1.2.3.4","PublicIPv6":null,"BackendType":"vxlan"}'
+let ca: TestCa
+beforeAll(() => {
+  ca = new TestCa()
+})
+afterAll(() => ca.remove())
+
+const cleanUps: (() => Promise<void> | void)[] = []
+afterEach(async () => {
+  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp()
+})
+
+async function start(options: EtcdServerOptions, tuning: Partial<EtcdTuning> = fastTuning) {
+  const server = await startEtcd(options)
+  cleanUps.push(() => server.remove())
+  const bed = new EtcdBed(server, tuning)
+  cleanUps.push(() => bed.close())
+  await bed.writeConfig(config)
+  return { server, bed }
+}
+
+function node(bed: EtcdBed, number: number, options: Partial<EtcdOptions>): EtcdNode {
+  const made = new EtcdNode(bed, number, options)
+  cleanUps.push(() => made.stop())
+  return made
+}
+
+/** What the node waits for; it goes on waiting until the test ends. */
+async function troubleOf(waiting: EtcdNode): Promise<string> {
+  waiting.start().catch(() => {})
+  return until('the trouble to show', () => waiting.store.health().trouble)
+}
+
+describe('TLS', () => {
+  test('is used with a CA alone', async () => {
+    const { bed } = await start({ tls: ca.issue('server') })
+    await node(bed, 1, { caFile: ca.caFile }).start()
+  })
+
+  test('is used with a client certificate where the server asks for one', async () => {
+    const tls = ca.issue('server')
+    const { bed } = await start({ tls, clientCertAuth: true })
+    await node(bed, 1, ca.issue('client')).start()
+  })
+
+  test('without a CA says that the certificate cannot be verified, and what to give', async () => {
+    const { bed, server } = await start({ tls: ca.issue('server') })
+    expect(await troubleOf(node(bed, 1, {}))).toMatch(
+      new RegExp(
+        `^etcd at ${server.endpoint}: .*certificate.*\\(give the CA that signed its certificate\\)$`,
+      ),
+    )
+  })
+
+  test('with files that are not there names the file, and goes on once it is there', async () => {
+    const { bed } = await start({ tls: ca.issue('server') })
+    const caFile = join(ca.folder, 'later.pem')
+    const waiting = node(bed, 1, { caFile })
+    const started = waiting.start()
+    expect(await until('the trouble to show', () => waiting.store.health().trouble)).toContain(
+      `ENOENT: no such file or directory, open '${caFile}'`,
+    )
+    copyFileSync(ca.caFile, caFile)
+    await started
+  })
+
+  test('with an expired certificate says so, and goes on once the server has a good one', async () => {
+    const tls = ca.issue('aging')
+    const { bed, server } = await start({ tls })
+    const first = node(bed, 1, { caFile: ca.caFile })
+    await first.start()
+    await server.stop()
+    replaceFiles(tls, ca.issue('old', -1))
+    await server.restart({ unready: true })
+    await until('the trouble to show', () =>
+      first.store.health().trouble?.includes('certificate has expired'),
+    )
+    expect(first.known.length).toBe(1)
+    await server.stop()
+    replaceFiles(tls, ca.issue('new'))
+    await server.restart()
+    await bed.writeLease('10.1.200.0-24', peer)
+    await first.tables?.until(table => table.size === 2)
+    expect(first.lost).toBeUndefined()
+  })
+
+  test('goes on when CA, server and client certificates are all replaced under the same names', async () => {
+    const [before, after] = [new TestCa(), new TestCa()]
+    cleanUps.push(
+      () => before.remove(),
+      () => after.remove(),
+    )
+    const tls = before.issue('server')
+    const { bed, server } = await start({ tls, clientCertAuth: true })
+    const client: EtcdFiles = { ...before.issue('client'), caFile: join(before.folder, 'client-ca.pem') }
+    copyFileSync(before.caFile, client.caFile)
+    const running = node(bed, 1, client)
+    await running.start()
+    await server.stop()
+    const [freshServer, freshClient] = [after.issue('server'), after.issue('client')]
+    replaceFiles(tls, freshServer)
+    await server.restart()
+    await until('the trouble to show', () => running.store.health().trouble)
+    replaceFiles(client, freshClient)
+    await bed.writeLease('10.1.200.0-24', peer)
+    await running.tables?.until(table => table.size === 2)
+    await until('no trouble', () => running.store.health().trouble === undefined)
+  })
+})
+
+describe('authentication', () => {
+  const login = { username: 'twill', password: 'secret' }
+
+  async function startWithUsers(options: EtcdServerOptions = {}, tuning: Partial<EtcdTuning> = fastTuning) {
+    const { bed, server } = await start(options, tuning)
+    for (const words of [
+      'user add root:root',
+      'user grant-role root root',
+      'role add twill',
+      `role grant-permission twill --prefix=true readwrite ${bed.prefix}/`,
+      'user add twill:secret',
+      'user grant-role twill twill',
+      'auth enable',
+    ])
+      await server.ctl(...words.split(' '))
+    return { bed, server, asRoot: (...args: string[]) => server.ctl('--user=root:root', ...args) }
+  }
+
+  test('by user and password', async () => {
+    const { bed } = await startWithUsers()
+    await node(bed, 1, login).start()
+  })
+
+  test('goes on after a restart of etcd, which forgets all tokens', async () => {
+    const { bed, server, asRoot } = await startWithUsers()
+    const [a, b] = [node(bed, 1, login), node(bed, 2, login)]
+    await Promise.all([a.start(), b.start()])
+    await server.restart()
+    await asRoot('put', bed.key('10.1.200.0-24'), peer)
+    for (const one of [a, b]) await one.tables?.until(table => table.size === 3)
+    await asRoot('del', bed.key(a.lease?.node ?? ''))
+    await until('the key to be back', async () =>
+      (await asRoot('get', bed.key(a.lease?.node ?? ''))).includes('192.168.0.1'),
+    )
+    expect([a.lost, b.lost]).toEqual([undefined, undefined])
+  })
+
+  test('with tokens that live two seconds is no trouble worth a word', async () => {
+    const [key, pub] = [join(ca.folder, 'jwt.key'), join(ca.folder, 'jwt.pub')]
+    execFileSync('openssl', ['genrsa', '-out', key, '2048'], { stdio: 'pipe' })
+    execFileSync('openssl', ['rsa', '-in', key, '-pubout', '-out', pub], { stdio: 'pipe' })
+    const flag = `--auth-token=jwt,pub-key=${pub},priv-key=${key},sign-method=RS256,ttl=2s`
+    const { bed, asRoot } = await startWithUsers({ flags: [flag] }, { ...fastTuning, checkMs: 300 })
+    const one = node(bed, 1, login)
+    await one.start()
+    await new Promise(resolve => setTimeout(resolve, 5_000))
+    await asRoot('put', bed.key('10.1.200.0-24'), peer)
+    await one.tables?.until(table => table.size === 2)
+    expect(bed.log.said('Cannot')).toEqual([])
+    expect(one.lost).toBeUndefined()
+  })
+
+  test('with a wrong password says so, asks no more often than the back-off, and goes on when it is right', async () => {
+    const { bed, server, asRoot } = await startWithUsers()
+    const waiting = node(bed, 1, { ...login, password: 'wrong' })
+    const started = waiting.start()
+    const trouble = await until('the trouble to show', () => waiting.store.health().trouble)
+    expect(trouble).toBe(
+      `etcd at ${server.endpoint}: authentication failed, invalid user ID or password (check user name and password)`,
+    )
+    const before = waiting.store.calls
+    await new Promise(resolve => setTimeout(resolve, 2_000))
+    expect(waiting.store.calls - before).toBeLessThanOrEqual(11)
+    expect(bed.log.said('authentication failed').length).toBe(1)
+    execFileSync(
+      'etcdctl',
+      [`--endpoints=${server.endpoint}`, '--user=root:root', 'user', 'passwd', 'twill'],
+      {
+        env: { ...process.env, ETCDCTL_API: '3' },
+        input: 'wrong\nwrong\n',
+        stdio: ['pipe', 'pipe', 'pipe'],
+      },
+    )
+    await asRoot('get', bed.key(''))
+    await started
+  })
+
+  test('without a user says what is missing', async () => {
+    const { bed } = await startWithUsers()
+    expect(await troubleOf(node(bed, 1, {}))).toContain(
+      'user name is empty (etcd has authentication on: give user name and password)',
+    )
+  })
+
+  test('of a user without permission says what to grant, and goes on when it is granted', async () => {
+    const { bed, asRoot } = await startWithUsers()
+    await asRoot('user', 'revoke-role', 'twill', 'twill')
+    const waiting = node(bed, 1, login)
+    const started = waiting.start()
+    const trouble = await until('the trouble to show', () => waiting.store.health().trouble)
+    expect(trouble).toContain('permission denied (grant the user read and write under the prefix)')
+    await asRoot('user', 'grant-role', 'twill', 'twill')
+    await started
+  })
+
+  test('is not broken for good by a watch that was refused', async () => {
+    const { bed, asRoot } = await startWithUsers()
+    const one = node(bed, 1, login)
+    await one.start()
+    await asRoot('user', 'revoke-role', 'twill', 'twill')
+    const server: EtcdServer = bed.server
+    await server.restart()
+    await until('the trouble to show', () => one.store.health().trouble?.includes('permission denied'))
+    await asRoot('user', 'grant-role', 'twill', 'twill')
+    await asRoot('put', bed.key('10.1.200.0-24'), peer)
+    await one.tables?.until(table => table.size === 2)
+    expect(one.lost).toBeUndefined()
+  })
+})
