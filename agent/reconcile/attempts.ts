@@ -2,6 +2,7 @@ import { backoffMs } from './backoff.ts'
 
 /** A key that does not stay as desired: the kernel refuses it, or somebody keeps undoing it. */
 export interface Attempt {
+  /** In a row. */
   readonly count: number
   readonly lastMs: number
   /** Not to be tried again before. */
@@ -36,8 +37,8 @@ export class Attempts {
     return Math.max(0, (this.#attempts.get(key)?.notBeforeMs ?? 0) - nowMs)
   }
 
-  failed(key: string, error: Error, nowMs: number): Attempt {
-    return this.#record(key, error, nowMs, 0)
+  failed(key: string, error: Error, nowMs: number, longestMs?: number): Attempt {
+    return this.#record(key, error, nowMs, 0, longestMs)
   }
 
   repaired(key: string, nowMs: number): Attempt {
@@ -48,19 +49,27 @@ export class Attempts {
     this.#attempts.delete(key)
   }
 
-  /** Drops what has been quiet long enough. */
-  prune(nowMs: number): void {
-    for (const [key, { lastMs, notBeforeMs, error }] of this.#attempts) {
-      const quiet = nowMs - Math.max(lastMs, notBeforeMs)
-      if (error === undefined && quiet > QUIET_MS) this.#attempts.delete(key)
-    }
+  /** What the kernel refused may be tried again at once: something that it depends on has changed. */
+  retryFailing(nowMs: number): void {
+    for (const [key, attempt] of this.failing)
+      this.#attempts.set(key, { ...attempt, count: 0, notBeforeMs: nowMs })
   }
 
-  #record(key: string, error: Error | undefined, nowMs: number, free: number): Attempt {
-    const count = (this.#attempts.get(key)?.count ?? 0) + 1
-    const notBeforeMs = count > free ? nowMs + backoffMs(count - free) : nowMs
+  /** Drops what has been quiet long enough. */
+  prune(nowMs: number): void {
+    for (const [key, attempt] of this.#attempts) if (isOver(attempt, nowMs)) this.#attempts.delete(key)
+  }
+
+  #record(key: string, error: Error | undefined, nowMs: number, free: number, longestMs?: number): Attempt {
+    const before = this.#attempts.get(key)
+    const count = before === undefined || isOver(before, nowMs) ? 1 : before.count + 1
+    const notBeforeMs = count > free ? nowMs + backoffMs(count - free, longestMs) : nowMs
     const attempt = { count, lastMs: nowMs, notBeforeMs, error }
     this.#attempts.set(key, attempt)
     return attempt
   }
+}
+
+function isOver({ lastMs, notBeforeMs, error }: Attempt, nowMs: number): boolean {
+  return error === undefined && nowMs - Math.max(lastMs, notBeforeMs) > QUIET_MS
 }

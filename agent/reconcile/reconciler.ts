@@ -5,7 +5,11 @@ import type { Operation, Result } from '../state/operation.ts'
 import { entryDevice, entryKey, printEntry } from '../state/print.ts'
 import { Attempts } from './attempts.ts'
 import { PassBudget } from './pass_budget.ts'
+import { schedule, withoutDevices } from './schedule.ts'
 import { WakeUp } from './wake_up.ts'
+
+/** Without its device a node is cut off, and trying again costs one message: it is not left waiting for long. */
+const DEVICE_LONGEST_MS = 5_000
 
 /** What one round found and did. */
 export interface Round {
@@ -42,7 +46,7 @@ export class Reconciler {
   /** As far as known: the last snapshot, what was applied and what the kernel said since. Links come first. */
   #actual = new Map<string, Entry>()
   #dirty = new Set<string>()
-  /** What changed in `desired`, and so is no drift. */
+  /** What changed in `desired` and was not done yet: that it is wrong is no drift. */
   #wanted = new Set<string>()
   /** What the kernel said while a snapshot or an apply was on its way: newer than that one's answer. */
   #observed = new Map<string, Entry | undefined>()
@@ -71,13 +75,19 @@ export class Reconciler {
       this.#observed.set(key, entry)
       this.#believe(key, entry)
     }
-    if (change.everything !== undefined) this.#fullPass = change.everything
+    if (change.everything !== undefined) this.#askFullPass(change.everything)
     if (this.#dirty.size > 0 || this.#fullPass !== undefined) this.#wakeUp.set()
   }
 
   /** Looks at all of the kernel in the next round. */
   requestFullPass(reason: string): void {
-    this.#fullPass = reason
+    this.#askFullPass(reason)
+    this.#wakeUp.set()
+  }
+
+  /** Tries at once what the kernel refused: something that it may depend on has changed. */
+  retryFailing(): void {
+    this.attempts.retryFailing(this.#now())
     this.#wakeUp.set()
   }
 
@@ -92,7 +102,7 @@ export class Reconciler {
 
   /** Returns ms until the next one is due by itself. */
   async #round(signal: AbortSignal): Promise<number> {
-    const { kernel, desired, onRound } = this.#options
+    const { desired, onRound } = this.#options
     const startedMs = this.#now()
     const asked = this.#fullPass ?? (this.#resyncInMs(startedMs) <= 0 ? 'resync' : undefined)
     const passWaitMs = asked === undefined ? Number.POSITIVE_INFINITY : this.#budget.waitMs(startedMs)
@@ -100,18 +110,20 @@ export class Reconciler {
     if (fullPass !== undefined) await this.#look(signal)
 
     const keys = fullPass === undefined ? this.#dirty : new Set([...this.#actual.keys(), ...desired.keys()])
-    const wanted = this.#wanted
+    const isWanted = fullPass === 'start' ? () => true : isIn(this.#wanted)
     this.#dirty = new Set()
     this.#wanted = new Set()
-    const { due, waitMs } = this.#dueNow(diff(keys, this.#actual, desired), startedMs)
+    const { due, held, waitMs } = schedule(diff(keys, this.#actual, desired), this.#actual, key =>
+      this.attempts.waitMs(key, startedMs),
+    )
+    for (const { entry } of held) this.#putOff(entryKey(entry), isWanted)
 
-    this.#observed.clear()
-    const results = due.length > 0 ? await kernel.apply(due, signal) : []
-    const drift = this.#record(results, wanted, fullPass)
+    const results = await this.#apply(due, isWanted, signal)
+    const drift = this.#record(results, isWanted)
     const durationMs = this.#now() - startedMs
     if (fullPass !== undefined || results.length > 0) onRound({ fullPass, results, drift, durationMs })
     const nextPassMs = fullPass === undefined ? passWaitMs : Number.POSITIVE_INFINITY
-    return Math.min(waitMs, nextPassMs, Math.max(0, this.#resyncInMs(this.#now())))
+    return Math.min(waitMs, this.#retryInMs(results), nextPassMs, Math.max(0, this.#resyncInMs(this.#now())))
   }
 
   async #look(signal: AbortSignal): Promise<void> {
@@ -135,62 +147,82 @@ export class Reconciler {
   #believe(key: string, entry: Entry | undefined): void {
     const want = this.#options.desired.get(key)
     if (entry === undefined) this.#actual.delete(key)
+    else if (entry.kind === 'link' && !this.#actual.has(key))
+      this.#actual = new Map([[key, sharedIfEqual(entry, want)], ...this.#actual])
     else this.#actual.set(key, sharedIfEqual(entry, want))
     if (this.#actual.get(key) !== want) this.#dirty.add(key)
   }
 
-  /** Holds back what has to wait. What sits on a device that is changed goes or waits with it. */
-  #dueNow(operations: readonly Operation[], nowMs: number): { due: Operation[]; waitMs: number } {
-    const due: Operation[] = []
-    const deviceWaitMs = new Map<string, number>()
-    let waitMs = Number.POSITIVE_INFINITY
-    for (const operation of operations) {
-      const { entry } = operation
-      const key = entryKey(entry)
-      const ownWaitMs = this.attempts.waitMs(key, nowMs)
-      if (entry.kind === 'link') deviceWaitMs.set(entry.name, ownWaitMs)
-      const heldMs = deviceWaitMs.get(entryDevice(entry) ?? '') ?? ownWaitMs
-      if (heldMs === 0) due.push(operation)
-      else {
-        this.#dirty.add(key)
-        waitMs = Math.min(waitMs, heldMs)
-      }
-    }
-    return { due, waitMs }
+  /** Devices first: what sits on one that cannot be had is not tried, lest it land elsewhere. */
+  async #apply(
+    due: readonly Operation[],
+    isWanted: (key: string) => boolean,
+    signal: AbortSignal,
+  ): Promise<readonly Result[]> {
+    const { kernel } = this.#options
+    const isDevice = ({ verb, entry }: Operation) => entry.kind === 'link' && verb !== 'delete'
+    this.#observed.clear()
+    const devices = due.filter(isDevice)
+    const results = devices.length > 0 ? [...(await kernel.apply(devices, signal))] : []
+    const failed = results.filter(({ error }) => error !== undefined).map(({ operation }) => operation)
+    const others = due.filter(operation => !isDevice(operation))
+    const now = failed.length > 0 ? withoutDevices(others, failed, this.#actual) : { due: others, held: [] }
+    for (const { entry } of now.held) this.#putOff(entryKey(entry), isWanted)
+    if (now.due.length > 0) results.push(...(await kernel.apply(now.due, signal)))
+    return results
+  }
+
+  /** Looked at again in the next round; what was no drift until now is none then. */
+  #putOff(key: string, isWanted: (key: string) => boolean): void {
+    this.#dirty.add(key)
+    if (isWanted(key)) this.#wanted.add(key)
   }
 
   /** Takes over what was applied, unless the kernel has said something newer. Returns the keys that had drifted. */
-  #record(
-    results: readonly Result[],
-    wanted: ReadonlySet<string>,
-    fullPass: string | undefined,
-  ): Set<string> {
+  #record(results: readonly Result[], isWanted: (key: string) => boolean): Set<string> {
     const drift = new Set<string>()
     const nowMs = this.#now()
     const devices = new Set(
       results.map(({ operation: { entry } }) => (entry.kind === 'link' ? entry.name : '')),
     )
     for (const { operation, error } of results) {
-      const key = entryKey(operation.entry)
-      const isDrift = fullPass !== 'start' && !wanted.has(key)
-      if (isDrift) drift.add(key)
+      const { entry, verb } = operation
+      const key = entryKey(entry)
+      if (!isWanted(key)) drift.add(key)
       if (error !== undefined) {
-        this.attempts.failed(key, error, nowMs)
-        this.#dirty.add(key)
-      } else {
-        // What went with its device was not undone by itself.
-        if (isDrift && !devices.has(entryDevice(operation.entry) ?? '')) this.attempts.repaired(key, nowMs)
-        else this.attempts.forget(key)
-        if (!this.#observed.has(key))
-          this.#believe(key, operation.verb === 'delete' ? undefined : operation.entry)
+        const longestMs = entry.kind === 'link' ? DEVICE_LONGEST_MS : undefined
+        this.attempts.failed(key, error, nowMs, longestMs)
+        this.#putOff(key, isWanted)
+        continue
       }
+      // What went with its device was not undone by itself.
+      if (drift.has(key) && !devices.has(entryDevice(entry) ?? '')) this.attempts.repaired(key, nowMs)
+      else this.attempts.forget(key)
+      if (!this.#observed.has(key)) this.#believe(key, verb === 'delete' ? undefined : entry)
     }
     return drift
+  }
+
+  /** ms until the first of those that were refused is tried again. */
+  #retryInMs(results: readonly Result[]): number {
+    const nowMs = this.#now()
+    const refused = results.filter(({ error }) => error !== undefined)
+    const waits = refused.map(({ operation }) => this.attempts.waitMs(entryKey(operation.entry), nowMs))
+    return waits.reduce((least, ms) => Math.min(least, ms), Number.POSITIVE_INFINITY)
+  }
+
+  /** The first pass stays the first one, whatever else asks for it. */
+  #askFullPass(reason: string): void {
+    if (this.#fullPass !== 'start') this.#fullPass = reason
   }
 
   #resyncInMs(nowMs: number): number {
     return this.#lastFullPassMs + this.#options.resyncMs - nowMs
   }
+}
+
+function isIn(keys: ReadonlySet<string>): (key: string) => boolean {
+  return key => keys.has(key)
 }
 
 /** One object for what is and what shall be, where they are equal: half the memory, and `===` says that all is well. */

@@ -14,7 +14,7 @@ const rank = { link: 0, address: 1, fdb: 2, neighbor: 3, route: 4 } as const
 /**
  * What must be done for `keys` to stand in the kernel as desired: additions in the order above, then removals in reverse.
  * A device that is made anew takes its dependants with it, and one that is changed in place may (a new MAC flushes its
- * neighbors): they count as absent. So a changed link needs the keys of all that sits on it among `keys`.
+ * neighbors, one that was down has lost its routes; an MTU changes nothing else): they count as absent. So a changed link needs the keys of all that sits on it among `keys`.
  */
 export function diff(keys: Iterable<string>, actual: EntryMap, desired: EntryMap): Operation[] {
   const puts: Operation[] = []
@@ -37,7 +37,7 @@ export function diff(keys: Iterable<string>, actual: EntryMap, desired: EntryMap
   return [...puts.sort(byRank), ...removals.sort(byRank).reverse()]
 }
 
-/** Our own devices that are about to change, by name. */
+/** Our own devices about to change in a way that reaches what sits on them, by name. */
 function changedDevices(actual: EntryMap, desired: EntryMap): Map<string, 'rebuilt' | 'changed'> {
   const changed = new Map<string, 'rebuilt' | 'changed'>()
   for (const [key, was] of actual) {
@@ -45,7 +45,7 @@ function changedDevices(actual: EntryMap, desired: EntryMap): Map<string, 'rebui
     if (was.kind !== 'link') break
     const want = desired.get(key) as Link | undefined
     if (want === undefined || needsRebuild(was, want)) changed.set(was.name, 'rebuilt')
-    else if (printEntry(was) !== printEntry(want)) changed.set(was.name, 'changed')
+    else if (was.mac !== want.mac || was.up !== want.up) changed.set(was.name, 'changed')
   }
   return changed
 }
