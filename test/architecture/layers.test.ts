@@ -30,8 +30,6 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
   'agent/reconcile/': ['agent/state/', 'agent/kernel/kernel.ts'],
   'agent/firewall/': ['lease/net/', 'lease/log.ts', 'agent/reconcile/wake_up.ts', 'agent/node_subnets.ts'],
 
-  'agent/firewall/': ['agent/node_subnets.ts', 'agent/reconcile/wake_up.ts', 'lease/log.ts', 'lease/net/'],
-
   // What operators see.
   'agent/http/': ['agent/status.ts', 'agent/version.ts', 'lease/log.ts', 'lease/net/'],
   'agent/cli/': [
