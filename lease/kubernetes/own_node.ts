@@ -1,6 +1,7 @@
 import type { Lease } from '../lease.ts'
 import type { Log } from '../log.ts'
 import type { Ip } from '../net/ip.ts'
+import { contains } from '../net/prefix.ts'
 import type { NetworkConfig } from '../network_config.ts'
 import { LeaseLostError, LeaseRefusedError, type LeaseRequest } from '../store.ts'
 import { type AnnotationNames, parseIpOf } from './annotations.ts'
@@ -36,7 +37,8 @@ interface Claim {
   readonly request: LeaseRequest
   readonly backendData: readonly unknown[]
   readonly lease: Lease
-  readonly uid: string
+  /** undefined where it was made without the API server. */
+  readonly uid: string | undefined
 }
 
 const unassigned =
@@ -80,6 +82,23 @@ export class OwnNode {
     throw signal.reason
   }
 
+  /** The lease that we had when the API server was last heard; undefined where it does not fit the network any more. */
+  reclaim(request: LeaseRequest, leases: readonly Lease[]): Lease | undefined {
+    const previous = leases.find(lease => lease.node === this.#parts.name)
+    const { families } = request.network
+    const fits = families.every(
+      ({ network }, i) => previous?.subnets[i] && contains(network, previous.subnets[i].prefix),
+    )
+    if (previous === undefined || !fits || previous.subnets.length !== families.length) return undefined
+    const backendData = request.backendData(previous)
+    const subnets = previous.subnets.map((subnet, i) => {
+      return { ...subnet, publicIp: request.publicIps[i] ?? subnet.publicIp, backendData: backendData[i] }
+    })
+    const lease = { ...previous, backendType: request.backendType, subnets }
+    this.#claim = { request, backendData, lease, uid: undefined }
+    return lease
+  }
+
   /** Until the signal aborts. Rejects with LeaseLostError; calls `recreated` for each new Node of our name. */
   async keep(lease: Lease, recreated: () => Promise<void>, signal: AbortSignal): Promise<void> {
     const claim = this.#claim
@@ -89,6 +108,7 @@ export class OwnNode {
     const dispute = new Pace({ minMs: pace.minMs, maxMs: Math.max(pace.minMs, longestDisputeMs) })
     let { uid } = claim
     for await (const node of this.#follow(signal)) {
+      uid ??= node?.uid
       if (node === undefined || (node.uid !== uid && node.podCidrs?.length === 0)) {
         this.#sayWaiting(node)
         continue
@@ -208,7 +228,7 @@ export class OwnNode {
     const before = lease.subnets.map(subnet => subnet.prefix).join(', ')
     const now = nowPrefixes(node, request.network, this.#parts.networkConfigFile)
     if (now === before) return
-    const how = node.uid === uid ? '' : ' since the Node was created anew'
+    const how = uid === undefined || node.uid === uid ? '' : ' since the Node was created anew'
     throw new LeaseLostError(
       `podCIDR of Node ${node.name} was ${before} and is ${now}${how}: pods here hold addresses that are routed to nobody; drain the node, restart the agent, then start the pods again`,
       undefined,

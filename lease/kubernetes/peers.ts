@@ -5,12 +5,14 @@ import { ApiError } from './api_error.ts'
 import { followNodes } from './follow.ts'
 import type { NodeObject } from './node_object.ts'
 import type { NodeSource } from './node_source.ts'
+import type { Recall } from './recall.ts'
 import type { Session } from './session.ts'
 
 export interface PeerParts {
   readonly session: Session
   readonly source: NodeSource
   readonly names: AnnotationNames
+  readonly recall: Recall
 }
 
 /** More Nodes than this are read as a list, fewer one by one. */
@@ -24,11 +26,15 @@ export async function* watchPeers(
   const table = new LiveTable()
   const left = new AbortController()
   const until = AbortSignal.any([signal, left.signal])
-  const feeding = new PeerFeed(parts, table).run(until).catch((error: unknown) => {
+  const feed = new PeerFeed(parts, table)
+  const feeding = Promise.all([feed.run(until), feed.recall(until)]).catch((error: unknown) => {
     if (!until.aborted) table.fail(error)
   })
   try {
-    yield* table.watch(signal)
+    for await (const change of table.watch(signal)) {
+      if (feed.listed) parts.recall.noteLeases(change.table.values())
+      yield change
+    }
   } finally {
     left.abort()
     await feeding
@@ -44,6 +50,8 @@ class PeerFeed {
   readonly #parts: PeerParts
   readonly #table: LiveTable
   readonly #known = new Map<string, Known>()
+  /** Whether the API server has said who there is. */
+  listed = false
 
   constructor(parts: PeerParts, table: LiveTable) {
     this.#parts = parts
@@ -75,7 +83,14 @@ class PeerFeed {
     await this.#learnMany(nodes, signal)
     const readings: Reading[] = []
     for (const node of nodes) readings.push(...(await this.#read(node, signal)))
+    this.listed = true
     this.#table.list(readings)
+  }
+
+  /** The leases of last time, as long as the API server has said nothing. */
+  async recall(signal: AbortSignal): Promise<void> {
+    const cached = await this.#parts.recall.whenAway(signal)
+    if (cached !== undefined && !this.listed) this.#table.list(cached.leases)
   }
 
   /** Most events are heartbeats, which change nothing here. */

@@ -14,6 +14,8 @@ export interface Timing {
   readonly watchSilenceMs: number
   /** Watches are ended after this long, and half as long again at most: a watch keeps the token that it began with. */
   readonly watchForMs: number
+  /** How long the API server may be unreachable at the start before remembered leases are used. */
+  readonly recallAfterMs: number
 }
 
 export const defaultTiming: Timing = {
@@ -21,6 +23,7 @@ export const defaultTiming: Timing = {
   answerWithinMs: 30_000,
   watchSilenceMs: 150_000,
   watchForMs: 300_000,
+  recallAfterMs: 5_000,
 }
 
 /** A trouble that stays, or comes and goes, is logged once in so long. */

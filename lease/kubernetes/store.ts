@@ -17,6 +17,7 @@ import { NodeSource } from './node_source.ts'
 import { OwnNode } from './own_node.ts'
 import { textAt } from './path.ts'
 import { watchPeers } from './peers.ts'
+import { cachedHints, Recall } from './recall.ts'
 import { Reporter } from './reporter.ts'
 import { defaultTiming, Session, type Timing } from './session.ts'
 
@@ -44,6 +45,7 @@ export class KubernetesStore implements LeaseStore, NodeReporter {
   readonly #session: Session
   readonly #source: NodeSource
   readonly #reporter: Reporter
+  readonly #recall: Recall
   readonly #log: Log
   readonly #closing = new AbortController()
   #own: OwnNode | undefined
@@ -55,6 +57,8 @@ export class KubernetesStore implements LeaseStore, NodeReporter {
     this.#session = session
     this.#source = new NodeSource(session, names.stem)
     this.#reporter = new Reporter(session, this.#source)
+    const scope = `kubernetes ${session.api.url} ${names.stem}`
+    this.#recall = new Recall(options.cacheFile, scope, session, log)
     this.#log = log
   }
 
@@ -80,7 +84,12 @@ export class KubernetesStore implements LeaseStore, NodeReporter {
   async acquire(request: LeaseRequest, signal: AbortSignal): Promise<Lease> {
     const own = await this.#ownNode(signal)
     try {
-      return await own.claim(request, this.#until(signal))
+      const live = (until: AbortSignal) => own.claim(request, until)
+      return await this.#recall.prefer(
+        live,
+        cached => own.reclaim(request, cached.leases),
+        this.#until(signal),
+      )
     } catch (cause) {
       if (cause instanceof LeaseRefusedError)
         await this.report({ key: own.name, reason: cause.message }, signal)
@@ -103,12 +112,16 @@ export class KubernetesStore implements LeaseStore, NodeReporter {
   }
 
   watch(signal: AbortSignal): AsyncIterable<LeaseTableChange> {
-    const parts = { session: this.#session, source: this.#source, names: this.#names }
+    const parts = { session: this.#session, source: this.#source, names: this.#names, recall: this.#recall }
     return watchPeers(parts, this.#until(signal))
   }
 
   async publicIpHints(signal: AbortSignal): Promise<readonly Ip[]> {
-    return await (await this.#ownNode(signal)).publicIpHints(this.#until(signal))
+    const own = await this.#ownNode(signal)
+    const live = (until: AbortSignal) => own.publicIpHints(until)
+    const hints = await this.#recall.prefer(live, cachedHints, this.#until(signal))
+    this.#recall.noteHints(hints)
+    return hints
   }
 
   async announceReady(signal: AbortSignal): Promise<void> {
@@ -130,6 +143,7 @@ export class KubernetesStore implements LeaseStore, NodeReporter {
   async close(): Promise<void> {
     this.#closing.abort(new Error('The Kubernetes store is closed'))
     this.#session.close()
+    await this.#recall.close()
   }
 
   #until(signal: AbortSignal): AbortSignal {

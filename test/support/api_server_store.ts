@@ -16,6 +16,7 @@ export const testTiming: Timing = {
   answerWithinMs: 2_000,
   watchSilenceMs: 2_000,
   watchForMs: 60_000,
+  recallAfterMs: 100,
 }
 
 /** A store that is closed, and what runs on it ended, by `close`. */
