@@ -1,5 +1,6 @@
 import type { Ip } from './net/ip.ts'
 import type { Prefix } from './net/prefix.ts'
+import type { StoreHealth } from './store.ts'
 
 /** Subnets that are set aside for a node, by its public IP: its lease on them never runs out, whether it runs or not. */
 export interface Reservations {
@@ -18,6 +19,8 @@ export interface Reservations {
    * node renews as long as it runs. Rejects with LeaseRefusedError where there is no such reservation.
    */
   release(subnets: readonly Prefix[], signal: AbortSignal): Promise<'removed' | 'runs out'>
+
+  health(): StoreHealth
 
   close(): Promise<void>
 }

@@ -43,6 +43,7 @@ export function vxlan(network: NetworkConfig): Backend {
   }
 
   function peerEntries(self: Lease, peer: Lease, underlay: Underlay): readonly Entry[] {
+    if (peer.backendType === '') throw new PeerRefusedError('it is reserved, and no node has taken it yet')
     if (peer.backendType !== 'vxlan')
       throw new PeerRefusedError(`its backend is '${peer.backendType}', ours is 'vxlan'`)
     return Array.from(sharedSubnets(self, peer)).flatMap(({ own, theirs }) => {

@@ -20,6 +20,16 @@ const commands: readonly Row[] = [
     description: 'which node has which subnet, and how it is reached',
     load: async () => (await import('./map.ts')).map,
   },
+  {
+    name: 'reserve',
+    description: 'set a subnet aside for a node, by its public IP: its lease never runs out (etcd)',
+    load: async () => (await import('./reserve.ts')).reserve,
+  },
+  {
+    name: 'release',
+    description: 'drop the reservation of a subnet (etcd)',
+    load: async () => (await import('./reserve.ts')).release,
+  },
 ]
 
 /** Runs one command line (without the program's name). Prints what goes wrong, and returns the exit code. */

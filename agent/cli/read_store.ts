@@ -1,7 +1,7 @@
 import type { LeaseTableChange } from '../../lease/lease.ts'
 import type { Log } from '../../lease/log.ts'
 import type { NetworkConfig } from '../../lease/network_config.ts'
-import type { LeaseStore } from '../../lease/store.ts'
+import type { LeaseStore, StoreHealth } from '../../lease/store.ts'
 
 /** What a store holds at one moment. */
 export interface StoreView {
@@ -16,23 +16,41 @@ export class StoreUnreachableError extends Error {
 
 export type OpenStore = (log: Log) => Promise<LeaseStore>
 
-/**
- * Reads network config and leases once, and lets go of the store. Throws StoreUnreachableError after `timeoutMs`,
- * NetworkConfigError where the config is wrong.
- */
-export async function readStore(open: OpenStore, timeoutMs: number): Promise<StoreView> {
+/** What a command opens, asks and lets go of. */
+interface Askable {
+  health(): StoreHealth
+  close(): Promise<void>
+}
+
+/** Reads network config and leases once. Throws as askStore; NetworkConfigError where the config is wrong. */
+export function readStore(open: OpenStore, timeoutMs: number): Promise<StoreView> {
+  return askStore(open, timeoutMs, async (store, says, signal) => {
+    says('read the network config')
+    const network = await store.networkConfig(signal)
+    says('read the leases')
+    return { network, leases: await firstChange(store, signal) }
+  })
+}
+
+/** Opens a store for one question, which `says` names, and lets go of it. Throws StoreUnreachableError after `timeoutMs`. */
+export async function askStore<S extends Askable, T>(
+  open: (log: Log) => Promise<S>,
+  timeoutMs: number,
+  question: (store: S, says: (act: string) => void, signal: AbortSignal) => Promise<T>,
+): Promise<T> {
   const timeout = AbortSignal.timeout(timeoutMs)
   const words = new LastWords()
   const store = await open(words)
-  let act = 'the network config'
+  let act = 'open the store'
+  const says = (what: string) => {
+    act = what
+  }
   try {
-    const network = await store.networkConfig(timeout)
-    act = 'the leases'
-    return { network, leases: await firstChange(store, timeout) }
+    return await question(store, says, timeout)
   } catch (cause) {
     if (!timeout.aborted) throw cause
     const trouble = store.health().trouble ?? words.last ?? 'the store did not answer'
-    const message = `Cannot read ${act} within ${timeoutMs / 1000} s: ${trouble}`
+    const message = `Cannot ${act} within ${timeoutMs / 1000} s: ${trouble}`
     throw new StoreUnreachableError(message, { cause })
   } finally {
     await store.close()

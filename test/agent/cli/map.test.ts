@@ -1,22 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { run } from '../../../agent/cli/program.ts'
 import { exitCode } from '../../../agent/exit_code.ts'
-import type { Env } from '../../../agent/flags.ts'
 import { openTestCluster } from '../../support/api_server_cluster.ts'
 import { type EtcdServer, freePort, startEtcd } from '../../support/etcd.ts'
-
-interface Said {
-  readonly code: number
-  readonly out: string
-  readonly err: string
-}
-
-async function twill(line: string, env: Env = {}): Promise<Said> {
-  const said = { out: '', err: '' }
-  const into = (name: 'out' | 'err') => ({ write: (text: string) => (said[name] += text) })
-  const code = await run(line.split(' '), env, into('out'), into('err'))
-  return { code, ...said }
-}
+import { twill } from '../../support/twill.ts'
 
 describe('twill map on a real etcd', () => {
   const prefix = '/coreos.com/network'
