@@ -2,9 +2,8 @@ import type { Lease } from '../lease.ts'
 import type { Log } from '../log.ts'
 import type { Ip } from '../net/ip.ts'
 import { contains } from '../net/prefix.ts'
-import type { NetworkConfig } from '../network_config.ts'
-import { LeaseLostError, LeaseRefusedError, type LeaseRequest } from '../store.ts'
-import { type AnnotationNames, parseIpOf } from './annotations.ts'
+import { LeaseLostError, type LeaseRequest } from '../store.ts'
+import type { AnnotationNames } from './annotations.ts'
 import { ApiError } from './api_error.ts'
 import { followNodes } from './follow.ts'
 import { type NodeObject, writerOf } from './node_object.ts'
@@ -14,10 +13,12 @@ import {
   differences,
   effectivePublicIps,
   familiesOf,
+  nodePublicIps,
   ownLease,
   ownPrefixes,
   type Publication,
   previousLease,
+  printOwnPrefixes,
   wantedAnnotations,
 } from './publication.ts'
 import type { Session } from './session.ts'
@@ -226,7 +227,7 @@ export class OwnNode {
 
   #mustStillOwn(node: NodeObject, { request, lease, uid }: Claim): void {
     const before = lease.subnets.map(subnet => subnet.prefix).join(', ')
-    const now = nowPrefixes(node, request.network, this.#parts.networkConfigFile)
+    const now = printOwnPrefixes(node, request.network, this.#parts.networkConfigFile)
     if (now === before) return
     const how = uid === undefined || node.uid === uid ? '' : ' since the Node was created anew'
     throw new LeaseLostError(
@@ -237,21 +238,9 @@ export class OwnNode {
 
   #hints(node: NodeObject): readonly Ip[] {
     const { names, log } = this.#parts
-    const hints: Ip[] = []
-    for (const family of ['ipv4', 'ipv6'] as const) {
-      const { nodePublicIp } = names.families[family]
-      const text = node.annotations.get(nodePublicIp)
-      if (text === undefined || text === '') continue
-      try {
-        hints.push(parseIpOf(family, text, nodePublicIp))
-      } catch (cause) {
-        log.warn(
-          { node: node.name },
-          `Ignoring a public IP: ${cause instanceof Error ? cause.message : cause}`,
-        )
-      }
-    }
-    return hints
+    return nodePublicIps(node, names, reason =>
+      log.warn({ node: node.name }, `Ignoring a public IP: ${reason}`),
+    )
   }
 
   #warnOfHint(node: NodeObject): void {
@@ -300,14 +289,5 @@ async function present(act: Promise<unknown>): Promise<boolean> {
   } catch (cause) {
     if (cause instanceof ApiError && cause.status === 404) return false
     throw cause
-  }
-}
-
-function nowPrefixes(node: NodeObject, network: NetworkConfig, file: string): string {
-  try {
-    return ownPrefixes(node, network, file).join(', ')
-  } catch (cause) {
-    if (!(cause instanceof LeaseRefusedError)) throw cause
-    return node.podCidrs?.join(', ') || 'none'
   }
 }

@@ -36,6 +36,16 @@ export function ownPrefixes(node: NodeObject, network: NetworkConfig, file: stri
   })
 }
 
+/** For a comparison and for the log: `10.244.1.0/24, fd00::/64`; what stands there where it cannot be leased. */
+export function printOwnPrefixes(node: NodeObject, network: NetworkConfig, file: string): string {
+  try {
+    return ownPrefixes(node, network, file).join(', ')
+  } catch (cause) {
+    if (!(cause instanceof LeaseRefusedError)) throw cause
+    return node.podCidrs?.join(', ') || 'none'
+  }
+}
+
 const networkKey: Record<Family, string> = { ipv4: 'Network', ipv6: 'IPv6Network' }
 
 function parsePodPrefixes(node: NodeObject): readonly Prefix[] {
@@ -88,6 +98,26 @@ export function effectivePublicIps(
       return publicIp
     }
   })
+}
+
+/** Addresses that the operator chose by node-public-ip and node-public-ipv6. Those that are none are left out and told. */
+export function nodePublicIps(
+  node: NodeObject,
+  names: AnnotationNames,
+  complain: (reason: string) => void,
+): readonly Ip[] {
+  const found: Ip[] = []
+  for (const family of ['ipv4', 'ipv6'] as const) {
+    const { nodePublicIp } = names.families[family]
+    const text = node.annotations.get(nodePublicIp)
+    if (text === undefined || text === '') continue
+    try {
+      found.push(parseIpOf(family, text, nodePublicIp))
+    } catch (cause) {
+      complain(cause instanceof Error ? cause.message : String(cause))
+    }
+  }
+  return found
 }
 
 /** The annotations as they must stand, to the byte: flannel finds its MAC in backend-data by splitting the text. */
