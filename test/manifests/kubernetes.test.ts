@@ -1,0 +1,80 @@
+import { describe, expect, it } from 'vitest'
+import { parseCommandLine } from '../../agent/config.ts'
+import { parseNetworkConfig } from '../../lease/network_config.ts'
+import { problemsOf } from '../support/kubernetes_schema.ts'
+import { container, find, podSpec, readManifests } from './yaml.ts'
+
+const base = readManifests('kubernetes/base')
+const daemonSet = find(base, 'DaemonSet')
+
+describe('the manifests', () => {
+  it("keep to Kubernetes' schemas", () => {
+    const objects = [...base, ...readManifests('kubernetes/admission')]
+    expect(objects.map(({ kind }) => kind)).toContain('ValidatingAdmissionPolicy')
+    expect(objects.flatMap(problemsOf)).toEqual([])
+  })
+
+  it('would not pass with a field that there is not, or with one missing', () => {
+    const { selector, ...spec } = daemonSet.spec as Record<string, unknown>
+    expect(selector).toBeDefined()
+    const wrong = { ...daemonSet, spec: { ...spec, replicas: 3, minReadySeconds: 'five' } }
+    expect(problemsOf(wrong)).toEqual([
+      'DaemonSet.spec.selector is missing',
+      'DaemonSet.spec.minReadySeconds is "five": number is needed',
+      'DaemonSet.spec has no field replicas',
+    ])
+  })
+
+  it('start the agent with flags that it knows and that all do something', () => {
+    const { args, env } = container(daemonSet)
+    const command = parseCommandLine(args, Object.fromEntries(env.map(({ name }) => [name, 'n1'])))
+    if (command.asks !== 'run') throw new Error(command.asks)
+    const { store, healthz, cniConfigFile, firewall, warnings } = command.config
+    expect(warnings).toEqual([])
+    expect(store).toMatchObject({ kind: 'kubernetes', nodeName: 'n1', podName: undefined })
+    expect([healthz?.port, firewall.ipMasq, cniConfigFile]).toEqual([
+      8081,
+      true,
+      '/etc/cni/net.d/10-flannel.conflist',
+    ])
+  })
+
+  it('give the agent every directory that it writes to, and its config', () => {
+    const { args, volumeMounts } = container(daemonSet)
+    const command = parseCommandLine(args, { NODE_NAME: 'n1' })
+    if (command.asks !== 'run') throw new Error(command.asks)
+    const { store, subnetFile, cniConfigFile } = command.config
+    const writable = volumeMounts.filter(({ readOnly }) => !readOnly).map(({ mountPath }) => mountPath)
+    for (const file of [subnetFile, cniConfigFile, store.cacheFile])
+      expect(writable.some(directory => file?.startsWith(`${directory}/`))).toBe(true)
+    const volumes = podSpec(daemonSet).volumes.map(({ name }) => name)
+    expect(volumeMounts.map(({ name }) => name)).toEqual(volumes)
+    expect(volumeMounts.map(({ mountPath }) => mountPath)).toContain('/etc/kube-flannel')
+    const config = find(
+      base,
+      'ConfigMap',
+      podSpec(daemonSet).volumes.find(one => one.configMap)?.configMap?.name,
+    )
+    const { data } = config as unknown as { data: Record<string, string> }
+    const network = parseNetworkConfig(data['net-conf.json'] ?? '', { subnets: 'assigned' })
+    expect(network.families.map(family => family.network)).toEqual(['10.244.0.0/16'])
+  })
+
+  it('grant what the agent asks for, and nothing else', () => {
+    const rules = ['ClusterRole', 'Role'].map(
+      kind => (find(base, kind) as unknown as { rules: unknown }).rules,
+    )
+    expect(rules).toEqual([
+      [
+        { apiGroups: [''], resources: ['nodes'], verbs: ['get', 'list', 'watch'] },
+        { apiGroups: [''], resources: ['nodes/status'], verbs: ['patch'] },
+      ],
+      [{ apiGroups: [''], resources: ['events'], verbs: ['create'] }],
+    ])
+    const account = podSpec(daemonSet).serviceAccountName
+    for (const kind of ['ClusterRoleBinding', 'RoleBinding'])
+      expect((find(base, kind) as unknown as { subjects: unknown }).subjects).toEqual([
+        { kind: 'ServiceAccount', name: account, namespace: 'kube-flannel' },
+      ])
+  })
+})
