@@ -1,0 +1,157 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { ApiConfigError } from '../../../lease/kubernetes/api_config.ts'
+import { printLease } from '../../../lease/lease.ts'
+import { NetworkConfigError } from '../../../lease/network_config.ts'
+import { LeaseLostError } from '../../../lease/store.ts'
+import { FakeCluster } from '../../support/api_server_cluster.ts'
+import { type OpenStore, openStore, requestFor } from '../../support/api_server_store.ts'
+import { until } from '../../support/until.ts'
+
+const flannel = 'flannel.alpha.coreos.com'
+
+let cluster: FakeCluster
+let opened: OpenStore[]
+
+function open(more = {}): OpenStore {
+  const one = openStore(cluster.options('n1', more))
+  opened.push(one)
+  return one
+}
+
+async function acquire({ store, signal }: OpenStore) {
+  return await store.acquire(requestFor(await store.networkConfig(signal), ['192.168.0.1']), signal)
+}
+
+beforeEach(async () => {
+  opened = []
+  cluster = await FakeCluster.open()
+  await cluster.createNode({ name: 'n1', podCidrs: ['10.244.1.0/24'] })
+})
+
+afterEach(async () => {
+  vi.unstubAllEnvs()
+  for (const one of opened) await one.close()
+  await cluster.close()
+})
+
+describe('the network config file', () => {
+  it.each([
+    ['is missing', undefined, /net-conf\.json: ENOENT.*; mount the ConfigMap with net-conf\.json there/],
+    ['is no JSON', '{"Network":', /net-conf\.json: Cannot parse the network config/],
+    ['has no Network', '{}', /net-conf\.json: .*Network parameter .* it is missing/],
+    [
+      'lacks the other family',
+      '{"Network":"10.244.0.0/16","EnableIPv6":true}',
+      /IPv6Network parameter .* it is missing/,
+    ],
+  ])('is refused by name and rule where it %s', async (_, text, message) => {
+    const networkConfigFile = join(cluster.folder, 'other-net-conf.json')
+    if (text !== undefined) writeFileSync(networkConfigFile, text)
+    const { store, signal } = open({ networkConfigFile })
+    const refused = await store.networkConfig(signal).catch((error: unknown) => error)
+    expect(refused).toBeInstanceOf(NetworkConfigError)
+    expect((refused as Error).message).toMatch(message)
+  })
+})
+
+describe('RBAC', () => {
+  it.each([
+    ['patch nodes/status', 'patch', 'nodes/status', 'publish the annotations'],
+    ['list nodes', 'list', 'nodes', 'list Node n1'],
+  ])('that lacks %s is named with the rule to add, and waited for', async (rule, verb, resource, what) => {
+    cluster.server.rules.delete(rule)
+    const one = open()
+    const acquiring = acquire(one)
+    await until('the log', () => one.log.matching(/RBAC/).length > 0)
+    expect(one.log.matching(/RBAC/)[0]).toMatch(new RegExp(`^error: Trying again to ${what}: `))
+    expect(one.log.matching(/RBAC/)[0]).toContain(
+      `- {apiGroups: [""], resources: ["${resource}"], verbs: ["${verb}"]}`,
+    )
+    expect(one.store.health().trouble).toContain('HTTP 403')
+    cluster.server.rules.add(rule)
+    expect(printLease(await acquiring)).toBe('10.244.1.0/24 at 192.168.0.1')
+    expect(one.log.matching(/RBAC/)).toHaveLength(1)
+  })
+
+  it('that lacks events does not keep the agent waiting', async () => {
+    cluster.server.rules.delete('create events')
+    const one = open()
+    await one.store.report({ key: 'n1', reason: 'subnet overlaps' }, one.signal)
+    expect(one.log.lines[0]).toContain('- {apiGroups: [""], resources: ["events"], verbs: ["create"]}')
+  })
+
+  it('needs pods only where NODE_NAME is not given', async () => {
+    cluster.server.rules.delete('get pods')
+    expect(printLease(await acquire(open()))).toBe('10.244.1.0/24 at 192.168.0.1')
+    expect(cluster.server.seen('get pods')).toEqual([])
+  })
+})
+
+describe('the name of the Node', () => {
+  it("is the pod's where NODE_NAME is not given", async () => {
+    cluster.server.pods.set('kube-flannel/twill-x1', 'n1')
+    const one = open({ nodeName: undefined, podName: 'twill-x1', podNamespace: 'kube-flannel' })
+    expect((await acquire(one)).node).toBe('n1')
+    expect(cluster.server.seen('get pods')).toHaveLength(1)
+  })
+
+  it('is asked for where neither is given', () => {
+    expect(() => open({ nodeName: undefined })).toThrow(/set NODE_NAME \(fieldRef: spec\.nodeName\)/)
+  })
+})
+
+describe('the way to the API server', () => {
+  it('is asked for where there is none', () => {
+    vi.stubEnv('KUBERNETES_SERVICE_HOST', '')
+    expect(() => open({ kubeconfigFile: undefined })).toThrow(ApiConfigError)
+    expect(() => open({ kubeconfigFile: undefined })).toThrow(/KUBERNETES_SERVICE_HOST is not set/)
+  })
+
+  it('is the URL given, with what the kubeconfig has besides', async () => {
+    const kubeconfigFile = join(cluster.folder, 'elsewhere')
+    cluster.server.tokens = new Set(['abc'])
+    const { url } = cluster.server
+    cluster.server.writeKubeconfig(kubeconfigFile, '{token: abc}')
+    const one = open({ kubeconfigFile, apiUrl: `${url}/` })
+    expect(printLease(await acquire(one))).toBe('10.244.1.0/24 at 192.168.0.1')
+  })
+
+  it.each(['Flannel.example.com', 'example', 'example.com/a/b', 'example.com/A', ''])(
+    'is not walked with the annotation prefix %s',
+    annotationPrefix => {
+      expect(() => open({ annotationPrefix })).toThrow(/Cannot use annotation prefix '.*lower-case DNS name/)
+    },
+  )
+})
+
+describe('keeping', () => {
+  it('loses the lease where the podCIDR is taken away', async () => {
+    const one = open()
+    const kept = one.store.keep(await acquire(one), one.signal)
+    await cluster.assignPodCidrs('n1', [])
+    await expect(kept).rejects.toBeInstanceOf(LeaseLostError)
+    await expect(kept).rejects.toThrow(/was 10\.244\.1\.0\/24 and is none: .*drain the node/)
+  })
+
+  it('answers one who writes the same annotation again and again less and less', async () => {
+    const one = openStore(cluster.options('n1'), { pace: { minMs: 100, maxMs: 400 } })
+    opened.push(one)
+    const kept = one.store.keep(await acquire(one), one.signal)
+    const since = cluster.server.requests.length
+    const fight = cluster.server.storage.onChange
+    cluster.server.storage.onChange = entry => {
+      fight(entry)
+      if (entry.stored.raw.metadata.annotations[`${flannel}/public-ip`] === '192.168.0.1')
+        setImmediate(() => void cluster.annotate('n1', { [`${flannel}/public-ip`]: '192.168.0.66' }))
+    }
+    await cluster.annotate('n1', { [`${flannel}/public-ip`]: '192.168.0.66' })
+    const began = performance.now()
+    await until('four answers', () => cluster.server.seen('patch nodes/status', since).length === 4)
+    expect(performance.now() - began).toBeGreaterThan(75 + 150 + 300 + 600)
+    cluster.server.storage.onChange = fight
+    await one.close()
+    await kept
+  })
+})
