@@ -22,6 +22,9 @@ export async function acquire(
   request: LeaseRequest,
   signal: AbortSignal,
 ): Promise<Claim> {
+  // Where the network config had to come from the cache a moment ago, another call need not run into its deadline.
+  const cached = ctx.recall.unconfirmedConfig === undefined ? undefined : cachedClaim(ctx, request)
+  if (cached) return cached
   const search = new Search(ctx, grants, request)
   for (let races = 0; ; races++) {
     try {
@@ -68,7 +71,9 @@ class Search {
     this.#ctx = ctx
     this.#grants = grants
     this.#request = request
-    this.#preferred = request.previousSubnets
+    const own = ctx.recall.own && readRecord(ctx.folder, ctx.recall.own)
+    const cached = own && isHeldBy(own.lease, request.publicIps) ? own.prefixes : []
+    this.#preferred = [...request.previousSubnets, ...cached]
   }
 
   async attempt(signal: AbortSignal): Promise<Claim | Lost> {

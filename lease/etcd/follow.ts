@@ -32,6 +32,7 @@ export class Follower {
     const isAway = this.#ctx.patience.awayTest()
     const onReset = () => this.#listAgain()
     this.#ctx.onReset.add(onReset)
+    if (this.#ctx.recall.unconfirmedConfig !== undefined) this.#listCached()
     try {
       for (let attempt = 0; ; attempt++) {
         const startedAt = clock.now()

@@ -1,0 +1,244 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import type { EtcdTuning } from '../../../lease/etcd/tuning.ts'
+import type { EtcdOptions } from '../../../lease/options.ts'
+import { LeaseLostError } from '../../../lease/store.ts'
+import { startEtcd } from '../../support/etcd.ts'
+import { EtcdBed, fastTuning } from '../../support/etcd_bed.ts'
+import { EtcdNode } from '../../support/etcd_node.ts'
+import { until } from '../../support/until.ts'
+
+const config = '{"Network":"10.1.0.0/16","Backend":{"Type":"vxlan"}}'
+const value = (ip: string) => `{"PublicIP":"${ip}","PublicIPv6":null,"BackendType":"vxlan"}`
+
+let folder: string
+let cacheFile: string
+let bed: EtcdBed
+const nodes: EtcdNode[] = []
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'twill-cache-'))
+  cacheFile = join(folder, 'leases.json')
+  const server = await startEtcd()
+  bed = new EtcdBed(server, { ...fastTuning, saveMs: 20 })
+  await bed.writeConfig(config)
+})
+afterEach(async () => {
+  for (const node of nodes.splice(0)) await node.stop()
+  await bed.close()
+  await bed.server.remove()
+  rmSync(folder, { recursive: true, force: true })
+})
+
+function make(
+  number: number,
+  options: Partial<EtcdOptions> = {},
+  tuning: Partial<EtcdTuning> = {},
+): EtcdNode {
+  const node = new EtcdNode(bed, number, options, tuning)
+  nodes.push(node)
+  return node
+}
+
+/** Node 1 has run with node 2 as its peer, and has stopped; etcd is down. */
+async function leaveCache(): Promise<{
+  readonly own: string
+  readonly peer: string
+  readonly value: string
+}> {
+  const [first, second] = [make(1, { cacheFile }), make(2)]
+  await Promise.all([first.start(), second.start()])
+  await first.tables?.until(table => table.size === 2)
+  await until('the lease to be confirmed', () => readFileOrNothing().includes('"modRevision"'))
+  await first.stop()
+  await second.stop()
+  const own = first.lease?.node ?? ''
+  const published = await bed.server.ctl('get', '--print-value-only', bed.key(own))
+  await bed.server.stop()
+  return { own, peer: second.lease?.node ?? '', value: published }
+}
+
+function readFileOrNothing(): string {
+  try {
+    return readFileSync(cacheFile, 'utf8')
+  } catch {
+    return ''
+  }
+}
+
+describe('a start while etcd is away', () => {
+  test('has the network config, the lease and the peers of the last time, and says so', async () => {
+    const { own, peer } = await leaveCache()
+    const node = await make(1, { cacheFile }).start()
+    expect(node.lease?.node).toBe(own)
+    expect(node.known).toEqual([own, peer].sort())
+    expect(bed.log.said(/^etcd is away: starting with the network config and leases of \d{4}-/).length).toBe(
+      1,
+    )
+    expect(bed.log.said('etcd is away: going on with our last lease').length).toBe(1)
+    await until('the trouble to show', () => node.store.health().trouble)
+    expect(node.store.health().lastContactMs).toBeUndefined()
+  })
+
+  test('has its lease confirmed by comparison once etcd is back, and then what is new', async () => {
+    const { own, peer, value: published } = await leaveCache()
+    const node = await make(1, { cacheFile }).start()
+    await bed.server.restart()
+    await until('the confirmation', () => bed.log.said('etcd confirms our lease').length === 1)
+    expect(await bed.server.ctl('get', '--print-value-only', bed.key(own))).toBe(published)
+    await bed.removeLease(peer)
+    await bed.writeLease('10.1.200.0-24', value('1.2.3.4'))
+    await node.tables?.until(table => table.size === 2 && table.has('10.1.200.0-24'))
+    expect(node.lost).toBeUndefined()
+    expect((await bed.server.ctl('lease', 'list')).length).toBeGreaterThan(0)
+  })
+
+  test('is told when its subnet is another node’s by then', async () => {
+    const { own } = await leaveCache()
+    const node = await make(1, { cacheFile }).start()
+    await bed.server.restart()
+    // Faster than the node's back-off or not: what counts is what stands when it looks.
+    await bed.writeLease(own, value('192.168.0.66'))
+    await until('the loss', () => node.lost !== undefined)
+    expect(node.lost).toBeInstanceOf(LeaseLostError)
+    expect((node.lost as LeaseLostError).holder?.subnets[0]?.publicIp).toBe('192.168.0.66')
+    expect(await bed.server.ctl('get', '--print-value-only', bed.key(own))).toContain('192.168.0.66')
+  })
+
+  test('claims its subnet again where it ran out meanwhile', async () => {
+    const { own } = await leaveCache()
+    await bed.server.restart()
+    await bed.removeLease(own)
+    await bed.server.stop()
+    const node = await make(1, { cacheFile }).start()
+    await bed.server.restart()
+    await until('the key', async () => (await bed.keys()).includes(own))
+    expect(node.lost).toBeUndefined()
+  })
+
+  test('is over with an error where the network config is another one by then', async () => {
+    await leaveCache()
+    await bed.server.restart()
+    await bed.writeConfig('{"Network":"10.2.0.0/16","Backend":{"Type":"vxlan"}}')
+    await bed.server.stop()
+    const node = await make(1, { cacheFile }).start()
+    await bed.server.restart()
+    await until('the error', () => node.lost !== undefined)
+    expect(String(node.lost)).toBe(
+      `NetworkConfigError: The network config has changed since it was cached, from ${config} to ` +
+        '{"Network":"10.2.0.0/16","Backend":{"Type":"vxlan"}}: start again to use it',
+    )
+  })
+
+  test('with a frozen etcd takes no longer than one call', async () => {
+    const { own } = await leaveCache()
+    await bed.server.restart()
+    bed.server.pause()
+    const startedAt = performance.now()
+    const node = await make(1, { cacheFile }, { callTimeoutMs: 1_500 }).start()
+    expect(performance.now() - startedAt).toBeLessThan(8_000)
+    expect(node.lease?.node).toBe(own)
+    bed.server.resume()
+  })
+
+  test('under another public IP waits for etcd: the cached lease is not its own', async () => {
+    await leaveCache()
+    const node = make(9, { cacheFile })
+    const started = node.start()
+    await until('the trouble to show', () => node.store.health().trouble?.includes('ECONNREFUSED'))
+    expect(node.lease).toBeUndefined()
+    await bed.server.restart()
+    await started
+  })
+})
+
+describe('a cache that cannot be used', () => {
+  test.each([
+    ['is broken', (text: string) => text.replace('10.1.', '10.9.'), 'its checksum is wrong'],
+    ['is cut short', (text: string) => text.slice(0, 300), 'it is cut short'],
+    ['is empty', () => '', 'it is cut short'],
+  ])('because it %s is said once, and etcd waited for', async (_, spoil, reason) => {
+    await leaveCache()
+    writeFileSync(cacheFile, spoil(readFileOrNothing()))
+    const node = make(1, { cacheFile })
+    const started = node.start()
+    await until('the trouble to show', () => node.store.health().trouble)
+    expect(bed.log.said('Cannot use the lease cache')).toEqual([
+      `Cannot use the lease cache ${cacheFile}: ${reason}; starting without it`,
+    ])
+    await bed.server.restart()
+    await started
+  })
+
+  test('because it is of another etcd or another prefix is refused', async () => {
+    await leaveCache()
+    make(1, { cacheFile, endpoints: ['http://127.0.0.1:1'] })
+      .start()
+      .catch(() => {})
+    await until(
+      'the refusal',
+      () => bed.log.said(`it is of another etcd, ${bed.server.endpoint}`).length === 1,
+    )
+    make(1, { cacheFile, prefix: '/other' })
+      .start()
+      .catch(() => {})
+    await until(
+      'the refusal',
+      () => bed.log.said(`it is of 'etcd ${bed.prefix}', not of 'etcd /other'`).length === 1,
+    )
+  })
+
+  test('because the network config has changed gives no peers, though etcd answers', async () => {
+    await leaveCache()
+    await bed.server.restart()
+    await bed.writeConfig('{"Network":"10.2.0.0/16","Backend":{"Type":"vxlan"}}')
+    const node = await make(1, { cacheFile }).start()
+    expect(node.lease?.node).toMatch(/^10\.2\./)
+    expect(bed.log.said('The network config is not the one of the lease cache').length).toBe(1)
+  })
+})
+
+describe('a store that lost its data while we were down', () => {
+  test('is noticed by the cache: the peers are kept, and our own subnet is had again', async () => {
+    const { own, peer } = await leaveCache()
+    await bed.server.restart({ fresh: true })
+    await bed.writeConfig(config)
+    const node = await make(1, { cacheFile }).start()
+    expect(bed.log.said('etcd has lost its data: its revision went back').length).toBe(1)
+    expect(node.known).toEqual([own, peer].sort())
+    expect(await bed.keys()).toEqual([own])
+  })
+
+  test('does not lead a node to a subnet of a peer that is about to come back', async () => {
+    const [first, second] = [make(1, { cacheFile }), make(2)]
+    await bed.writeConfig('{"Network":"10.1.0.0/22","SubnetLen":24}')
+    await Promise.all([first.start('10.1.1.0/24'), second.start('10.1.2.0/24')])
+    await first.tables?.until(table => table.size === 2)
+    await until('the cache', () => readFileOrNothing().includes('10.1.2.0'))
+    await Promise.all([first.stop(), second.stop()])
+    await bed.server.restart({ fresh: true })
+    await bed.writeConfig('{"Network":"10.1.0.0/22","SubnetLen":24}')
+    await bed.writeLease('10.1.1.0-24', value('192.168.0.66'))
+    const node = await make(1, { cacheFile }).start()
+    expect(node.lease?.node).toBe('10.1.3.0-24')
+  })
+
+  test('has its peers kept for what is left of the grace, over another restart', async () => {
+    const { own, peer } = await leaveCache()
+    await bed.server.restart({ fresh: true })
+    await bed.writeConfig(config)
+    const grace = { graceMs: 6_000 }
+    const once = await make(1, { cacheFile }, grace).start()
+    const seenAt = performance.now()
+    await until('the cache', () => /"remembered":\{"10/.test(readFileOrNothing()))
+    await once.stop()
+    const again = await make(1, { cacheFile }, grace).start()
+    expect(again.known).toEqual([own, peer].sort())
+    await again.tables?.until(table => table.size === 1)
+    const keptMs = performance.now() - seenAt
+    expect(keptMs).toBeGreaterThan(4_500)
+    expect(keptMs).toBeLessThan(9_000)
+    expect(bed.log.said('etcd has lost its data').length).toBe(1)
+  })
+})
