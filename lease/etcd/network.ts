@@ -25,8 +25,12 @@ export async function networkConfig(
       signal,
     )
     if (text !== missing) return parseNetworkConfig(text)
-    if (attempt === 0)
-      ctx.log.warn({ key }, `etcd has no network config, waiting for it: ${putCommand(ctx, options, key)}`)
+    const lostText = ctx.client.wasReset ? ctx.recall.networkConfig : undefined
+    if (attempt === 0) {
+      const next = lostText === undefined ? 'waiting for it' : 'going on with the one that it had'
+      ctx.log.warn({ key }, `etcd has no network config, ${next}: ${putCommand(ctx, options, key)}`)
+    }
+    if (lostText !== undefined) return parseNetworkConfig(lostText)
     await ctx.patience.pause(attempt, signal)
   }
 }
@@ -88,5 +92,5 @@ function putCommand(ctx: EtcdContext, options: EtcdOptions, key: string): string
   if (options.certFile !== undefined) flags.push(`--cert=${options.certFile}`)
   if (options.keyFile !== undefined) flags.push(`--key=${options.keyFile}`)
   if (options.username !== undefined) flags.push(`--user=${options.username}`)
-  return `ETCDCTL_API=3 etcdctl ${flags.join(' ')} put ${key} '${example}'`
+  return `ETCDCTL_API=3 etcdctl ${flags.join(' ')} put ${key} '${ctx.recall.networkConfig ?? example}'`
 }

@@ -1,4 +1,5 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { rmSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -123,6 +124,15 @@ export function freePort(): Promise<number> {
   })
 }
 
+/** Data folders by process: what is left when a test file ends in an error goes with it. */
+const running = new Map<ChildProcess, string>()
+process.on('exit', () => {
+  for (const [child, dataDir] of running) {
+    child.kill('SIGKILL')
+    rmSync(dataDir, { recursive: true, force: true })
+  }
+})
+
 async function makeEtcd(options: EtcdServerOptions): Promise<EtcdServer> {
   const host = options.host ?? '127.0.0.1'
   const port = await freePort()
@@ -144,8 +154,10 @@ async function makeEtcd(options: EtcdServerOptions): Promise<EtcdServer> {
     started.stderr.on('data', keep)
     started.on('error', error => keep(error.stack))
     started.on('exit', () => {
+      running.delete(started)
       if (child === started) child = undefined
     })
+    running.set(started, dataDir)
     child = started
   }
   const server: EtcdServer = {

@@ -2,6 +2,7 @@ import { afterEach, describe, expect, test } from 'vitest'
 import { type EtcdServer, type EtcdServerOptions, startEtcd } from '../../support/etcd.ts'
 import { EtcdBed, fastTuning } from '../../support/etcd_bed.ts'
 import { EtcdNode } from '../../support/etcd_node.ts'
+import { TcpProxy } from '../../support/tcp_proxy.ts'
 import { until } from '../../support/until.ts'
 
 const config = '{"Network":"10.1.0.0/16","Backend":{"Type":"vxlan"}}'
@@ -104,6 +105,41 @@ describe('etcd that is away', () => {
         `{"PublicIP":"1.2.3.${i}","PublicIPv6":null,"BackendType":"vxlan"}`,
       )
     await node.tables?.until(table => table.size === 21 && !table.has(gone.lease?.node ?? ''))
+  })
+})
+
+describe('etcd that is slow', () => {
+  test('by less than the deadline is only slow', async () => {
+    const bed = await start()
+    const proxy = await TcpProxy.open(bed.server.port)
+    cleanUps.push(async () => proxy.close())
+    proxy.delayMs = 300
+    const node = new EtcdNode(bed, 1, { endpoints: [`http://127.0.0.1:${proxy.port}/`] })
+    cleanUps.push(() => node.stop())
+    await node.start()
+    await bed.removeLease(node.lease?.node ?? '')
+    await until('the key to be back', async () => (await bed.keys()).length === 1)
+    expect(bed.log.said('Cannot')).toEqual([])
+  })
+
+  test('beyond the deadline is trouble, costs a call a deadline, and leaves the watch alone', async () => {
+    const bed = await start(
+      {},
+      { ...fastTuning, callTimeoutMs: 600, checkMs: 100, relistAfterBreakMs: 60_000 },
+    )
+    const proxy = await TcpProxy.open(bed.server.port)
+    cleanUps.push(async () => proxy.close())
+    const node = new EtcdNode(bed, 1, { endpoints: [`http://127.0.0.1:${proxy.port}`] })
+    cleanUps.push(() => node.stop())
+    await node.start()
+    proxy.delayMs = 700
+    await until('the trouble to show', () => node.store.health().trouble?.endsWith('no answer in time'))
+    expect(await calls(node, 3_000)).toBeLessThanOrEqual(6)
+    await bed.writeLease('10.1.200.0-24', '{"PublicIP":"1.2.3.4","PublicIPv6":null,"BackendType":"vxlan"}')
+    await node.tables?.until(table => table.size === 2)
+    proxy.delayMs = 0
+    await until('no trouble', () => node.store.health().trouble === undefined)
+    expect(node.lost).toBeUndefined()
   })
 })
 

@@ -1,0 +1,46 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { type EtcdServer, startEtcd } from '../../support/etcd.ts'
+import { EtcdBed } from '../../support/etcd_bed.ts'
+import { run } from '../../support/exec.ts'
+import { until } from '../../support/until.ts'
+
+let server: EtcdServer
+beforeAll(async () => {
+  server = await startEtcd()
+})
+afterAll(() => server.remove())
+
+test('a missing network config is logged once, with a command that stores one when it is pasted into a shell', async () => {
+  const bed = new EtcdBed(server)
+  const stop = new AbortController()
+  const waiting = bed.openNode({ endpoints: [`${server.endpoint}/`] }).networkConfig(stop.signal)
+  await until('the log to say so', () => bed.log.lines.length > 0)
+  await new Promise(resolve => setTimeout(resolve, 1_000))
+  const messages = bed.log.lines.map(line => line.message)
+  expect(messages).toEqual([
+    `etcd has no network config, waiting for it: ETCDCTL_API=3 etcdctl --endpoints=${server.endpoint} ` +
+      `put ${bed.prefix}/config '{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}'`,
+  ])
+  await run(['sh', '-c', messages[0]?.split('waiting for it: ')[1] ?? 'false'])
+  expect((await waiting).families.map(family => family.network)).toEqual(['10.244.0.0/16'])
+  await bed.close()
+})
+
+test('the command names the TLS files and the user that the node was given, not the password', async () => {
+  const bed = new EtcdBed(server)
+  const stop = new AbortController()
+  const store = bed.openNode({
+    caFile: '/etc/ca.pem',
+    certFile: '/etc/cert.pem',
+    keyFile: '/etc/key.pem',
+    username: 'twill',
+    password: 'secret',
+  })
+  const waiting = store.networkConfig(stop.signal)
+  waiting.catch(() => {})
+  // This etcd has no authentication: it says so, and the command is not reached.
+  expect(await until('the trouble', () => store.health().trouble)).toContain('authentication is not enabled')
+  expect(JSON.stringify(bed.log.lines)).not.toContain('secret')
+  stop.abort()
+  await bed.close()
+})
