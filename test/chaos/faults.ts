@@ -116,10 +116,11 @@ async function pullCable({ lan, hosts, random }: Stage): Promise<string> {
 }
 
 /** Until etcd raises its alarm; every write is refused from then on. */
-async function fillUp({ gateway }: Stage): Promise<string> {
+async function fillUp(stage: Stage): Promise<string> {
+  stage.isOutOfSpace = true
   const ballast = 'x'.repeat(1_400_000)
   for (let i = 0; i < 40; i++) {
-    const full = await gateway.put('/ballast', ballast).then(
+    const full = await stage.gateway.put('/ballast', ballast).then(
       () => false,
       error => /space exceeded/.test(String(error)),
     )

@@ -11,8 +11,10 @@ export class Gateway {
     await this.#post('kv/put', { key: base64(key), value: base64(value), lease: leaseId })
   }
 
-  async remove(key: string): Promise<void> {
-    await this.#post('kv/deleterange', { key: base64(key) })
+  /** Resolves to the revision after it. */
+  async remove(key: string): Promise<number> {
+    const answer = await this.#post('kv/deleterange', { key: base64(key) })
+    return Number((answer as { header: { revision: string } }).header.revision)
   }
 
   async grant(ttlSeconds: number): Promise<string> {
@@ -42,10 +44,6 @@ export class Gateway {
 
   async compact(revision: number): Promise<void> {
     await this.#post('kv/compaction', { revision: `${revision}` })
-  }
-
-  async disarm(): Promise<void> {
-    await this.#post('maintenance/alarm', { action: 'DEACTIVATE', memberID: '0', alarm: 'NOSPACE' })
   }
 
   /** Asks one member after the other, each at most once. Rejects with what the last one said. */

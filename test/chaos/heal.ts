@@ -7,7 +7,7 @@ import type { Stage } from './stage.ts'
  * from then on nothing keeps the agents from being right.
  */
 export async function healAll(stage: Stage): Promise<number> {
-  const { members, citizens, gateway } = stage
+  const { members, citizens } = stage
   for (const member of members) member.resume()
   await stage.mendNetwork()
   for (const { wires } of citizens) for (const wire of wires) wire.set('open')
@@ -15,8 +15,7 @@ export async function healAll(stage: Stage): Promise<number> {
   const all = Promise.all([...restarting, ...members.map(answering)])
   all.catch(() => {})
   await Promise.race([...members.map(answering), all])
-  await makeSpace(stage)
-  await gateway.disarm()
+  if (stage.isOutOfSpace) await all.then(() => makeSpace(stage))
   for (const citizen of citizens) citizen.start()
   const healedAt = performance.now()
   stage.record({ what: 'healed', at: healedAt })
@@ -37,11 +36,13 @@ async function answering(member: EtcdServer): Promise<void> {
   )
 }
 
-/** Compacts and defragments where the quota is near, as an operator does who was called for it. */
-async function makeSpace({ gateway, observer, members }: Stage): Promise<void> {
-  const statuses = await Promise.all(members.map(member => member.ctl('endpoint', 'status', '-w', 'json')))
-  if (statuses.every(text => Number(/"dbSize":(\d+)/.exec(text)?.[1] ?? 0) < 8 * 2 ** 20)) return
+/** What an operator does who was called for it. */
+async function makeSpace(stage: Stage): Promise<void> {
+  const { gateway, members } = stage
   await gateway.remove('/ballast')
-  await gateway.compact(observer.revision).catch(() => {})
+  await gateway.compact(await stage.removeMark())
   for (const member of members) await member.ctl('defrag')
+  await members[0]?.ctl('alarm', 'disarm')
+  stage.isOutOfSpace = false
+  await stage.setMark()
 }

@@ -21,6 +21,7 @@ interface WatchLine {
  * and of each revision what comes first.
  */
 export class Observer {
+  readonly #prefix: string
   readonly #folder: string
   readonly #record: (event: Happening) => void
   readonly #stop = new AbortController()
@@ -37,13 +38,14 @@ export class Observer {
     epoch: number,
     record: (event: Happening) => void,
   ) {
+    this.#prefix = `${prefix}/`
     this.#folder = `${prefix}/subnets/`
     this.#record = record
     this.#epoch = epoch
     this.#watches = endpoints.map(endpoint => this.#follow(endpoint))
   }
 
-  /** The last revision that changed a subnet key. */
+  /** The last revision that changed anything under the prefix. */
   get revision(): number {
     return this.#revision
   }
@@ -74,7 +76,7 @@ export class Observer {
   }
 
   async *#watch(endpoint: string, signal: AbortSignal): AsyncGenerator<WatchLine> {
-    const range = { key: base64(this.#folder), range_end: base64(after(this.#folder)) }
+    const range = { key: base64(this.#prefix), range_end: base64(after(this.#prefix)) }
     const body = JSON.stringify({ create_request: { ...range, start_revision: `${this.#revision + 1}` } })
     const answer = await fetch(`${endpoint}/v3/watch`, { method: 'POST', body, signal })
     let rest = ''
@@ -98,12 +100,9 @@ export class Observer {
       if (through <= seen) continue
       this.#revision = through
       this.#lastNewsAt = performance.now()
-      const head = {
-        at: performance.now(),
-        epoch: this.#epoch,
-        revision: through,
-        key: text(kv.key).slice(this.#folder.length),
-      }
+      if (!text(kv.key).startsWith(this.#folder)) continue
+      const key = text(kv.key).slice(this.#folder.length)
+      const head = { at: performance.now(), epoch: this.#epoch, revision: through, key }
       if (type === 'DELETE') this.#record({ what: 'delete', ...head })
       else
         this.#record({

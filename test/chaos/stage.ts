@@ -7,6 +7,7 @@ import { run } from '../support/exec.ts'
 import type { Host } from '../support/host.ts'
 import { Namespace } from '../support/namespace.ts'
 import type { Segment } from '../support/segment.ts'
+import { until } from '../support/until.ts'
 import { Citizen } from './citizen.ts'
 import { Gateway } from './gateway.ts'
 import type { Happening, Promises } from './history.ts'
@@ -69,6 +70,8 @@ export class Stage {
   readonly clockOffsets = new Map<string, number>()
   /** What the agents logged. */
   readonly logged: Logged[] = []
+  /** Writes are refused until there is space again. */
+  isOutOfSpace = false
   #observer: Observer
   #epoch = 0
 
@@ -142,12 +145,25 @@ export class Stage {
     )
   }
 
+  /** Without space etcd refuses all writes but removals: this key is there to be removed, for a revision to compact to. */
+  async setMark(): Promise<void> {
+    await this.gateway.put(`${PREFIX}/mark`, '')
+  }
+
+  /** Resolves to its revision once the observer has seen it. */
+  async removeMark(): Promise<number> {
+    const revision = await this.gateway.remove(`${PREFIX}/mark`)
+    await until('the observer to see the mark go', () => this.observer.revision >= revision)
+    return revision
+  }
+
   /** All members lose their data and start as a new cluster, or as one that takes itself for the old one. */
   async loseData({ sameCluster }: { sameCluster: boolean }): Promise<void> {
     await Promise.all(this.members.map(member => member.stop('SIGKILL')))
     await this.mendNetwork()
     await this.#observer.end()
     this.#epoch++
+    this.isOutOfSpace = false
     this.record({ what: 'reset', at: performance.now(), epoch: this.#epoch })
     const token = sameCluster ? [] : [`--initial-cluster-token=chaos-${this.#epoch}`]
     await Promise.all(
@@ -155,6 +171,7 @@ export class Stage {
     )
     this.#observer = this.#observe()
     await this.writeConfig()
+    await this.setMark()
   }
 
   /** Of the members; the agents' own wires stay as they are. */
@@ -178,6 +195,7 @@ export class Stage {
 
   async #begin(): Promise<void> {
     await this.writeConfig()
+    await this.setMark()
     for (let i = 1; i <= this.options.agents; i++) this.citizens.push(await this.#citizen(i))
     for (const citizen of this.citizens) citizen.start()
   }
