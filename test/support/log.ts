@@ -4,6 +4,8 @@ export interface LogLine {
   readonly level: 'debug' | 'info' | 'warn' | 'error'
   readonly fields: object
   readonly message: string
+  /** performance.now() */
+  readonly at: number
 }
 
 /** A log that a test reads. */
@@ -11,19 +13,19 @@ export class RecordingLog implements Log {
   readonly lines: LogLine[] = []
 
   debug(fields: object, message: string): void {
-    this.lines.push({ level: 'debug', fields, message })
+    this.lines.push({ level: 'debug', fields, message, at: performance.now() })
   }
 
   info(fields: object, message: string): void {
-    this.lines.push({ level: 'info', fields, message })
+    this.lines.push({ level: 'info', fields, message, at: performance.now() })
   }
 
   warn(fields: object, message: string): void {
-    this.lines.push({ level: 'warn', fields, message })
+    this.lines.push({ level: 'warn', fields, message, at: performance.now() })
   }
 
   error(fields: object, message: string): void {
-    this.lines.push({ level: 'error', fields, message })
+    this.lines.push({ level: 'error', fields, message, at: performance.now() })
   }
 
   /** Messages that contain the text, or match it. */
