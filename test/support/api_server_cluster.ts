@@ -30,7 +30,10 @@ export interface TestCluster {
 /** net-conf.json for 10.244.0.0/16, unless another text is given. */
 export const defaultNetwork = '{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}'
 
-/** A real cluster where TWILL_TEST_KUBECONFIG names an administrator's kubeconfig, the test API server elsewhere. */
+/**
+ * A real cluster where TWILL_TEST_KUBECONFIG names an administrator's kubeconfig, the test API server elsewhere. Stores
+ * then use TWILL_TEST_AGENT_KUBECONFIG, if there is one: an agent with the rights of its ClusterRole and no more.
+ */
 export async function openTestCluster(network = defaultNetwork): Promise<TestCluster> {
   const folder = mkdtempSync(join(tmpdir(), 'twill-cluster-'))
   const networkConfigFile = join(folder, 'net-conf.json')
@@ -141,7 +144,8 @@ class RealCluster implements TestCluster {
   }
 
   options(node: string, more: Partial<KubernetesOptions> = {}): KubernetesOptions {
-    return { ...baseOptions(this.nodeName(node), this.#kubeconfigFile, this.#networkConfigFile), ...more }
+    const kubeconfigFile = process.env.TWILL_TEST_AGENT_KUBECONFIG ?? this.#kubeconfigFile
+    return { ...baseOptions(this.nodeName(node), kubeconfigFile, this.#networkConfigFile), ...more }
   }
 
   nodeName(node: string): string {
