@@ -18,8 +18,22 @@ export interface CitizenOptions {
   readonly whenLost: 'wait' | 'ask anew'
 }
 
+/** One agent as the faults see it. */
+export interface Resident {
+  /** Its first public IP. */
+  readonly name: string
+  readonly wires: readonly Wire[]
+  readonly isRunning: boolean
+  /** Key that it had last, in this life or an earlier one: what subnet.env would say. Cleared, it has forgotten. */
+  lastKey: string | undefined
+  start(): void
+  /** Ends without a word to etcd, as a process that is killed does. */
+  crash(): Promise<void>
+  countCalls(): void
+}
+
 /** The lease layer of one agent, through many lives. It does with a store what an agent does, and records what it is told. */
-export class Citizen {
+export class Citizen implements Resident {
   readonly name: string
   readonly wires: readonly Wire[]
   readonly #options: CitizenOptions
@@ -28,7 +42,6 @@ export class Citizen {
   #lives: Promise<unknown> = Promise.resolve()
   #table = new Map<string, Peer>()
   #lost: string | undefined
-  /** Key that it had last, in this life or an earlier one: what subnet.env would say. */
   lastKey: string | undefined
 
   constructor(options: CitizenOptions) {
@@ -41,9 +54,9 @@ export class Citizen {
     return this.#store !== undefined
   }
 
-  start({ forgetful = false } = {}): void {
+  start(): void {
     if (this.#store) return
-    const previous = forgetful ? undefined : this.lastKey
+    const previous = this.lastKey
     this.#record({ what: 'started', previous })
     const store = this.#options.openStore()
     this.#store = store
@@ -63,7 +76,6 @@ export class Citizen {
     )
   }
 
-  /** Ends without a word to etcd, as a process that is killed does. */
   async crash(): Promise<void> {
     if (!this.#store) return
     this.#record({ what: 'ended' })

@@ -1,6 +1,6 @@
 import type { EtcdServer } from '../support/etcd.ts'
 import type { Host } from '../support/host.ts'
-import type { Citizen } from './citizen.ts'
+import type { Resident } from './citizen.ts'
 import { foreignValue } from './foreign.ts'
 import type { Stage } from './stage.ts'
 import type { WireMode } from './wire.ts'
@@ -67,6 +67,7 @@ const ofWires: readonly Fault[] = [
 ]
 
 const ofAgents: readonly Fault[] = [
+  { name: 'process of agents frozen', weight: 4, strike: freezeHouse },
   { name: 'agents crashed', weight: 3, strike: stage => crash(stage, false) },
   { name: 'agents crashed and forgot', weight: 3, strike: stage => crash(stage, true) },
   { name: 'agents restarted at once', weight: 2, strike: restart },
@@ -162,6 +163,11 @@ async function compactBehind(stage: Stage): Promise<string> {
   return named(struck)
 }
 
+function freezeHouse({ house }: Stage): Promise<string> {
+  house.freeze()
+  return named(house.residents)
+}
+
 async function crash(stage: Stage, forgetful: boolean): Promise<string> {
   const struck = someAgents(stage)
   await Promise.all(struck.map(citizen => citizen.crash()))
@@ -210,7 +216,7 @@ async function overwriteKeys(stage: Stage): Promise<string> {
   return keys.join(' ')
 }
 
-function someAgents({ citizens, random }: Stage): Citizen[] {
+function someAgents({ citizens, random }: Stage): Resident[] {
   const running = citizens.filter(citizen => citizen.isRunning)
   return random.some(running, random.whole(1, Math.ceil(citizens.length / 3)))
 }
@@ -219,7 +225,7 @@ function someKeys({ state, random }: Stage): string[] {
   return random.some([...state.standing.keys()], random.whole(1, 4))
 }
 
-function named(struck: readonly Citizen[]): Promise<string> {
+function named(struck: readonly Resident[]): Promise<string> {
   return Promise.resolve(struck.map(({ name }) => name.slice(name.lastIndexOf('.'))).join(' '))
 }
 

@@ -9,6 +9,7 @@ import type { Stage } from './stage.ts'
 export async function healAll(stage: Stage): Promise<number> {
   const { members, citizens } = stage
   for (const member of members) member.resume()
+  stage.house.thaw()
   await stage.mendNetwork()
   for (const { wires } of citizens) for (const wire of wires) wire.set('open')
   const restarting = members.map(member => (member.pid() === undefined ? member.restart() : undefined))

@@ -3,6 +3,7 @@ import { enterOwnNetns } from '../support/own_netns.ts'
 import { check, type Verdict } from './check.ts'
 import { measureChurn } from './churn.ts'
 import { followChurn } from './churn_child.ts'
+import { keepHouse } from './house_child.ts'
 import { type ChaosOptions, parseOptions, UsageError } from './options.ts'
 import { showBeginning, showRound, showVerdict, showViolations } from './report.ts'
 import { playRounds } from './rounds.ts'
@@ -12,6 +13,7 @@ import { Stage } from './stage.ts'
 async function main(): Promise<number> {
   const words = process.argv.slice(2)
   if (words[0] === '--churn-child') return followChurn(words[1] ?? '')
+  if (words[0] === '--house') return keepHouse()
   const options = parseOptions(words)
   if (options.churn) return measureChurn(options)
   const why = await enterOwnNetns()

@@ -1,52 +1,29 @@
 import { openEtcdStore } from '../../lease/etcd/store.ts'
-import type { EtcdTuning } from '../../lease/etcd/tuning.ts'
 import { Bed } from '../support/bed.ts'
 import { type EtcdCluster, type EtcdServer, startEtcdCluster } from '../support/etcd.ts'
-import { etcdOptions } from '../support/etcd_bed.ts'
 import { run } from '../support/exec.ts'
 import type { Host } from '../support/host.ts'
 import { Namespace } from '../support/namespace.ts'
 import type { Segment } from '../support/segment.ts'
 import { until } from '../support/until.ts'
-import { Citizen } from './citizen.ts'
+import { Citizen, type Resident } from './citizen.ts'
 import { Gateway } from './gateway.ts'
 import type { Happening, Promises } from './history.ts'
+import { House } from './house.ts'
+import type { Lodger } from './house_child.ts'
 import { type Logged, timedLog } from './log.ts'
 import { Observer } from './observer.ts'
 import type { ChaosOptions } from './options.ts'
 import { Random } from './random.ts'
+import { PREFIX, scale, storeOptions } from './scale.ts'
 import { State } from './state.ts'
 import { Wire } from './wire.ts'
 
-const PREFIX = '/chaos/network'
 const QUOTA_BYTES = 24 * 2 ** 20
+/** So many agents live in the process that is frozen now and then. */
+const HOUSED = 5
 /** The store's pings come faster than etcd allows by default. */
 const FLAGS = ['--grpc-keepalive-min-time=500ms', `--quota-backend-bytes=${QUOTA_BYTES}`]
-
-/** Production's times, shortened so that leases really run out within a minute. */
-export interface Scale {
-  readonly ttlSeconds: number
-  readonly renewMarginMs: number
-  readonly tuning: Partial<EtcdTuning>
-}
-
-const scale: Scale = {
-  ttlSeconds: 4,
-  renewMarginMs: 2_000,
-  tuning: {
-    ttlSeconds: 4,
-    callTimeoutMs: 1_000,
-    keepaliveMs: 1_500,
-    keepaliveTimeoutMs: 1_000,
-    firstRetryMs: 100,
-    lastRetryMs: 1_000,
-    checkMs: 2_000,
-    relistMs: 20_000,
-    relistAfterBreakMs: 2_000,
-    refusedRetryMs: 700,
-    graceMs: 12_000,
-  },
-}
 
 /** etcd on three hosts, agents in this process, a wire from each of them to each member, and somebody who looks on. */
 export class Stage {
@@ -61,7 +38,7 @@ export class Stage {
   readonly hosts: readonly Host[]
   readonly cluster: EtcdCluster
   readonly gateway: Gateway
-  readonly citizens: Citizen[] = []
+  readonly citizens: Resident[] = []
   readonly folder = `${PREFIX}/subnets/`
   readonly dual: boolean
   /** All subnet keys that the network has. */
@@ -73,6 +50,7 @@ export class Stage {
   /** Writes are refused until there is space again. */
   isOutOfSpace = false
   #observer: Observer
+  #house: House | undefined
   #epoch = 0
 
   static async create(options: ChaosOptions): Promise<Stage> {
@@ -109,7 +87,7 @@ export class Stage {
     // Every second seed has fewer subnets than agents, so that what is free is taken at once.
     const spare = this.random.chance(0.5) ? -2 : 6
     this.keys = subnetKeys(options.agents + spare, this.dual)
-    const { firstRetryMs = 0, lastRetryMs = 0, graceMs = 0 } = scale.tuning
+    const { firstRetryMs, lastRetryMs, graceMs } = scale.tuning
     const ttlMs = scale.ttlSeconds * 1000
     this.promises = { ttlMs, agreeMs: 10_000, graceMs, firstRetryMs, lastRetryMs, subnets: this.keys.length }
     this.state = new State(this.promises)
@@ -124,6 +102,12 @@ export class Stage {
 
   get members(): readonly EtcdServer[] {
     return this.cluster.members
+  }
+
+  /** Some of the agents, in a process of their own. */
+  get house(): House {
+    if (!this.#house) throw new Error('The agents are not there yet')
+    return this.#house
   }
 
   get observer(): Observer {
@@ -188,6 +172,7 @@ export class Stage {
   async dispose(): Promise<void> {
     await Promise.all(this.citizens.map(citizen => citizen.crash()))
     for (const citizen of this.citizens) for (const wire of citizen.wires) wire.close()
+    this.#house?.end()
     await this.#observer.end()
     await this.cluster.remove()
     await this.bed.dispose()
@@ -196,7 +181,15 @@ export class Stage {
   async #begin(): Promise<void> {
     await this.writeConfig()
     await this.setMark()
-    for (let i = 1; i <= this.options.agents; i++) this.citizens.push(await this.#citizen(i))
+    const { agents } = this.options
+    const housed: (Lodger & { readonly wires: readonly Wire[] })[] = []
+    for (let i = 1; i <= agents; i++) {
+      const wires = await Promise.all(this.members.map(member => Wire.open(member)))
+      if (i <= HOUSED) housed.push({ ...this.#lodger(i, wires), wires })
+      else this.citizens.push(this.#citizen(this.#lodger(i, wires), wires))
+    }
+    this.#house = new House(housed, this.record)
+    this.citizens.push(...this.#house.residents)
     for (const citizen of this.citizens) citizen.start()
   }
 
@@ -204,27 +197,30 @@ export class Stage {
     return new Observer(this.cluster.endpoints, PREFIX, this.#epoch, this.record)
   }
 
-  async #citizen(number: number): Promise<Citizen> {
-    const publicIps = [`198.51.100.${number}`, `2001:db8::${number}`]
+  #lodger(number: number, wires: readonly Wire[]): Lodger {
+    return {
+      publicIps: [`198.51.100.${number}`, `2001:db8::${number}`],
+      endpoints: wires.map(wire => wire.endpoint),
+      seed: this.options.seed * 1000 + number,
+      whenLost: number % 2 === 0 ? 'wait' : 'ask anew',
+    }
+  }
+
+  #citizen({ publicIps, endpoints, seed, whenLost }: Lodger, wires: readonly Wire[]): Citizen {
     const name = publicIps[0] ?? ''
-    const wires = await Promise.all(this.members.map(member => Wire.open(member)))
     const log = timedLog(name, this.logged)
-    const random = new Random(this.options.seed * 1000 + number)
+    const random = new Random(seed)
     const clock = {
       now: () => performance.now(),
       date: () => Date.now() + (this.clockOffsets.get(name) ?? 0),
     }
-    const options = etcdOptions(
-      wires.map(wire => wire.endpoint),
-      PREFIX,
-      { renewMarginMs: scale.renewMarginMs },
-    )
     return new Citizen({
       publicIps,
       wires,
-      openStore: () => openEtcdStore(options, log, { ...scale.tuning, random: random.next, clock }),
+      openStore: () =>
+        openEtcdStore(storeOptions(endpoints), log, { ...scale.tuning, random: random.next, clock }),
       record: event => this.record({ at: performance.now(), ...event }),
-      whenLost: number % 2 === 0 ? 'wait' : 'ask anew',
+      whenLost,
     })
   }
 }
