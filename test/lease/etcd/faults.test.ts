@@ -132,12 +132,14 @@ describe('etcd that is slow', () => {
     const node = new EtcdNode(bed, 1, { endpoints: [`http://127.0.0.1:${proxy.port}`] })
     cleanUps.push(() => node.stop())
     await node.start()
+    await bed.writeLease('10.1.199.0-24', '{"PublicIP":"1.2.3.3","PublicIPv6":null,"BackendType":"vxlan"}')
+    await node.tables?.until(table => table.size === 2)
     proxy.delayMs = 700
     await until('the trouble to show', () => node.store.health().trouble?.endsWith('no answer in time'))
     // Three loops at most, each a call of 0.6 s and a wait of at least 0.2 s.
     expect(await calls(node, 3_000)).toBeLessThanOrEqual(3 * 4)
     await bed.writeLease('10.1.200.0-24', '{"PublicIP":"1.2.3.4","PublicIPv6":null,"BackendType":"vxlan"}')
-    await node.tables?.until(table => table.size === 2)
+    await node.tables?.until(table => table.size === 3)
     proxy.delayMs = 0
     await until('no trouble', () => node.store.health().trouble === undefined)
     expect(node.lost).toBeUndefined()
