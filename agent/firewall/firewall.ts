@@ -1,6 +1,7 @@
 import type { Log } from '../../lease/log.ts'
 import type { FamilySubnet } from '../node_subnets.ts'
 import { WakeUp } from '../reconcile/wake_up.ts'
+import { bridgeWarning } from './bridge_netfilter.ts'
 import { FirewallError, type RunCommand, runCommand } from './command.ts'
 import { IptablesMode, type IptablesModeOptions } from './iptables_mode.ts'
 import type { FirewallMode } from './mode.ts'
@@ -64,6 +65,8 @@ export class Firewall {
 
   /** Until the signal aborts. A tool that fails is said once, and tried again at the next look. */
   async keep(signal: AbortSignal): Promise<never> {
+    const warning = await bridgeWarning(this.#overlay)
+    if (warning !== undefined) this.#log.warn({}, warning)
     for (;;) {
       await this.pass(signal)
       await this.#due.wait(this.#options.resyncMs, signal)

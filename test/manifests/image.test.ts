@@ -1,0 +1,145 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { healthPort } from '../support/agent.ts'
+import { whyNoBed } from '../support/bed.ts'
+import { run } from '../support/exec.ts'
+import type { Host } from '../support/host.ts'
+import { type OverlayBed, overlayBed } from '../support/overlay_bed.ts'
+import { until } from '../support/until.ts'
+import { container, find, readManifests } from './yaml.ts'
+
+// A minute of work, and Debian's buildah, mmdebstrap and runc (no registry is asked: the base is made from Debian's packages):
+//     TWILL_TEST_IMAGE=1 npx vitest run test/manifests/image.test.ts
+const wanted = process.env.TWILL_TEST_IMAGE === '1' && whyNoBed() === undefined
+
+describe.skipIf(!wanted)('the image', () => {
+  let directory: string
+  let builder: string
+  let overlay: OverlayBed
+  /** The root file system of a container of it. */
+  let root: string
+  const buildah = async (...words: readonly string[]) => (await run([builder, ...words])).trim()
+
+  beforeAll(async () => {
+    directory = mkdtempSync(join(tmpdir(), 'twill-image-'))
+    builder = join(directory, 'builder')
+    const storage = `--root ${directory}/storage --runroot ${directory}/run --storage-driver vfs`
+    writeFileSync(builder, `#!/bin/sh\nexec buildah ${storage} "$@"\n`, { mode: 0o755 })
+    const base = join(directory, 'base.tar')
+    await run(['mmdebstrap', '--quiet', '--variant=minbase', 'bookworm', base], { withinMs: 200_000 })
+    const scratch = await buildah('from', 'scratch')
+    await buildah('add', '--quiet', scratch, base, '/')
+    await buildah('commit', '--quiet', scratch, 'localhost/base')
+    const flags = ['--isolation', 'chroot', '--build-arg', 'BASE=localhost/base']
+    await run(['manifests/image/build', 'localhost/twill:test', ...flags], {
+      env: { BUILDER: builder },
+      withinMs: 200_000,
+    })
+    root = await buildah('mount', await buildah('from', 'localhost/twill:test'))
+    overlay = await overlayBed('image', ['h1'])
+    await overlay.configure()
+  }, 500_000)
+  afterAll(async () => {
+    await overlay?.dispose()
+    rmSync(directory, { recursive: true, force: true })
+  })
+
+  it('has Node.js 24, the agent and its CLI, both firewalls, and nothing else', async () => {
+    const inside = (...words: readonly string[]) => run(['chroot', root, ...words])
+    expect(await inside('/usr/local/bin/node', '--version')).toMatch(/^v24\./)
+    expect(await inside('/usr/local/bin/twill', '--help')).toContain('twill')
+    for (const tool of ['nft', 'iptables', 'ip6tables', 'iptables-legacy'])
+      expect(await inside(`/usr/sbin/${tool}`, '--version')).toMatch(/^(nf|ip6?)tables v/)
+    const programs = (
+      await run(['sh', '-c', `cd ${root} && ls bin sbin usr/bin usr/sbin 2>/dev/null; ls opt/twill`])
+    ).split('\n')
+    for (const none of ['sh', 'bash', 'env', 'apt-get', 'dpkg', 'demo.js', 'bench.js', 'chaos.js'])
+      expect(programs).not.toContain(none)
+    const megabytes = Number((await run(['du', '-sm', root])).split('\t')[0])
+    console.info(`the image unpacked: ${megabytes} MB`)
+    expect(megabytes).toBeLessThan(160)
+  })
+
+  it('runs the agent with what the DaemonSet grants', async () => {
+    const host = overlay.hosts[0] as Host
+    const flags = [
+      `--etcd-endpoints=${overlay.etcd.endpoints.join(',')}`,
+      `--healthz-port=${healthPort}`,
+      '--ip-masq',
+      '--iface=eth0',
+      '--cni-conf-file=/etc/cni/net.d/10-flannel.conflist',
+    ]
+    const bundle = join(directory, 'bundle')
+    mkdirSync(bundle)
+    writeFileSync(
+      join(bundle, 'config.json'),
+      JSON.stringify(ociConfig(host, ['/usr/local/bin/twilld', ...flags])),
+    )
+    const agent = host.spawn([
+      'runc',
+      '--root',
+      join(directory, 'runc'),
+      'run',
+      '--bundle',
+      bundle,
+      host.netns,
+    ])
+    await until(
+      'the agent of the image to be ready',
+      async () => (await host.httpGet(healthPort, '/readyz'))?.status === 200,
+      { withinMs: 20_000, otherwise: () => agent.text() },
+    )
+    expect(await host.exec(['ip', 'link', 'show', 'flannel.1'])).toContain('UP')
+    expect(await host.exec(['iptables', '-t', 'nat', '-S', 'FLANNEL-POSTRTG'])).toContain('MASQUERADE')
+    expect(agent.text()).toContain('CNI network written')
+  })
+
+  /** What a container runtime makes of the DaemonSet's securityContext (OCI runtime specification 1.0). */
+  function ociConfig(host: Host, args: readonly string[]): object {
+    const { add } = container(find(readManifests('kubernetes/base'), 'DaemonSet')).securityContext
+      .capabilities
+    const granted = add.map(name => `CAP_${name}`)
+    const writable = ['/run/flannel', '/etc/cni/net.d', '/var/lib/twill']
+    const bind = (destination: string) => {
+      const source = join(host.directory, destination.replaceAll('/', '_'))
+      mkdirSync(source)
+      return { destination, source, type: 'bind', options: ['bind', 'rw'] }
+    }
+    const mount = (destination: string, type: string, ...options: string[]) => ({
+      destination,
+      type,
+      source: type,
+      options,
+    })
+    return {
+      ociVersion: '1.0.2',
+      root: { path: root, readonly: true },
+      process: {
+        args,
+        cwd: '/',
+        user: { uid: 0, gid: 0 },
+        env: [
+          'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin',
+          'NODE_OPTIONS=--max-semi-space-size=1 --disable-warning=DEP0040',
+        ],
+        capabilities: { bounding: granted, effective: granted, permitted: granted },
+        noNewPrivileges: true,
+      },
+      mounts: [
+        mount('/proc', 'proc'),
+        mount('/dev', 'tmpfs', 'nosuid', 'mode=755'),
+        mount('/sys', 'sysfs', 'ro'),
+        ...writable.map(bind),
+      ],
+      linux: {
+        namespaces: [
+          ...['pid', 'ipc', 'uts', 'mount'].map(type => ({ type })),
+          { type: 'network', path: `/run/netns/${host.netns}` },
+        ],
+        readonlyPaths: ['/proc/sys'],
+      },
+    }
+  }
+})
