@@ -18,7 +18,7 @@ import { nodeSubnets } from './node_subnets.ts'
 import { Overlay } from './overlay.ts'
 import { OwnLease } from './own_lease.ts'
 import { TWILL_PROTOCOL } from './state/ownership.ts'
-import { type AgentStatus, RoundTotals } from './status.ts'
+import { type AgentStatus, RoundTotals, storeAway } from './status.ts'
 import { readPreviousSubnets } from './subnet_env.ts'
 import { notifySupervisor } from './supervisor.ts'
 import { UnderlayWatch } from './underlay_watch.ts'
@@ -73,8 +73,10 @@ export class Agent {
 
   status(): AgentStatus {
     const overlay = this.#overlay?.status()
+    const store = this.#store?.health() ?? { lastContactMs: undefined, trouble: undefined }
+    const notReady = [...(overlay?.notReady ?? [`waiting for ${this.#waitingFor}`]), storeAway(store)]
     return {
-      notReady: overlay?.notReady ?? [`waiting for ${this.#waitingFor}`],
+      notReady: notReady.filter(reason => reason !== undefined),
       lease: overlay?.lease,
       peers: overlay?.peers ?? 0,
       refused: overlay?.refused ?? new Map(),
@@ -82,7 +84,7 @@ export class Agent {
       contested: overlay?.contested ?? [],
       rounds: this.#rounds,
       resyncMs: this.#config.resyncMs,
-      store: this.#store?.health() ?? { lastContactMs: undefined, trouble: undefined },
+      store,
     }
   }
 

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { Round } from '../../agent/reconcile/reconciler.ts'
 import type { Entry } from '../../agent/state/entry.ts'
 import { entryKey } from '../../agent/state/print.ts'
-import { lifelessness, RoundTotals } from '../../agent/status.ts'
+import { lifelessness, RoundTotals, storeAway } from '../../agent/status.ts'
 import { parseIp } from '../../lease/net/ip.ts'
 import { parseMac } from '../../lease/net/mac.ts'
 import { status } from '../support/status.ts'
@@ -60,5 +60,23 @@ describe('a lifeless agent', () => {
 
   it('is not one that waits for its store', () => {
     expect(lifelessness(status({ notReady: ['waiting for the network config'] }))).toBeUndefined()
+  })
+})
+
+describe('a store that is away', () => {
+  const trouble = 'http://192.168.0.1:2379: connection refused'
+
+  it('is said where it has not answered yet, and after a while where it has', () => {
+    expect(storeAway({ lastContactMs: undefined, trouble })).toBe(
+      `the store has not answered yet: ${trouble}`,
+    )
+    expect(storeAway({ lastContactMs: 0, trouble }, 20_000)).toBe(
+      `the store has not answered for 20 s: ${trouble}`,
+    )
+  })
+
+  it('is a hiccup for some seconds, and nothing while the store answers', () => {
+    expect(storeAway({ lastContactMs: 0, trouble }, 14_000)).toBeUndefined()
+    expect(storeAway({ lastContactMs: 0, trouble: undefined }, 3_600_000)).toBeUndefined()
   })
 })

@@ -1,0 +1,106 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { Agent } from '../support/agent.ts'
+import { whyNoBed } from '../support/bed.ts'
+import type { Host } from '../support/host.ts'
+import { type OverlayBed, overlayBed, overlayText } from '../support/overlay_bed.ts'
+import { until } from '../support/until.ts'
+
+const why = whyNoBed()
+if (why !== undefined) console.warn(why)
+
+const other =
+  '{"PublicIP":"192.168.50.99","PublicIPv6":null,"BackendType":"vxlan","BackendData":{"VNI":1,"VtepMAC":"02:00:00:00:00:99"}}'
+
+describe.skipIf(why !== undefined)('an agent that loses its lease or its store', () => {
+  let overlay: OverlayBed
+  let h1: Host
+  let h2: Host
+  let agents: Agent[]
+
+  beforeEach(async () => {
+    overlay = await overlayBed('lost', ['h1', 'h2'])
+    ;[h1, h2] = overlay.hosts as [Host, Host]
+    await overlay.configure({ Network: '10.244.0.0/16', Backend: { Type: 'vxlan' } })
+  })
+  afterEach(() => overlay.dispose())
+
+  it('claims a deleted lease again at once, and changes nothing in the kernel', async () => {
+    agents = await overlay.startAgents()
+    const [before, lease] = [await overlayText(h1), await leaseOf(h1)]
+    const monitor = h1.spawn(['ip', 'monitor', 'link', 'address', 'route', 'neigh'])
+    await overlay.etcd.ctl('del', keyOf(h1))
+    await until('the lease to be back', async () => (await leaseOf(h1)) === lease)
+    expect(await overlayText(h1)).toBe(before)
+    await monitor.stop()
+    expect(monitor.text()).toBe('')
+    expect(await readiness(h1)).toEqual({ status: 200, body: 'flanneld is ready' })
+  })
+
+  it('goes on forwarding when another node holds it, says which and what to do, and has it back when that node goes', async () => {
+    agents = await overlay.startAgents()
+    const pods = await Promise.all([h1.pod(), h2.pod()])
+    const before = await overlayText(h1)
+    await overlay.etcd.ctl('put', keyOf(h1), other)
+    await until('h1 to be not ready', async () => (await readiness(h1)).status === 503)
+    expect((await readiness(h1)).body).toContain('192.168.50.99')
+    expect(
+      agents[0]?.log().filter(line => line.level === 'error' && line.msg.includes('192.168.50.99')),
+    ).toHaveLength(1)
+    expect(await overlayText(h1)).toBe(before)
+    expect(pods.length).toBe(2)
+
+    await overlay.etcd.ctl('del', keyOf(h1))
+    await until('h1 to be ready again', async () => (await readiness(h1)).status === 200, {
+      withinMs: 15_000,
+    })
+    expect(await leaseOf(h1)).toContain(h1.address())
+    const [from, to] = pods
+    await until('h2 to follow', async () => (await to.ping(from.addresses[0] ?? '')).length === 3)
+  })
+
+  it('ends with an exit code of its own where it was told to', async () => {
+    agents = await overlay.startAgents(['--lease-lost=exit'])
+    await overlay.etcd.ctl('put', keyOf(h1), other)
+    expect((await agents[0]?.process.exited)?.code).toBe(3)
+  })
+
+  it('starts without etcd from what it saw last, even after a reboot, and is not ready until etcd is back', async () => {
+    agents = await overlay.startAgents()
+    await until('both to see each other', async () =>
+      (await h1.routes()).some(line => line.includes('onlink')),
+    )
+    const pods = await Promise.all([h1.pod(), h2.pod()])
+    const before = await overlayText(h1)
+    for (const agent of agents) await agent.stop()
+    await overlay.etcd.stop('SIGKILL')
+    await h1.ip(['link del flannel.1'])
+
+    const again = h1.launchAgent({ endpoints: overlay.etcd.endpoints })
+    await until('the overlay to be up again', async () => (await overlayText(h1)) === before, {
+      withinMs: 20_000,
+      otherwise: () => again.process.text(),
+    })
+    expect(await pods[0]?.ping(pods[1]?.addresses[0] ?? '')).toHaveLength(3)
+    expect((await readiness(h1)).status).toBe(503)
+    expect((await h1.httpGet(8081, '/metrics'))?.body).toMatch(/twill_\w*store\w* /)
+
+    await overlay.etcd.restart()
+    await until('h1 to be ready', async () => (await readiness(h1)).status === 200, {
+      withinMs: 20_000,
+      otherwise: () => again.process.text(),
+    })
+    expect(await overlayText(h1)).toBe(before)
+  })
+
+  function keyOf(host: Host): string {
+    return `/coreos.com/network/subnets/${(host.subnetEnv().FLANNEL_SUBNET ?? '').replace('.1/', '.0-')}`
+  }
+
+  async function leaseOf(host: Host): Promise<string> {
+    return await overlay.etcd.ctl('get', keyOf(host))
+  }
+
+  async function readiness(host: Host): Promise<{ status: number; body: string }> {
+    return (await host.httpGet(8081, '/readyz')) ?? { status: 0, body: '' }
+  }
+})
