@@ -21,11 +21,6 @@ export class EtcdClient {
   #closed = false
   /** Counts the resets, so that calls that ran side by side tell of one once. */
   #epoch = 0
-
-  /** Whether the store has lost what it knew since this client, or the cache before it, first heard of it. */
-  get wasReset(): boolean {
-    return this.#epoch > 0
-  }
   /** Date of the last answer, in Unix ms. */
   lastContactMs: number | undefined
   /** Calls and streams begun so far; what a test counts while etcd is away. */
@@ -48,6 +43,11 @@ export class EtcdClient {
   /** The one that the next call goes to. */
   get endpoint(): string {
     return this.endpoints[this.#at] ?? ''
+  }
+
+  /** Whether the store has lost what it knew since this client, or the cache before it, first heard of it. */
+  get wasReset(): boolean {
+    return this.#epoch > 0
   }
 
   range(range: KeyRange, signal: AbortSignal): Promise<Listing> {

@@ -3,7 +3,6 @@
  * breaker, watch manager, lease keeper and token cache are left out: each of them hides an answer that a lease depends on
  * (a watch that resumes at the wrong revision, calls that fail while etcd is back, a token that is never asked for again).
  */
-import { readFile } from 'node:fs/promises'
 import { type Client, logVerbosity, type Metadata, setLogVerbosity } from '@grpc/grpc-js'
 import { noop } from 'cockatiel'
 import {
@@ -22,6 +21,7 @@ import {
   LeaseClient,
 } from 'etcd3'
 import type { EtcdOptions } from '../options.ts'
+import { type Credentials, readCredentials } from './credentials.ts'
 import type {
   Change,
   Condition,
@@ -58,7 +58,7 @@ export class Connection {
     endpoint: string,
     options: EtcdOptions,
     tuning: EtcdTuning,
-    credentials: IOptions['credentials'],
+    credentials: Credentials | undefined,
   ) {
     this.endpoint = endpoint
     this.#timeoutMs = tuning.callTimeoutMs
@@ -68,7 +68,8 @@ export class Connection {
         : { name: options.username, password: options.password ?? '' }
     this.#etcd = new Channels({
       hosts: [endpoint],
-      ...(credentials && { credentials }),
+      // The library's type asks for a CA; without one grpc-js takes Node's own list.
+      ...(credentials && { credentials: credentials as NonNullable<IOptions['credentials']> }),
       grpcOptions: {
         'grpc.keepalive_time_ms': tuning.keepaliveMs,
         'grpc.keepalive_timeout_ms': tuning.keepaliveTimeoutMs,
@@ -241,21 +242,6 @@ class Channels extends Etcd3 {
   get connections() {
     return this.pool
   }
-}
-
-/** A CA alone is honoured, client certificates are used only as a pair. Throws where a file cannot be read. */
-async function readCredentials(endpoint: string, options: EtcdOptions): Promise<IOptions['credentials']> {
-  if (!endpoint.startsWith('https:')) return undefined
-  const read = async (file: string | undefined) => (file === undefined ? undefined : readFile(file))
-  const [rootCertificate, certChain, privateKey] = await Promise.all([
-    read(options.caFile),
-    read(options.certFile),
-    read(options.keyFile),
-  ])
-  const pair = certChain && privateKey ? { certChain, privateKey } : {}
-  if (!rootCertificate && !certChain) return undefined
-  // The library's type asks for a CA; without one grpc-js takes Node's own list.
-  return { ...(rootCertificate && { rootCertificate }), ...pair } as NonNullable<IOptions['credentials']>
 }
 
 function rangeBytes(range: KeyRange): { key: Buffer; range_end?: Buffer } {

@@ -99,6 +99,8 @@ export class Recall {
   }
 
   sawOwn(own: KeyValue): void {
+    const isKnown = own.modRevision === this.#own?.modRevision && own.value === this.#own.value
+    if (isKnown && own.key === this.#own?.key) return
     this.#own = own
     this.#save()
   }
