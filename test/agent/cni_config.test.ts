@@ -88,6 +88,33 @@ describe.skipIf(whyNoBed() !== undefined)("the CNI network, with Debian's plugin
     await pod.delete()
   })
 
+  it("takes down a pod that flannel's plugin has made, and gives its address free", async () => {
+    const delegate = {
+      type: 'bridge',
+      hairpinMode: true,
+      isDefaultGateway: true,
+      isGateway: true,
+      ipMasq: false,
+      mtu: 1450,
+      ipam: {
+        type: 'host-local',
+        ranges: [[{ subnet: v4.subnet }]],
+        routes: [{ dst: v4.network }],
+      },
+    }
+    const theirs = { name: 'cbr0', cniVersion: '0.3.1', plugins: [delegate] }
+    writeFileSync(join(host.directory, 'conflist'), JSON.stringify(theirs))
+    const before = await runtime.add()
+    write({ families: [v4], overlayMtu: 1450 })
+    const after = await runtime.add()
+    expect(runtime.reserved).toEqual([...before.addresses, ...after.addresses])
+    expect(await after.ping(before.address(), { count: 1 })).toHaveLength(1)
+    await runtime.delete(before, runtime.conflist)
+    expect(runtime.reserved).toEqual(after.addresses)
+    expect(await before.exec(['ip', 'link'])).not.toContain('eth0')
+    await after.delete()
+  })
+
   it('follows this node to another subnet and MTU, on the bridge that is there', async () => {
     write({ families: [v4], overlayMtu: 1450 })
     const old = await runtime.add()

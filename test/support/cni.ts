@@ -43,7 +43,6 @@ export class CniRuntime {
     this.#host = host
     this.#file = conflistFile
     mkdirSync(this.stateDirectory, { recursive: true })
-    mkdirSync('/var/lib/cni', { recursive: true })
   }
 
   get stateDirectory(): string {
@@ -86,9 +85,10 @@ export class CniRuntime {
       await this.#plugin('CHECK', pod.conflist, type, pod, pod.result, pod.portMappings)
   }
 
-  async delete(pod: CniPod): Promise<void> {
-    for (const { type } of pod.conflist.plugins.toReversed())
-      await this.#plugin('DEL', pod.conflist, type, pod, pod.result, pod.portMappings)
+  /** By another conflist than it was made by, as a runtime does after that was replaced. */
+  async delete(pod: CniPod, conflist = pod.conflist): Promise<void> {
+    for (const { type } of conflist.plugins.toReversed())
+      await this.#plugin('DEL', conflist, type, pod, pod.result, pod.portMappings)
   }
 
   async #plugin(
@@ -110,7 +110,9 @@ export class CniRuntime {
       CNI_IFNAME: 'eth0',
       CNI_PATH: pluginDirectory,
     }
-    const script = `mount --bind "$1" /var/lib/cni && exec ${pluginDirectory}/${type}`
+    // A tmpfs to have the directory in: a user who is root in here alone may not make it in the machine's.
+    const own = 'mount -t tmpfs tmpfs /var/lib && mkdir /var/lib/cni && mount --bind "$1" /var/lib/cni'
+    const script = `${own} && exec ${pluginDirectory}/${type}`
     return await this.#host.exec(['unshare', '--mount', 'sh', '-c', script, 'sh', this.stateDirectory], {
       input,
       env,
