@@ -108,3 +108,10 @@ export class Firewall {
     this.#said = text
   }
 }
+
+/** Removes all rules of ours, of both modes and both families, as far as their tools are there; true where there were some. */
+export async function removeFirewall(signal: AbortSignal, run: RunCommand = runCommand): Promise<boolean> {
+  const nothing = { ipMasq: false, randomPorts: true, forwardRules: false, forwardFirst: false }
+  const iptables = await new IptablesMode(nothing, run).removeAll(signal)
+  return (await new NftMode(nothing, run).removeAll(signal)) || iptables
+}

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { runCommand } from '../../../agent/firewall/command.ts'
-import { Firewall, type FirewallOptions } from '../../../agent/firewall/firewall.ts'
+import { Firewall, type FirewallOptions, removeFirewall } from '../../../agent/firewall/firewall.ts'
 import { iptablesChains, printNftTable } from '../../../agent/firewall/rules.ts'
 import { parsePrefix } from '../../../lease/net/prefix.ts'
 import { Bed, whyNoBed } from '../../support/bed.ts'
@@ -152,6 +152,23 @@ describe.skipIf(whyNoBed() !== undefined)("the firewall in the kernel's tables",
     expect(await saved()).toEqual([])
     await (await firewall({ nftables: true })).made.pass(never)
     await (await firewall({ nftables: true, ipMasq: false, forwardRules: false })).made.pass(never)
+    expect(await node.exec(['nft', 'list', 'tables'])).not.toContain('flannel')
+  })
+
+  it('is removed whole, once, with nothing else', async () => {
+    await newNode()
+    await node.exec(['iptables', '-t', 'nat', '-A', 'POSTROUTING', '-o', 'other0', '-j', 'MASQUERADE'])
+    await (await firewall({})).made.pass(never)
+    const remove = () =>
+      removeFirewall(never, (command, input, signal) => runCommand(node.inside(command), input, signal))
+    expect(await remove()).toBe(true)
+    expect(await saved()).toEqual([])
+    expect(await node.exec(['iptables', '-t', 'nat', '-S'])).toContain(
+      '-A POSTROUTING -o other0 -j MASQUERADE',
+    )
+    expect(await remove()).toBe(false)
+    await (await firewall({ nftables: true })).made.pass(never)
+    expect(await remove()).toBe(true)
     expect(await node.exec(['nft', 'list', 'tables'])).not.toContain('flannel')
   })
 
