@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { Lease } from '../lease/lease.ts'
 import { printLease } from '../lease/lease.ts'
 import type { Log } from '../lease/log.ts'
@@ -51,10 +52,11 @@ export class OwnLease {
     return this.#underlay
   }
 
-  /** Publishes on another underlay from now on. */
+  /** Another underlay from now on: published where its public IPs are others, for peers see nothing else of it. */
   move(underlay: Underlay): void {
+    const isPublished = isDeepStrictEqual(underlay.publicIps, this.#underlay.publicIps)
     this.#underlay = underlay
-    this.#moved.abort(new Error('the underlay has changed'))
+    if (!isPublished) this.#moved.abort(new Error('the public IP has changed'))
   }
 
   /** The table's word on our key has changed: a lost lease may be free again. */
