@@ -2,7 +2,7 @@ import type { Kernel, KernelChange, Scope } from '../kernel/kernel.ts'
 import { diff } from '../state/diff.ts'
 import type { Entry } from '../state/entry.ts'
 import type { Operation, Result } from '../state/operation.ts'
-import { entryDevice, entryKey, printEntry } from '../state/print.ts'
+import { entryDevice, entryKey, printsSame } from '../state/print.ts'
 import { Attempts } from './attempts.ts'
 import { PassBudget } from './pass_budget.ts'
 import { schedule, withoutDevices } from './schedule.ts'
@@ -48,8 +48,8 @@ export class Reconciler {
   #dirty = new Set<string>()
   /** What changed in `desired` and was not done yet: that it is wrong is no drift. */
   #wanted = new Set<string>()
-  /** What the kernel said while a snapshot or an apply was on its way: newer than that one's answer. */
-  #observed = new Map<string, Entry | undefined>()
+  /** What the kernel said while a snapshot or an apply was on its way: newer than that one's answer. Undefined while none is. */
+  #observed: Map<string, Entry | undefined> | undefined
   #fullPass: string | undefined = 'start'
   readonly #budget = new PassBudget()
   #lastFullPassMs = 0
@@ -72,7 +72,7 @@ export class Reconciler {
   /** What the kernel says has changed. */
   observe(change: KernelChange): void {
     for (const { key, entry } of change.entries) {
-      this.#observed.set(key, entry)
+      this.#observed?.set(key, entry)
       this.#believe(key, entry)
     }
     if (change.everything !== undefined) this.#askFullPass(change.everything)
@@ -102,34 +102,37 @@ export class Reconciler {
 
   /** Returns ms until the next one is due by itself. */
   async #round(signal: AbortSignal): Promise<number> {
-    const { desired, onRound } = this.#options
+    const { onRound } = this.#options
     const startedMs = this.#now()
     const asked = this.#fullPass ?? (this.#resyncInMs(startedMs) <= 0 ? 'resync' : undefined)
     const passWaitMs = asked === undefined ? Number.POSITIVE_INFINITY : this.#budget.waitMs(startedMs)
     const fullPass = passWaitMs === 0 ? asked : undefined
     if (fullPass !== undefined) await this.#look(signal)
 
-    const keys = fullPass === undefined ? this.#dirty : new Set([...this.#actual.keys(), ...desired.keys()])
+    const keys = fullPass === undefined ? this.#dirty : this.#wrongKeys()
     const isWanted = fullPass === 'start' ? () => true : isIn(this.#wanted)
     this.#dirty = new Set()
     this.#wanted = new Set()
-    const { due, held, waitMs } = schedule(diff(keys, this.#actual, desired), this.#actual, key =>
-      this.attempts.waitMs(key, startedMs),
+    const { due, held, waitMs } = schedule(
+      diff(keys, this.#actual, this.#options.desired),
+      this.#actual,
+      key => this.attempts.waitMs(key, startedMs),
     )
     for (const { entry } of held) this.#putOff(entryKey(entry), isWanted)
 
     const results = await this.#apply(due, isWanted, signal)
-    const drift = this.#record(results, isWanted)
+    const drift = this.#record(results, deviceNames([...due, ...held]), isWanted)
     const durationMs = this.#now() - startedMs
     if (fullPass !== undefined || results.length > 0) onRound({ fullPass, results, drift, durationMs })
-    const nextPassMs = fullPass === undefined ? passWaitMs : Number.POSITIVE_INFINITY
-    return Math.min(waitMs, this.#retryInMs(results), nextPassMs, Math.max(0, this.#resyncInMs(this.#now())))
+    const nextPassMs =
+      asked !== undefined && fullPass === undefined ? passWaitMs : this.#resyncInMs(this.#now())
+    return Math.ceil(Math.min(waitMs, this.#retryInMs(results), Math.max(0, nextPassMs)))
   }
 
   async #look(signal: AbortSignal): Promise<void> {
     this.#fullPass = undefined
     this.#budget.spend(this.#now())
-    this.#observed.clear()
+    this.#observed = new Map()
     const entries = await this.#options.kernel.snapshot(this.#options.scope, signal)
     const { desired } = this.#options
     this.#actual = new Map()
@@ -140,8 +143,19 @@ export class Reconciler {
       if (shared !== desired.get(key) || !this.#actual.has(key)) this.#actual.set(key, shared)
     }
     for (const [key, entry] of this.#observed) this.#believe(key, entry)
+    this.#observed = undefined
     this.#lastFullPassMs = this.#now()
     this.attempts.prune(this.#lastFullPassMs)
+  }
+
+  /** Where what is differs from what shall be; all keys where a device does, for the sake of what sits on it. */
+  #wrongKeys(): Iterable<string> {
+    const { desired } = this.#options
+    const wrong = new Set<string>()
+    for (const [key, entry] of this.#actual) if (desired.get(key) !== entry) wrong.add(key)
+    for (const key of desired.keys()) if (!this.#actual.has(key)) wrong.add(key)
+    const isLink = (key: string) => (desired.get(key) ?? this.#actual.get(key))?.kind === 'link'
+    return [...wrong].some(isLink) ? new Set([...this.#actual.keys(), ...desired.keys()]) : wrong
   }
 
   #believe(key: string, entry: Entry | undefined): void {
@@ -161,7 +175,7 @@ export class Reconciler {
   ): Promise<readonly Result[]> {
     const { kernel } = this.#options
     const isDevice = ({ verb, entry }: Operation) => entry.kind === 'link' && verb !== 'delete'
-    this.#observed.clear()
+    this.#observed = new Map()
     const devices = due.filter(isDevice)
     const results = devices.length > 0 ? [...(await kernel.apply(devices, signal))] : []
     const failed = results.filter(({ error }) => error !== undefined).map(({ operation }) => operation)
@@ -179,12 +193,13 @@ export class Reconciler {
   }
 
   /** Takes over what was applied, unless the kernel has said something newer. Returns the keys that had drifted. */
-  #record(results: readonly Result[], isWanted: (key: string) => boolean): Set<string> {
+  #record(
+    results: readonly Result[],
+    restless: ReadonlySet<string>,
+    isWanted: (key: string) => boolean,
+  ): Set<string> {
     const drift = new Set<string>()
     const nowMs = this.#now()
-    const devices = new Set(
-      results.map(({ operation: { entry } }) => (entry.kind === 'link' ? entry.name : '')),
-    )
     for (const { operation, error } of results) {
       const { entry, verb } = operation
       const key = entryKey(entry)
@@ -195,11 +210,12 @@ export class Reconciler {
         this.#putOff(key, isWanted)
         continue
       }
-      // What went with its device was not undone by itself.
-      if (drift.has(key) && !devices.has(entryDevice(entry) ?? '')) this.attempts.repaired(key, nowMs)
+      // What goes with its device is not undone by itself.
+      if (drift.has(key) && !restless.has(entryDevice(entry) ?? '')) this.attempts.repaired(key, nowMs)
       else this.attempts.forget(key)
-      if (!this.#observed.has(key)) this.#believe(key, verb === 'delete' ? undefined : entry)
+      if (!this.#observed?.has(key)) this.#believe(key, verb === 'delete' ? undefined : entry)
     }
+    this.#observed = undefined
     return drift
   }
 
@@ -221,11 +237,16 @@ export class Reconciler {
   }
 }
 
+/** Devices that are not as desired. */
+function deviceNames(operations: readonly Operation[]): ReadonlySet<string> {
+  return new Set(operations.flatMap(({ entry }) => (entry.kind === 'link' ? [entry.name] : [])))
+}
+
 function isIn(keys: ReadonlySet<string>): (key: string) => boolean {
   return key => keys.has(key)
 }
 
 /** One object for what is and what shall be, where they are equal: half the memory, and `===` says that all is well. */
 function sharedIfEqual(entry: Entry, want: Entry | undefined): Entry {
-  return want !== undefined && printEntry(want) === printEntry(entry) ? want : entry
+  return want !== undefined && printsSame(want, entry) ? want : entry
 }

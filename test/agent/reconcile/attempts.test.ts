@@ -10,9 +10,7 @@ describe('attempts', () => {
       attempts.failed('route', refusal, 1_000)
       return attempts.waitMs('route', 1_000)
     })
-    expect(waits).toEqual([
-      100, 200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 30_000, 30_000, 30_000,
-    ])
+    expect(waits).toEqual([100, 200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 30_000, 30_000, 30_000])
   })
 
   it('wait no longer than they are told', () => {

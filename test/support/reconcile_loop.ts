@@ -1,0 +1,99 @@
+import { vi } from 'vitest'
+import type { Scope } from '../../agent/kernel/kernel.ts'
+import { Reconciler, type Round } from '../../agent/reconcile/reconciler.ts'
+import type { Entry } from '../../agent/state/entry.ts'
+import { printOperation } from '../../agent/state/operation.ts'
+import { entryKey, printEntry } from '../../agent/state/print.ts'
+import { entries } from './entries.ts'
+import { FakeKernel } from './fake_kernel.ts'
+
+export const scope: Scope = { devices: ['flannel.1', 'flannel-v6.1'], routeProtocol: 117 }
+
+/** Time stands still but for `settle`; turns of the event loop go on. */
+export function stopTheClock(): void {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+}
+
+/** A reconciler at work on a fake kernel: `stopTheClock()` first, `stop()` at the end. */
+export class ReconcileLoop {
+  readonly kernel = new FakeKernel()
+  readonly desired = new Map<string, Entry>()
+  readonly rounds: Round[] = []
+  readonly reconciler: Reconciler
+  readonly #stop = new AbortController()
+  #ended: Promise<unknown> = Promise.resolve()
+
+  constructor({ resyncMs = 3_600_000 }: { resyncMs?: number } = {}) {
+    const { kernel, desired } = this
+    this.reconciler = new Reconciler({
+      kernel,
+      scope,
+      desired,
+      resyncMs,
+      onRound: round => this.rounds.push(round),
+    })
+  }
+
+  /** Desires these entries, one a line, beside what is desired already. */
+  want(text: string): void {
+    const wanted = entries(text)
+    // Links come first, as in a DesiredState.
+    const all = [...this.desired.values(), ...wanted].sort((a, b) => rank(a) - rank(b))
+    this.desired.clear()
+    for (const entry of all) this.desired.set(entryKey(entry), entry)
+    this.reconciler.touch(wanted.map(entryKey))
+  }
+
+  unwant(...keys: string[]): void {
+    for (const key of keys) this.desired.delete(key)
+    this.reconciler.touch(keys)
+  }
+
+  /** Lets it work until it waits for time to pass. */
+  async start(): Promise<void> {
+    const { signal } = this.#stop
+    const observe = async () => {
+      for await (const change of this.kernel.changes(scope, signal)) this.reconciler.observe(change)
+    }
+    this.#ended = Promise.allSettled([observe(), this.reconciler.run(signal)])
+    await this.settle()
+  }
+
+  async settle(ms = 0): Promise<void> {
+    // Rounds and notifications take turns, and each may wake the other.
+    for (let i = 0; i < 10; i++) {
+      await vi.advanceTimersByTimeAsync(i === 0 ? ms : 0)
+      await new Promise(resolve => setImmediate(resolve))
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort(new Error('the test is over'))
+    await this.settle()
+    await this.#ended
+  }
+
+  /** Since the last call: what was asked of the kernel, in order. */
+  asked(): string[] {
+    return this.kernel.log.splice(0)
+  }
+
+  /** Since the last call: what rounds called drift. */
+  drift(): string[] {
+    return this.rounds
+      .splice(0)
+      .flatMap(({ results, drift }) =>
+        results
+          .filter(({ operation }) => drift.has(entryKey(operation.entry)))
+          .map(({ operation }) => printOperation(operation)),
+      )
+  }
+
+  wanted(): string[] {
+    return [...this.desired.values()].map(printEntry).sort()
+  }
+}
+
+function rank({ kind }: Entry): number {
+  return kind === 'link' ? 0 : 1
+}
