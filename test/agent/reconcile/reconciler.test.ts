@@ -351,7 +351,7 @@ describe('the reconcile loop', () => {
     it('is a device: what sits on it stands while the fight over its MAC goes on', async () => {
       await programmed()
       const theirs = entry(device.replace('02:00:00:00:00:01', '02:ff:00:00:00:01'))
-      for (let i = 0; i < 40; i++) {
+      for (let i = 0; i < 100; i++) {
         loop.kernel.put(theirs)
         loop.kernel.remove(keyOf(neighbor))
         await loop.settle(50)
