@@ -1,5 +1,5 @@
 import type { Log } from '../lease/log.ts'
-import type { Ip } from '../lease/net/ip.ts'
+import type { Family, Ip } from '../lease/net/ip.ts'
 import type { AgentConfig } from './config.ts'
 import { withEmbeddedEtcd } from './embedded_etcd.ts'
 import type { UnderlaySource } from './kernel/kernel.ts'
@@ -58,13 +58,16 @@ async function reachableAddress(
     routes: await kernel.listRoutes({ devices: [], routeProtocol: TWILL_PROTOCOL }, signal),
   }
   const wish = { ...config.interfaces, publicIps: config.publicIps }
-  for (const family of ['ipv4', 'ipv6'] as const) {
+  const families: readonly (readonly Family[])[] = [['ipv4'], ['ipv6']]
+  const failures: UnderlayError[] = []
+  for (const family of families) {
     try {
-      const [local] = chooseUnderlay([family], facts, wish).localIps
+      const [local] = chooseUnderlay(family, facts, wish).localIps
       if (local !== undefined) return local
     } catch (error) {
-      if (!(error instanceof UnderlayError) || family === 'ipv6') throw error
+      if (!(error instanceof UnderlayError)) throw error
+      failures.push(error)
     }
   }
-  throw new UnderlayError('Cannot find an address for the embedded etcd')
+  throw failures[0] ?? new UnderlayError('Cannot find an address for the embedded etcd')
 }
