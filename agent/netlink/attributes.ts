@@ -1,4 +1,4 @@
-import { type Ip, ipFromBytes } from '../../lease/net/ip.ts'
+import { type Ip, ipFromBytes, ipv4At } from '../../lease/net/ip.ts'
 import { type Mac, macFromBytes } from '../../lease/net/mac.ts'
 
 /** Bytes that are no netlink message or not the one they claim to be. */
@@ -70,6 +70,7 @@ export class Attributes {
       throw new NetlinkDecodeError(
         `Cannot read attribute ${this.type}: ${this.length} bytes are no IP address`,
       )
+    if (this.length === 4) return ipv4At(this.#buffer, this.#start)
     return ipFromBytes(this.#buffer.subarray(this.#start, this.#end))
   }
 

@@ -42,14 +42,17 @@ export class DesiredState {
   /** Replaces all that the owner wants; an empty list forgets it. The keys that changed are added to `touched`. */
   set(owner: string, entries: readonly Entry[], touched: Set<string>): void {
     for (const old of this.#owned.get(owner) ?? []) {
-      touched.add(entryKey(old))
-      this.#entries.delete(entryKey(old))
-      this.#claims.delete(entryKey(old))
+      const key = entryKey(old)
+      touched.add(key)
+      this.#entries.delete(key)
+      this.#claims.delete(key)
     }
     for (const entry of entries) {
-      touched.add(entryKey(entry))
-      this.#entries.set(entryKey(entry), entry)
-      this.#claims.set(entryKey(entry), owner)
+      // One string in all of them: with thousands of peers these keys are most of what there is to remember.
+      const key = entryKey(entry)
+      touched.add(key)
+      this.#entries.set(key, entry)
+      this.#claims.set(key, owner)
     }
     if (entries.length === 0) this.#owned.delete(owner)
     else this.#owned.set(owner, entries)

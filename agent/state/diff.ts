@@ -1,6 +1,6 @@
 import type { Entry, Link } from './entry.ts'
 import { needsRebuild, type Operation } from './operation.ts'
-import { entryDevice, printEntry } from './print.ts'
+import { entryDevice, printsSame } from './print.ts'
 
 /** Entries by `entryKey`. */
 export type EntryMap = ReadonlyMap<string, Entry>
@@ -29,7 +29,7 @@ export function diff(keys: Iterable<string>, actual: EntryMap, desired: EntryMap
       if (was !== undefined && fate !== 'rebuilt') removals.push({ verb: 'delete', entry: was })
     } else if (was === undefined || (fate !== undefined && want.kind !== 'link')) {
       puts.push({ verb: 'add', entry: want })
-    } else if (was !== want && printEntry(was) !== printEntry(want)) {
+    } else if (!printsSame(was, want)) {
       puts.push({ verb: 'replace', entry: want, was })
     }
   }

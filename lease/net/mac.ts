@@ -18,13 +18,11 @@ export function parseMac(text: string): Mac {
 export function macFromBytes(bytes: Uint8Array): Mac {
   if (bytes.length !== 6)
     throw new AddressError(`Cannot read a MAC address from ${bytes.length} bytes: 6 are needed`)
-  let text = ''
-  for (let i = 0; i < 6; i++) {
-    const byte = bytes[i] ?? 0
-    text += `${i === 0 ? '' : ':'}${byte < 16 ? '0' : ''}${byte.toString(16)}`
-  }
-  return text as Mac
+  const pair = (i: number) => hexPairs[bytes[i] ?? 0]
+  return `${pair(0)}:${pair(1)}:${pair(2)}:${pair(3)}:${pair(4)}:${pair(5)}` as Mac
 }
+
+const hexPairs = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
 
 export function macToBytes(mac: Mac): Uint8Array {
   return Uint8Array.from(mac.split(':'), pair => Number.parseInt(pair, 16))
