@@ -4,6 +4,7 @@ import type { NetworkConfig } from '../lease/network_config.ts'
 import type { LeaseStore } from '../lease/store.ts'
 import type { Backend } from './backend/backend.ts'
 import type { CniConfig } from './cni_config.ts'
+import { ContestLog } from './contest_log.ts'
 import type { Firewall } from './firewall/firewall.ts'
 import type { Kernel, Scope } from './kernel/kernel.ts'
 import type { NodeFiles } from './node_files.ts'
@@ -11,6 +12,7 @@ import { nodeSubnets } from './node_subnets.ts'
 import type { OwnLease } from './own_lease.ts'
 import { PeerLog } from './peer_log.ts'
 import { Peers, SELF } from './peers.ts'
+import { PassBudget } from './reconcile/pass_budget.ts'
 import { Reconciler, type Round } from './reconcile/reconciler.ts'
 import { WakeUp } from './reconcile/wake_up.ts'
 import { RoundLog } from './round_log.ts'
@@ -47,8 +49,10 @@ export class Overlay {
   readonly #peers: Peers
   readonly #reconciler: Reconciler
   readonly #roundLog: RoundLog
+  readonly #contestLog: ContestLog
   readonly #peerLog: PeerLog
   readonly #programmed = new WakeUp()
+  readonly #underlayChanged = new WakeUp()
   #self: Lease
   #problems: readonly LeaseProblem[] = []
   #tableSeen = new WakeUp()
@@ -60,6 +64,7 @@ export class Overlay {
     this.#self = self
     this.#peers = new Peers(network, backend, self, ownLease.underlay)
     this.#roundLog = new RoundLog(log)
+    this.#contestLog = new ContestLog(log)
     this.#peerLog = new PeerLog(log)
     const desired = this.#peers.state.entries
     this.#reconciler = new Reconciler({
@@ -75,7 +80,9 @@ export class Overlay {
     const { ownLease } = this.#options
     return runTogether(signal, [
       all => this.#followLeases(all),
+      // Before the underlay is reviewed and the first pass looks: what changes afterwards is told.
       all => this.#followKernel(all),
+      all => this.#followUnderlay(all),
       all => this.#reconcile(all),
       all => ownLease.keep(lease => this.#setSelf(lease), all),
       all => this.#options.firewall.keep(all),
@@ -109,11 +116,24 @@ export class Overlay {
   }
 
   async #followKernel(signal: AbortSignal): Promise<void> {
-    const { kernel, scope, underlay, ownLease } = this.#options
+    const { kernel, scope } = this.#options
     for await (const change of kernel.changes(scope, signal)) {
       this.#reconciler.observe(change)
-      const moved = change.underlay ? await underlay.review(signal) : undefined
+      if (change.underlay) this.#underlayChanged.set()
+    }
+  }
+
+  /** Reviewed at once, for it was chosen before anybody listened, and after each change, but not for ever in a row. */
+  async #followUnderlay(signal: AbortSignal): Promise<never> {
+    const { underlay, ownLease } = this.#options
+    const budget = new PassBudget()
+    for (;;) {
+      await sleep(budget.waitMs(performance.now()), signal)
+      budget.spend(performance.now())
+      const moved = await underlay.review(signal)
       if (moved !== undefined) this.#move(moved, ownLease)
+      this.#reconciler.retryFailing()
+      await this.#underlayChanged.wait(Number.POSITIVE_INFINITY, signal)
     }
   }
 
@@ -141,7 +161,9 @@ export class Overlay {
 
   #onRound(round: Round): void {
     this.#options.rounds.add(round)
-    this.#roundLog.write(round)
+    const { failing, contested } = this.#reconciler.attempts
+    this.#roundLog.write(round, failing)
+    this.#contestLog.write(contested)
     if (this.#firstPassDone || round.fullPass === undefined) return
     this.#firstPassDone = true
     this.#programmed.set()

@@ -1,9 +1,9 @@
 import type { Log } from '../lease/log.ts'
 import type { Round } from './reconcile/reconciler.ts'
-import { printOperation } from './state/operation.ts'
-import { entryKey } from './state/print.ts'
+import { type Operation, printOperation, type Result } from './state/operation.ts'
+import { entryKey, printEntry } from './state/print.ts'
 
-/** So many entries are named in a line; beyond, their number has to do. */
+/** So many entries are named at once; beyond, their number has to do. */
 const NAMED = 10
 
 /** Says what a round changed and what it could not; a round with nothing to do is silent. */
@@ -16,14 +16,15 @@ export class RoundLog {
     this.#log = log
   }
 
-  write({ fullPass, results, drift, durationMs }: Round): void {
+  /** `failing` are the keys that the kernel refuses after this round. */
+  write({ fullPass, results, drift, durationMs }: Round, failing: ReadonlyMap<string, unknown>): void {
     const applied = results.filter(({ error }) => error === undefined)
     for (const { operation } of applied) this.#log.debug({ operation: printOperation(operation) }, 'applied')
-    for (const { operation, error } of results) this.#writeRefusal(operation, error)
+    this.#writeRefusals(results, failing)
     const repaired = applied.filter(({ operation }) => drift.has(entryKey(operation.entry)))
     const facts = { entries: applied.length, ms: Math.round(durationMs), why: fullPass }
     if (repaired.length > 0) {
-      const operations = repaired.slice(0, NAMED).map(({ operation }) => printOperation(operation))
+      const operations = repaired.slice(0, NAMED).map(({ operation }) => printRepair(operation))
       this.#log.warn(
         { ...facts, repaired: repaired.length, operations },
         'somebody changed the kernel: repaired',
@@ -33,18 +34,31 @@ export class RoundLog {
     }
   }
 
-  #writeRefusal(operation: Round['results'][number]['operation'], error: Error | undefined): void {
-    const key = entryKey(operation.entry)
-    const said = this.#refused.get(key)
-    if (error === undefined) {
-      if (said !== undefined) this.#log.info({ entry: key }, 'the kernel takes it now')
-      this.#refused.delete(key)
-    } else if (error.message !== said) {
-      this.#refused.set(key, error.message)
+  #writeRefusals(results: readonly Result[], failing: ReadonlyMap<string, unknown>): void {
+    const fresh = results.filter(
+      ({ operation, error }) =>
+        error !== undefined && this.#refused.get(entryKey(operation.entry)) !== error.message,
+    )
+    for (const { operation, error } of fresh)
+      this.#refused.set(entryKey(operation.entry), error?.message ?? '')
+    for (const { operation, error } of fresh.slice(0, NAMED))
       this.#log.error(
         { operation: printOperation(operation), error },
         'the kernel refuses: tried again with back-off',
       )
-    }
+    if (fresh.length > NAMED)
+      this.#log.error({ entries: fresh.length - NAMED }, 'the kernel refuses more: tried again with back-off')
+
+    const over = [...this.#refused.keys()].filter(key => !failing.has(key))
+    for (const key of over) this.#refused.delete(key)
+    for (const key of over.slice(0, NAMED))
+      this.#log.info({ entry: key }, 'the kernel refuses this no longer')
+    if (over.length > NAMED) this.#log.info({ entries: over.length - NAMED }, 'the kernel refuses no longer')
   }
+}
+
+/** With what stood there instead: that tells who has been at it. */
+function printRepair(operation: Operation): string {
+  const text = printOperation(operation)
+  return operation.verb === 'replace' ? `${text} (was: ${printEntry(operation.was)})` : text
 }
