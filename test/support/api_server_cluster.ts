@@ -32,7 +32,8 @@ export const defaultNetwork = '{"Network":"10.244.0.0/16","Backend":{"Type":"vxl
 
 /**
  * A real cluster where TWILL_TEST_KUBECONFIG names an administrator's kubeconfig, the test API server elsewhere. Stores
- * then use TWILL_TEST_AGENT_KUBECONFIG, if there is one: an agent with the rights of its ClusterRole and no more.
+ * then use TWILL_TEST_AGENT_KUBECONFIG, if there is one: an agent with the rights of its ClusterRole and no more. A cluster
+ * older than 1.21 needs its feature gate IPv6DualStack, or it drops the second podCIDR.
  */
 export async function openTestCluster(network = defaultNetwork): Promise<TestCluster> {
   const folder = mkdtempSync(join(tmpdir(), 'twill-cluster-'))
