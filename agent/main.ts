@@ -51,4 +51,10 @@ async function run(config: AgentConfig): Promise<ExitCode> {
   }
 }
 
+/** What no task has caught, a rejection too, is unexpected by definition. Node alone would say 1, which means: do not restart. */
+process.on('uncaughtException', error => {
+  createLogger('info').error({ error }, 'unexpected error: twilld ends')
+  process.exit(exitCode.unexpected)
+})
+
 process.exit(await main())
