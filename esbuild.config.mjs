@@ -69,7 +69,6 @@ await build({
   target: 'node20',
   minifySyntax: true,
   minifyWhitespace: true,
-  keepNames: true,
   legalComments: 'none',
   define: { TWILL_VERSION: JSON.stringify(version) },
   banner: {
