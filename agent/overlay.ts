@@ -15,7 +15,9 @@ import { Peers, SELF } from './peers.ts'
 import { PassBudget } from './reconcile/pass_budget.ts'
 import { Reconciler, type Round } from './reconcile/reconciler.ts'
 import { WakeUp } from './reconcile/wake_up.ts'
+import { Rivals } from './rivals.ts'
 import { RoundLog } from './round_log.ts'
+import { staleRoutes } from './stale_routes.ts'
 import { entryKey } from './state/print.ts'
 import type { AgentStatus, RoundTotals } from './status.ts'
 import { runTogether, sleep } from './tasks.ts'
@@ -40,6 +42,9 @@ export interface OverlayOptions {
   readonly log: Log
 }
 
+/** So many stale routes are named at once. */
+const NAMED_ROUTES = 20
+
 /** How long an announcement that traffic can flow waits before it looks again. */
 const NOT_READY_MS = 1_000
 
@@ -53,6 +58,7 @@ export class Overlay {
   readonly #peerLog: PeerLog
   readonly #programmed = new WakeUp()
   readonly #underlayChanged = new WakeUp()
+  readonly #rivals: Rivals
   #self: Lease
   #problems: readonly LeaseProblem[] = []
   #tableSeen = new WakeUp()
@@ -66,6 +72,7 @@ export class Overlay {
     this.#roundLog = new RoundLog(log)
     this.#contestLog = new ContestLog(log)
     this.#peerLog = new PeerLog(log)
+    this.#rivals = new Rivals(options.store.reporter)
     const desired = this.#peers.state.entries
     this.#reconciler = new Reconciler({
       kernel,
@@ -88,6 +95,7 @@ export class Overlay {
       all => this.#options.firewall.keep(all),
       all => this.#keepFiles(all),
       all => this.#announce(all),
+      all => this.#rivals.tell(() => this.#self.node, all),
     ])
   }
 
@@ -110,6 +118,7 @@ export class Overlay {
       this.#problems = problems
       this.#peerLog.write(table, changed, this.#self.node)
       this.#peerLog.writeRefused(this.#refused(), problems)
+      for (const node of changed) this.#rivals.see(node, this.#peers.rivalry(node))
       if (changed.has(this.#self.node)) ownLease.reconsider()
       this.#tableSeen.set()
     }
@@ -166,7 +175,20 @@ export class Overlay {
     this.#contestLog.write(contested)
     if (this.#firstPassDone || round.fullPass === undefined) return
     this.#firstPassDone = true
+    this.#nameStaleRoutes()
     this.#programmed.set()
+  }
+
+  #nameStaleRoutes(): void {
+    const { underlay, ownLease, network, log } = this.#options
+    const { name } = ownLease.underlay
+    const stale = staleRoutes(underlay.routes, network, name, this.#peers.state.entries)
+    if (stale.length === 0) return
+    const routes = stale.slice(0, NAMED_ROUTES).map(({ dst, via, dev }) => `${dst} via ${via} dev ${dev}`)
+    log.warn(
+      { stale: stale.length, routes },
+      'routes into the network that lead to no peer, as flanneld leaves them or somebody adds them: left alone; remove them with ip route delete',
+    )
   }
 
   /** Written once pods can use them: after the first pass, and with the rules that masquerade. */

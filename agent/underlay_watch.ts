@@ -3,6 +3,7 @@ import type { Log } from '../lease/log.ts'
 import type { NetworkConfig } from '../lease/network_config.ts'
 import type { Scope, UnderlaySource } from './kernel/kernel.ts'
 import { chooseUnderlay, type UnderlayChoice, UnderlayError, type UnderlayWish } from './underlay.ts'
+import type { RouteFacts } from './underlay_facts.ts'
 
 /** The external interface, chosen again whenever the kernel's interfaces, addresses or routes changed. */
 export class UnderlayWatch {
@@ -12,6 +13,7 @@ export class UnderlayWatch {
   readonly #wish: UnderlayWish
   readonly #log: Log
   #choice: UnderlayChoice | undefined
+  #routes: readonly RouteFacts[] = []
   /** Why there is none to choose just now, though there was one; the last choice stands. */
   trouble: string | undefined
 
@@ -23,12 +25,18 @@ export class UnderlayWatch {
     this.#log = log
   }
 
+  /** Those that are not ours, at the last look. */
+  get routes(): readonly RouteFacts[] {
+    return this.#routes
+  }
+
   /** Rejects with UnderlayError where no interface fits. */
   async choose(signal: AbortSignal): Promise<UnderlayChoice> {
     const facts = {
       interfaces: await this.#kernel.listInterfaces(signal),
       routes: await this.#kernel.listRoutes(this.#scope, signal),
     }
+    this.#routes = facts.routes
     const choice = chooseUnderlay(this.#families, facts, this.#wish)
     const { name, publicIps, underlayMtu, reason } = choice
     if (!isDeepStrictEqual(choice, this.#choice))
