@@ -42,6 +42,12 @@ export class Peers {
     return new Map([...this.#admission.refused, ...this.#refused])
   }
 
+  /** Why this node's own lease cannot stand beside that peer's; undefined where it can. */
+  rivalry(node: string): string | undefined {
+    const peer = this.#table.get(node)
+    return peer && this.#admission.rivalry(peer)
+  }
+
   /** Another lease or underlay of our own: everything is derived again. Returns the keys that may be wrong now. */
   setSelf(self: Lease, underlay: Underlay): ReadonlySet<string> {
     const touched = new Set<string>()

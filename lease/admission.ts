@@ -160,6 +160,16 @@ export class Admission {
     return this.#takesOurs({ prefix, publicIp }, remedy)
   }
 
+  /** Why this node's own lease cannot stand beside a peer's: both ask for the same subnet or public IP. */
+  rivalry(peer: Lease): string | undefined {
+    if (this.#isSelf(peer)) return undefined
+    for (const subnet of peer.subnets) {
+      const reason = this.#takesOurs(subnet, 'one of the two nodes must change it')
+      if (reason !== undefined) return `node ${peer.node}: ${reason}`
+    }
+    return undefined
+  }
+
   #takesOurs({ prefix, publicIp }: Pick<Subnet, 'prefix' | 'publicIp'>, remedy: string): string | undefined {
     for (const own of this.#self?.subnets ?? []) {
       if (overlaps(own.prefix, prefix))

@@ -128,6 +128,19 @@ describe('admission', () => {
     ])
   })
 
+  it('says which peer claims what this node has', () => {
+    const admission = new Admission(ipv4)
+    admission.update(self, tableOf(self), [])
+    expect(admission.rivalry(lease('b', 2, '10.1.1.128/25 at 192.168.0.2'))).toMatch(
+      /^node b: subnet 10\.1\.1\.128\/25 overlaps our own 10\.1\.1\.0\/24/,
+    )
+    expect(admission.rivalry(lease('c', 2, '10.1.3.0/24 at 192.168.0.1'))).toMatch(
+      /^node c: public IP 192\.168\.0\.1 /,
+    )
+    expect(admission.rivalry(lease('d', 2, '10.1.4.0/24 at 192.168.0.4'))).toBeUndefined()
+    expect(admission.rivalry(self)).toBeUndefined()
+  })
+
   it('lets in the same after any changes as all at once, and as the rules read', () => {
     const pools = {
       prefixes: [
