@@ -82,14 +82,24 @@ export class Wire {
     this.#flow(pair)
   }
 
-  /** In order, each piece at least `delayMs` after it came. */
+  /** In order, each piece at least `delayMs` after it came. One timer alone: of two, the later may fire first. */
   #carry(from: Socket, to: Socket): void {
-    let due = 0
+    const waiting: { readonly piece: Buffer; readonly due: number }[] = []
+    const deliver = () => {
+      const now = performance.now()
+      for (;;) {
+        const [next] = waiting
+        if (next === undefined) return
+        if (next.due > now) break
+        to.write(next.piece)
+        waiting.shift()
+      }
+      setTimeout(deliver, (waiting[0]?.due ?? now) - now + 1)
+    }
     from.on('data', piece => {
-      due = Math.max(due, performance.now() + this.#delayMs)
-      const wait = due - performance.now()
-      if (wait <= 0) to.write(piece)
-      else setTimeout(() => to.write(piece), wait)
+      if (this.#delayMs === 0 && waiting.length === 0) return void to.write(piece)
+      waiting.push({ piece, due: performance.now() + this.#delayMs })
+      if (waiting.length === 1) deliver()
     })
   }
 
