@@ -16,6 +16,11 @@ const perFamily: Readonly<Record<Family, { device: string; headroom: number }>> 
   ipv6: { device: 'flannel-v6', headroom: 70 },
 }
 
+/** What our devices of both families are called, whatever the network has. */
+export function vxlanDevices(vni: number): readonly string[] {
+  return Object.values(perFamily).map(({ device }) => `${device}.${vni}`)
+}
+
 /** Tunnels to every peer, or only to those behind a router where DirectRouting is on. */
 export function vxlan(network: NetworkConfig): Backend {
   const options = parseVxlanOptions(network.backend.options)

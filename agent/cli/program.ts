@@ -30,6 +30,11 @@ const commands: readonly Row[] = [
     description: 'drop the reservation of a subnet (etcd)',
     load: async () => (await import('./reserve.ts')).release,
   },
+  {
+    name: 'cleanup',
+    description: 'remove from this node what a stopped agent left on it',
+    load: async () => (await import('./cleanup.ts')).cleanup,
+  },
 ]
 
 /** Runs one command line (without the program's name). Prints what goes wrong, and returns the exit code. */

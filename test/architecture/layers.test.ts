@@ -37,6 +37,7 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
     'agent/state/',
     'agent/backend/',
     'agent/kernel/',
+    'agent/firewall/',
     'lease/',
     'lease/net/',
     'lease/registry.ts',

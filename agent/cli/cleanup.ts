@@ -1,0 +1,101 @@
+import { rm, stat } from 'node:fs/promises'
+import { openStore } from '../../lease/registry.ts'
+import { openBackend } from '../backend/registry.ts'
+import { vxlanDevices } from '../backend/vxlan.ts'
+import { leftovers, printResult } from '../cleanup.ts'
+import { type RunCommand, runCommand } from '../firewall/command.ts'
+import { removeFirewall } from '../firewall/firewall.ts'
+import { bool, FlagError, int, list, string } from '../go_flags.ts'
+import { requireNetAdmin } from '../kernel/capability.ts'
+import { NetlinkKernel } from '../kernel/netlink_kernel.ts'
+import { printOperation } from '../state/operation.ts'
+import { TWILL_PROTOCOL } from '../state/ownership.ts'
+import { type CommandContext, command } from './command.ts'
+import { readStore } from './read_store.ts'
+
+const flags = {
+  yes: bool(false, 'remove it; without this flag, what would be removed is printed'),
+  vni: list('VNI of the devices to remove; without one, the VNI of the network config in the store'),
+  'subnet-file': string('/run/flannel/subnet.env', "the agent's --subnet-file"),
+  'cache-file': string('/var/lib/twill/leases.json', "the agent's --cache-file"),
+  'cni-conf-file': string('', "the agent's --cni-conf-file, where it had one"),
+  timeout: int(5, 'seconds to wait for the store'),
+}
+
+/** Some of it is there still. The message says why. */
+class CleanupError extends Error {
+  override name = 'CleanupError'
+}
+
+/**
+ * `twill cleanup`: takes off this node what an agent left on it, and nothing else: devices, routes with our protocol, rules,
+ * files. The agent is to be stopped before. The node's lease stays in the store, where it runs out.
+ */
+export const cleanup = command({ flags, readsStore: true }, async (values, context) => {
+  requireNetAdmin()
+  const { signal } = new AbortController()
+  const scope = {
+    devices: await devices(values.vni, values.timeout, context),
+    routeProtocol: TWILL_PROTOCOL,
+  }
+  const files = [values['subnet-file'], values['cache-file'], values['cni-conf-file']]
+  const kernel = await NetlinkKernel.open()
+  let [found, refused] = [0, 0]
+  const say = (line: string) => {
+    found += 1
+    context.out.write(`${line}\n`)
+  }
+  try {
+    const operations = await leftovers(kernel, scope, signal)
+    if (!values.yes) for (const operation of operations) say(printOperation(operation))
+    else
+      for (const result of await kernel.apply(operations, signal)) {
+        say(printResult(result))
+        if (result.error !== undefined) refused += 1
+      }
+  } finally {
+    kernel.close()
+  }
+  if (await removeFirewall(signal, values.yes ? runCommand : onlyLook))
+    say('delete firewall rules of flannel')
+  for (const file of files) if (await removeFile(file, values.yes)) say(`delete file ${file}`)
+  if (found === 0) context.out.write('There is nothing to remove\n')
+  else if (!values.yes) context.out.write('Nothing was removed: stop the agent, and give --yes\n')
+  if (refused > 0) throw new CleanupError(`${refused} of ${found} could not be removed; see above`)
+})
+
+async function devices(
+  vnis: readonly string[],
+  timeoutSeconds: number,
+  { store }: CommandContext,
+): Promise<readonly string[]> {
+  if (vnis.length > 0) return vnis.flatMap(text => vxlanDevices(parseVni(text)))
+  const options = store()
+  const { network } = await readStore(log => openStore(options, log), timeoutSeconds * 1000)
+  return openBackend(network).devices
+}
+
+/** 24 bits (RFC 7348). */
+function parseVni(text: string): number {
+  const vni = Number(text)
+  if (/^\d+$/.test(text) && vni <= 0xffffff) return vni
+  throw new FlagError(`--vni is '${text}': it must be a whole number from 0 to ${0xffffff}`)
+}
+
+/** What reads is run; what would write succeeds without being run. */
+const onlyLook: RunCommand = async (words, input, signal) => {
+  const writes = /-restore$/.test(words[0] ?? '') || (words[0] === 'nft' && words.includes('-f'))
+  return writes ? { code: 0, stdout: '', stderr: '' } : await runCommand(words, input, signal)
+}
+
+/** False where there is no such file. */
+async function removeFile(file: string, really: boolean): Promise<boolean> {
+  if (file === '') return false
+  try {
+    await stat(file)
+  } catch {
+    return false
+  }
+  if (really) await rm(file)
+  return true
+}
