@@ -290,6 +290,12 @@ describe('a history is judged to break a promise', () => {
     ])
   })
 
+  it('where calls are begun without end although etcd answers', () => {
+    const busy = (most: number) => [...aHolds, calls(1_000, A, 0), calls(3_000, A, 40), calls(5_900, A, most)]
+    expect(broken(busy(80))).toEqual([])
+    expect(broken(busy(81))).toEqual([`hot: ${A} began 81 calls within 5 s`])
+  })
+
   it('where an agent ends by itself', () => {
     const history: Happening[] = [...aHolds, { what: 'failed', at: 500, agent: A, error: 'TypeError: x' }]
     expect(broken(history)).toEqual([`failed: ${A} ended by itself: TypeError: x`])

@@ -1,4 +1,4 @@
-import { checkCalls } from './check_calls.ts'
+import { checkBusy, checkCalls } from './check_calls.ts'
 import { checkOwnership } from './check_ownership.ts'
 import { type Agreement, checkTables, checkVanished } from './check_tables.ts'
 import type { Happening, Promises, Violation } from './history.ts'
@@ -20,6 +20,7 @@ export function check(recorded: readonly Happening[], promises: Promises): Verdi
     ...tables.violations,
     ...checkVanished(history, instances, promises),
     ...checkCalls(history, promises),
+    ...checkBusy(history),
     ...failures(history),
   ]
   return { violations: violations.sort((a, b) => a.at - b.at), agreements: tables.agreements }

@@ -7,6 +7,25 @@ const UNDER_WAY = 6
 /** Fewer ms than this say nothing. */
 const SHORTEST_MS = 1_000
 
+/** What no agent needs in WITHIN_MS, whatever goes on: renewals, looks, searches and retries together take some 35. */
+const MOST = 80
+const WITHIN_MS = 5_000
+
+/** Nothing turns round and round, not even while etcd answers (a watch behind a compaction, two that put one key right). */
+export function* checkBusy(history: readonly Happening[]): Iterable<Violation> {
+  const recent = new Map<string, { readonly at: number; readonly calls: number }[]>()
+  for (const event of history) {
+    if (event.what === 'started' || event.what === 'ended') recent.delete(event.agent)
+    if (event.what !== 'calls') continue
+    const counts = (recent.get(event.agent) ?? []).filter(count => event.at - count.at <= WITHIN_MS)
+    const begun = event.calls - (counts[0]?.calls ?? event.calls)
+    recent.set(event.agent, begun > MOST ? [] : [...counts, event])
+    if (begun <= MOST) continue
+    const text = `${event.agent} began ${begun} calls within ${WITHIN_MS / 1000} s`
+    yield { at: event.at, rule: 'hot', text }
+  }
+}
+
 /** While nothing is answered, calls begin no faster than the back-off lets them. */
 export function* checkCalls(history: readonly Happening[], promises: Promises): Iterable<Violation> {
   const first = new Map<string, { at: number; calls: number }>()
