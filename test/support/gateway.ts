@@ -1,0 +1,46 @@
+import { connect, createServer, type Server } from 'node:net'
+import { join } from 'node:path'
+import type { Namespace } from './namespace.ts'
+
+/**
+ * Lets what runs in a bed reach a port of this process: the bed's namespaces have no way out, but share the file system. In
+ * each namespace 127.0.0.1 has the same port then.
+ */
+export class Gateway {
+  readonly #server: Server
+  readonly #path: string
+  readonly #port: number
+
+  private constructor(server: Server, path: string, port: number) {
+    this.#server = server
+    this.#path = path
+    this.#port = port
+  }
+
+  static async open(directory: string, port: number): Promise<Gateway> {
+    const path = join(directory, `gateway-${port}.sock`)
+    const server = createServer(client => {
+      const target = connect(port, '127.0.0.1')
+      client.pipe(target).pipe(client)
+      client.on('error', () => target.destroy())
+      target.on('error', () => client.destroy())
+    })
+    await new Promise<void>(resolve => server.listen(path, resolve))
+    return new Gateway(server, path, port)
+  }
+
+  /** Ready when it resolves; ends with the bed. */
+  async lead(from: Namespace): Promise<void> {
+    const script = [
+      "const net = require('node:net')",
+      `net.createServer(client => { const far = net.connect(${JSON.stringify(this.#path)})`,
+      "client.pipe(far).pipe(client); client.on('error', () => far.destroy()); far.on('error', () => client.destroy()) })",
+      `.listen(${this.#port}, '127.0.0.1', () => console.log('listening'))`,
+    ].join('\n')
+    await from.spawn([process.execPath, '-e', script], { name: 'gateway' }).says(/listening/)
+  }
+
+  close(): void {
+    this.#server.close()
+  }
+}
