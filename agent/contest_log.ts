@@ -5,7 +5,7 @@ import type { Attempt } from './reconcile/attempts.ts'
 const NAMED = 10
 
 /**
- * Who is known to change entries that are not its own, by kind, and the file in manifests/unmanaged/ that tells it not to.
+ * Who is known to change entries that are not its own, by kind, and the file below manifests/systemd/ that tells it not to.
  *
  * - systemd-networkd removes routes (and rules) that it did not make, unless ManageForeignRoutes=no (networkd.conf(5)), and
  *   sets up devices that a .network file matches, `Name=*` for one.
@@ -13,11 +13,11 @@ const NAMED = 10
  * - NetworkManager takes over devices that it was not told to leave alone, dhcpcd every one that it sees.
  */
 const suspects: Readonly<Record<string, string>> = {
-  link: "udev's MACAddressPolicy (systemd-networkd/10-flannel.link), systemd-networkd (systemd-networkd/10-flannel.network) and NetworkManager (NetworkManager/10-flannel.conf)",
+  link: "udev's MACAddressPolicy (networkd/10-overlay.link), systemd-networkd (networkd/10-overlay-unmanaged.network), NetworkManager (NetworkManager/10-overlay-unmanaged.conf)",
   address:
-    'dhcpcd (dhcpcd/flannel.conf), NetworkManager (NetworkManager/10-flannel.conf) and systemd-networkd (systemd-networkd/10-flannel.network)',
+    'dhcpcd (dhcpcd/dhcpcd.conf), NetworkManager (NetworkManager/10-overlay-unmanaged.conf), systemd-networkd (networkd/10-overlay-unmanaged.network)',
   route:
-    "systemd-networkd's ManageForeignRoutes (systemd-networkd/10-foreign-routes.conf), NetworkManager (NetworkManager/10-flannel.conf) and dhcpcd (dhcpcd/flannel.conf)",
+    "systemd-networkd's ManageForeignRoutes (networkd/networkd.conf.d-foreign-routes.conf), NetworkManager (NetworkManager/10-overlay-unmanaged.conf), dhcpcd (dhcpcd/dhcpcd.conf)",
   neighbor: 'a second agent of this network (flanneld, k3s) on this host',
   fdb: 'a second agent of this network (flanneld, k3s) on this host',
 }
@@ -48,5 +48,5 @@ export class ContestLog {
 
 function advice(key: string): string {
   const kind = key.slice(0, key.indexOf(' '))
-  return `somebody keeps changing ${key}: repaired with back-off from now on. Known to do that: ${suspects[kind]}; what stops them is in manifests/unmanaged/`
+  return `somebody keeps changing ${key}: repaired with back-off from now on. Known to do that: ${suspects[kind]}; the files that stop them are in manifests/systemd/`
 }
