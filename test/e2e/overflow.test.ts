@@ -1,0 +1,84 @@
+import { readFileSync } from 'node:fs'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { Agent } from '../support/agent.ts'
+import { whyNoBed } from '../support/bed.ts'
+import type { Host } from '../support/host.ts'
+import { type OverlayBed, overlayBed, overlayText } from '../support/overlay_bed.ts'
+import { until } from '../support/until.ts'
+
+const why = whyNoBed()
+if (why !== undefined) console.warn(why)
+
+describe.skipIf(why !== undefined)('a storm of foreign changes', () => {
+  let overlay: OverlayBed
+  let agent: Agent
+  let host: Host
+
+  beforeEach(async () => {
+    overlay = await overlayBed('storm', ['h1', 'h2'])
+    await overlay.configure()
+    ;[agent] = (await overlay.startAgents(['--resync=3600'])) as [Agent]
+    host = overlay.hosts[0] as Host
+    await until('the peer on h1', async () => (await overlayText(host)).includes('onlink'))
+  })
+  afterEach(() => overlay.dispose())
+
+  /** On a device of somebody else's: 15,000 neighbors come and change, 10 times. */
+  const storm = async (rounds: number) => {
+    await host.ip(['link add foreign type veth peer name other', 'link set foreign up', 'link set other up'])
+    const lines = Array.from({ length: 15_000 }, (_, i) => {
+      const address = `198.18.${i >> 8}.${i & 255}`
+      return `neigh replace ${address} lladdr 02:00:00:00:00:0`.concat('%', ` dev foreign nud permanent`)
+    })
+    for (let i = 0; i < rounds; i++) await host.ip(lines.map(line => line.replace('%', `${i % 10}`)))
+  }
+  const pid = () => agent.process.pid
+  const memoryMb = () =>
+    Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid()}/status`, 'utf8'))?.[1]) / 1024
+  const passes = async () =>
+    Number(/^twill_full_passes_total (\d+)/m.exec((await host.httpGet(8081, '/metrics'))?.body ?? '')?.[1])
+
+  it('that overflows the notification socket ends in a full pass: what changed meanwhile of ours is mended', async () => {
+    const whole = await overlayText(host)
+    const before = await passes()
+    // Frozen, as an agent is that gets no CPU for seconds.
+    agent.process.signal('SIGSTOP')
+    await storm(4)
+    const route = (await host.routes()).find(line => line.includes('dev flannel.1')) ?? ''
+    await host.ip([
+      `route del ${route.split(' ')[0]}`,
+      'route add 10.244.250.0/24 via 10.244.250.0 dev flannel.1 onlink',
+      'neigh flush dev flannel.1 nud permanent',
+    ])
+    agent.process.signal('SIGCONT')
+    await until(
+      'the overlay to be whole again',
+      async () => {
+        const text = await overlayText(host)
+        return (
+          text
+            .split('\n')
+            .filter(line => !line.includes('dev foreign'))
+            .join('\n') === whole
+        )
+      },
+      { otherwise: () => agent.process.text().slice(-3000) },
+    )
+    expect(agent.process.exit).toBeUndefined()
+    expect(await passes()).toBeGreaterThan(before)
+    const repair = await agent.logs(/somebody changed the kernel/)
+    expect(repair.why).toContain('the notification socket overflowed')
+  })
+
+  it('leaves nothing behind in the agent, and costs no pass where it was heard', async () => {
+    await storm(1)
+    await until('it to be over', async () => (await host.httpGet(8081, '/readyz'))?.status === 200)
+    const [before, first] = [memoryMb(), await passes()]
+    await host.ip(['link delete foreign'])
+    await storm(5)
+    await until('it to be over', async () => (await host.httpGet(8081, '/readyz'))?.status === 200)
+    expect(memoryMb() - before).toBeLessThan(15)
+    expect(agent.process.exit).toBeUndefined()
+    expect((await passes()) - first).toBeLessThan(10)
+  })
+})
