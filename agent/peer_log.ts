@@ -7,7 +7,8 @@ const NAMED = 20
 /** Says which peers came, went and changed, and which leases cannot be used and why; each thing once. */
 export class PeerLog {
   readonly #log: Log
-  #known = new Map<string, string>()
+  /** The leases themselves, which the table keeps anyway: their print would be one more string a peer. */
+  #known = new Map<string, Lease>()
   #said = new Map<string, string>()
 
   constructor(log: Log) {
@@ -20,11 +21,11 @@ export class PeerLog {
     for (const node of changed) {
       if (node === self) continue
       const lease = table.get(node)
-      const was = this.#known.get(node)
-      const now = lease && printLease(lease)
-      if (now === undefined) this.#known.delete(node)
-      else this.#known.set(node, now)
-      if (now !== was) lines.push([node, lease, was])
+      const known = this.#known.get(node)
+      const was = known && printLease(known)
+      if (lease === undefined) this.#known.delete(node)
+      else this.#known.set(node, lease)
+      if ((lease && printLease(lease)) !== was) lines.push([node, lease, was])
     }
     if (lines.length > NAMED) {
       this.#log.info({ changed: lines.length, peers: this.#known.size }, 'peers changed')
