@@ -46,7 +46,7 @@ async function playRound(stage: Stage, all: readonly Fault[], number: number): P
   const startedAt = performance.now()
   const struck: string[] = []
   for (let count = random.whole(1, 3); count > 0; count--) {
-    await strike(stage, random.weighted(all), struck)
+    await strike(stage, draw(stage, all), struck)
     await sleep(random.whole(0, 1_500))
   }
   // Most are short; some outlive the leases.
@@ -57,6 +57,15 @@ async function playRound(stage: Stage, all: readonly Fault[], number: number): P
   const settledMs = trouble === undefined ? performance.now() - healedAt : undefined
   await sleep(random.whole(200, 1_500))
   return { number, struck, faultMs: healedAt - startedAt, settledMs, trouble }
+}
+
+/** What was drawn is drawn less often from then on, so that a short run sees many kinds. */
+function draw({ random, history }: Stage, all: readonly Fault[]): Fault {
+  const drawn = new Map<string, number>()
+  for (const event of history)
+    if (event.what === 'fault' && !event.away) drawn.set(event.name, (drawn.get(event.name) ?? 0) + 1)
+  const hand = all.map(fault => ({ fault, weight: fault.weight / 3 ** (drawn.get(fault.name) ?? 0) }))
+  return random.weighted(hand).fault
 }
 
 async function strike(stage: Stage, fault: Fault, struck: string[]): Promise<void> {
