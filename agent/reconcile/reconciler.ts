@@ -4,6 +4,7 @@ import type { Entry } from '../state/entry.ts'
 import type { Operation, Result } from '../state/operation.ts'
 import { entryDevice, entryKey, printsSame } from '../state/print.ts'
 import { Attempts } from './attempts.ts'
+import { Echoes } from './echoes.ts'
 import { PassBudget } from './pass_budget.ts'
 import { schedule, withoutDevices } from './schedule.ts'
 import { WakeUp } from './wake_up.ts'
@@ -43,6 +44,7 @@ export class Reconciler {
   readonly #options: ReconcilerOptions
   readonly #now: () => number
   readonly #wakeUp = new WakeUp()
+  readonly #echoes = new Echoes()
   /** As far as known: the last snapshot, what was applied and what the kernel said since. Links come first. */
   #actual = new Map<string, Entry>()
   #dirty = new Set<string>()
@@ -72,10 +74,14 @@ export class Reconciler {
   /** What the kernel says has changed. */
   observe(change: KernelChange): void {
     for (const { key, entry } of change.entries) {
+      if (this.#echoes.isOvertaken(key, entry)) continue
       this.#observed?.set(key, entry)
       this.#believe(key, entry)
     }
-    if (change.everything !== undefined) this.#askFullPass(change.everything)
+    if (change.everything !== undefined) {
+      this.#echoes.clear()
+      this.#askFullPass(change.everything)
+    }
     if (this.#dirty.size > 0 || this.#fullPass !== undefined) this.#wakeUp.set()
   }
 
@@ -182,6 +188,8 @@ export class Reconciler {
     const others = due.filter(operation => !isDevice(operation))
     const now = failed.length > 0 ? withoutDevices(others, failed, this.#actual) : { due: others, held: [] }
     for (const { entry } of now.held) this.#putOff(entryKey(entry), isWanted)
+    for (const { verb, entry } of now.due)
+      this.#echoes.await(entryKey(entry), verb === 'delete' ? undefined : entry)
     if (now.due.length > 0) results.push(...(await kernel.apply(now.due, signal)))
     return results
   }
@@ -207,6 +215,7 @@ export class Reconciler {
       if (error !== undefined) {
         const longestMs = entry.kind === 'link' ? DEVICE_LONGEST_MS : undefined
         this.attempts.failed(key, error, nowMs, longestMs)
+        this.#echoes.forget(key)
         this.#putOff(key, isWanted)
         continue
       }
