@@ -137,7 +137,8 @@ export class Overlay {
     const { underlay, ownLease } = this.#options
     const budget = new PassBudget()
     for (;;) {
-      await sleep(budget.waitMs(performance.now()), signal)
+      const waitMs = budget.waitMs(performance.now())
+      if (waitMs > 0) await sleep(waitMs, signal)
       budget.spend(performance.now())
       const moved = await underlay.review(signal)
       if (moved !== undefined) this.#move(moved, ownLease)
