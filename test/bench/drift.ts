@@ -12,12 +12,12 @@ const PEERS = 1_000
 /** Of each kind, each on another peer. */
 const TIMES = 100
 /** Of what there is only one of on a node. */
-const LINK_TIMES = 20
+const LINK_TIMES = 10
 /** So many repairs of one key in a row are done at once, and after so long a rest they are forgiven (agent/reconcile/attempts.ts). */
 const BURST = 5
 const REST_MS = 10_500
-/** Until all that went with a device is back. */
-const SETTLE_MS = 300
+/** A drifted device is looked at twice, its repair too, and of such looks one a second is free (agent/reconcile/pass_budget.ts). */
+const SETTLE_MS = 2_500
 const families = ['ipv4', 'ipv6'] as const
 
 /** f: from what somebody else does in the kernel to its repair, both as `ip monitor` has them. */
@@ -42,7 +42,7 @@ export async function* drift(): AsyncGenerator<Row> {
     await sleep(REST_MS)
     const { lost } = await flow.carry(async () => {
       for (let n = 0; n < BURST; n++) {
-        await sleep(500)
+        await sleep(SETTLE_MS)
         await repair(bed, observer, kind.at(n))
       }
     })
