@@ -85,10 +85,10 @@ export class Peers {
   #derivePeer(peer: Lease, touched: Set<string>): void {
     try {
       const entries = this.#backend.peerEntries(this.#self, peer, this.#underlay)
-      const loser = this.#contend(peer, entries)
-      if (loser !== undefined) this.state.set(loser.node, [], touched)
+      const losers = this.#contend(peer, entries)
+      for (const loser of losers) this.state.set(loser.node, [], touched)
       this.state.set(peer.node, entries, touched)
-      if (loser !== undefined) this.#derivePeer(loser, touched)
+      for (const loser of losers) this.#derivePeer(loser, touched)
     } catch (error) {
       if (!(error instanceof PeerRefusedError)) throw error
       this.#refused.set(peer.node, error.message)
@@ -96,14 +96,18 @@ export class Peers {
     }
   }
 
-  /** Returns the younger peer that has to give up what this one needs; throws where this one is the younger. */
-  #contend(peer: Lease, entries: readonly Entry[]): Lease | undefined {
-    const conflict = this.state.conflict(peer.node, entries)
-    if (conflict === undefined) return undefined
-    const holder = this.#admission.admitted.get(conflict.owner)
-    if (holder !== undefined && holder.since > peer.since) return holder
-    this.#contending.add(peer.node)
-    const owner = conflict.owner === SELF ? 'this node' : `'${conflict.owner}'`
-    throw new PeerRefusedError(`it asks for ${printEntry(conflict.entry)}, and ${owner} had that first`)
+  /** Returns the younger peers that have to give up what this one needs; throws where another one is the older. */
+  #contend(peer: Lease, entries: readonly Entry[]): ReadonlySet<Lease> {
+    const losers = new Set<Lease>()
+    for (const { entry, owner } of this.state.conflicts(peer.node, entries)) {
+      const holder = this.#admission.admitted.get(owner)
+      if (holder === undefined || holder.since <= peer.since) {
+        this.#contending.add(peer.node)
+        const name = owner === SELF ? 'this node' : `'${owner}'`
+        throw new PeerRefusedError(`it asks for ${printEntry(entry)}, and ${name} had that first`)
+      }
+      losers.add(holder)
+    }
+    return losers
   }
 }

@@ -30,13 +30,12 @@ export class DesiredState {
     return this.#owned.get(owner) ?? []
   }
 
-  /** The first of these entries that another owner has. */
-  conflict(owner: string, entries: readonly Entry[]): Conflict | undefined {
-    for (const entry of entries) {
+  /** Those of these entries that other owners have. */
+  conflicts(owner: string, entries: readonly Entry[]): readonly Conflict[] {
+    return entries.flatMap(entry => {
       const holder = this.#claims.get(entryKey(entry))
-      if (holder !== undefined && holder !== owner) return { entry, owner: holder }
-    }
-    return undefined
+      return holder === undefined || holder === owner ? [] : [{ entry, owner: holder }]
+    })
   }
 
   /** Replaces all that the owner wants; an empty list forgets it. The keys that changed are added to `touched`. */

@@ -77,6 +77,43 @@ describe('peers', () => {
     expect(peers.refused.size).toBe(0)
   })
 
+  it('that stand before a younger one and behind an older one take nothing from either', () => {
+    const dual = parseNetworkConfig(
+      '{"Network":"10.244.0.0/16","EnableIPv6":true,"IPv6Network":"fd10:244::/48","Backend":{"Type":"vxlan"}}',
+    )
+    const both: Underlay = {
+      ...underlay,
+      publicIps: [parseIp('192.168.0.1'), parseIp('fd00::1')],
+      localIps: [parseIp('192.168.0.1'), parseIp('fd00::1')],
+    }
+    const lease = (node: string, n: number, since: number, mac4: string, mac6: string): Lease => {
+      const made = vxlanLease(
+        node,
+        mac4,
+        `10.244.${n}.0/24 at 192.168.0.${n}`,
+        `fd10:244:0:${n}::/64 at fd00::${n}`,
+      )
+      const subnets = made.subnets.map((subnet, i) => ({
+        ...subnet,
+        backendData: { VNI: 1, VtepMAC: i === 0 ? mac4 : mac6 },
+      }))
+      return { ...made, since, subnets }
+    }
+    const [a, b, c] = ['02:00:00:00:00:0a', '02:00:00:00:00:0b', '02:00:00:00:00:0c']
+    const me = lease('self', 1, 0, '02:00:00:00:00:01', '02:00:00:00:00:01')
+    peers = new Peers(dual, openBackend(dual), me, both)
+    table = new Map([['self', me]])
+    peers.setTable(table, new Set(['self']))
+    come(lease('oldest', 2, 1, c, a), lease('youngest', 3, 9, b, c))
+    come(lease('between', 4, 5, b, a))
+    expect(entriesOf('oldest')).toContain('fdb 02:00:00:00:00:0a dev flannel-v6.1 dst fd00::2')
+    expect(peers.state.entries.get('fdb 02:00:00:00:00:0a dev flannel-v6.1')).toMatchObject({
+      dst: 'fd00::2',
+    })
+    expect(entriesOf('youngest')).toContain('fdb 02:00:00:00:00:0b dev flannel.1 dst 192.168.0.3')
+    expect([...peers.refused.keys()]).toEqual(['between'])
+  })
+
   it('that cannot be used are refused with the reason, and hold up nobody', () => {
     come(vxlanLease('clone', '02:00:00:00:00:01', '10.244.5.0/24 at 192.168.0.5'), other)
     expect(peers.refused.get('clone')).toContain('is our own')
