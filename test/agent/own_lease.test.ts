@@ -83,7 +83,7 @@ describe("a node's own lease", () => {
   it('is published again where the public IP changes, with the same MAC, and whoever asked is told', async () => {
     const own = make()
     await own.claim(stop.signal)
-    keep(own)
+    void keep(own)
     own.move(at('192.168.0.2'))
     await until('the new public IP', () => JSON.stringify(values()).includes('"192.168.0.2"'))
     expect(JSON.stringify(values())).toContain('02:01:02:03:04:05')
@@ -94,7 +94,7 @@ describe("a node's own lease", () => {
   it('is left alone where only the MTU changes', async () => {
     const own = make()
     await own.claim(stop.signal)
-    keep(own)
+    void keep(own)
     own.move(at('192.168.0.1', 1400))
     expect(own.underlay.underlayMtu).toBe(1400)
     expect(log.said(/lease/)).toHaveLength(1)
@@ -104,7 +104,7 @@ describe("a node's own lease", () => {
   it('follows the last of several moves', async () => {
     const own = make()
     await own.claim(stop.signal)
-    keep(own)
+    void keep(own)
     for (const ip of ['192.168.0.2', '192.168.0.3', '192.168.0.4']) own.move(at(ip))
     await until('the last public IP', () => told.at(-1)?.endsWith(' at 192.168.0.4'))
   })
@@ -112,7 +112,7 @@ describe("a node's own lease", () => {
   it('that another node took is named, once, and is ours again when that one lets it go', async () => {
     const own = make()
     const { node } = await own.claim(stop.signal)
-    keep(own)
+    void keep(own)
     server.write(node, theirs)
     await until('the trouble', () => own.trouble)
     expect(own.trouble).toContain('192.168.0.99')
@@ -135,7 +135,7 @@ describe("a node's own lease", () => {
   it('that was removed is written again, without a word', async () => {
     const own = make()
     const { node } = await own.claim(stop.signal)
-    keep(own)
+    void keep(own)
     server.remove(node)
     await until('the lease', () => server.entries.has(node))
     expect(own.trouble).toBeUndefined()

@@ -93,11 +93,7 @@ describe.skipIf(why !== undefined)('twill cleanup', () => {
   })
 
   it('says which store it cannot read, and removes nothing', async () => {
-    const { code, stderr } = await cleanup(
-      '--etcd-endpoints=http://192.168.50.11:1',
-      '--timeout=2',
-      '--yes',
-    )
+    const { code, stderr } = await cleanup('--etcd-endpoints=http://192.168.50.11:1', '--timeout=2', '--yes')
     expect(code).toBe(4)
     expect(stderr).toContain('192.168.50.11')
   })
