@@ -30,9 +30,11 @@ export class NetlinkTimeoutError extends Error {
   override name = 'NetlinkTimeoutError'
 }
 
+/** Made anew at each call of that function, which a refused device's thousands of entries would wait for. */
+const systemErrors = getSystemErrorMap()
+
 function describe(errno: number): readonly [string, string] {
-  const known = getSystemErrorMap().get(-errno)
-  return known ?? [safeName(errno), `error ${errno}`]
+  return systemErrors.get(-errno) ?? [safeName(errno), `error ${errno}`]
 }
 
 /** getSystemErrorName() throws for what is no error number at all. */
