@@ -117,5 +117,7 @@ describe.skipIf(why !== undefined)('an agent whose external interface changes', 
 
 async function macsOf(host: Host): Promise<string[]> {
   const links = JSON.parse(await host.exec(['ip', '-j', 'link', 'show', 'type', 'vxlan']))
-  return links.map(({ ifname, address }: { ifname: string; address: string }) => `${ifname} ${address}`)
+  return links
+    .map(({ ifname, address }: { ifname: string; address: string }) => `${ifname} ${address}`)
+    .sort()
 }

@@ -33,14 +33,18 @@ export class Monitor {
     return this.#processes.flatMap(process => {
       const lines = process.text().split('\n')
       const from = lines.findLastIndex(line => line.includes('mark1')) + 1
-      return lines
-        .slice(from)
-        .map(line => line.trim())
-        .filter(
-          line =>
-            line !== '' && !/mark\d|02:00:00:00:99:99| dev eth0 (lladdr|INCOMPLETE|FAILED|\w+$)/.test(line),
-        )
-        .filter(line => !/^link\/ether|^\S+ dev eth0 .*(REACHABLE|STALE|PROBE|DELAY|FAILED)/.test(line))
+      return (
+        lines
+          .slice(from)
+          .map(line => line.trim())
+          .filter(
+            line =>
+              line !== '' && !/mark\d|02:00:00:00:99:99| dev eth0 (lladdr|INCOMPLETE|FAILED|\w+$)/.test(line),
+          )
+          // A mark's own FDB entry, told so late that the mark has gone and has no name any more.
+          .filter(line => !/ dev (if\d+) master \1 /.test(line))
+          .filter(line => !/^link\/ether|^\S+ dev eth0 .*(REACHABLE|STALE|PROBE|DELAY|FAILED)/.test(line))
+      )
     })
   }
 
