@@ -149,6 +149,7 @@ export class Overlay {
 
   /** Peers are told of a new public IP; the devices follow at once, whatever the store does. */
   #move(underlay: UnderlayChoice, ownLease: OwnLease): void {
+    this.#options.store.reconnect?.()
     ownLease.move(underlay)
     this.#reconciler.touch(this.#peers.setSelf(this.#self, underlay))
     this.#reconciler.requestFullPass('the underlay has changed')

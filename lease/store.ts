@@ -53,6 +53,12 @@ export interface LeaseStore {
   /** How the store does just now; for health, metrics and the log. */
   health(): StoreHealth
 
+  /**
+   * This node's address or way to the store has changed: connections that may lead nowhere are made anew, rather than when
+   * their time-out ends. For stores that keep connections.
+   */
+  reconnect?(): void
+
   /** Lets go of connections and timers. The lease stays. */
   close(): Promise<void>
 

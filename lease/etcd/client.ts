@@ -86,10 +86,19 @@ export class EtcdClient {
     }
   }
 
+  /** Ends what is open; the next call connects anew. */
+  reconnect(): void {
+    for (const connection of this.#open) {
+      this.#retired.add(connection)
+      connection.end()
+    }
+    this.#open.clear()
+    this.#connection = undefined
+  }
+
   close(): void {
     this.#closed = true
-    for (const connection of this.#open) connection.end()
-    this.#open.clear()
+    this.reconnect()
   }
 
   /** For linearizable calls: they never tell of less than what was known when they were made. */

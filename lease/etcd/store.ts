@@ -105,6 +105,10 @@ export class EtcdLeaseStore implements LeaseStore, Reservations {
     }
   }
 
+  reconnect(): void {
+    this.#ctx.client.reconnect()
+  }
+
   health(): StoreHealth {
     return { lastContactMs: this.#ctx.client.lastContactMs, trouble: this.#ctx.patience.trouble }
   }
