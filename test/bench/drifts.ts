@@ -64,7 +64,8 @@ export function entryDrifts(family: Family, own: OwnVtep | undefined, peer?: Mad
         const back = new RegExp(`^${gateway} dev ${device} lladdr ${mac} .*PERMANENT`)
         return {
           act: ip('neigh', 'del', gateway, 'dev', device),
-          gone: new RegExp(`^Deleted ${gateway} dev ${device}`),
+          // One that packets are waiting for is not deleted, only failed, until it is put again.
+          gone: new RegExp(`^(Deleted )?${gateway} dev ${device} +FAILED`),
           back,
         }
       },
