@@ -24,7 +24,10 @@ export interface Lease {
   readonly since: number
 }
 
-/** All leases of a network by `node`, one's own among them. Immutable: a change makes a new table. */
+/**
+ * All leases of a network by `node`, one's own among them. A table from a watch is live: it goes on to change, and each
+ * change is told afterwards. Iterate over it in one go, and copy what has to stay as it was; the leases never change.
+ */
 export type LeaseTable = ReadonlyMap<string, Lease>
 
 /** Something in the store that should be a lease and is none; nothing is ever removed because of it. */
@@ -35,7 +38,7 @@ export interface LeaseProblem {
   readonly reason: string
 }
 
-/** A complete table, and which of its nodes may differ from the table before (all, in the first one). */
+/** A complete table, and which of its nodes may differ from what was told before (all, in the first one). */
 export interface LeaseTableChange {
   readonly table: LeaseTable
   readonly changed: ReadonlySet<string>

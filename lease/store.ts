@@ -45,8 +45,8 @@ export interface LeaseStore {
   keep(lease: Lease, signal: AbortSignal): Promise<void>
 
   /**
-   * The first value is a complete table; each later one too. Changes that come faster than they are taken are folded
-   * into one. Ends only by the signal.
+   * The first value is a complete table; each later one too, and it may be the same one, which lives on. Changes that come
+   * faster than they are taken are folded into one. Ends only by the signal.
    */
   watch(signal: AbortSignal): AsyncIterable<LeaseTableChange>
 

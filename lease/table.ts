@@ -5,7 +5,7 @@ export type Reading = Lease | LeaseProblem
 
 /** One taker's slot: what changed since it last took, and how to wake it. Never longer than the keys that there are. */
 interface Taker {
-  readonly changed: Set<string>
+  changed: Set<string>
   due: boolean
   wake: () => void
 }
@@ -23,15 +23,14 @@ export class LiveTable {
   readonly #takers = new Set<Taker>()
   #listed = false
   #failure: { readonly error: unknown } | undefined
-  #snapshot: Omit<LeaseTableChange, 'changed'> | undefined
+  #problemList: readonly LeaseProblem[] | undefined
 
-  /** All leases that stand now; a copy is made where they changed since the last one, and serves all takers. */
-  get table(): LeaseTable {
-    return this.#take().table
-  }
+  /** All leases that stand now. Live, one and the same for all takers: a copy would cost each change the whole table. */
+  readonly table: LeaseTable = this.#leases
 
   get problems(): readonly LeaseProblem[] {
-    return this.#take().problems
+    this.#problemList ??= [...this.#problems.values()]
+    return this.#problemList
   }
 
   /** A complete listing: keys that are not in it are gone. */
@@ -65,8 +64,8 @@ export class LiveTable {
   }
 
   /**
-   * The table as soon as it is complete, with all its keys as changed; then again whenever something differs. What changes
-   * between two takes is folded into the second. Rejects with the signal's reason.
+   * The live table as soon as it is complete, with all its keys as changed; then again whenever something differs. What
+   * changes between two takes is folded into the second. Rejects with the signal's reason.
    */
   async *watch(signal: AbortSignal): AsyncGenerator<LeaseTableChange, never, undefined> {
     const taker: Taker = {
@@ -79,19 +78,14 @@ export class LiveTable {
       while (true) {
         await due(taker, signal)
         if (this.#failure !== undefined) throw this.#failure.error
-        const changed = new Set(taker.changed)
-        taker.changed.clear()
+        const { changed } = taker
+        taker.changed = new Set()
         taker.due = false
-        yield { ...this.#take(), changed }
+        yield { table: this.table, changed, problems: this.problems }
       }
     } finally {
       this.#takers.delete(taker)
     }
-  }
-
-  #take(): Omit<LeaseTableChange, 'changed'> {
-    this.#snapshot ??= { table: new Map(this.#leases), problems: [...this.#problems.values()] }
-    return this.#snapshot
   }
 
   #set(reading: Reading): void {
@@ -115,7 +109,7 @@ export class LiveTable {
   }
 
   #touch(key?: string): void {
-    this.#snapshot = undefined
+    this.#problemList = undefined
     if (key !== undefined) for (const taker of this.#takers) taker.changed.add(key)
     if (this.#listed) this.#wakeAll()
   }
