@@ -13,6 +13,7 @@ import { runAsFirstHost } from './first_host.ts'
 import type { Scope } from './kernel/kernel.ts'
 import type { NetlinkKernel } from './kernel/netlink_kernel.ts'
 import { LibcError } from './libc.ts'
+import { loadNftGeneration } from './netlink/nft_generation.ts'
 import { NodeFiles } from './node_files.ts'
 import { nodeSubnets } from './node_subnets.ts'
 import { Overlay } from './overlay.ts'
@@ -133,7 +134,7 @@ export class Agent {
       resyncMs: this.#config.resyncMs,
       files: new NodeFiles({ ...this.#config, ipMasq: firewall.ipMasq, log: this.#log }),
       firewall: new Firewall(
-        { ...firewall, nftables: network.enableNftables },
+        { ...firewall, nftables: network.enableNftables, nftGeneration: await loadNftGeneration() },
         nodeSubnets(network, self),
         this.#log,
       ),

@@ -16,7 +16,7 @@ export interface AgentConfig {
   readonly subnetFile: string
   /** Where the agent writes the CNI network itself; undefined: nowhere. */
   readonly cniConfigFile: string | undefined
-  readonly firewall: Omit<FirewallOptions, 'nftables'>
+  readonly firewall: Omit<FirewallOptions, 'nftables' | 'nftGeneration'>
   /** Undefined: no health, readiness and metrics. */
   readonly healthz: { readonly ip: Ip; readonly port: number } | undefined
   /** Undefined: none. The store's endpoint is then its loopback one, unless another was given. */

@@ -21,12 +21,20 @@ export interface Libc {
   unshare(flags: number): void
   /** Sends one datagram to a socket of the file system, or to an abstract one, whose name starts with `@` (unix(7)). */
   sendToUnixSocket(name: string, text: string): void
+  /**
+   * Sends one request to a netlink family (netlink(7)) that answers before the send returns, and fills `answer` with the first
+   * datagram of what it says; how many bytes that are.
+   */
+  askNetlink(protocol: number, request: Uint8Array, answer: Uint8Array): number
 }
 
-/** #define AF_UNIX 1, SOCK_DGRAM 2, SOCK_CLOEXEC 02000000 */
+/** #define AF_UNIX 1, AF_NETLINK 16, SOCK_DGRAM 2, SOCK_RAW 3, SOCK_CLOEXEC 02000000, MSG_DONTWAIT 0x40 */
 const AF_UNIX = 1
+const AF_NETLINK = 16
 const SOCK_DGRAM = 2
+const SOCK_RAW = 3
 const SOCK_CLOEXEC = 0o2000000
+const MSG_DONTWAIT = 0x40
 
 /** Loads koffi, which costs some MB: only who opens a netlink socket pays for it. */
 export async function loadLibc(): Promise<Libc> {
@@ -37,6 +45,7 @@ export async function loadLibc(): Promise<Libc> {
   const unshare = library.func('int unshare(int)')
   const socket = library.func('int socket(int, int, int)')
   const sendto = library.func('int64_t sendto(int, const uint8_t *, size_t, int, const uint8_t *, uint32_t)')
+  const recv = library.func('int64_t recv(int, _Out_ uint8_t *, size_t, int)')
   const close = library.func('int close(int)')
   const check = (act: string, result: number) => {
     if (result !== 0) throw new LibcError(act, koffi.errno())
@@ -67,6 +76,20 @@ export async function loadLibc(): Promise<Libc> {
       const errno = koffi.errno()
       close(fd)
       if (sent < 0) throw new LibcError(act, errno)
+    },
+    askNetlink(protocol, request, answer) {
+      const act = `Cannot ask netlink family ${protocol}`
+      const fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol)
+      if (fd < 0) throw new LibcError(act, koffi.errno())
+      // struct sockaddr_nl of zeros but for the family: the kernel itself.
+      const address = Buffer.alloc(12)
+      address.writeUInt16LE(AF_NETLINK)
+      const sent = Number(sendto(fd, request, request.length, 0, address, address.length))
+      const length = sent < 0 ? sent : Number(recv(fd, answer, answer.length, MSG_DONTWAIT))
+      const errno = koffi.errno()
+      close(fd)
+      if (length < 0) throw new LibcError(act, errno)
+      return length
     },
   }
 }

@@ -12,12 +12,14 @@ export interface FirewallOptions extends IptablesModeOptions {
   readonly nftables: boolean
   /** Between two looks at the rules. */
   readonly resyncMs: number
+  /** A number that differs after every change to nftables of any program; undefined where the kernel does not tell. */
+  readonly nftGeneration?: () => number | undefined
 }
 
 /**
  * Our own chains (iptables) or tables (nft), kept as flanneld has them: looked at every `resyncMs`, changed only where they
- * differ, so that a firewall that was reloaded or flushed has them again soon. All other rules are left alone, and ours stay
- * when the agent ends.
+ * differ, so that a firewall that was reloaded or flushed has them again soon. No tool is run where the kernel tells that
+ * nothing has changed since the last look. All other rules are left alone, and ours stay when the agent ends.
  */
 export class Firewall {
   readonly #options: FirewallOptions
@@ -28,6 +30,8 @@ export class Firewall {
   readonly #stands = new WakeUp()
   #overlay: readonly FamilySubnet[]
   #written = false
+  /** Of nftables, at which our rules stood as wished. */
+  #stoodAt: number | undefined
   #said: string | undefined
   #trouble: string | undefined
 
@@ -55,6 +59,7 @@ export class Firewall {
   /** This node has other subnets now. */
   setOverlay(overlay: readonly FamilySubnet[]): void {
     this.#overlay = overlay
+    this.#stoodAt = undefined
     this.#due.set()
   }
 
@@ -75,11 +80,17 @@ export class Firewall {
 
   /** One look at all rules. Rejects with the signal's reason. */
   async pass(signal: AbortSignal): Promise<void> {
+    // Asked before the look: what changes during it makes another.
+    const generation = this.#options.nftGeneration?.()
+    if (generation !== undefined && generation === this.#stoodAt) return
+    this.#stoodAt = undefined
     try {
       if (!this.#written && (await this.#otherMode.removeAll(signal)))
         this.#log.info({ of: this.#otherMode.name }, 'firewall rules of the other mode removed')
-      const { changed, warning } = await this.#mode.converge(this.#overlay, signal)
+      const overlay = this.#overlay
+      const { changed, warning } = await this.#mode.converge(overlay, signal)
       if (changed) this.#sayChanged()
+      else if (this.#mode.ofNftables && overlay === this.#overlay) this.#stoodAt = generation
       this.#written = true
       this.#sayOnce('warn', warning)
       this.#settle(undefined)

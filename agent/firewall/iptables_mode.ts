@@ -21,6 +21,7 @@ export class IptablesMode implements FirewallMode {
   readonly #run: RunCommand
   #chosen: ReadonlyMap<Family, Iptables> | undefined
   #name = 'iptables'
+  #ofNftables = false
 
   constructor(options: IptablesModeOptions, run: RunCommand) {
     this.#options = options
@@ -29,6 +30,10 @@ export class IptablesMode implements FirewallMode {
 
   get name(): string {
     return this.#name
+  }
+
+  get ofNftables(): boolean {
+    return this.#ofNftables
   }
 
   async converge(overlay: readonly FamilySubnet[], signal: AbortSignal): Promise<Outcome> {
@@ -54,6 +59,7 @@ export class IptablesMode implements FirewallMode {
     const sets = await this.#sets(signal)
     const chosen = (await this.#kubernetesSet(sets, signal)) ?? ''
     this.#name = `iptables${chosen}`
+    this.#ofNftables = chosen === sets[0]
     const others = sets.filter(suffix => suffix !== chosen)
     const wanted = this.#options.ipMasq || this.#options.forwardRules
     const absent = families.filter(
@@ -66,7 +72,7 @@ export class IptablesMode implements FirewallMode {
     return { changed: changed || removed || cleared, warning }
   }
 
-  /** The sets that are there. A look at legacy's tables would make them, but not one by iptables-legacy-save. */
+  /** The sets that are there, nft's first. A look at legacy's tables would make them, but not one by iptables-legacy-save. */
   async #sets(signal: AbortSignal): Promise<readonly IptablesSuffix[]> {
     const version = await this.#run(['iptables', '--version'], '', signal)
     const plainIsNft = version !== 'missing' && version.stdout.includes('nf_tables')

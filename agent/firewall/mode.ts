@@ -11,6 +11,8 @@ export interface Outcome {
 export interface FirewallMode {
   /** What the rules were written with, for the log. */
   readonly name: string
+  /** Whether it is nftables that holds the rules, its generation thus tells of changes to them. Known after converge(). */
+  readonly ofNftables: boolean
   /** Makes the rules as wished. The first call also removes ours of families that the overlay lacks. Throws FirewallError. */
   converge(overlay: readonly FamilySubnet[], signal: AbortSignal): Promise<Outcome>
   /** Removes all rules of ours, as far as the tools are there; true where there were some. */

@@ -9,6 +9,7 @@ const families: readonly Family[] = ['ipv4', 'ipv6']
 /** Tables of nftables that are all ours: read, compared, and replaced whole in one transaction where they differ. */
 export class NftMode implements FirewallMode {
   readonly name = 'nft'
+  readonly ofNftables = true
   readonly #wish: FirewallWish
   readonly #run: RunCommand
   /** How nft printed a table right after we wrote it: another release may do so in other words. */
