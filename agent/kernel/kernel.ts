@@ -1,4 +1,4 @@
-import type { Entry } from '../state/entry.ts'
+import type { Entry, Link } from '../state/entry.ts'
 import type { Operation, Result } from '../state/operation.ts'
 import type { InterfaceFacts, RouteFacts } from '../underlay_facts.ts'
 
@@ -31,6 +31,9 @@ export interface KernelChange {
 export interface Kernel {
   /** All entries of ours that stand now. Keys may repeat only if the kernel itself repeats them. */
   snapshot(scope: Scope, signal: AbortSignal): Promise<readonly Entry[]>
+
+  /** The devices of a snapshot alone: few, quickly read, and all else depends on them. */
+  devices(scope: Scope, signal: AbortSignal): Promise<readonly Link[]>
 
   /**
    * Applies in the given order; one refused operation does not stop the next. Adding is create-or-replace; removing what

@@ -1,13 +1,13 @@
 import type { Ip } from '../../lease/net/ip.ts'
 import { loadRawSocket, type OpenRawSocket } from '../netlink/raw_socket.ts'
 import { NetlinkRequests } from '../netlink/requests.ts'
-import type { Entry } from '../state/entry.ts'
+import type { Entry, Link } from '../state/entry.ts'
 import type { Operation, Result } from '../state/operation.ts'
 import type { InterfaceFacts, RouteFacts, RouteLookup } from '../underlay_facts.ts'
 import { applyOperations } from './apply.ts'
 import { lookUpRoute, readInterfaces, readOtherRoutes } from './facts.ts'
 import type { Kernel, KernelChange, Scope, UnderlaySource } from './kernel.ts'
-import { readEntries } from './snapshot.ts'
+import { readDevices, readEntries } from './snapshot.ts'
 import { Subscription } from './subscription.ts'
 
 /** The kernel of the network namespace that this process is in, over rtnetlink. */
@@ -27,6 +27,10 @@ export class NetlinkKernel implements Kernel, UnderlaySource {
 
   snapshot(scope: Scope, signal: AbortSignal): Promise<readonly Entry[]> {
     return readEntries(this.#requests, scope, signal)
+  }
+
+  devices(scope: Scope, signal: AbortSignal): Promise<readonly Link[]> {
+    return readDevices(this.#requests, scope, signal)
   }
 
   apply(operations: readonly Operation[], signal: AbortSignal): Promise<readonly Result[]> {

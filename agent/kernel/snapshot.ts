@@ -1,7 +1,7 @@
 import type { LinkMessage } from '../netlink/link.ts'
 import type { NetlinkRequests } from '../netlink/requests.ts'
 import type { RouteMessage } from '../netlink/route.ts'
-import type { Entry } from '../state/entry.ts'
+import type { Entry, Link } from '../state/entry.ts'
 import { DeviceNames, findLink } from './devices.ts'
 import { dumpAddresses, dumpFdb, dumpNeighbors, dumpRoutes, leadsTo } from './dumps.ts'
 import {
@@ -22,20 +22,41 @@ export async function readEntries(
   signal: AbortSignal,
 ): Promise<readonly Entry[]> {
   const names = new DeviceNames(requests)
-  const entries: Entry[] = []
-  const ours: LinkMessage[] = []
-  for (const name of scope.devices) {
-    const link = await findLink(requests, name, signal)
-    if (link === undefined) continue
-    ours.push(link)
-    names.learn(link)
-    entries.push(linkEntry(link, await names.underlayOf(link, signal)))
-  }
+  const devices = await findDevices(requests, scope, names, signal)
+  const entries: Entry[] = devices.map(({ entry }) => entry)
+  const ours = devices.map(({ link }) => link)
   for (const link of ours) await readDevice(requests, link, entries, signal)
   const routes = await readOurRoutes(requests, ours, scope.routeProtocol, signal)
   await names.need(new Set(routes.map(route => route.index)), signal)
   for (const route of routes) entries.push(routeEntry(route, names.get(route.index)))
   return entries
+}
+
+/** Our devices alone. */
+export async function readDevices(
+  requests: NetlinkRequests,
+  scope: Scope,
+  signal: AbortSignal,
+): Promise<readonly Link[]> {
+  const devices = await findDevices(requests, scope, new DeviceNames(requests), signal)
+  return devices.map(({ entry }) => entry)
+}
+
+/** Those that there are; their names are learned. */
+async function findDevices(
+  requests: NetlinkRequests,
+  scope: Scope,
+  names: DeviceNames,
+  signal: AbortSignal,
+): Promise<readonly { readonly link: LinkMessage; readonly entry: Link }[]> {
+  const found: { link: LinkMessage; entry: Link }[] = []
+  for (const name of scope.devices) {
+    const link = await findLink(requests, name, signal)
+    if (link === undefined) continue
+    names.learn(link)
+    found.push({ link, entry: linkEntry(link, await names.underlayOf(link, signal)) })
+  }
+  return found
 }
 
 /** Adds the addresses, FDB entries and neighbors of one device. */

@@ -55,6 +55,11 @@ export class Attempts {
       this.#attempts.set(key, { ...attempt, count: 0, notBeforeMs: nowMs })
   }
 
+  /** What waits waits no longer: what it sits on was made anew. */
+  release(nowMs: number): void {
+    for (const [key, attempt] of this.#attempts) this.#attempts.set(key, { ...attempt, notBeforeMs: nowMs })
+  }
+
   /** Drops what has been quiet long enough. */
   prune(nowMs: number): void {
     for (const [key, attempt] of this.#attempts) if (isOver(attempt, nowMs)) this.#attempts.delete(key)

@@ -12,6 +12,12 @@ import { WakeUp } from './wake_up.ts'
 /** Without its device a node is cut off, and trying again costs one message: it is not left waiting for long. */
 const DEVICE_LONGEST_MS = 5_000
 
+/** So many entries that go wrong at once are the beginning of more: a device that dies, a flush. */
+const STORM = 100
+/** It is over when nothing came for so long, and waited for no longer than that. */
+const CALM_MS = 10
+const STORM_LONGEST_MS = 300
+
 /** What one round found and did. */
 export interface Round {
   /** Why the whole kernel was looked at; undefined for a round of single keys. */
@@ -52,6 +58,8 @@ export class Reconciler {
   #wanted = new Set<string>()
   /** What the kernel said while a snapshot or an apply was on its way: newer than that one's answer. Undefined while none is. */
   #observed: Map<string, Entry | undefined> | undefined
+  /** How many announcements came since the last round that something is wrong. */
+  #gusts = 0
   #fullPass: string | undefined = 'start'
   readonly #budget = new PassBudget()
   #lastFullPassMs = 0
@@ -77,6 +85,7 @@ export class Reconciler {
       if (this.#echoes.isOvertaken(key, entry)) continue
       this.#observed?.set(key, entry)
       this.#believe(key, entry)
+      if (this.#dirty.has(key)) this.#gusts++
     }
     if (change.everything !== undefined) {
       this.#echoes.clear()
@@ -101,9 +110,21 @@ export class Reconciler {
   async run(signal: AbortSignal): Promise<never> {
     for (;;) {
       signal.throwIfAborted()
+      await this.#storm(signal)
       const waitMs = await this.#round(signal)
       await this.#wakeUp.wait(waitMs, signal)
     }
+  }
+
+  /** Waits for the end of a storm: what is put right in the middle of it is undone again, or has no device any more. */
+  async #storm(signal: AbortSignal): Promise<void> {
+    const endMs = this.#now() + STORM_LONGEST_MS
+    while (this.#gusts > STORM && this.#fullPass === undefined && this.#now() < endMs) {
+      const seen = this.#gusts
+      await new WakeUp().wait(CALM_MS, signal)
+      if (this.#gusts === seen) break
+    }
+    this.#gusts = 0
   }
 
   /** Returns ms until the next one is due by itself. */
@@ -113,26 +134,43 @@ export class Reconciler {
     const asked = this.#fullPass ?? (this.#resyncInMs(startedMs) <= 0 ? 'resync' : undefined)
     const passWaitMs = asked === undefined ? Number.POSITIVE_INFINITY : this.#budget.waitMs(startedMs)
     const fullPass = passWaitMs === 0 ? asked : undefined
+    const isWanted = asked === 'start' ? () => true : isIn(this.#wanted)
+    const devices = asked === undefined ? [] : await this.#mendDevices(signal)
+    const mended = this.#record(devices, new Set(), isWanted)
     if (fullPass !== undefined) await this.#look(signal)
 
     const keys = fullPass === undefined ? this.#dirty : this.#wrongKeys()
-    const isWanted = fullPass === 'start' ? () => true : isIn(this.#wanted)
     this.#dirty = new Set()
     this.#wanted = new Set()
     const { due, held, waitMs } = schedule(
       diff(keys, this.#actual, this.#options.desired),
       this.#actual,
-      key => this.attempts.waitMs(key, startedMs),
+      key => this.attempts.waitMs(key, this.#now()),
     )
     for (const { entry } of held) this.#putOff(entryKey(entry), isWanted)
 
-    const results = await this.#apply(due, isWanted, signal)
-    const drift = this.#record(results, deviceNames([...due, ...held]), isWanted)
+    const applied = await this.#apply(due, isWanted, signal)
+    const results = [...devices, ...applied]
+    const restless = deviceNames([...devices.map(({ operation }) => operation), ...due, ...held])
+    const drift = new Set([...mended, ...this.#record(applied, restless, isWanted)])
     const durationMs = this.#now() - startedMs
     if (fullPass !== undefined || results.length > 0) onRound({ fullPass, results, drift, durationMs })
     const nextPassMs =
       asked !== undefined && fullPass === undefined ? passWaitMs : this.#resyncInMs(this.#now())
     return Math.ceil(Math.min(waitMs, this.#retryInMs(results), Math.max(0, nextPassMs)))
+  }
+
+  /** Devices first, and whatever the rest costs to look at: without them a node is cut off. */
+  async #mendDevices(signal: AbortSignal): Promise<readonly Result[]> {
+    const { kernel, scope, desired } = this.#options
+    const actual = new Map((await kernel.devices(scope, signal)).map(link => [entryKey(link), link]))
+    const wanted = [...desired].filter(([, { kind }]) => kind === 'link').map(([key]) => key)
+    const operations = diff(new Set([...actual.keys(), ...wanted]), actual, desired)
+    const due = operations.filter(({ entry }) => this.attempts.waitMs(entryKey(entry), this.#now()) === 0)
+    if (due.length === 0) return []
+    const results = await kernel.apply(due, signal)
+    if (results.some(({ error }) => error === undefined)) this.attempts.release(this.#now())
+    return results
   }
 
   async #look(signal: AbortSignal): Promise<void> {

@@ -1,7 +1,7 @@
 import { ChangeSlot } from '../../agent/kernel/change_slot.ts'
 import type { Kernel, KernelChange, Scope } from '../../agent/kernel/kernel.ts'
-import type { Entry } from '../../agent/state/entry.ts'
-import { type Operation, printOperation, type Result } from '../../agent/state/operation.ts'
+import type { Entry, Link } from '../../agent/state/entry.ts'
+import { needsRebuild, type Operation, printOperation, type Result } from '../../agent/state/operation.ts'
 import { entryKey, printEntry } from '../../agent/state/print.ts'
 
 /** Called before what is named is done; a test may wait in it, or throw. */
@@ -70,6 +70,11 @@ export class FakeKernel implements Kernel {
     return [...this.entries.values()].filter(entry => isOurs(entry, scope))
   }
 
+  async devices(scope: Scope, signal: AbortSignal): Promise<readonly Link[]> {
+    signal.throwIfAborted()
+    return [...this.entries.values()].filter(entry => entry.kind === 'link' && isOurs(entry, scope)) as Link[]
+  }
+
   async apply(operations: readonly Operation[], signal: AbortSignal): Promise<readonly Result[]> {
     signal.throwIfAborted()
     await this.hook('apply')
@@ -115,6 +120,8 @@ export class FakeKernel implements Kernel {
   #set(entry: Entry): void {
     const key = entryKey(entry)
     const was = this.entries.get(key)
+    // A device that cannot be changed in place is deleted and made anew, and what sat on it is gone.
+    if (was?.kind === 'link' && entry.kind === 'link' && needsRebuild(was, entry)) this.#delete(was)
     this.entries.set(key, entry)
     if (was === undefined || printEntry(was) !== printEntry(entry)) this.#announce(entry, 'changed')
   }
