@@ -13,7 +13,7 @@ import { WakeUp } from './wake_up.ts'
 const DEVICE_LONGEST_MS = 5_000
 
 /** So many entries that go wrong at once are the beginning of more: a device that dies, a flush. */
-const STORM = 100
+const STORM = 8
 /** It is over when nothing came for so long, and waited for no longer than that. */
 const CALM_MS = 10
 const STORM_LONGEST_MS = 300
