@@ -1,4 +1,4 @@
-#!/usr/bin/env -S node --max-semi-space-size=1 --heap-growing-percent=20 --interrupt-budget=1000000 --disable-warning=DEP0040
+#!/usr/bin/env -S MALLOC_TRIM_THRESHOLD_=131072 node --max-semi-space-size=1 --heap-growing-percent=20 --interrupt-budget=1000000 --disable-warning=DEP0040
 import { LeaseLostError } from '../lease/store.ts'
 import { Agent } from './agent.ts'
 import { type AgentConfig, ConfigError, parseCommandLine } from './config.ts'
