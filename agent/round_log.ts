@@ -19,7 +19,7 @@ export class RoundLog {
   /** `failing` are the keys that the kernel refuses after this round. */
   write({ fullPass, results, drift, durationMs }: Round, failing: ReadonlyMap<string, unknown>): void {
     const applied = results.filter(({ error }) => error === undefined)
-    for (const { operation } of applied) this.#log.debug({ operation: printOperation(operation) }, 'applied')
+    for (const { operation } of applied) this.#log.debug(printedLater(operation), 'applied')
     this.#writeRefusals(results, failing)
     const repaired = applied.filter(({ operation }) => drift.has(entryKey(operation.entry)))
     const facts = { entries: applied.length, ms: Math.round(durationMs), why: fullPass }
@@ -54,6 +54,15 @@ export class RoundLog {
     for (const key of over.slice(0, NAMED))
       this.#log.info({ entry: key }, 'the kernel refuses this no longer')
     if (over.length > NAMED) this.#log.info({ entries: over.length - NAMED }, 'the kernel refuses no longer')
+  }
+}
+
+/** Printed only where the line is written: at start there are thousands. */
+function printedLater(operation: Operation): object {
+  return {
+    get operation() {
+      return printOperation(operation)
+    },
   }
 }
 
