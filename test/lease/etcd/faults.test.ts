@@ -59,7 +59,7 @@ describe('etcd that is away', () => {
     expect(a.known.length).toBe(3)
   })
 
-  test('does not show in the log more than once while three endpoints take turns', async () => {
+  test('shows in the log once for each cause while three endpoints take turns', async () => {
     const bed = await start()
     const endpoints = [bed.server.endpoint, 'http://127.0.0.1:1', 'http://127.0.0.1:2']
     const node = new EtcdNode(bed, 1, { endpoints })
@@ -67,10 +67,10 @@ describe('etcd that is away', () => {
     await node.start()
     await bed.server.stop('SIGKILL')
     await calls(node, 4_000)
-    for (const endpoint of endpoints)
-      expect(bed.log.said(new RegExp(`^Cannot watch the peers, .*${endpoint}:`)).length).toBeLessThanOrEqual(
-        1,
-      )
+    // An endpoint may be cut off first and refuse later: two causes, a line each.
+    const said = bed.log.said(/^Cannot .*, trying again: /)
+    expect(said.length).toBeGreaterThan(0)
+    expect(said).toEqual([...new Set(said)])
     expect(node.store.health().trouble).toMatch(/^etcd at http:\/\/127\.0\.0\.1:\d+: connect ECONNREFUSED/)
   })
 
