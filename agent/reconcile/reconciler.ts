@@ -7,16 +7,11 @@ import { Attempts } from './attempts.ts'
 import { Echoes } from './echoes.ts'
 import { PassBudget } from './pass_budget.ts'
 import { schedule, withoutDevices } from './schedule.ts'
+import { Storm } from './storm.ts'
 import { WakeUp } from './wake_up.ts'
 
 /** Without its device a node is cut off, and trying again costs one message: it is not left waiting for long. */
 const DEVICE_LONGEST_MS = 5_000
-
-/** So many entries that go wrong at once are the beginning of more: a device that dies, a flush. */
-const STORM = 8
-/** It is over when nothing came for so long, and waited for no longer than that. */
-const CALM_MS = 10
-const STORM_LONGEST_MS = 300
 
 /** What one round found and did. */
 export interface Round {
@@ -58,8 +53,7 @@ export class Reconciler {
   #wanted = new Set<string>()
   /** What the kernel said while a snapshot or an apply was on its way: newer than that one's answer. Undefined while none is. */
   #observed: Map<string, Entry | undefined> | undefined
-  /** How many announcements came since the last round that something is wrong. */
-  #gusts = 0
+  readonly #storm: Storm
   #fullPass: string | undefined = 'start'
   readonly #budget = new PassBudget()
   #lastFullPassMs = 0
@@ -67,6 +61,7 @@ export class Reconciler {
   constructor(options: ReconcilerOptions) {
     this.#options = options
     this.#now = options.now ?? (() => performance.now())
+    this.#storm = new Storm(this.#now)
   }
 
   /** Desired entries under these keys may have changed. */
@@ -85,7 +80,7 @@ export class Reconciler {
       if (this.#echoes.isOvertaken(key, entry)) continue
       this.#observed?.set(key, entry)
       this.#believe(key, entry)
-      if (this.#dirty.has(key)) this.#gusts++
+      if (this.#dirty.has(key)) this.#storm.gust()
     }
     if (change.everything !== undefined) {
       this.#echoes.clear()
@@ -110,21 +105,10 @@ export class Reconciler {
   async run(signal: AbortSignal): Promise<never> {
     for (;;) {
       signal.throwIfAborted()
-      await this.#storm(signal)
+      await this.#storm.over(() => this.#fullPass !== undefined, signal)
       const waitMs = await this.#round(signal)
       await this.#wakeUp.wait(waitMs, signal)
     }
-  }
-
-  /** Waits for the end of a storm: what is put right in the middle of it is undone again, or has no device any more. */
-  async #storm(signal: AbortSignal): Promise<void> {
-    const endMs = this.#now() + STORM_LONGEST_MS
-    while (this.#gusts > STORM && this.#fullPass === undefined && this.#now() < endMs) {
-      const seen = this.#gusts
-      await new WakeUp().wait(CALM_MS, signal)
-      if (this.#gusts === seen) break
-    }
-    this.#gusts = 0
   }
 
   /** Returns ms until the next one is due by itself. */
