@@ -1,29 +1,30 @@
 import { randomBytes } from 'node:crypto'
-import type { Log } from '../lease/log.ts'
+import type { Log } from '../lease/common/log.ts'
+import { readWhole } from '../lease/common/replace_file.ts'
 import { familyOf } from '../lease/net/ip.ts'
 import type { Mac } from '../lease/net/mac.ts'
 import type { NetworkConfig } from '../lease/network_config.ts'
+import { nodeSubnets } from '../lease/node_subnets.ts'
 import { offerNetworkConfig, openStore } from '../lease/registry.ts'
 import type { LeaseStore } from '../lease/store.ts'
 import type { Backend } from './backend/backend.ts'
 import { openBackend } from './backend/registry.ts'
-import type { AgentConfig } from './config.ts'
+import type { AgentConfig } from './config/config.ts'
+import { runAsFirstHost } from './embedded_etcd/first_host.ts'
 import { Firewall } from './firewall/firewall.ts'
-import { runAsFirstHost } from './first_host.ts'
 import type { Scope } from './kernel/kernel.ts'
 import type { NetlinkKernel } from './kernel/netlink_kernel.ts'
-import { LibcError } from './libc.ts'
+import { OwnLease } from './membership/own_lease.ts'
+import { LibcError } from './netlink/libc.ts'
 import { loadNftGeneration } from './netlink/nft_generation.ts'
-import { NodeFiles } from './node_files.ts'
-import { nodeSubnets } from './node_subnets.ts'
+import { NodeFiles } from './node_files/node_files.ts'
+import { readPreviousSubnets } from './node_files/subnet_env.ts'
 import { Overlay } from './overlay.ts'
-import { OwnLease } from './own_lease.ts'
 import { TWILL_PROTOCOL } from './state/ownership.ts'
-import { type AgentStatus, RoundTotals, storeAway } from './status.ts'
-import { readPreviousSubnets } from './subnet_env.ts'
-import { notifySupervisor } from './supervisor.ts'
-import { UnderlayWatch } from './underlay_watch.ts'
-import { readWhole } from './whole_file.ts'
+import { type AgentStatus, RoundTotals, storeAway } from './status/status.ts'
+import { notifySupervisor } from './status/supervisor.ts'
+import { UnderlayWatch } from './underlay/underlay_watch.ts'
+import { version } from './version.ts'
 
 /**
  * One node of the overlay: leases on one side, the kernel on the other, wired here and nowhere else. Runs until the signal
@@ -77,6 +78,7 @@ export class Agent {
     const store = this.#store?.health() ?? { lastContactMs: undefined, trouble: undefined }
     const notReady = [...(overlay?.notReady ?? [`waiting for ${this.#waitingFor}`]), storeAway(store)]
     return {
+      version,
       notReady: notReady.filter(reason => reason !== undefined),
       lease: overlay?.lease,
       peers: overlay?.peers ?? 0,

@@ -1,15 +1,15 @@
 #!/usr/bin/env -S MALLOC_TRIM_THRESHOLD_=131072 node --max-semi-space-size=1 --heap-growing-percent=20 --interrupt-budget=1000000 --disable-warning=DEP0040
+import { isUnexpected } from '../lease/common/errors.ts'
+import { runTogether } from '../lease/common/tasks.ts'
 import { LeaseLostError } from '../lease/store.ts'
 import { Agent } from './agent.ts'
-import { type AgentConfig, ConfigError, parseCommandLine } from './config.ts'
+import { type AgentConfig, ConfigError, parseCommandLine } from './config/config.ts'
+import { FlagError } from './config/go_flags.ts'
 import { type ExitCode, exitCode } from './exit_code.ts'
-import { FlagError } from './go_flags.ts'
-import { serveStatus } from './http/server.ts'
 import { requireNetAdmin } from './kernel/capability.ts'
 import { NetlinkKernel } from './kernel/netlink_kernel.ts'
-import { createLogger } from './logger.ts'
-import { runTogether } from './tasks.ts'
-import { isUnexpected } from './unexpected.ts'
+import { createLogger } from './status/logger.ts'
+import { serveStatus } from './status/server.ts'
 import { version } from './version.ts'
 
 async function main(): Promise<ExitCode> {

@@ -1,4 +1,4 @@
-import type { Log } from './log.ts'
+import type { Log } from './common/log.ts'
 import type { EtcdOptions, StoreOptions } from './options.ts'
 import type { Reservations } from './reservations.ts'
 import type { LeaseStore } from './store.ts'

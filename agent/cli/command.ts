@@ -1,6 +1,6 @@
 import type { StoreOptions } from '../../lease/options.ts'
-import type { Env } from '../flags.ts'
-import { type FlagTable, type FlagValues, parseGoFlags } from '../go_flags.ts'
+import type { Env } from '../config/flags.ts'
+import { type FlagTable, type FlagValues, parseGoFlags } from '../config/go_flags.ts'
 
 export interface Output {
   write(text: string): unknown

@@ -1,8 +1,8 @@
 import { openStore } from '../../lease/registry.ts'
-import { bool, FlagError, int } from '../go_flags.ts'
+import { bool, FlagError, int } from '../config/go_flags.ts'
+import { subnetMap } from '../diagnose/subnet_map.ts'
 import { command } from './command.ts'
 import { readStore } from './read_store.ts'
-import { subnetMap } from './subnet_map.ts'
 
 const flags = {
   json: bool(false, 'print JSON'),

@@ -1,5 +1,5 @@
 import Table from 'cli-table3'
-import type { MapRow, SubnetMap } from './subnet_map.ts'
+import type { MapRow, SubnetMap } from '../diagnose/subnet_map.ts'
 
 const head = ['NODE', 'SUBNET', 'PUBLIC IP', 'BACKEND', 'VTEP MAC', 'SINCE', 'STATE']
 

@@ -1,13 +1,7 @@
+import type { Log } from '../../lease/common/log.ts'
 import type { LeaseTableChange } from '../../lease/lease.ts'
-import type { Log } from '../../lease/log.ts'
-import type { NetworkConfig } from '../../lease/network_config.ts'
 import type { LeaseStore, StoreHealth } from '../../lease/store.ts'
-
-/** What a store holds at one moment. */
-export interface StoreView {
-  readonly network: NetworkConfig
-  readonly leases: LeaseTableChange
-}
+import type { StoreView } from '../diagnose/subnet_map.ts'
 
 /** The store did not answer in time. The message says what it was asked for and its trouble. */
 export class StoreUnreachableError extends Error {

@@ -2,7 +2,7 @@ import { parseIp } from '../../lease/net/ip.ts'
 import { type Prefix, parsePrefix } from '../../lease/net/prefix.ts'
 import { openReservations } from '../../lease/registry.ts'
 import type { Reservations } from '../../lease/reservations.ts'
-import { FlagError, int, list } from '../go_flags.ts'
+import { FlagError, int, list } from '../config/go_flags.ts'
 import { type CommandContext, command } from './command.ts'
 import { askStore } from './read_store.ts'
 

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { familyOf } from '../../lease/net/ip.ts'
-import type { FamilySubnet } from '../node_subnets.ts'
+import type { FamilySubnet } from '../../lease/node_subnets.ts'
 
 const directory = '/proc/sys/net/bridge'
 

@@ -1,5 +1,5 @@
 import { type Family, familyOf } from '../../lease/net/ip.ts'
-import type { FamilySubnet } from '../node_subnets.ts'
+import type { FamilySubnet } from '../../lease/node_subnets.ts'
 import { quietly, type RunCommand } from './command.ts'
 import { Iptables, type IptablesSuffix } from './iptables.ts'
 import type { FirewallMode, Outcome } from './mode.ts'

@@ -1,4 +1,4 @@
-import type { FamilySubnet } from '../node_subnets.ts'
+import type { FamilySubnet } from '../../lease/node_subnets.ts'
 
 /** What one look at the rules came to. */
 export interface Outcome {

@@ -1,5 +1,5 @@
 import { type Family, familyOf } from '../../lease/net/ip.ts'
-import type { FamilySubnet } from '../node_subnets.ts'
+import type { FamilySubnet } from '../../lease/node_subnets.ts'
 import { FirewallError, quietly, type RunCommand, refusal } from './command.ts'
 import type { FirewallMode, Outcome } from './mode.ts'
 import { type FirewallWish, nftTable, printNftTable } from './rules.ts'

@@ -1,6 +1,6 @@
 import { type Family, familyOf } from '../../lease/net/ip.ts'
 import { type Prefix, parsePrefix } from '../../lease/net/prefix.ts'
-import type { FamilySubnet } from '../node_subnets.ts'
+import type { FamilySubnet } from '../../lease/node_subnets.ts'
 
 /** Which rules are wanted. */
 export interface FirewallWish {

@@ -17,7 +17,7 @@ import type {
   InterfaceFacts,
   RouteFacts,
   RouteLookup,
-} from '../underlay_facts.ts'
+} from '../state/underlay_facts.ts'
 import { DeviceNames } from './devices.ts'
 import { dumpAddresses, dumpLinks, dumpRoutes, newRoute } from './dumps.ts'
 import { isOurRoute } from './entries.ts'

@@ -1,6 +1,6 @@
 import type { Entry, Link } from '../state/entry.ts'
 import type { Operation, Result } from '../state/operation.ts'
-import type { InterfaceFacts, RouteFacts } from '../underlay_facts.ts'
+import type { InterfaceFacts, RouteFacts } from '../state/underlay_facts.ts'
 
 /** What belongs to this agent in the kernel. All that is outside of it is neither listed nor changed. */
 export interface Scope {

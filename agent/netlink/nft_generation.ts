@@ -1,5 +1,5 @@
-import { LibcError, loadLibc } from '../libc.ts'
 import { Attributes } from './attributes.ts'
+import { LibcError, loadLibc } from './libc.ts'
 import { Messages, MessageWriter } from './message.ts'
 
 /** #define NETLINK_NETFILTER 12 */

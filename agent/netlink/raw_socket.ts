@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
-import { type Libc, loadLibc } from '../libc.ts'
+import { type Libc, loadLibc } from './libc.ts'
 
 /** #define NETLINK_ROUTE 0 */
 const NETLINK_ROUTE = 0

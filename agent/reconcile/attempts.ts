@@ -1,4 +1,4 @@
-import { backoffMs } from './backoff.ts'
+import { backoffMs } from '../../lease/common/backoff.ts'
 
 /** A key that does not stay as desired: the kernel refuses it, or somebody keeps undoing it. */
 export interface Attempt {

@@ -1,3 +1,4 @@
+import { WakeUp } from '../../lease/common/wake_up.ts'
 import type { Kernel, KernelChange, Scope } from '../kernel/kernel.ts'
 import { diff } from '../state/diff.ts'
 import type { Entry } from '../state/entry.ts'
@@ -8,7 +9,6 @@ import { Echoes } from './echoes.ts'
 import { PassBudget } from './pass_budget.ts'
 import { schedule, withoutDevices } from './schedule.ts'
 import { Storm } from './storm.ts'
-import { WakeUp } from './wake_up.ts'
 
 /** Without its device a node is cut off, and trying again costs one message: it is not left waiting for long. */
 const DEVICE_LONGEST_MS = 5_000

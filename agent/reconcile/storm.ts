@@ -1,4 +1,4 @@
-import { WakeUp } from './wake_up.ts'
+import { WakeUp } from '../../lease/common/wake_up.ts'
 
 /** So many entries that go wrong at once are the beginning of more: a device that dies, a flush. */
 const MANY = 8

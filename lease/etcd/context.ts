@@ -1,4 +1,4 @@
-import type { Log } from '../log.ts'
+import type { Log } from '../common/log.ts'
 import type { EtcdClient } from './client.ts'
 import type { Patience } from './patience.ts'
 import type { Recall } from './recall.ts'

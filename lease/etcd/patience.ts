@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Log } from '../log.ts'
+import type { Log } from '../common/log.ts'
 import { EtcdError } from './error.ts'
 import type { EtcdTuning } from './tuning.ts'
 

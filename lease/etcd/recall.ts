@@ -1,6 +1,6 @@
 import { type CachedLeases, CacheError, readCache, writeCache } from '../cache.ts'
+import type { Log } from '../common/log.ts'
 import type { Lease } from '../lease.ts'
-import type { Log } from '../log.ts'
 import type { EtcdOptions } from '../options.ts'
 import { normalEndpoint } from './endpoint.ts'
 import type { Head, KeyValue } from './keys.ts'

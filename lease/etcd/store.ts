@@ -1,5 +1,5 @@
+import type { Log } from '../common/log.ts'
 import type { Lease, LeaseTableChange } from '../lease.ts'
-import type { Log } from '../log.ts'
 import type { Ip } from '../net/ip.ts'
 import type { Prefix } from '../net/prefix.ts'
 import type { NetworkConfig } from '../network_config.ts'

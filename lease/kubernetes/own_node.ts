@@ -1,5 +1,5 @@
+import type { Log } from '../common/log.ts'
 import type { Lease } from '../lease.ts'
-import type { Log } from '../log.ts'
 import type { Ip } from '../net/ip.ts'
 import { contains } from '../net/prefix.ts'
 import { LeaseLostError, type LeaseRequest } from '../store.ts'

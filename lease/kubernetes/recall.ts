@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type CachedLeases, CacheError, readCache, writeCache } from '../cache.ts'
+import type { Log } from '../common/log.ts'
 import type { Lease } from '../lease.ts'
-import type { Log } from '../log.ts'
 import { type Ip, parseIp } from '../net/ip.ts'
 import { at } from './path.ts'
 import type { Session } from './session.ts'

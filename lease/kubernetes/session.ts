@@ -1,4 +1,4 @@
-import type { Log } from '../log.ts'
+import type { Log } from '../common/log.ts'
 import type { StoreHealth } from '../store.ts'
 import { ApiClient, type ApiContact } from './api_client.ts'
 import type { ApiConfig } from './api_config.ts'

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
+import type { Log } from '../common/log.ts'
 import type { Lease, LeaseProblem, LeaseTableChange } from '../lease.ts'
-import type { Log } from '../log.ts'
 import type { Ip } from '../net/ip.ts'
 import { type NetworkConfig, NetworkConfigError, parseNetworkConfig } from '../network_config.ts'
 import type { KubernetesOptions } from '../options.ts'

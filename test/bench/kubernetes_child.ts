@@ -1,13 +1,13 @@
 import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import type { V1Node } from '@kubernetes/client-node'
+import type { Log } from '../../lease/common/log.ts'
 import { annotationNames } from '../../lease/kubernetes/annotations.ts'
 import { openApiConfig } from '../../lease/kubernetes/api_config.ts'
 import { followNodes } from '../../lease/kubernetes/follow.ts'
 import { NodeSource } from '../../lease/kubernetes/node_source.ts'
 import { defaultTiming, Session } from '../../lease/kubernetes/session.ts'
 import { openKubernetesStore } from '../../lease/kubernetes/store.ts'
-import type { Log } from '../../lease/log.ts'
 import type { KubernetesOptions } from '../../lease/options.ts'
 
 /**

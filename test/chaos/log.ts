@@ -1,4 +1,4 @@
-import type { Log } from '../../lease/log.ts'
+import type { Log } from '../../lease/common/log.ts'
 
 export interface Logged {
   readonly at: number

@@ -1,4 +1,4 @@
-import { MemoryServer, MemoryStore } from '../../lease/memory.ts'
+import { MemoryServer, MemoryStore } from '../support/memory_store.ts'
 import { describeAnyLeaseStore } from './any_lease_store.ts'
 
 describeAnyLeaseStore('memory', async () => {

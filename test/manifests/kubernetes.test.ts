@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { parseCommandLine } from '../../agent/config.ts'
+import { parseCommandLine } from '../../agent/config/config.ts'
 import { parseNetworkConfig } from '../../lease/network_config.ts'
 import { problemsOf } from '../support/kubernetes_schema.ts'
 import { container, find, podSpec, readManifests } from './yaml.ts'

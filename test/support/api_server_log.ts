@@ -1,4 +1,4 @@
-import type { Log } from '../../lease/log.ts'
+import type { Log } from '../../lease/common/log.ts'
 
 /** Keeps what is logged, as `warn: message`; debug is left out. */
 export class ListLog implements Log {

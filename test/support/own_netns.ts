@@ -1,4 +1,4 @@
-import { loadLibc } from '../../agent/libc.ts'
+import { loadLibc } from '../../agent/netlink/libc.ts'
 import { run } from './exec.ts'
 
 /** #define CLONE_NEWNET 0x40000000 */

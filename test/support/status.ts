@@ -1,8 +1,9 @@
-import { type AgentStatus, RoundTotals } from '../../agent/status.ts'
+import { type AgentStatus, RoundTotals } from '../../agent/status/status.ts'
 
 /** A ready agent that has done nothing yet, but for what is given. */
 export function status(more: Partial<AgentStatus> = {}): AgentStatus {
   return {
+    version: '1.2.3',
     notReady: [],
     lease: undefined,
     peers: 0,

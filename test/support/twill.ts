@@ -1,5 +1,5 @@
 import { run } from '../../agent/cli/program.ts'
-import type { Env } from '../../agent/flags.ts'
+import type { Env } from '../../agent/config/flags.ts'
 
 export interface Said {
   readonly code: number

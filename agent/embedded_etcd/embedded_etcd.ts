@@ -1,0 +1,122 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdirSync } from 'node:fs'
+import { createInterface } from 'node:readline'
+import { backoffMs } from '../../lease/common/backoff.ts'
+import type { Log } from '../../lease/common/log.ts'
+import { sleep } from '../../lease/common/tasks.ts'
+
+export interface EmbeddedEtcdOptions {
+  readonly dataDir: string
+  /** URLs that clients use, this host's own first. */
+  readonly clientUrls: readonly string[]
+}
+
+/** etcd cannot be run here. The message says what to install or to free. */
+export class EmbeddedEtcdError extends Error {
+  override name = 'EmbeddedEtcdError'
+}
+
+const PEER_URL = 'http://127.0.0.1:2380'
+const STOP_MS = 10_000
+
+/**
+ * Runs an etcd of one member until `use` has ended, whatever ends it, and stops it only then: the agent that uses it goes
+ * first. An etcd that dies is started again, with back-off.
+ */
+export async function withEmbeddedEtcd(
+  options: EmbeddedEtcdOptions,
+  log: Log,
+  signal: AbortSignal,
+  use: (signal: AbortSignal) => Promise<void>,
+): Promise<void> {
+  mkdirSync(options.dataDir, { recursive: true, mode: 0o700 })
+  const stop = new AbortController()
+  const failed = new AbortController()
+  const supervised = supervise(options, log, stop.signal).catch(error => failed.abort(error))
+  try {
+    await use(AbortSignal.any([signal, failed.signal]))
+  } finally {
+    stop.abort()
+    await supervised
+  }
+  if (failed.signal.aborted) throw failed.signal.reason
+}
+
+async function supervise(options: EmbeddedEtcdOptions, log: Log, stop: AbortSignal): Promise<void> {
+  for (let attempt = 1; !stop.aborted; attempt++) {
+    const startedMs = performance.now()
+    const { code, lastLines } = await runOnce(options, log, stop)
+    if (stop.aborted) return
+    if (performance.now() - startedMs > 60_000) attempt = 1
+    const waitMs = backoffMs(attempt + 3, 30_000)
+    log.error(
+      { code, etcd: lastLines, againInMs: waitMs },
+      'the embedded etcd ended by itself: starting it again',
+    )
+    await sleep(waitMs, stop).catch(() => undefined)
+  }
+}
+
+async function runOnce(options: EmbeddedEtcdOptions, log: Log, stop: AbortSignal) {
+  // In a process group of its own, or Ctrl-C in a terminal would end it before the agent; --pdeathsig ends it even when the
+  // agent is killed, so that no orphan holds the port and the data folder.
+  const child = spawn('setpriv', ['--pdeathsig', 'TERM', '--', 'etcd', ...etcdArguments(options)], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+    detached: true,
+    env: { PATH: process.env.PATH },
+  })
+  const lastLines: string[] = []
+  createInterface({ input: child.stderr }).on('line', line => {
+    log.debug({ etcd: line }, 'embedded etcd')
+    lastLines.push(line)
+    if (lastLines.length > 5) lastLines.shift()
+  })
+  const stopChild = () => end(child)
+  stop.addEventListener('abort', stopChild, { once: true })
+  try {
+    const code = await exitOf(child)
+    return { code, lastLines }
+  } finally {
+    stop.removeEventListener('abort', stopChild)
+  }
+}
+
+function etcdArguments({ dataDir, clientUrls }: EmbeddedEtcdOptions): string[] {
+  return [
+    '--name=twill',
+    `--data-dir=${dataDir}`,
+    `--listen-client-urls=${clientUrls.join(',')}`,
+    `--advertise-client-urls=${clientUrls.join(',')}`,
+    `--listen-peer-urls=${PEER_URL}`,
+    `--initial-advertise-peer-urls=${PEER_URL}`,
+    `--initial-cluster=twill=${PEER_URL}`,
+    '--auto-compaction-mode=periodic',
+    '--auto-compaction-retention=1h',
+    '--logger=zap',
+  ]
+}
+
+/** Rejects where there is no etcd to run. 127 is setpriv's code for a program that it does not find. */
+async function exitOf(child: ChildProcess): Promise<number | string> {
+  try {
+    const [code, killedBy] = await once(child, 'exit')
+    if (code === 127) throw missing()
+    return code ?? killedBy
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') throw missing(cause)
+    throw cause
+  }
+}
+
+function missing(cause?: unknown): EmbeddedEtcdError {
+  const message =
+    'Cannot start the embedded etcd: etcd and setpriv are needed: apt-get install etcd-server util-linux'
+  return new EmbeddedEtcdError(message, { cause })
+}
+
+function end(child: ChildProcess): void {
+  child.kill('SIGTERM')
+  const timer = setTimeout(() => child.kill('SIGKILL'), STOP_MS)
+  child.once('exit', () => clearTimeout(timer))
+}

@@ -1,0 +1,73 @@
+import type { Log } from '../../lease/common/log.ts'
+import type { Family, Ip } from '../../lease/net/ip.ts'
+import type { AgentConfig } from '../config/config.ts'
+import type { UnderlaySource } from '../kernel/kernel.ts'
+import { TWILL_PROTOCOL } from '../state/ownership.ts'
+import { chooseUnderlay, UnderlayError } from '../underlay/underlay.ts'
+import { withEmbeddedEtcd } from './embedded_etcd.ts'
+
+/** What flannel's own manifests have. */
+const DEFAULT_NETWORK = '{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}'
+
+export interface FirstHostOptions {
+  readonly config: AgentConfig
+  readonly dataDir: string
+  readonly kernel: UnderlaySource
+  readonly log: Log
+  /** Stores a network config where there is none. Resolves to whether it was stored. */
+  readonly offer: (networkConfig: string, signal: AbortSignal) => Promise<boolean>
+  /** The agent itself. */
+  readonly run: (signal: AbortSignal) => Promise<void>
+}
+
+/**
+ * For a first host with no etcd at hand: runs one, gives it a network config where it has none, and says how the next host
+ * joins. etcd ends after the agent.
+ */
+export async function runAsFirstHost(options: FirstHostOptions, signal: AbortSignal): Promise<void> {
+  const { config, dataDir, kernel, log, offer, run } = options
+  const { store } = config
+  if (store.kind !== 'etcd') return await run(signal)
+  const own = new URL(store.endpoints[0] ?? '')
+  const address = await reachableAddress(config, kernel, signal)
+  const forOthers = `http://${address.includes(':') ? `[${address}]` : address}:${own.port}`
+  const clientUrls = [...new Set([own.origin, forOthers])]
+  await withEmbeddedEtcd({ dataDir, clientUrls }, log, signal, async all => {
+    const key = `${store.prefix}/config`
+    if (await offer(DEFAULT_NETWORK, all))
+      log.info({ key, config: DEFAULT_NETWORK }, 'etcd had no network config: stored a default one')
+    const prefix = store.prefix === '/coreos.com/network' ? '' : ` --etcd-prefix=${store.prefix}`
+    const join = `twilld --etcd-endpoints=${forOthers}${prefix}`
+    log.info({ run: join }, 'the next host joins with this command')
+    log.warn(
+      { url: forOthers },
+      'the embedded etcd asks for no password: who reaches it can redirect pod traffic',
+    )
+    await run(all)
+  })
+}
+
+/** Where other hosts reach this one, before there is a network config that says in which family. */
+async function reachableAddress(
+  config: AgentConfig,
+  kernel: UnderlaySource,
+  signal: AbortSignal,
+): Promise<Ip> {
+  const facts = {
+    interfaces: await kernel.listInterfaces(signal),
+    routes: await kernel.listRoutes({ devices: [], routeProtocol: TWILL_PROTOCOL }, signal),
+  }
+  const wish = { ...config.interfaces, publicIps: config.publicIps }
+  const families: readonly (readonly Family[])[] = [['ipv4'], ['ipv6']]
+  const failures: UnderlayError[] = []
+  for (const family of families) {
+    try {
+      const [local] = chooseUnderlay(family, facts, wish).localIps
+      if (local !== undefined) return local
+    } catch (error) {
+      if (!(error instanceof UnderlayError)) throw error
+      failures.push(error)
+    }
+  }
+  throw failures[0] ?? new UnderlayError('Cannot find an address for the embedded etcd')
+}

@@ -1,0 +1,131 @@
+import { isDeepStrictEqual } from 'node:util'
+import type { Log } from '../../lease/common/log.ts'
+import { WakeUp } from '../../lease/common/wake_up.ts'
+import type { Lease } from '../../lease/lease.ts'
+import { printLease } from '../../lease/lease.ts'
+import { localMac, type Mac } from '../../lease/net/mac.ts'
+import type { Prefix } from '../../lease/net/prefix.ts'
+import type { NetworkConfig } from '../../lease/network_config.ts'
+import { LeaseLostError, type LeaseStore } from '../../lease/store.ts'
+import type { Backend, Underlay } from '../backend/backend.ts'
+
+export interface OwnLeaseOptions {
+  readonly store: LeaseStore
+  readonly network: NetworkConfig
+  readonly backend: Backend
+  readonly log: Log
+  /** Subnets of an earlier life, from subnet.env. */
+  readonly previousSubnets: readonly Prefix[]
+  /** MACs of devices that stand already, one a family of the network. */
+  readonly deviceMacs: readonly (Mac | undefined)[]
+  readonly leaseLost: 'wait' | 'exit'
+  /** At least 6 bytes. */
+  readonly randomBytes: () => Uint8Array
+}
+
+/** How long a lost subnet is left to its new holder before it is asked for again, unless the table says sooner. */
+const LOST_RETRY_MS = 30_000
+/** A lease that is kept so long after it was lost is ours again. */
+const SETTLED_MS = 5_000
+
+/**
+ * This node's lease through its life: claimed, kept, published again when the underlay changed. Losing it to another node
+ * changes nothing in the kernel: it is said loudly, and asked for again once that node lets it go.
+ */
+export class OwnLease {
+  readonly #options: OwnLeaseOptions
+  readonly #lostAgain = new WakeUp()
+  #macs: readonly (Mac | undefined)[]
+  #underlay: Underlay
+  #lease: Lease | undefined
+  #moved = new AbortController()
+  /** Why our own lease is not what it should be, for readiness; undefined while all is well. */
+  trouble: string | undefined
+
+  constructor(options: OwnLeaseOptions, underlay: Underlay) {
+    this.#options = options
+    this.#underlay = underlay
+    this.#macs = options.deviceMacs
+  }
+
+  get underlay(): Underlay {
+    return this.#underlay
+  }
+
+  /** Another underlay from now on: published where its public IPs are others, for peers see nothing else of it. */
+  move(underlay: Underlay): void {
+    const isPublished = isDeepStrictEqual(underlay.publicIps, this.#underlay.publicIps)
+    this.#underlay = underlay
+    if (!isPublished) this.#moved.abort(new Error('the public IP has changed'))
+  }
+
+  /** The table's word on our key has changed: a lost lease may be free again. */
+  reconsider(): void {
+    this.#lostAgain.set()
+  }
+
+  async claim(signal: AbortSignal): Promise<Lease> {
+    const { store, network, backend, log, previousSubnets } = this.#options
+    const held = this.#lease?.subnets.map(subnet => subnet.prefix)
+    const request = {
+      network,
+      publicIps: this.#underlay.publicIps,
+      previousSubnets: held ?? previousSubnets,
+      backendType: backend.type,
+      backendData: (previous: Lease | undefined) => backend.publish(this.#chooseMacs(previous)),
+    }
+    const lease = await store.acquire(request, signal)
+    this.#lease = lease
+    this.#macs = backend.publishedMacs(lease)
+    log.info({ node: lease.node, lease: printLease(lease) }, 'this node has its lease')
+    return lease
+  }
+
+  /** Until the signal aborts. `onLease` is told of each lease that was claimed anew; call `claim` first. */
+  async keep(onLease: (lease: Lease) => void, signal: AbortSignal): Promise<never> {
+    for (;;) {
+      signal.throwIfAborted()
+      if (this.#moved.signal.aborted || this.#lease === undefined) {
+        this.#moved = new AbortController()
+        onLease(await this.claim(signal))
+      }
+      await this.#keepOnce(AbortSignal.any([signal, this.#moved.signal]))
+    }
+  }
+
+  async #keepOnce(signal: AbortSignal): Promise<void> {
+    const { store, log, leaseLost } = this.#options
+    if (this.#lease === undefined) return
+    const settled = setTimeout(() => this.#settle(), SETTLED_MS)
+    try {
+      await store.keep(this.#lease, signal)
+    } catch (error) {
+      if (!(error instanceof LeaseLostError)) {
+        if (signal.aborted) return
+        throw error
+      }
+      if (leaseLost === 'exit') throw error
+      const { holder } = error
+      if (this.trouble !== error.message) log.error({ holder: holder && printLease(holder) }, error.message)
+      this.trouble = error.message
+      if (holder === undefined) this.#lease = undefined
+      else await this.#lostAgain.wait(LOST_RETRY_MS, signal).catch(() => undefined)
+    } finally {
+      clearTimeout(settled)
+    }
+  }
+
+  #settle(): void {
+    if (this.trouble !== undefined) this.#options.log.info({}, 'this node has its subnet back')
+    this.trouble = undefined
+  }
+
+  /** The MAC that peers know, else that of the device that stands, else a new one. */
+  #chooseMacs(previous: Lease | undefined): readonly Mac[] {
+    const { network, backend, randomBytes } = this.#options
+    const published = previous === undefined ? [] : backend.publishedMacs(previous)
+    const macs = network.families.map((_, i) => published[i] ?? this.#macs[i] ?? localMac(randomBytes()))
+    this.#macs = macs
+    return macs
+  }
+}

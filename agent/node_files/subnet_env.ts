@@ -1,0 +1,52 @@
+import { AddressError, type Family, familyOf } from '../../lease/net/ip.ts'
+import { addressAt, type Prefix, parsePrefix, prefixLength } from '../../lease/net/prefix.ts'
+import type { FamilySubnet } from '../../lease/node_subnets.ts'
+
+/**
+ * What the CNI plugin, Docker's mk-docker-opts.sh and others read of this node: flannel's subnet.env. It must stand before a
+ * pod starts.
+ */
+export interface SubnetEnv {
+  /** One or two, IPv4 first. */
+  readonly families: readonly FamilySubnet[]
+  /** In bytes: what a pod's interface may carry. */
+  readonly overlayMtu: number
+  /** Whether the agent masquerades; false makes the CNI plugin do it. */
+  readonly ipMasq: boolean
+}
+
+const names: Readonly<Record<Family, { network: string; subnet: string }>> = {
+  ipv4: { network: 'FLANNEL_NETWORK', subnet: 'FLANNEL_SUBNET' },
+  ipv6: { network: 'FLANNEL_IPV6_NETWORK', subnet: 'FLANNEL_IPV6_SUBNET' },
+}
+
+/** The subnet is written as its first host address with the length: a bridge takes it as its own address. */
+export function renderSubnetEnv({ families, overlayMtu, ipMasq }: SubnetEnv): string {
+  const lines = families.flatMap(({ network, subnet }) => {
+    const name = names[familyOf(network)]
+    return [`${name.network}=${network}`, `${name.subnet}=${addressAt(subnet, 1)}/${prefixLength(subnet)}`]
+  })
+  return [...lines, `FLANNEL_MTU=${overlayMtu}`, `FLANNEL_IPMASQ=${ipMasq}`, ''].join('\n')
+}
+
+/** Subnets of an earlier life. What cannot be read is passed over: the file is a hint. */
+export function readPreviousSubnets(text: string): readonly Prefix[] {
+  const wanted = Object.values(names).map(({ subnet }) => subnet)
+  return text.split('\n').flatMap(line => {
+    const equals = line.indexOf('=')
+    if (!wanted.includes(line.slice(0, equals).trim())) return []
+    return line
+      .slice(equals + 1)
+      .split(',')
+      .flatMap(prefixOrNone)
+  })
+}
+
+function prefixOrNone(text: string): readonly Prefix[] {
+  try {
+    return [parsePrefix(text.trim())]
+  } catch (error) {
+    if (error instanceof AddressError) return []
+    throw error
+  }
+}

@@ -1,0 +1,25 @@
+import type { Kernel, Scope } from '../kernel/kernel.ts'
+import { type Operation, printOperation, type Result } from '../state/operation.ts'
+import { entryDevice } from '../state/print.ts'
+
+/**
+ * What there is to remove of ours in the kernel: our devices, with which all goes that sits on them, and our routes on other
+ * devices or on none. Removing it twice is no error.
+ */
+export async function leftovers(
+  kernel: Kernel,
+  scope: Scope,
+  signal: AbortSignal,
+): Promise<readonly Operation[]> {
+  const entries = await kernel.snapshot(scope, signal)
+  const removals = entries
+    .filter(entry => !scope.devices.includes(entryDevice(entry) ?? ''))
+    .map((entry): Operation => ({ verb: 'delete', entry }))
+  // Routes first: a device that goes takes those along that lead over it.
+  return removals.sort((a, b) => Number(a.entry.kind === 'link') - Number(b.entry.kind === 'link'))
+}
+
+/** One line for each, with the kernel's own words where it refused. */
+export function printResult({ operation, error }: Result): string {
+  return error?.message ?? printOperation(operation)
+}

@@ -1,0 +1,56 @@
+import type { Ip } from '../../lease/net/ip.ts'
+import type { Prefix } from '../../lease/net/prefix.ts'
+
+/** One network interface as the kernel lists it: what the external interface is chosen from. */
+export interface InterfaceFacts {
+  readonly index: number
+  readonly name: string
+  /** In bytes, of the interface itself. */
+  readonly underlayMtu: number
+  /** Administratively up (IFF_UP); carrier does not count. */
+  readonly up: boolean
+  readonly loopback: boolean
+  /** What the interface is, where it is a VXLAN device. */
+  readonly vxlan: { readonly vni: number; readonly port: number } | undefined
+  /** In the kernel's order: IPv4 first, a primary address before its secondaries. */
+  readonly addresses: readonly InterfaceAddress[]
+}
+
+/** rtnetlink(7), RT_SCOPE_*: how far an address is valid. */
+export type AddressScope = 'global' | 'site' | 'link' | 'host' | 'nowhere'
+
+export interface InterfaceAddress {
+  readonly address: Ip
+  /** In bits. */
+  readonly length: number
+  readonly scope: AddressScope
+  /** No lifetime runs against it (IFA_F_PERMANENT); false for DHCP and SLAAC. */
+  readonly permanent: boolean
+  /** Not to be used for new connections any more (IFA_F_DEPRECATED). */
+  readonly deprecated: boolean
+  /** An IPv6 privacy address (RFC 8981, IFA_F_TEMPORARY). IPv4 has none: there the same bit means a secondary address. */
+  readonly temporary: boolean
+  /** Duplicate address detection still runs or has failed (IFA_F_TENTATIVE, IFA_F_DADFAILED). */
+  readonly tentative: boolean
+}
+
+/** A unicast route of the main table that is not ours. */
+export interface RouteFacts {
+  readonly dst: Prefix
+  /** Undefined where the destination is on the link itself. */
+  readonly via: Ip | undefined
+  readonly dev: string
+  readonly metric: number
+  /** RTPROT_*: 2 kernel, 3 boot, 4 static, 9 ra, 16 dhcp. */
+  readonly protocol: number
+  /** Preferred source address. */
+  readonly src: Ip | undefined
+}
+
+/** Which way the kernel sends a packet for one address. */
+export interface RouteLookup {
+  readonly dev: string
+  /** Undefined where the address is on the link itself. */
+  readonly via: Ip | undefined
+  readonly src: Ip | undefined
+}

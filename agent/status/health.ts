@@ -1,0 +1,23 @@
+import { type AgentStatus, lifelessness } from './status.ts'
+
+export interface Answer {
+  readonly code: number
+  readonly text: string
+  /** Content type; plain text by default. */
+  readonly type?: string
+}
+
+/** Whether to restart the agent. When well, in flanneld's words, which probes and scripts look for. */
+export function health(status: AgentStatus): Answer {
+  const reason = lifelessness(status)
+  return reason === undefined
+    ? { code: 200, text: 'flanneld is running' }
+    : { code: 503, text: `flanneld is not running:\n${reason}\n` }
+}
+
+/** Whether pods on this node reach their peers; unlike flanneld's it goes back to 503 when they do no more. */
+export function readiness({ notReady }: AgentStatus): Answer {
+  return notReady.length === 0
+    ? { code: 200, text: 'flanneld is ready' }
+    : { code: 503, text: `flanneld is not ready yet\n${notReady.join('\n')}\n` }
+}

@@ -1,0 +1,55 @@
+import type { Log } from '../../lease/common/log.ts'
+import { type Lease, type LeaseProblem, type LeaseTable, printLease } from '../../lease/lease.ts'
+
+/** So many changed peers get a line each; beyond, their number has to do. */
+const NAMED = 20
+
+/** Says which peers came, went and changed, and which leases cannot be used and why; each thing once. */
+export class PeerLog {
+  readonly #log: Log
+  /** The leases themselves, which the table keeps anyway: their print would be one more string a peer. */
+  #known = new Map<string, Lease>()
+  #said = new Map<string, string>()
+
+  constructor(log: Log) {
+    this.#log = log
+  }
+
+  /** `changed` are the nodes that may differ; `self` is no peer. */
+  write(table: LeaseTable, changed: ReadonlySet<string>, self: string): void {
+    const lines: [string, Lease | undefined, string | undefined][] = []
+    for (const node of changed) {
+      if (node === self) continue
+      const lease = table.get(node)
+      const known = this.#known.get(node)
+      const was = known && printLease(known)
+      if (lease === undefined) this.#known.delete(node)
+      else this.#known.set(node, lease)
+      if ((lease && printLease(lease)) !== was) lines.push([node, lease, was])
+    }
+    if (lines.length > NAMED) {
+      this.#log.info({ changed: lines.length, peers: this.#known.size }, 'peers changed')
+      return
+    }
+    for (const [node, lease, was] of lines) {
+      if (lease === undefined) this.#log.info({ node, lease: was }, 'peer left')
+      else
+        this.#log.info(
+          { node, lease: printLease(lease), was },
+          was === undefined ? 'peer joined' : 'peer changed',
+        )
+    }
+  }
+
+  /** All that is refused now: by the store, by the rules for leases, by the backend. */
+  writeRefused(refused: ReadonlyMap<string, string>, problems: readonly LeaseProblem[]): void {
+    const now = new Map([...refused, ...problems.map(({ key, reason }): [string, string] => [key, reason])])
+    for (const [node, reason] of now) {
+      if (this.#said.get(node) !== reason) this.#log.warn({ node, reason }, 'lease refused: not programmed')
+    }
+    for (const node of this.#said.keys()) {
+      if (!now.has(node)) this.#log.info({ node }, 'lease no longer refused')
+    }
+    this.#said = now
+  }
+}

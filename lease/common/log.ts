@@ -1,0 +1,7 @@
+/** What this project's parts log to: pino's shape, fields first. `agent/status/logger.ts` makes the real one. */
+export interface Log {
+  debug(fields: object, message: string): void
+  info(fields: object, message: string): void
+  warn(fields: object, message: string): void
+  error(fields: object, message: string): void
+}

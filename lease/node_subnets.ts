@@ -1,0 +1,18 @@
+import type { Lease } from './lease.ts'
+import { familyOf } from './net/ip.ts'
+import type { Prefix } from './net/prefix.ts'
+import type { NetworkConfig } from './network_config.ts'
+
+/** One family: the whole overlay's prefix and this node's. */
+export interface FamilySubnet {
+  readonly network: Prefix
+  readonly subnet: Prefix
+}
+
+/** One or two, IPv4 first. */
+export function nodeSubnets({ families }: NetworkConfig, self: Lease): readonly FamilySubnet[] {
+  return families.flatMap(({ family, network }) => {
+    const subnet = self.subnets.find(({ prefix }) => familyOf(prefix) === family)
+    return subnet === undefined ? [] : [{ network, subnet: subnet.prefix }]
+  })
+}

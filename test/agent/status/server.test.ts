@@ -1,0 +1,161 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { ListenError, serveStatus } from '../../../agent/status/server.ts'
+import { type AgentStatus, RoundTotals } from '../../../agent/status/status.ts'
+import type { Log } from '../../../lease/common/log.ts'
+import { parseIp } from '../../../lease/net/ip.ts'
+import { vxlanLease } from '../../support/leases.ts'
+import { status } from '../../support/status.ts'
+
+const ip = parseIp('127.0.0.1')
+const errors: object[] = []
+const log: Log = { debug() {}, info() {}, warn() {}, error: fields => void errors.push(fields) }
+
+let now: AgentStatus = status()
+let source = () => now
+let stop = new AbortController()
+let served: Promise<void> = Promise.resolve()
+let port = 0
+
+beforeEach(async () => {
+  now = status()
+  source = () => now
+  stop = new AbortController()
+  port = await new Promise<number>((resolve, reject) => {
+    served = serveStatus({ ip, port: 0 }, () => source(), log, stop.signal, resolve)
+    served.catch(reject)
+  })
+})
+afterEach(async () => {
+  stop.abort()
+  await served
+})
+
+async function get(path: string, method = 'GET'): Promise<{ code: number; text: string }> {
+  const response = await fetch(`http://127.0.0.1:${port}${path}`, { method })
+  return { code: response.status, text: await response.text() }
+}
+
+describe('/healthz', () => {
+  it("is well in flanneld's words, also while the agent waits for its store", async () => {
+    expect(await get('/healthz')).toEqual({ code: 200, text: 'flanneld is running' })
+    now = status({ notReady: ['waiting for the network config'] })
+    expect((await get('/healthz?verbose')).code).toBe(200)
+  })
+
+  it('is not once a round hangs', async () => {
+    let nowMs = 0
+    const rounds = new RoundTotals(() => nowMs)
+    rounds.add({ fullPass: 'start', results: [], drift: new Set(), durationMs: 1 })
+    nowMs = 200_000
+    now = status({ rounds })
+    expect(await get('/healthz')).toEqual({
+      code: 503,
+      text: 'flanneld is not running:\nthe last full pass ended 200 s ago, and one is due every 60 s: a round hangs\n',
+    })
+  })
+})
+
+describe('/readyz', () => {
+  it('goes to 200 and back to 503 with every reason on a line', async () => {
+    expect(await get('/readyz')).toEqual({ code: 200, text: 'flanneld is ready' })
+    now = status({ notReady: ['the lease is lost', '2 entries fail'] })
+    expect(await get('/readyz')).toEqual({
+      code: 503,
+      text: 'flanneld is not ready yet\nthe lease is lost\n2 entries fail\n',
+    })
+  })
+})
+
+describe('/metrics', () => {
+  const samples = async () => (await get('/metrics')).text.split('\n').filter(line => /^twill_/.test(line))
+
+  it('leaves out what is not known', async () => {
+    expect(await samples()).toEqual([
+      'twill_build_info{version="from source"} 1',
+      'twill_ready 1',
+      'twill_peers 0',
+      'twill_peers_refused 0',
+      'twill_entries_contested 0',
+      'twill_drift_repaired_total{kind="link"} 0',
+      'twill_drift_repaired_total{kind="address"} 0',
+      'twill_drift_repaired_total{kind="fdb"} 0',
+      'twill_drift_repaired_total{kind="neighbor"} 0',
+      'twill_drift_repaired_total{kind="route"} 0',
+      'twill_operations_total{result="applied"} 0',
+      'twill_operations_total{result="refused"} 0',
+      'twill_full_passes_total 0',
+      'twill_store_up 1',
+    ])
+  })
+
+  it('says how the agent does, and forgets a label that is gone', async () => {
+    now = status({
+      notReady: ['x'],
+      lease: vxlanLease('h1', '02:00:00:00:00:01', '10.244.1.0/24 at 192.168.0.1'),
+      peers: 7,
+      refused: new Map([['h9', 'overlaps']]),
+      failing: [
+        { key: 'route 10.244.2.0/24 metric 0', error: 'EINVAL' },
+        { key: 'route 10.244.3.0/24 metric 0', error: 'EINVAL' },
+        { key: 'link flannel.1', error: 'EEXIST' },
+      ],
+      store: { lastContactMs: Date.now() - 90_000, trouble: 'connection refused' },
+    })
+    const told = await samples()
+    expect(told).toEqual(
+      expect.arrayContaining([
+        'twill_ready 0',
+        'twill_lease_info{subnet="10.244.1.0/24",public_ip="192.168.0.1"} 1',
+        'twill_peers 7',
+        'twill_peers_refused 1',
+        'twill_entries_failing{kind="route"} 2',
+        'twill_entries_failing{kind="link"} 1',
+        'twill_store_up 0',
+        expect.stringMatching(/^twill_since_store_contact_seconds 9\d/),
+      ]),
+    )
+    now = status()
+    expect((await samples()).filter(line => /failing|lease_info/.test(line))).toEqual([])
+  })
+
+  it('has help and type for each name, as Prometheus asks', async () => {
+    const { text } = await get('/metrics')
+    expect(text).toContain(
+      '# HELP twill_peers Peers that the kernel is programmed for.\n# TYPE twill_peers gauge\n',
+    )
+    expect(text).toMatch(/^process_resident_memory_bytes \d+$/m)
+  })
+})
+
+describe('the server', () => {
+  it('answers nothing but GET and HEAD of what there is', async () => {
+    expect((await get('/')).code).toBe(404)
+    expect((await get('/healthz', 'POST')).code).toBe(405)
+    expect(await get('/healthz', 'HEAD')).toEqual({ code: 200, text: '' })
+  })
+
+  it('answers 500 where the status cannot be had, and goes on', async () => {
+    source = () => {
+      throw new Error('no status')
+    }
+    expect(await get('/readyz')).toEqual({ code: 500, text: 'no status\n' })
+    expect(errors).toHaveLength(1)
+    source = () => now
+    expect((await get('/readyz')).code).toBe(200)
+  })
+
+  it('names port and flags where it cannot listen', async () => {
+    const second = serveStatus({ ip, port }, source, log, stop.signal)
+    await expect(second).rejects.toThrow(ListenError)
+    await expect(second).rejects.toThrow(
+      `Cannot listen on 127.0.0.1 port ${port}: listen EADDRINUSE: address already in use 127.0.0.1:${port}; choose others with --healthz-ip and --healthz-port`,
+    )
+  })
+
+  it('ends with its signal, whoever is still connected', async () => {
+    await get('/healthz')
+    stop.abort()
+    await served
+    await expect(get('/healthz')).rejects.toThrow()
+  })
+})
