@@ -3,9 +3,11 @@
  * as a whole: its first line names format, version and checksum of the second. It is replaced by rename after fsync, since
  * on a full disk a rename succeeds where the content was never written.
  */
+
 import { createHash } from 'node:crypto'
 import { mkdir, open, readFile, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { ExpectedError, messageOf } from './common/errors.ts'
 import type { Lease, Subnet } from './lease.ts'
 import { familyOf, parseIp } from './net/ip.ts'
 import { parsePrefix } from './net/prefix.ts'
@@ -27,7 +29,7 @@ export interface CachedLeases {
 }
 
 /** A cache that cannot be used. The message names the file and the reason; the remedy is always to go on without. */
-export class CacheError extends Error {
+export class CacheError extends ExpectedError {
   override name = 'CacheError'
 }
 
@@ -43,7 +45,7 @@ export async function readCache(file: string, scope: string): Promise<CachedLeas
     if (cached.scope !== scope) throw new Error(`it is of '${cached.scope}', not of '${scope}'`)
     return cached
   } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause)
+    const why = messageOf(cause)
     throw new CacheError(`Cannot use the lease cache ${file}: ${why}`, { cause })
   }
 }
@@ -63,7 +65,7 @@ export async function writeCache(file: string, cached: CachedLeases): Promise<vo
     await rename(fresh, file)
   } catch (cause) {
     await rm(fresh, { force: true }).catch(() => {})
-    const why = cause instanceof Error ? cause.message : String(cause)
+    const why = messageOf(cause)
     throw new CacheError(`Cannot write the lease cache ${file}: ${why}`, { cause })
   }
 }

@@ -1,3 +1,4 @@
+import { ExpectedError, messageOf } from './common/errors.ts'
 import { type Fields, field, fieldsOf, parseFields, printJson } from './json.ts'
 import { type Family, familyBits, familyOf, type Ip, ipFromNumber, ipToNumber, parseIp } from './net/ip.ts'
 import { contains, type Prefix, parsePrefix, prefixLength, prefixRange } from './net/prefix.ts'
@@ -26,7 +27,7 @@ export interface NetworkConfig {
 }
 
 /** A network config that breaks a rule. The message names the key, the value, the rule and the remedy. */
-export class NetworkConfigError extends Error {
+export class NetworkConfigError extends ExpectedError {
   override name = 'NetworkConfigError'
 }
 
@@ -109,7 +110,7 @@ function parse(text: string): Fields {
   try {
     return parseFields(text)
   } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause)
+    const why = messageOf(cause)
     const remedy = `write it like {"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}`
     throw new NetworkConfigError(`Cannot parse the network config: ${why}; ${remedy}`, { cause })
   }
@@ -161,7 +162,7 @@ function parseNetwork(fields: Fields, rules: FamilyRules): Prefix {
   try {
     return parsePrefix(value)
   } catch (cause) {
-    throw refuse(cause instanceof Error ? cause.message : String(cause), cause)
+    throw refuse(messageOf(cause), cause)
   }
 }
 

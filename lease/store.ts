@@ -1,3 +1,4 @@
+import { ExpectedError } from './common/errors.ts'
 import type { Lease, LeaseProblem, LeaseTableChange } from './lease.ts'
 import type { Ip } from './net/ip.ts'
 import type { Prefix } from './net/prefix.ts'
@@ -86,7 +87,7 @@ export interface StoreHealth {
 }
 
 /** The lease is another node's, or gone. */
-export class LeaseLostError extends Error {
+export class LeaseLostError extends ExpectedError {
   override name = 'LeaseLostError'
   /** Who holds our subnet now; undefined where nobody does. */
   readonly holder: Lease | undefined
@@ -97,6 +98,6 @@ export class LeaseLostError extends Error {
 }
 
 /** No lease can be had as things stand: out of subnets, or none that fits. The message says the figures and the remedy. */
-export class LeaseRefusedError extends Error {
+export class LeaseRefusedError extends ExpectedError {
   override name = 'LeaseRefusedError'
 }

@@ -1,3 +1,4 @@
+import { ExpectedError, messageOf } from './common/errors.ts'
 import { type Fields, field, goJson, parseFields, printJson } from './json.ts'
 import type { Lease, Subnet } from './lease.ts'
 import { AddressError, type Family, familyOf, type Ip, parseIp } from './net/ip.ts'
@@ -9,7 +10,7 @@ import { networkAddress, type Prefix, parsePrefix, prefixLength } from './net/pr
  */
 
 /** A key or value that is no lease. The message names the key, the value and the remedy. */
-export class WireError extends Error {
+export class WireError extends ExpectedError {
   override name = 'WireError'
 }
 
@@ -126,7 +127,7 @@ function parse(key: string, value: string): Fields {
   try {
     return parseFields(value)
   } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause)
+    const why = messageOf(cause)
     throw badValue(key, `${printJson(value)} is no lease: ${why}`, cause)
   }
 }

@@ -1,3 +1,4 @@
+import { ExpectedError } from '../../lease/common/errors.ts'
 import type { Lease } from '../../lease/lease.ts'
 import type { Ip } from '../../lease/net/ip.ts'
 import type { Mac } from '../../lease/net/mac.ts'
@@ -39,6 +40,6 @@ export interface Backend {
 export type BackendFactory = (network: NetworkConfig) => Backend
 
 /** A lease that this backend cannot turn into entries. The message says which value and why. */
-export class PeerRefusedError extends Error {
+export class PeerRefusedError extends ExpectedError {
   override name = 'PeerRefusedError'
 }

@@ -1,4 +1,5 @@
 import { rm, stat } from 'node:fs/promises'
+import { ExpectedError } from '../../lease/common/errors.ts'
 import { openStore } from '../../lease/registry.ts'
 import { openBackend } from '../backend/registry.ts'
 import { vxlanDevices } from '../backend/vxlan.ts'
@@ -23,7 +24,7 @@ const flags = {
 }
 
 /** Some of it is there still. The message says why. */
-class CleanupError extends Error {
+class CleanupError extends ExpectedError {
   override name = 'CleanupError'
 }
 

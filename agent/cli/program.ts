@@ -1,5 +1,5 @@
 import { Command as Commander, CommanderError, Option } from 'commander'
-import { isUnexpected } from '../../lease/common/errors.ts'
+import { isUnexpected, messageOf } from '../../lease/common/errors.ts'
 import { parseStoreOptions } from '../config/config.ts'
 import { type Env, storeFlags, variableName } from '../config/flags.ts'
 import { FlagError, type FlagTable } from '../config/go_flags.ts'
@@ -54,7 +54,7 @@ export async function run(words: readonly string[], env: Env, out: Output, err: 
   } catch (error) {
     // commander has printed its own errors.
     if (error instanceof CommanderError) return error.exitCode === 0 ? exitCode.stopped : exitCode.badFlag
-    err.write(`twill: ${error instanceof Error ? error.message : error}\n`)
+    err.write(`twill: ${messageOf(error)}\n`)
     return exitCodeOf(error, err)
   }
 }

@@ -1,10 +1,11 @@
+import { ExpectedError } from '../../lease/common/errors.ts'
 import type { Log } from '../../lease/common/log.ts'
 import type { LeaseTableChange } from '../../lease/lease.ts'
 import type { LeaseStore, StoreHealth } from '../../lease/store.ts'
 import type { StoreView } from '../diagnose/subnet_map.ts'
 
 /** The store did not answer in time. The message says what it was asked for and its trouble. */
-export class StoreUnreachableError extends Error {
+export class StoreUnreachableError extends ExpectedError {
   override name = 'StoreUnreachableError'
 }
 

@@ -1,4 +1,5 @@
 import { posix } from 'node:path'
+import { ExpectedError, messageOf } from '../../lease/common/errors.ts'
 import { AddressError, type Family, familyOf, type Ip, parseIp } from '../../lease/net/ip.ts'
 import type { EtcdOptions, KubernetesOptions, StoreOptions } from '../../lease/options.ts'
 import type { FirewallOptions } from '../firewall/firewall.ts'
@@ -33,7 +34,7 @@ export interface AgentConfig {
 }
 
 /** A setting whose value breaks a rule. The message names the flag, the value and the rule. Exit code 1. */
-export class ConfigError extends Error {
+export class ConfigError extends ExpectedError {
   override name = 'ConfigError'
 }
 
@@ -214,7 +215,7 @@ function pattern(text: string): RegExp {
   try {
     return new RegExp(ignoreCase ? text.slice(4) : text, ignoreCase ? 'i' : '')
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause)
+    const reason = messageOf(cause)
     throw new ConfigError(`--iface-regex '${text}' is no regular expression: ${reason}`, { cause })
   }
 }

@@ -1,3 +1,4 @@
+import { messageOf } from '../../lease/common/errors.ts'
 import {
   bool,
   type FlagTable,
@@ -111,7 +112,7 @@ export function readSettings<T extends FlagTable>(table: T, words: readonly stri
       values[name] = readFlag(name, flag, text)
       set.add(name)
     } catch (error) {
-      warnings.push(`Variable ${variable} is passed over: ${error instanceof Error ? error.message : error}`)
+      warnings.push(`Variable ${variable} is passed over: ${messageOf(error)}`)
     }
   }
   if (parsed.rest.length > 0 && !parsed.help)

@@ -1,3 +1,5 @@
+import { ExpectedError } from '../../lease/common/errors.ts'
+
 /**
  * Command lines as Go's `flag` package reads them (https://pkg.go.dev/flag#hdr-Command_line_flag_syntax), for flanneld's
  * units and manifests are written for it: one dash or two, `-name value` or `-name=value`, a boolean never takes the next
@@ -31,7 +33,7 @@ export interface ParsedFlags<T extends FlagTable> {
 }
 
 /** A command line that Go's `flag` would refuse, in its words. */
-export class FlagError extends Error {
+export class FlagError extends ExpectedError {
   override name = 'FlagError'
 }
 

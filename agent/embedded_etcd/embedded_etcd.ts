@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { mkdirSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { backoffMs } from '../../lease/common/backoff.ts'
+import { ExpectedError } from '../../lease/common/errors.ts'
 import type { Log } from '../../lease/common/log.ts'
 import { sleep } from '../../lease/common/tasks.ts'
 
@@ -13,7 +14,7 @@ export interface EmbeddedEtcdOptions {
 }
 
 /** etcd cannot be run here. The message says what to install or to free. */
-export class EmbeddedEtcdError extends Error {
+export class EmbeddedEtcdError extends ExpectedError {
   override name = 'EmbeddedEtcdError'
 }
 

@@ -1,7 +1,8 @@
 import { spawn } from 'node:child_process'
+import { ExpectedError } from '../../lease/common/errors.ts'
 
 /** A firewall tool did not do what it was asked to. The message holds the command and what the tool said. */
-export class FirewallError extends Error {
+export class FirewallError extends ExpectedError {
   override name = 'FirewallError'
 }
 

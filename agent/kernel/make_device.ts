@@ -1,4 +1,5 @@
 import { writeFileSync } from 'node:fs'
+import { ExpectedError } from '../../lease/common/errors.ts'
 import { familyOf } from '../../lease/net/ip.ts'
 import { NetlinkError } from '../netlink/errno.ts'
 import { type LinkMessage, writeDelLink, writeNewVxlan, writeSetLink } from '../netlink/link.ts'
@@ -12,7 +13,7 @@ import { dumpLinks } from './dumps.ts'
 import { linkEntry } from './entries.ts'
 
 /** A device cannot be made as desired, and it is known why. */
-export class DeviceError extends Error {
+export class DeviceError extends ExpectedError {
   override name = 'DeviceError'
 }
 

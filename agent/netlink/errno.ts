@@ -1,7 +1,8 @@
 import { getSystemErrorMap, getSystemErrorName } from 'node:util'
+import { ExpectedError } from '../../lease/common/errors.ts'
 
 /** What the kernel refused, in its own words. */
-export class NetlinkError extends Error {
+export class NetlinkError extends ExpectedError {
   override name = 'NetlinkError'
   /** Positive, as in errno(3): 17. */
   readonly errno: number
@@ -26,7 +27,7 @@ export class NetlinkError extends Error {
 }
 
 /** No answer within the time that is left for one; the socket is opened anew for the next request. */
-export class NetlinkTimeoutError extends Error {
+export class NetlinkTimeoutError extends ExpectedError {
   override name = 'NetlinkTimeoutError'
 }
 

@@ -1,7 +1,8 @@
 import { getSystemErrorMap, getSystemErrorName } from 'node:util'
+import { ExpectedError } from '../../lease/common/errors.ts'
 
 /** A C library function that failed. */
-export class LibcError extends Error {
+export class LibcError extends ExpectedError {
   override name = 'LibcError'
   readonly code: string
   constructor(act: string, errno: number) {

@@ -1,4 +1,5 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { ExpectedError, messageOf } from '../../lease/common/errors.ts'
 import type { Log } from '../../lease/common/log.ts'
 import type { Ip } from '../../lease/net/ip.ts'
 import { type Answer, health, readiness } from './health.ts'
@@ -11,7 +12,7 @@ export interface Listen {
 }
 
 /** The port cannot be listened on. The message names it and the flags. */
-export class ListenError extends Error {
+export class ListenError extends ExpectedError {
   override name = 'ListenError'
 }
 
@@ -77,6 +78,6 @@ async function answerTo(request: IncomingMessage, source: StatusSource, log: Log
     return await page(source)
   } catch (error) {
     log.error({ error, path }, 'cannot answer')
-    return { code: 500, text: `${error instanceof Error ? error.message : error}\n` }
+    return { code: 500, text: `${messageOf(error)}\n` }
   }
 }

@@ -1,3 +1,4 @@
+import { ExpectedError } from '../../lease/common/errors.ts'
 import { type Family, familyOf, type Ip, parseIp, scopeOf } from '../../lease/net/ip.ts'
 import { contains, type Prefix, prefixLength } from '../../lease/net/prefix.ts'
 import type { Underlay } from '../backend/backend.ts'
@@ -31,7 +32,7 @@ export interface UnderlayChoice extends Underlay {
 }
 
 /** No interface fits. The message says what was tried, what there is, and the remedy. */
-export class UnderlayError extends Error {
+export class UnderlayError extends ExpectedError {
   override name = 'UnderlayError'
 }
 

@@ -1,8 +1,9 @@
 import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { ExpectedError, messageOf } from './errors.ts'
 
 /** A file that pods wait for could not be written. The message names the file and the remedy. */
-export class WholeFileError extends Error {
+export class WholeFileError extends ExpectedError {
   override name = 'WholeFileError'
 }
 
@@ -31,7 +32,7 @@ export async function writeWhole(path: string, text: string, signal: AbortSignal
     return true
   } catch (cause) {
     await rm(draft, { force: true }).catch(() => {})
-    const reason = cause instanceof Error ? cause.message : String(cause)
+    const reason = messageOf(cause)
     throw new WholeFileError(
       `Cannot write ${path}: ${reason}; pods get no network until this directory can be written to`,
       { cause },

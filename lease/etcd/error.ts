@@ -1,8 +1,10 @@
+import { ExpectedError, messageOf } from '../common/errors.ts'
+
 /** `compacted`: the revision asked for is gone. `token`: another is to be asked for. `closed`: the store was. `trouble`: anything else that etcd or the way to it says. */
 export type EtcdErrorKind = 'trouble' | 'compacted' | 'token' | 'closed'
 
 /** A call that etcd did not answer, or not with what was asked for. The message names endpoint, cause and, where known, remedy. */
-export class EtcdError extends Error {
+export class EtcdError extends ExpectedError {
   override name = 'EtcdError'
   readonly kind: EtcdErrorKind
   readonly endpoint: string
@@ -25,7 +27,7 @@ const remedies: readonly (readonly [RegExp, string])[] = [
 /** gRPC wraps the cause in words of its own; what is left is what an operator can act on. */
 export function etcdError(error: unknown, endpoint: string): EtcdError {
   if (error instanceof EtcdError) return error
-  const reason = plainReason(error instanceof Error ? error.message : String(error))
+  const reason = plainReason(messageOf(error))
   const remedy = remedies.find(([pattern]) => pattern.test(reason))?.[1]
   const kind = kindOf(reason)
   return new EtcdError(kind, endpoint, remedy ? `${reason} (${remedy})` : reason, { cause: error })

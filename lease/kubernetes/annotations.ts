@@ -1,3 +1,4 @@
+import { messageOf } from '../common/errors.ts'
 import type { Lease, LeaseProblem, Subnet } from '../lease.ts'
 import { type Family, familyOf, type Ip, parseIp } from '../net/ip.ts'
 import { type Prefix, parsePrefix } from '../net/prefix.ts'
@@ -78,7 +79,7 @@ export function readLease(node: NodeObject, names: AnnotationNames): ReadLease {
     }
     if (subnets.length === 0 && reasons.length === 0) reasons.push(nothingUsable(node, names))
   } catch (cause) {
-    reasons.push(reason(cause))
+    reasons.push(messageOf(cause))
   }
   const problem = reasons.length === 0 ? undefined : { key: node.name, reason: reasons.join('; ') }
   if (backendType === '' || subnets.length === 0) return { lease: undefined, problem }
@@ -110,7 +111,7 @@ function readSubnet(
       backendData: readData(node.annotations.get(family.backendData), family.backendData),
     }
   } catch (cause) {
-    reasons.push(reason(cause))
+    reasons.push(messageOf(cause))
     return undefined
   }
 }
@@ -121,7 +122,7 @@ export function parseIpOf(family: Family, text: string, annotation: string): Ip 
     const ip = parseIp(text.trim())
     if (familyOf(ip) === family) return ip
   } catch (cause) {
-    throw new Error(`annotation ${annotation}: ${reason(cause)}`, { cause })
+    throw new Error(`annotation ${annotation}: ${messageOf(cause)}`, { cause })
   }
   throw new Error(`annotation ${annotation}: '${text}' is no ${family} address`)
 }
@@ -138,8 +139,4 @@ function readData(text: string | undefined, annotation: string): unknown {
 function nothingUsable(node: NodeObject, names: AnnotationNames): string {
   const wanted = podPrefixes(node).map(prefix => names.families[familyOf(prefix)].publicIp)
   return wanted.length === 0 ? 'no podCIDR is assigned' : `annotation ${wanted.join(' or ')} is missing`
-}
-
-function reason(cause: unknown): string {
-  return cause instanceof Error ? cause.message : String(cause)
 }

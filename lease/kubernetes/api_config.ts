@@ -3,6 +3,7 @@ import { Agent as HttpAgent } from 'node:http'
 import { Agent, type RequestOptions } from 'node:https'
 import { dirname, resolve } from 'node:path'
 import { KubeConfig } from '@kubernetes/client-node'
+import { ExpectedError, messageOf } from '../common/errors.ts'
 import type { KubernetesOptions } from '../options.ts'
 
 /** Where the API server is and how one proves to it who one is. The only file that knows the client library. */
@@ -17,7 +18,7 @@ export interface ApiConfig {
 }
 
 /** Kubernetes access that cannot be configured so. The message names the file or variable and the remedy. */
-export class ApiConfigError extends Error {
+export class ApiConfigError extends ExpectedError {
   override name = 'ApiConfigError'
 }
 
@@ -76,7 +77,7 @@ function loadFile(config: KubeConfig, file: string): void {
     config.loadFromFile(file)
     useTokenFile(config, readFileSync(file, 'utf8'), dirname(resolve(file)))
   } catch (cause) {
-    throw new ApiConfigError(`Cannot read kubeconfig ${file}: ${reason(cause)}`, { cause })
+    throw new ApiConfigError(`Cannot read kubeconfig ${file}: ${messageOf(cause)}`, { cause })
   }
 }
 
@@ -141,8 +142,4 @@ class AgentCache {
   #letIdleGo(): void {
     for (const socket of Object.values(this.#agent?.freeSockets ?? {}).flat()) socket?.destroy()
   }
-}
-
-function reason(cause: unknown): string {
-  return cause instanceof Error ? cause.message : String(cause)
 }

@@ -1,3 +1,4 @@
+import { ExpectedError } from '../common/errors.ts'
 import { isRecord, textAt } from './path.ts'
 
 /** What was asked of the API server, in RBAC's words. */
@@ -8,7 +9,7 @@ export interface ApiAction {
 }
 
 /** The API server answered, and it was no. */
-export class ApiError extends Error {
+export class ApiError extends ExpectedError {
   override name = 'ApiError'
   /** HTTP status, or the code of a Status that came as a watch event. */
   readonly status: number

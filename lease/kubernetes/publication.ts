@@ -1,3 +1,4 @@
+import { messageOf } from '../common/errors.ts'
 import { goJson } from '../json.ts'
 import type { Lease, Subnet } from '../lease.ts'
 import { type Family, familyOf, type Ip } from '../net/ip.ts'
@@ -52,7 +53,7 @@ function parsePodPrefixes(node: NodeObject): readonly Prefix[] {
   try {
     return podPrefixes(node)
   } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause)
+    const why = messageOf(cause)
     throw new LeaseRefusedError(`Cannot lease a subnet to Node ${node.name}: ${why}`, { cause })
   }
 }
@@ -94,7 +95,7 @@ export function effectivePublicIps(
     try {
       return parseIpOf(family, text, overwrite)
     } catch (cause) {
-      complain(`${cause instanceof Error ? cause.message : cause}; published is ${publicIp}`)
+      complain(`${messageOf(cause)}; published is ${publicIp}`)
       return publicIp
     }
   })
@@ -114,7 +115,7 @@ export function nodePublicIps(
     try {
       found.push(parseIpOf(family, text, nodePublicIp))
     } catch (cause) {
-      complain(cause instanceof Error ? cause.message : String(cause))
+      complain(messageOf(cause))
     }
   }
   return found

@@ -1,3 +1,4 @@
+import { messageOf } from '../common/errors.ts'
 import type { Log } from '../common/log.ts'
 import type { StoreHealth } from '../store.ts'
 import { ApiClient, type ApiContact } from './api_client.ts'
@@ -83,7 +84,7 @@ export class Session implements ApiContact {
 
   /** Something does not work now. Logged once, and again when the reason changes. */
   failed(what: string, cause: unknown): void {
-    const message = cause instanceof Error ? cause.message : String(cause)
+    const message = messageOf(cause)
     this.#troubles.set(what, message)
     const said = this.#said.get(what)
     if (said?.message === message && Date.now() - said.atMs < sayAgainMs) return

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises'
+import { messageOf } from '../common/errors.ts'
 import type { Log } from '../common/log.ts'
 import type { Lease, LeaseProblem, LeaseTableChange } from '../lease.ts'
 import type { Ip } from '../net/ip.ts'
@@ -72,7 +73,7 @@ export class KubernetesStore implements LeaseStore, NodeReporter {
       return parseNetworkConfig(await readFile(file, { encoding: 'utf8', signal }), { subnets: 'assigned' })
     } catch (cause) {
       signal.throwIfAborted()
-      const why = cause instanceof Error ? cause.message : String(cause)
+      const why = messageOf(cause)
       const remedy =
         cause instanceof NetworkConfigError
           ? ''

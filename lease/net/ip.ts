@@ -1,4 +1,5 @@
 import { Address4, Address6 } from 'ip-address'
+import { ExpectedError, messageOf } from '../common/errors.ts'
 
 /** Which of the two Internet protocols; the only place where one may branch on it is a codec. */
 export type Family = 'ipv4' | 'ipv6'
@@ -8,7 +9,7 @@ declare const ipBrand: unique symbol
 export type Ip = string & { readonly [ipBrand]: true }
 
 /** Text or bytes that are no IP address, prefix or MAC. The message names the act and the value. */
-export class AddressError extends Error {
+export class AddressError extends ExpectedError {
   override name = 'AddressError'
 }
 
@@ -20,7 +21,7 @@ export function parseIp(text: string): Ip {
     if (!text.includes(':')) return new Address4(text).correctForm() as Ip
     return ipFromBytes(Uint8Array.from(new Address6(text).toUnsignedByteArray()))
   } catch (cause) {
-    throw new AddressError(`Cannot parse IP address '${text}': ${reason(cause)}`, { cause })
+    throw new AddressError(`Cannot parse IP address '${text}': ${messageOf(cause)}`, { cause })
   }
 }
 
@@ -140,8 +141,4 @@ function formatIpv6(bytes: Uint8Array): string {
   const hex = (part: number[]) => part.map(group => group.toString(16)).join(':')
   if (start < 0) return hex(groups)
   return `${hex(groups.slice(0, start))}::${hex(groups.slice(start + length))}`
-}
-
-function reason(cause: unknown): string {
-  return cause instanceof Error ? cause.message : String(cause)
 }
