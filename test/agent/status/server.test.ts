@@ -71,7 +71,7 @@ describe('/metrics', () => {
 
   it('leaves out what is not known', async () => {
     expect(await samples()).toEqual([
-      'twill_build_info{version="from source"} 1',
+      'twill_build_info{version="1.2.3"} 1',
       'twill_ready 1',
       'twill_peers 0',
       'twill_peers_refused 0',
