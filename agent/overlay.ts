@@ -1,5 +1,6 @@
 import type { Log } from '../lease/common/log.ts'
-import { runTogether, sleep } from '../lease/common/tasks.ts'
+import { sleep } from '../lease/common/sleep.ts'
+import { runTogether } from '../lease/common/tasks.ts'
 import { WakeUp } from '../lease/common/wake_up.ts'
 import type { Lease, LeaseProblem } from '../lease/lease.ts'
 import type { NetworkConfig } from '../lease/network_config.ts'
@@ -211,9 +212,7 @@ export class Overlay {
   async #announce(signal: AbortSignal): Promise<void> {
     while (this.#notReady().length > 0) await sleep(NOT_READY_MS, signal)
     await this.#options.onReady(signal)
-    await new Promise((_, reject) =>
-      signal.addEventListener('abort', () => reject(signal.reason), { once: true }),
-    )
+    await sleep(Number.POSITIVE_INFINITY, signal)
   }
 
   #notReady(): string[] {

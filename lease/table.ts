@@ -1,13 +1,13 @@
+import { WakeUp } from './common/wake_up.ts'
 import type { Lease, LeaseProblem, LeaseTable, LeaseTableChange } from './lease.ts'
 
 /** What was read under one key: a lease (`node` is the key), or why there is none. */
 export type Reading = Lease | LeaseProblem
 
-/** One taker's slot: what changed since it last took, and how to wake it. Never longer than the keys that there are. */
+/** One taker's slot: what changed since it last took. Never longer than the keys that there are. */
 interface Taker {
   changed: Set<string>
-  due: boolean
-  wake: () => void
+  readonly due: WakeUp
 }
 
 /**
@@ -68,19 +68,15 @@ export class LiveTable {
    * changes between two takes is folded into the second. Rejects with the signal's reason.
    */
   async *watch(signal: AbortSignal): AsyncGenerator<LeaseTableChange, never, undefined> {
-    const taker: Taker = {
-      changed: new Set(this.#leases.keys()),
-      due: this.#listed || this.#failure !== undefined,
-      wake: () => {},
-    }
+    const taker: Taker = { changed: new Set(this.#leases.keys()), due: new WakeUp() }
+    if (this.#listed || this.#failure !== undefined) taker.due.set()
     this.#takers.add(taker)
     try {
       while (true) {
-        await due(taker, signal)
+        await taker.due.wait(Number.POSITIVE_INFINITY, signal)
         if (this.#failure !== undefined) throw this.#failure.error
         const { changed } = taker
         taker.changed = new Set()
-        taker.due = false
         yield { table: this.table, changed, problems: this.problems }
       }
     } finally {
@@ -115,10 +111,7 @@ export class LiveTable {
   }
 
   #wakeAll(): void {
-    for (const taker of this.#takers) {
-      taker.due = true
-      taker.wake()
-    }
+    for (const taker of this.#takers) taker.due.set()
   }
 }
 
@@ -141,18 +134,4 @@ function isSame(a: Lease, b: Lease): boolean {
       )
     })
   )
-}
-
-function due(taker: Taker, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    if (signal.aborted) return reject(signal.reason)
-    if (taker.due) return resolve()
-    const onAbort = () => reject(signal.reason)
-    signal.addEventListener('abort', onAbort, { once: true })
-    taker.wake = () => {
-      signal.removeEventListener('abort', onAbort)
-      taker.wake = () => {}
-      resolve()
-    }
-  })
 }

@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline'
 import { backoffMs } from '../../lease/common/backoff.ts'
 import { ExpectedError } from '../../lease/common/errors.ts'
 import type { Log } from '../../lease/common/log.ts'
-import { sleep } from '../../lease/common/tasks.ts'
+import { sleep } from '../../lease/common/sleep.ts'
 
 export interface EmbeddedEtcdOptions {
   readonly dataDir: string

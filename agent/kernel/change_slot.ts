@@ -1,3 +1,4 @@
+import { WakeUp } from '../../lease/common/wake_up.ts'
 import type { Entry } from '../state/entry.ts'
 import { entryKey } from '../state/print.ts'
 import type { KernelChange } from './kernel.ts'
@@ -13,7 +14,7 @@ export class ChangeSlot {
   #reasons: string[] = []
   #underlay = false
   #error: Error | undefined
-  #wake: (() => void) | undefined
+  readonly #wakeUp = new WakeUp()
 
   present(entry: Entry): void {
     this.#set(entryKey(entry), entry)
@@ -30,24 +31,24 @@ export class ChangeSlot {
       this.#reasons.push(reason)
     }
     this.#entries.clear()
-    this.#wake?.()
+    this.#wakeUp.set()
   }
 
   underlay(): void {
     this.#underlay = true
-    this.#wake?.()
+    this.#wakeUp.set()
   }
 
   fail(error: Error): void {
     this.#error ??= error
-    this.#wake?.()
+    this.#wakeUp.set()
   }
 
   /** Waits until there is a change; what one turn of the event loop brings comes together. Rejects with what fail() was told, or the signal's reason. */
   async take(signal: AbortSignal): Promise<KernelChange> {
     signal.throwIfAborted()
     if (!this.#filled) {
-      await this.#filling(signal)
+      while (!this.#filled) await this.#wakeUp.wait(Number.POSITIVE_INFINITY, signal)
       await new Promise(resolve => setImmediate(resolve))
     }
     signal.throwIfAborted()
@@ -69,22 +70,10 @@ export class ChangeSlot {
     return size > 0 || this.#reasons.length > 0 || this.#underlay || this.#error !== undefined
   }
 
-  #filling(signal: AbortSignal): Promise<void> {
-    return new Promise(resolve => {
-      const done = () => {
-        signal.removeEventListener('abort', done)
-        this.#wake = undefined
-        resolve()
-      }
-      this.#wake = done
-      signal.addEventListener('abort', done)
-    })
-  }
-
   #set(key: string, entry: Entry | undefined): void {
     if (this.#reasons.length > 0) return
     this.#entries.set(key, entry)
     if (this.#entries.size > MANY) this.everything(`more than ${MANY} entries changed at once`)
-    else this.#wake?.()
+    else this.#wakeUp.set()
   }
 }

@@ -1,4 +1,4 @@
-import { WakeUp } from '../../lease/common/wake_up.ts'
+import { sleep } from '../../lease/common/sleep.ts'
 
 /** So many entries that go wrong at once are the beginning of more: a device that dies, a flush. */
 const MANY = 8
@@ -28,7 +28,7 @@ export class Storm {
     const endMs = this.#now() + LONGEST_MS
     while (this.#gusts > MANY && !isClear() && this.#now() < endMs) {
       const seen = this.#gusts
-      await new WakeUp().wait(CALM_MS, signal)
+      await sleep(CALM_MS, signal)
       if (this.#gusts === seen) break
     }
     this.#gusts = 0

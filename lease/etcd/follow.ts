@@ -74,14 +74,12 @@ export class Follower {
     if (this.#revision !== undefined) await this.#ctx.client.head(range, signal)
     const revision = this.#revision ?? (await this.#list(signal))
     const stop = new AbortController()
-    const abort = () => stop.abort(signal.reason)
-    signal.addEventListener('abort', abort, { once: true })
-    if (signal.aborted) abort()
+    const all = AbortSignal.any([signal, stop.signal])
     const relist = new Error('time to list again')
     this.#interrupt = () => stop.abort(relist)
     let timer: NodeJS.Timeout | undefined
     try {
-      for await (const batch of this.#ctx.client.watch(range, revision + 1, stop.signal)) {
+      for await (const batch of this.#ctx.client.watch(range, revision + 1, all)) {
         timer ??= setTimeout(() => this.#listAgain(), this.#untilRelist())
         this.#ctx.patience.over(ACTIVITY)
         this.#apply(batch)
@@ -90,7 +88,6 @@ export class Follower {
       if (error !== relist) throw error
     } finally {
       clearTimeout(timer)
-      signal.removeEventListener('abort', abort)
       this.#interrupt = () => {}
     }
   }

@@ -1,11 +1,11 @@
 import { fits } from '../allocate.ts'
+import { WakeUp } from '../common/wake_up.ts'
 import { printLease } from '../lease.ts'
 import { LeaseLostError } from '../store.ts'
 import { type Claim, claimOf, create, type Grants, type Lost, lost, rewrite } from './claim.ts'
 import type { EtcdContext } from './context.ts'
 import { type KeyValue, keysUnder, oneKey } from './keys.ts'
 import { confirmConfig } from './network.ts'
-import { Nudge } from './nudge.ts'
 import { isHeldBy, NO_LEASE, olderOwner, readRecord, readRecords } from './record.ts'
 
 const ACTIVITY = 'keep the lease'
@@ -38,21 +38,18 @@ export class Keeper {
 
   /** Resolves when the signal aborts, rejects with LeaseLostError. */
   async run(signal: AbortSignal): Promise<void> {
-    const nudge = new Nudge()
+    const wakeUp = new WakeUp()
     const stop = new AbortController()
-    const abort = () => stop.abort(signal.reason)
-    signal.addEventListener('abort', abort, { once: true })
-    if (signal.aborted) abort()
-    const watching = this.#watchKey(nudge, stop.signal)
-    const look = () => nudge.now()
+    const all = AbortSignal.any([signal, stop.signal])
+    const watching = this.#watchKey(wakeUp, all)
+    const look = () => wakeUp.set()
     this.#ctx.onReset.add(look)
     try {
       const failed = watching.then(() => undefined)
-      await Promise.race([failed, this.#loop(nudge, stop.signal)])
+      await Promise.race([failed, this.#loop(wakeUp, all)])
     } catch (error) {
       if (!signal.aborted) throw error
     } finally {
-      signal.removeEventListener('abort', abort)
       this.#ctx.onReset.delete(look)
       clearTimeout(this.#end)
       stop.abort()
@@ -60,7 +57,7 @@ export class Keeper {
     }
   }
 
-  async #loop(nudge: Nudge, signal: AbortSignal): Promise<void> {
+  async #loop(wakeUp: WakeUp, signal: AbortSignal): Promise<void> {
     for (let races = 0; ; ) {
       const result = await this.#ctx.patience.until(ACTIVITY, () => this.#makeRight(signal), signal)
       if (result === lost) {
@@ -69,7 +66,7 @@ export class Keeper {
       }
       races = 0
       this.#settle(result)
-      await nudge.within(this.#untilNextLook(), signal)
+      await wakeUp.wait(this.#untilNextLook(), signal)
     }
   }
 
@@ -185,14 +182,14 @@ export class Keeper {
   }
 
   /** From now on each time: whatever was before is read by the look that it wakes. */
-  async #watchKey(nudge: Nudge, signal: AbortSignal): Promise<void> {
+  async #watchKey(wakeUp: WakeUp, signal: AbortSignal): Promise<void> {
     const { clock, lastRetryMs } = this.#ctx.tuning
     for (let attempt = 0; ; attempt++) {
       const startedAt = clock.now()
       try {
         for await (const batch of this.#ctx.client.watch(oneKey(this.#claim.kv.key), 0, signal)) {
           if (batch.through === 0) this.#ctx.patience.over(WATCHING)
-          nudge.now()
+          wakeUp.set()
         }
       } catch (error) {
         this.#ctx.patience.met(WATCHING, error, signal)

@@ -1,5 +1,5 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Log } from '../common/log.ts'
+import { sleep } from '../common/sleep.ts'
 import { EtcdError } from './error.ts'
 import type { EtcdTuning } from './tuning.ts'
 
@@ -113,16 +113,6 @@ export class Patience {
 
   /** Waits between half and the whole of it. Rejects with the signal's reason. */
   rest(ms: number, signal: AbortSignal): Promise<void> {
-    return wait(ms * (1 - this.#tuning.random() / 2), signal)
-  }
-}
-
-/** Node's timers wrap around beyond 2^31 ms and would fire at once. */
-export async function wait(ms: number, signal: AbortSignal): Promise<void> {
-  try {
-    await sleep(Math.min(ms, 2 ** 31 - 1), undefined, { signal })
-  } catch (error) {
-    signal.throwIfAborted()
-    throw error
+    return sleep(ms * (1 - this.#tuning.random() / 2), signal)
   }
 }

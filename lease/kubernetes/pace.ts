@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { sleep } from '../common/sleep.ts'
 import { ApiError } from './api_error.ts'
 
 export interface PaceLimits {
@@ -37,10 +37,6 @@ export class Pace {
     const asked = cause instanceof ApiError ? (cause.retryAfterMs ?? 0) : 0
     const waitMs = Math.max(Math.min(asked, longestRetryAfterMs), this.#waitMs * (0.75 + Math.random() / 4))
     this.#waitMs = Math.min(this.#waitMs * 2, this.#limits.maxMs)
-    try {
-      await sleep(waitMs, undefined, { signal })
-    } catch {
-      signal.throwIfAborted()
-    }
+    await sleep(waitMs, signal)
   }
 }

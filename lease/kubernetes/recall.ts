@@ -1,6 +1,6 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { type CachedLeases, CacheError, readCache, writeCache } from '../cache.ts'
 import type { Log } from '../common/log.ts'
+import { sleep } from '../common/sleep.ts'
 import type { Lease } from '../lease.ts'
 import { type Ip, parseIp } from '../net/ip.ts'
 import { at } from './path.ts'
@@ -59,7 +59,7 @@ export class Recall {
   /** The cache, once the API server has not answered for a while; undefined where it did or there is none. */
   async whenAway(signal: AbortSignal): Promise<CachedLeases | undefined> {
     if (this.#file === undefined) return undefined
-    await sleep(this.#session.timing.recallAfterMs, undefined, { signal }).catch(() => {})
+    await sleep(this.#session.timing.recallAfterMs, signal).catch(() => {})
     if (signal.aborted || this.#session.health().lastContactMs !== undefined) return undefined
     this.#cached ??= this.#read(this.#file)
     return await this.#cached
