@@ -3,8 +3,9 @@ import { isUnexpected } from '../lease/common/errors.ts'
 import { runTogether } from '../lease/common/tasks.ts'
 import { LeaseLostError } from '../lease/store.ts'
 import { Agent } from './agent.ts'
-import { type AgentConfig, ConfigError, parseCommandLine } from './config/config.ts'
+import { type AgentConfig, parseCommandLine } from './config/config.ts'
 import { FlagError } from './config/go_flags.ts'
+import { ConfigError } from './config/values.ts'
 import { type ExitCode, exitCode } from './exit_code.ts'
 import { requireNetAdmin } from './kernel/capability.ts'
 import { NetlinkKernel } from './kernel/netlink_kernel.ts'
@@ -14,7 +15,7 @@ import { version } from './version.ts'
 
 async function main(): Promise<ExitCode> {
   try {
-    const command = parseCommandLine(process.argv.slice(2), process.env)
+    const command = await parseCommandLine(process.argv.slice(2), process.env)
     if (command.asks === 'run') return await run(command.config)
     process.stderr.write(command.asks === 'version' ? `${version}\n` : command.text)
     return exitCode.stopped
@@ -28,6 +29,8 @@ async function main(): Promise<ExitCode> {
 async function run(config: AgentConfig): Promise<ExitCode> {
   const log = createLogger(config.logLevel)
   log.info({ version, pid: process.pid }, 'twilld starts')
+  log.info({ settings: config.settings }, 'effective settings, with where each came from')
+  for (const note of config.notes) log.info({}, note)
   for (const warning of config.warnings) log.warn({}, warning)
   const stop = new AbortController()
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort(signal))

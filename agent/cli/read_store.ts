@@ -61,6 +61,8 @@ async function firstChange(store: LeaseStore, signal: AbortSignal): Promise<Leas
 class LastWords implements Log {
   last: string | undefined
 
+  trace(): void {}
+
   debug(): void {}
 
   info(fields: object, message: string): void {

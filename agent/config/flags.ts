@@ -10,6 +10,7 @@ import {
   readFlag,
   string,
 } from './go_flags.ts'
+import { backtraceAt, vmodule } from './klog.ts'
 
 /** Flags that say which store there is and how it is reached; the CLI has the same. Names and defaults are flanneld's. */
 export const storeFlags = {
@@ -19,7 +20,8 @@ export const storeFlags = {
   'etcd-certfile': string('', "PEM file with etcd's client certificate"),
   'etcd-cafile': string('', "PEM file with the authorities that may sign etcd's certificate"),
   'etcd-username': string('', 'user name at etcd'),
-  'etcd-password': string('', 'password at etcd'),
+  'etcd-password': string('', 'password at etcd; every process of this host can read it here'),
+  'etcd-password-file': string('', 'file whose first line is the password at etcd'),
   'kube-subnet-mgr': bool(false, 'take leases from the Kubernetes API instead of etcd'),
   'kube-api-url': string('', 'Kubernetes API server; with no kubeconfig file either: in-cluster'),
   'kubeconfig-file': string('', 'kubeconfig file for the Kubernetes API'),
@@ -44,9 +46,9 @@ const agentFlags = {
   'set-node-network-unavailable': bool(true, 'set NetworkUnavailable=False on the Node once ready'),
   'healthz-ip': string('0.0.0.0', 'address that /healthz, /readyz and /metrics listen on'),
   'healthz-port': int(0, 'port that they listen on; 0: off'),
-  v: int(0, 'log level: 0 is info, 1 and above debug'),
-  vmodule: string('', "klog's levels by file"),
-  log_backtrace_at: string('', "klog's stack traces by line"),
+  v: int(0, 'log level: 0 info, 1 each operation on the kernel, 2 and above each command and request too'),
+  vmodule: vmodule("klog's levels by Go source file: without effect here"),
+  log_backtrace_at: backtraceAt("klog's stack traces by line of Go source: without effect here"),
   version: bool(false, 'print the version and exit'),
 } as const satisfies FlagTable
 
@@ -54,10 +56,10 @@ const agentFlags = {
 const ownFlags = {
   'embedded-etcd': bool(false, 'run etcd on this node, as the store of a small network'),
   'embedded-etcd-dir': string('/var/lib/twill/etcd', 'data directory of --embedded-etcd'),
-  'cache-file': string('/var/lib/twill/leases.json', 'where the last known leases are kept; empty: nowhere'),
+  'cache-file': string('/var/lib/twill/leases.json', 'where the last known leases are kept; none: nowhere'),
   'cni-conf-file': string(
     '',
-    'where to write the CNI network for the standard plugins, as /etc/cni/net.d/10-flannel.conflist; empty: nowhere',
+    'where to write the CNI network for the standard plugins, as /etc/cni/net.d/10-flannel.conflist; not given: nowhere',
   ),
   'iptables-forward-first': bool(
     false,
@@ -76,8 +78,8 @@ export const allFlags = { ...storeFlags, ...agentFlags, ...ownFlags } as const s
 export type Env = Readonly<Record<string, string | undefined>>
 
 export interface Settings<T extends FlagTable> extends ParsedFlags<T> {
-  /** Names that were set by a flag or by a variable. */
-  readonly set: ReadonlySet<string>
+  /** Where a value that is no default came from, by name: `flag`, `variable FLANNELD_...`. */
+  readonly sources: ReadonlyMap<string, string>
   /** Variables that could not be read; they are passed over, as flanneld does. */
   readonly warnings: readonly string[]
 }
@@ -102,15 +104,15 @@ export function unknownVariables(env: Env): readonly string[] {
 export function readSettings<T extends FlagTable>(table: T, words: readonly string[], env: Env): Settings<T> {
   const parsed = parseGoFlags(table, words)
   const values: Record<string, unknown> = { ...parsed.values }
-  const set = new Set(parsed.given)
+  const sources = new Map(Array.from(parsed.given, name => [name, 'flag']))
   const warnings: string[] = []
   for (const [name, flag] of Object.entries(table)) {
     const variable = variableName(name)
     const text = env[variable]
-    if (text === undefined || text === '' || set.has(name)) continue
+    if (text === undefined || text === '' || sources.has(name)) continue
     try {
       values[name] = readFlag(name, flag, text)
-      set.add(name)
+      sources.set(name, `variable ${variable}`)
     } catch (error) {
       warnings.push(`Variable ${variable} is passed over: ${messageOf(error)}`)
     }
@@ -119,5 +121,5 @@ export function readSettings<T extends FlagTable>(table: T, words: readonly stri
     warnings.push(
       `Arguments '${parsed.rest.join(' ')}' are passed over: flags end at the first word that is none`,
     )
-  return { ...parsed, values: values as FlagValues<T>, set, warnings }
+  return { ...parsed, values: values as FlagValues<T>, sources, warnings }
 }

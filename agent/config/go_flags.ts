@@ -4,6 +4,8 @@ import { ExpectedError } from '../../lease/common/errors.ts'
  * Command lines as Go's `flag` package reads them (https://pkg.go.dev/flag#hdr-Command_line_flag_syntax), for flanneld's
  * units and manifests are written for it: one dash or two, `-name value` or `-name=value`, a boolean never takes the next
  * word, the first word that is no flag ends the flags. No npm parser reads `-iface eth0` this way.
+ *
+ * One thing differs: an empty value, as templates make it (`--iface=`), counts as not given. flanneld fails on most of these.
  */
 
 export type FlagValue = boolean | number | string | readonly string[]
@@ -107,6 +109,7 @@ class FlagSetting<T extends FlagTable> {
   }
 
   set(name: string, flag: Flag, text: string): void {
+    if (text === '') return
     const value = readFlag(name, flag, text)
     const before = this.#values.get(name)
     this.#values.set(name, Array.isArray(value) && Array.isArray(before) ? [...before, ...value] : value)

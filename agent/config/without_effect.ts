@@ -4,36 +4,43 @@ import type { FlagTable } from './go_flags.ts'
 interface WithoutEffect {
   /** A flag, or a variable in capitals. */
   readonly name: string
-  readonly does: 'nothing yet' | 'nothing needed'
+  /** `note`: nothing is missing by it; `warning`: an operator may count on it. */
+  readonly says: 'warning' | 'note'
   readonly why: string
+  /** Values that ask for nothing: those of flannel's own manifest. */
+  readonly silent?: RegExp
 }
 
-/**
- * What flanneld reads and this agent accepts without doing anything: never in silence, so that nobody believes in a
- * setting that is not there. A row goes when its effect comes.
- */
+/** What flanneld reads and this agent accepts without an effect: never in silence where an operator may count on it. */
 const withoutEffect: readonly WithoutEffect[] = [
-  { name: 'ip-blackhole-route', does: 'nothing yet', why: 'no blackhole route is added' },
-  { name: 'vmodule', does: 'nothing yet', why: 'the log has one level, -v' },
-  { name: 'log_backtrace_at', does: 'nothing yet', why: 'stacks are logged with unexpected errors only' },
-  { name: 'WIREGUARD_KEY_FILE', does: 'nothing yet', why: 'there is no WireGuard backend' },
-  { name: 'EVENT_QUEUE_DEPTH', does: 'nothing needed', why: 'changes are folded, there is no queue' },
+  { name: 'ip-blackhole-route', says: 'warning', why: 'no blackhole route is added yet' },
+  { name: 'vmodule', says: 'note', why: 'the log has levels, -v, but none by source file' },
+  { name: 'log_backtrace_at', says: 'note', why: 'stacks are logged with unexpected errors only' },
+  { name: 'WIREGUARD_KEY_FILE', says: 'warning', why: 'there is no WireGuard backend' },
+  { name: 'EVENT_QUEUE_DEPTH', says: 'note', why: 'changes are folded, there is no queue', silent: /^\d+$/ },
   {
     name: 'CONT_WHEN_CACHE_NOT_READY',
-    does: 'nothing needed',
-    why: 'the agent waits for the API as long as it takes',
+    says: 'note',
+    why: 'the agent waits for the API as long as it takes, and forwards meanwhile',
+    silent: /^false$/i,
   },
 ]
 
-/** One sentence for each setting that is on or was made, and does nothing. */
-export function settingsWithoutEffect(settings: Settings<FlagTable>, env: Env): readonly string[] {
-  const isMade = ({ name }: WithoutEffect) => {
+/** One sentence for each setting that was made and has no effect. */
+export function settingsWithoutEffect(
+  settings: Settings<FlagTable>,
+  env: Env,
+): { readonly warnings: readonly string[]; readonly notes: readonly string[] } {
+  const isMade = ({ name, silent }: WithoutEffect) => {
     const value = settings.values[name]
-    if (value === undefined) return (env[name] ?? '') !== ''
-    return value === true || (settings.set.has(name) && value !== false)
+    if (value === undefined) return (env[name] ?? '') !== '' && !silent?.test(env[name] ?? '')
+    return value === true || (settings.sources.has(name) && value !== false)
   }
-  return withoutEffect.filter(isMade).map(({ name, does, why }) => {
-    const shown = name === name.toUpperCase() ? name : `--${name}`
-    return `${shown} does nothing${does === 'nothing yet' ? ' yet' : ', and nothing is needed'}: ${why}`
-  })
+  const made = withoutEffect.filter(isMade)
+  const print = ({ name, why }: WithoutEffect) =>
+    `${name === name.toUpperCase() ? name : `--${name}`} has no effect: ${why}`
+  return {
+    warnings: made.filter(({ says }) => says === 'warning').map(print),
+    notes: made.filter(({ says }) => says === 'note').map(print),
+  }
 }

@@ -69,7 +69,7 @@ async function runOnce(options: EmbeddedEtcdOptions, log: Log, stop: AbortSignal
   })
   const lastLines: string[] = []
   createInterface({ input: child.stderr }).on('line', line => {
-    log.debug({ etcd: line }, 'embedded etcd')
+    log.trace({ etcd: line }, 'embedded etcd')
     lastLines.push(line)
     if (lastLines.length > 5) lastLines.shift()
   })

@@ -2,7 +2,7 @@ import { destination, pino } from 'pino'
 import { isUnexpected } from '../../lease/common/errors.ts'
 import type { Log } from '../../lease/common/log.ts'
 
-export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
+export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error'
 
 /**
  * Logs one JSON object a line to stderr, as flanneld logs there. Synchronous, so that the last line before an exit is

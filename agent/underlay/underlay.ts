@@ -5,11 +5,17 @@ import type { Underlay } from '../backend/backend.ts'
 import type { InterfaceAddress, InterfaceFacts, RouteFacts } from '../state/underlay_facts.ts'
 
 /** Which interface an operator asks for, if any; what is asked first comes first. */
+/** On a name or an address; `source` is as the operator wrote it. */
+export interface NamePattern {
+  readonly source: string
+  test(text: string): boolean
+}
+
 export interface InterfaceWish {
   /** IPs or names, in order. */
   readonly iface: readonly string[]
   /** Matched against all IPs first, then against all names. */
-  readonly ifaceRegex: readonly RegExp[]
+  readonly ifaceRegex: readonly NamePattern[]
   readonly ifaceCanReach: Ip | undefined
 }
 
@@ -112,7 +118,7 @@ function byNameOrIp(text: string, { interfaces }: UnderlayFacts): Try {
   return { found, address: ip, reason: `--iface ${text}` }
 }
 
-function* byPattern(pattern: RegExp, { interfaces }: UnderlayFacts): Iterable<Try> {
+function* byPattern(pattern: NamePattern, { interfaces }: UnderlayFacts): Iterable<Try> {
   const reason = `--iface-regex ${pattern.source}`
   const possible = interfaces.filter(isPossible)
   const byIp = possible.flatMap(found =>

@@ -1,5 +1,6 @@
 /** What this project's parts log to: pino's shape, fields first. `agent/status/logger.ts` makes the real one. */
 export interface Log {
+  trace(fields: object, message: string): void
   debug(fields: object, message: string): void
   info(fields: object, message: string): void
   warn(fields: object, message: string): void

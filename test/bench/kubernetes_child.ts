@@ -33,6 +33,7 @@ const options: KubernetesOptions = {
 }
 
 const log: Log = {
+  trace: () => {},
   debug: () => {},
   info: (_fields, message) => console.error(message),
   warn: (_fields, message) => console.error(message),

@@ -12,5 +12,5 @@ export function timedLog(agent: string, lines: Logged[]): Log {
   const to = (level: string) => (_: object, message: string) => {
     lines.push({ at: performance.now(), agent, level, message })
   }
-  return { debug: to('debug'), info: to('info'), warn: to('warn'), error: to('error') }
+  return { trace: () => {}, debug: to('debug'), info: to('info'), warn: to('warn'), error: to('error') }
 }

@@ -66,7 +66,7 @@ describe.skipIf(why !== undefined)('bad input', () => {
     await agent.ready()
     await agent.stop()
     const process = host.spawn(
-      ['./dist/twilld.js', `--etcd-endpoints=${overlay.etcd.endpoint}`, '--iface=eth7', '--cache-file='],
+      ['./dist/twilld.js', `--etcd-endpoints=${overlay.etcd.endpoint}`, '--iface=eth7', '--cache-file=none'],
       { name: 'alone' },
     )
     expect((await process.exited).code).toBe(1)
@@ -83,7 +83,7 @@ describe.skipIf(why !== undefined)('bad input', () => {
         '--inh-caps=-net_admin',
         './dist/twilld.js',
         `--etcd-endpoints=${overlay.etcd.endpoint}`,
-        '--cache-file=',
+        '--cache-file=none',
       ],
       { name: 'weak' },
     )

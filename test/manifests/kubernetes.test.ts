@@ -25,9 +25,9 @@ describe('the manifests', () => {
     ])
   })
 
-  it('start the agent with flags that it knows and that all do something', () => {
+  it('start the agent with flags that it knows and that all do something', async () => {
     const { args, env } = container(daemonSet)
-    const command = parseCommandLine(args, Object.fromEntries(env.map(({ name }) => [name, 'n1'])))
+    const command = await parseCommandLine(args, Object.fromEntries(env.map(({ name }) => [name, 'n1'])))
     if (command.asks !== 'run') throw new Error(command.asks)
     const { store, healthz, cniConfigFile, firewall, warnings } = command.config
     expect(warnings).toEqual([])
@@ -39,9 +39,9 @@ describe('the manifests', () => {
     ])
   })
 
-  it('give the agent every directory that it writes to, and its config', () => {
+  it('give the agent every directory that it writes to, and its config', async () => {
     const { args, volumeMounts } = container(daemonSet)
-    const command = parseCommandLine(args, { NODE_NAME: 'n1' })
+    const command = await parseCommandLine(args, { NODE_NAME: 'n1' })
     if (command.asks !== 'run') throw new Error(command.asks)
     const { store, subnetFile, cniConfigFile } = command.config
     const writable = volumeMounts.filter(({ readOnly }) => !readOnly).map(({ mountPath }) => mountPath)

@@ -4,6 +4,8 @@ import type { Log } from '../../lease/common/log.ts'
 export class ListLog implements Log {
   readonly lines: string[] = []
 
+  trace(): void {}
+
   debug(): void {}
 
   info(_fields: object, message: string): void {

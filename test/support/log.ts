@@ -1,7 +1,7 @@
 import type { Log } from '../../lease/common/log.ts'
 
 export interface LogLine {
-  readonly level: 'debug' | 'info' | 'warn' | 'error'
+  readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error'
   readonly fields: object
   readonly message: string
   /** performance.now() */
@@ -11,6 +11,10 @@ export interface LogLine {
 /** A log that a test reads. */
 export class RecordingLog implements Log {
   readonly lines: LogLine[] = []
+
+  trace(fields: object, message: string): void {
+    this.lines.push({ level: 'trace', fields, message, at: performance.now() })
+  }
 
   debug(fields: object, message: string): void {
     this.lines.push({ level: 'debug', fields, message, at: performance.now() })

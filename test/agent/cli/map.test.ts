@@ -124,6 +124,6 @@ describe('twill', () => {
       code: exitCode.badFlag,
       err: 'twill: invalid value "soon" for flag -timeout: parse error\n',
     })
-    expect(await twill('map --etcd-prefix=')).toMatchObject({ code: exitCode.startUp })
+    expect(await twill('map --etcd-endpoints=,')).toMatchObject({ code: exitCode.startUp })
   })
 })

@@ -1,21 +1,18 @@
 import { describe, expect, it } from 'vitest'
-import {
-  type AgentConfig,
-  ConfigError,
-  parseCommandLine,
-  parseStoreOptions,
-} from '../../../agent/config/config.ts'
+import { type AgentConfig, parseCommandLine } from '../../../agent/config/config.ts'
 import { allFlags, type Env, variableName } from '../../../agent/config/flags.ts'
+import { FlagError } from '../../../agent/config/go_flags.ts'
+import { ConfigError } from '../../../agent/config/values.ts'
 
-function config(line: string, env: Env = {}): AgentConfig {
-  const parsed = parseCommandLine(line === '' ? [] : line.split(' '), env)
+async function config(line: string, env: Env = {}): Promise<AgentConfig> {
+  const parsed = await parseCommandLine(line === '' ? [] : line.split(' '), env)
   if (parsed.asks !== 'run') throw new Error(`asks for ${parsed.asks}`)
   return parsed.config
 }
 
 describe('the configuration', () => {
-  it("has flanneld's defaults", () => {
-    expect(config('')).toEqual({
+  it("has flanneld's defaults", async () => {
+    expect(await config('')).toEqual({
       store: {
         kind: 'etcd',
         endpoints: ['http://127.0.0.1:4001', 'http://127.0.0.1:2379'],
@@ -45,17 +42,19 @@ describe('the configuration', () => {
       leaseLost: 'wait',
       resyncMs: 60_000,
       warnings: [],
+      notes: [],
+      settings: expect.any(Object),
     })
   })
 
-  it("takes the arguments and variables of flannel's own DaemonSet, and says what does nothing", () => {
+  it("takes the arguments and variables of flannel's own DaemonSet, and says what does nothing", async () => {
     const env = {
       POD_NAME: 'kube-flannel-ds-x',
       POD_NAMESPACE: 'kube-flannel',
       EVENT_QUEUE_DEPTH: '5000',
       CONT_WHEN_CACHE_NOT_READY: 'false',
     }
-    const { store, healthz, warnings, firewall } = config(
+    const { store, healthz, warnings, notes, firewall } = await config(
       '--ip-masq --kube-subnet-mgr --healthz-port=8081',
       env,
     )
@@ -73,13 +72,10 @@ describe('the configuration', () => {
     })
     expect(healthz).toEqual({ ip: '0.0.0.0', port: 8081 })
     expect(firewall.ipMasq).toBe(true)
-    expect(warnings).toEqual([
-      'EVENT_QUEUE_DEPTH does nothing, and nothing is needed: changes are folded, there is no queue',
-      'CONT_WHEN_CACHE_NOT_READY does nothing, and nothing is needed: the agent waits for the API as long as it takes',
-    ])
+    expect([warnings, notes]).toEqual([[], []])
   })
 
-  it('has every flag of flanneld', () => {
+  it('has every flag of flanneld', async () => {
     const flanneld =
       'etcd-endpoints etcd-prefix etcd-keyfile etcd-certfile etcd-cafile etcd-username etcd-password iface iface-regex ' +
       'iface-can-reach subnet-file public-ip public-ipv6 subnet-lease-renew-margin ip-masq ip-masq-fully-random-disable ' +
@@ -89,42 +85,84 @@ describe('the configuration', () => {
     expect(Object.keys(allFlags)).toEqual(expect.arrayContaining(flanneld.split(' ')))
   })
 
-  it('takes a variable only where the flag is not given and the variable is not empty', () => {
+  it('takes a variable only where the flag is not given and the variable is not empty', async () => {
     const env = { FLANNELD_SUBNET_FILE: '/a', FLANNELD_IFACE: 'eth1', FLANNELD_HEALTHZ_IP: '' }
-    expect(config('', env).subnetFile).toBe('/a')
-    expect(config('--subnet-file=/b', env).subnetFile).toBe('/b')
-    expect(config('', env).interfaces.iface).toEqual(['eth1'])
-    expect(config('-iface a -iface b', env).interfaces.iface).toEqual(['a', 'b'])
-    expect(config('--healthz-port=1', env).healthz?.ip).toBe('0.0.0.0')
+    expect((await config('', env)).subnetFile).toBe('/a')
+    expect((await config('--subnet-file=/b', env)).subnetFile).toBe('/b')
+    expect((await config('', env)).interfaces.iface).toEqual(['eth1'])
+    expect((await config('-iface a -iface b', env)).interfaces.iface).toEqual(['a', 'b'])
+    expect((await config('--healthz-port=1', env)).healthz?.ip).toBe('0.0.0.0')
     expect(variableName('log_backtrace_at')).toBe('FLANNELD_LOG_BACKTRACE_AT')
   })
 
-  it('passes over a variable that cannot be read, and words behind the flags, and says so', () => {
-    expect(config('', { FLANNELD_HEALTHZ_PORT: 'http' }).warnings).toEqual([
+  it('passes over a variable that cannot be read, and words behind the flags, and says so', async () => {
+    expect((await config('', { FLANNELD_HEALTHZ_PORT: 'http' })).warnings).toEqual([
       'Variable FLANNELD_HEALTHZ_PORT is passed over: invalid value "http" for flag -healthz-port: parse error',
     ])
-    expect(config('', { FLANNELD_IFACES: 'eth0' }).warnings).toContain(
+    expect((await config('', { FLANNELD_IFACES: 'eth0' })).warnings).toContain(
       'Variable FLANNELD_IFACES is passed over: there is no such flag',
     )
-    expect(config('--ip-masq=false false --kube-subnet-mgr').warnings).toEqual([
+    expect((await config('--ip-masq=false false --kube-subnet-mgr')).warnings).toEqual([
       "Arguments 'false --kube-subnet-mgr' are passed over: flags end at the first word that is none",
     ])
   })
 
-  it('names each setting that was made and does nothing, but not one that is off', () => {
-    const names = config(
-      '--iptables-resync=9 --iptables-forward-rules --ip-blackhole-route=true --vmodule=a=1',
-      {
-        WIREGUARD_KEY_FILE: '/k',
-      },
-    ).warnings.map(text => text.split(' ')[0])
-    expect(names).toEqual(['--ip-blackhole-route', '--vmodule', 'WIREGUARD_KEY_FILE'])
-    expect(config('--ip-masq=false --iptables-forward-rules=false').warnings).toEqual([])
+  it('names each setting that was made and has no effect: at warn where an operator may count on it', async () => {
+    const names = (texts: readonly string[]) => texts.map(text => text.split(' ')[0])
+    const { warnings, notes } = await config('--iptables-resync=9 --iptables-forward-rules --vmodule=a=1', {
+      WIREGUARD_KEY_FILE: '/k',
+      EVENT_QUEUE_DEPTH: 'many',
+      CONT_WHEN_CACHE_NOT_READY: 'true',
+      FLANNELD_LOG_BACKTRACE_AT: 'main.go:12',
+    })
+    expect(names(warnings)).toEqual(['WIREGUARD_KEY_FILE'])
+    expect(names(notes)).toEqual([
+      '--vmodule',
+      '--log_backtrace_at',
+      'EVENT_QUEUE_DEPTH',
+      'CONT_WHEN_CACHE_NOT_READY',
+    ])
+    expect((await config('--ip-masq=false --iptables-forward-rules=false')).warnings).toEqual([])
   })
 
-  it('answers --version and --help before it looks at the rest', () => {
-    expect(parseCommandLine(['--version', '--resync=0'], {})).toEqual({ asks: 'version' })
-    const help = parseCommandLine(['-h'], {})
+  it.each([
+    ['--vmodule=vxlan', 'expect comma-separated list of filename=N'],
+    ['--vmodule=vxlan=high', 'expect comma-separated list of filename=N'],
+    ['--vmodule=vxlan=-1', 'negative value'],
+    ['--log_backtrace_at=main.go', 'expect file.go:234'],
+    ['--log_backtrace_at=main.go:0', 'negative or zero'],
+  ])('checks %s as klog does', async (line, message) => {
+    await expect(config(line)).rejects.toThrow(FlagError)
+    await expect(config(line)).rejects.toThrow(message)
+  })
+
+  it.each(['vmodule=a=1,b*=2', 'vmodule=', 'log_backtrace_at=main.go:12'])('takes --%s', async flag => {
+    expect((await config(`--${flag}`)).warnings).toEqual([])
+  })
+
+  it.each(Object.keys(allFlags))('counts an empty --%s and an empty variable as not given', async name => {
+    const whole = await config('')
+    expect(await config(`--${name}=`)).toEqual(whole)
+    expect(await config('', { [variableName(name)]: '' })).toEqual(whole)
+  })
+
+  it('says of each setting where it came from, and masks a password', async () => {
+    const env = { FLANNELD_ETCD_PASSWORD: 'secret', NODE_NAME: 'n1' }
+    const { settings } = await config('-ip-masq --iface=eth0 --iface=eth1 --etcd-username=u', env)
+    expect(settings).toMatchObject({
+      'ip-masq': 'true (flag)',
+      iface: 'eth0,eth1 (flag)',
+      'etcd-password': '*** (variable FLANNELD_ETCD_PASSWORD)',
+      'etcd-prefix': '/coreos.com/network (default)',
+      'public-ip': '(default)',
+      NODE_NAME: 'n1 (variable)',
+    })
+    expect(JSON.stringify(settings)).not.toContain('secret')
+  })
+
+  it('answers --version and --help before it looks at the rest', async () => {
+    expect(await parseCommandLine(['--version', '--resync=0'], {})).toEqual({ asks: 'version' })
+    const help = await parseCommandLine(['-h'], {})
     expect(help.asks === 'help' && help.text).toContain('--etcd-prefix string\n')
   })
 
@@ -136,68 +174,54 @@ describe('the configuration', () => {
     ['--lease-lost=panic', "--lease-lost is 'panic': it must be wait or exit"],
     ['--public-ip=eth0', "--public-ip: Cannot parse IP address 'eth0'"],
     ['--public-ip=fd00::1', "--public-ip is 'fd00::1': it must be an ipv4 address"],
-    ['--iface-regex=(', "--iface-regex '(' is no regular expression"],
+    [
+      '--iface-regex=(',
+      "--iface-regex '(' is no regular expression: error parsing regexp: missing closing )",
+    ],
+    ['--iface-regex=eth(?=0)', "--iface-regex 'eth(?=0)' is no regular expression"],
     ['--etcd-endpoints=ftp://h', "--etcd-endpoints has 'ftp://h': it must look like http://host:2379"],
     ['--etcd-endpoints=,', '--etcd-endpoints is empty'],
-    ['--etcd-prefix=', '--etcd-prefix is empty'],
+    ['--etcd-endpoints=http://u:secret@h', "--etcd-endpoints has 'http://***@h': it must look like"],
     ['--etcd-certfile=/c', 'Only one of --etcd-certfile and --etcd-keyfile is given'],
     ['--embedded-etcd --kube-subnet-mgr', '--embedded-etcd and --kube-subnet-mgr exclude each other'],
-  ])('refuses %s', (line, message) => {
-    expect(() => config(line)).toThrow(ConfigError)
-    expect(() => config(line)).toThrow(message)
+  ])('refuses %s', async (line, message) => {
+    await expect(config(line)).rejects.toThrow(ConfigError)
+    await expect(config(line)).rejects.toThrow(message)
   })
 
-  it('reads addresses, patterns and levels', () => {
-    const { interfaces, publicIps, logLevel, leaseLost } = config(
+  it('reads addresses, patterns and levels', async () => {
+    const { interfaces, publicIps, logLevel, leaseLost } = await config(
       '--iface-regex=(?i)^ETH --iface-can-reach=10.0.0.1 --public-ip=192.168.0.7 --public-ipv6=FD00::7 -v=4 --lease-lost=exit',
     )
-    expect(interfaces.ifaceRegex).toEqual([/^ETH/i])
+    expect(interfaces.ifaceRegex.map(({ source, test }) => [source, test('eth0')])).toEqual([
+      ['(?i)^ETH', true],
+    ])
     expect(interfaces.ifaceCanReach).toBe('10.0.0.1')
     expect(publicIps).toEqual({ ipv4: '192.168.0.7', ipv6: 'fd00::7' })
-    expect({ logLevel, leaseLost }).toEqual({ logLevel: 'debug', leaseLost: 'exit' })
+    expect({ logLevel, leaseLost }).toEqual({ logLevel: 'trace', leaseLost: 'exit' })
+    expect((await config('-v=1')).logLevel).toBe('debug')
   })
 
-  it('lets an embedded etcd be its own store, unless another endpoint is given', () => {
-    expect(config('--embedded-etcd')).toMatchObject({
+  // Each as Go's regexp answers it.
+  it.each([
+    ['^eth[[:digit:]]$', 'eth0', true],
+    ['^(?i:ETH)0$', 'eth0', true],
+    ['^(?P<kind>en)p', 'enp3s0', true],
+    ['^\\pL+$', 'bond', true],
+    ['\\Aeth\\z', 'eth0', false],
+    ['192\\.168\\.(1|50)\\.', '192.168.50.7', true],
+  ])('reads --iface-regex %s as Go does', async (source, name, matches) => {
+    const { interfaces } = await config(`--iface-regex=${source}`)
+    expect(interfaces.ifaceRegex[0]?.test(name)).toBe(matches)
+  })
+
+  it('lets an embedded etcd be its own store, unless another endpoint is given', async () => {
+    expect(await config('--embedded-etcd')).toMatchObject({
       embeddedEtcd: { dataDir: '/var/lib/twill/etcd' },
       store: { endpoints: ['http://127.0.0.1:2379'] },
     })
-    expect(config('--embedded-etcd --etcd-endpoints=http://10.0.0.1:2379').store).toMatchObject({
+    expect((await config('--embedded-etcd --etcd-endpoints=http://10.0.0.1:2379')).store).toMatchObject({
       endpoints: ['http://10.0.0.1:2379'],
-    })
-  })
-})
-
-describe('the store options', () => {
-  const etcd = (line: string) => config(line).store
-
-  it('take endpoints with and without scheme and port', () => {
-    expect(etcd('--etcd-endpoints=10.0.0.1,https://[fd00::1]:443,http://db/,')).toMatchObject({
-      endpoints: ['http://10.0.0.1:2379', 'https://[fd00::1]:443', 'http://db:2379'],
-    })
-  })
-
-  it('honour a CA alone', () => {
-    expect(etcd('--etcd-cafile=/ca --etcd-endpoints=db:2379')).toMatchObject({
-      caFile: '/ca',
-      endpoints: ['https://db:2379'],
-    })
-    expect(config('--etcd-cafile=/ca --etcd-endpoints=http://db:2379').warnings).toContain(
-      'Certificates are given but http://db:2379 is spoken to in the clear: write https:// there',
-    )
-  })
-
-  it('join the prefix as flanneld does', () => {
-    expect(etcd('--etcd-prefix=//a/b/')).toMatchObject({ prefix: '/a/b' })
-    expect(etcd('--etcd-prefix=a/b')).toMatchObject({ prefix: 'a/b' })
-  })
-
-  it('can be had alone, from the same flags and variables, and never from the cache', () => {
-    const { store } = parseStoreOptions(['-etcd-prefix', '/x'], { FLANNELD_ETCD_ENDPOINTS: 'http://h:1' })
-    expect(store).toMatchObject({ endpoints: ['http://h:1'], prefix: '/x', cacheFile: undefined })
-    expect(parseStoreOptions(['--kube-subnet-mgr'], { NODE_NAME: 'n1' }).store).toMatchObject({
-      kind: 'kubernetes',
-      nodeName: 'n1',
     })
   })
 })

@@ -8,7 +8,7 @@ import { status } from '../../support/status.ts'
 
 const ip = parseIp('127.0.0.1')
 const errors: object[] = []
-const log: Log = { debug() {}, info() {}, warn() {}, error: fields => void errors.push(fields) }
+const log: Log = { trace() {}, debug() {}, info() {}, warn() {}, error: fields => void errors.push(fields) }
 
 let now: AgentStatus = status()
 let source = () => now

@@ -36,7 +36,7 @@ export function leaseCostJob(): LeaseCostJob {
   let prefix = ''
   const tables: { size: number }[] = []
   const noSignal = new AbortController().signal
-  const log = { debug() {}, info() {}, warn() {}, error: console.error }
+  const log = { trace() {}, debug() {}, info() {}, warn() {}, error: console.error }
 
   setMaxListeners(0, noSignal)
 
