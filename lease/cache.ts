@@ -1,13 +1,12 @@
 /**
  * The last known leases on disk, so that a node that starts while its store is away has its peers. A file is believed only
- * as a whole: its first line names format, version and checksum of the second. It is replaced by rename after fsync, since
- * on a full disk a rename succeeds where the content was never written.
+ * as a whole: its first line names format, version and checksum of the second.
  */
 
 import { createHash } from 'node:crypto'
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { readFile } from 'node:fs/promises'
 import { ExpectedError, messageOf } from './common/errors.ts'
+import { replaceFile, WholeFileError } from './common/replace_file.ts'
 import type { Lease, Subnet } from './lease.ts'
 import { familyOf, parseIp } from './net/ip.ts'
 import { parsePrefix } from './net/prefix.ts'
@@ -52,21 +51,11 @@ export async function readCache(file: string, scope: string): Promise<CachedLeas
 
 /** Throws CacheError; the file is then as it was. */
 export async function writeCache(file: string, cached: CachedLeases): Promise<void> {
-  const fresh = join(dirname(file), `.${process.pid}.leases.tmp`)
   try {
-    await mkdir(dirname(file), { recursive: true })
-    const handle = await open(fresh, 'w', 0o600)
-    try {
-      await handle.writeFile(encodeCache(cached))
-      await handle.sync()
-    } finally {
-      await handle.close()
-    }
-    await rename(fresh, file)
+    await replaceFile(file, encodeCache(cached), 0o600)
   } catch (cause) {
-    await rm(fresh, { force: true }).catch(() => {})
-    const why = messageOf(cause)
-    throw new CacheError(`Cannot write the lease cache ${file}: ${why}`, { cause })
+    if (!(cause instanceof WholeFileError)) throw cause
+    throw new CacheError(`Cannot save the leases: ${cause.message}`, { cause })
   }
 }
 

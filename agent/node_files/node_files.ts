@@ -52,8 +52,9 @@ export class NodeFiles {
         this.#failing = false
       } catch (error) {
         if (!(error instanceof WholeFileError)) throw error
-        if (this.#trouble !== error.message) this.#options.log.error({ againInMs: RETRY_MS }, error.message)
-        this.#trouble = error.message
+        const trouble = `${error.message}; pods get no network until this directory can be written to`
+        if (this.#trouble !== trouble) this.#options.log.error({ againInMs: RETRY_MS }, trouble)
+        this.#trouble = trouble
         this.#failing = true
       }
       this.attempted.set()
