@@ -2,7 +2,7 @@ import { messageOf } from '../common/errors.ts'
 import type { Lease, LeaseProblem, Subnet } from '../lease.ts'
 import { type Family, familyOf, type Ip, parseIp } from '../net/ip.ts'
 import { type Prefix, parsePrefix } from '../net/prefix.ts'
-import { ApiConfigError } from './api_config.ts'
+import { ApiConfigError } from './kubeconfig.ts'
 import type { NodeObject } from './node_object.ts'
 
 /** Full names of flannel's annotations under one prefix (flannel, Documentation/kubernetes.md). */

@@ -53,17 +53,17 @@ export class ApiClient {
   /** A 2xx answer, its body unread. Whoever takes it reads or destroys it. Rejects as `json` does. */
   async open(what: ApiRequest, signal: AbortSignal): Promise<IncomingMessage> {
     signal.throwIfAborted()
-    const response = await this.#send(what, signal)
+    const options = await this.#config.requestOptions()
+    const response = await this.#send(what, options, signal)
     this.#contact.answered()
     const status = response.statusCode ?? 0
     if (status >= 200 && status < 300) return response
-    if (status === 401) this.#config.forget()
+    const sent = status === 401 ? this.#config.forget(options) : undefined
     const body = await this.#text(response, what.action)
-    throw refusal(what.action, this.url, status, body, response.headers['retry-after'])
+    throw refusal(what.action, this.url, { status, body, retryAfter: response.headers['retry-after'], sent })
   }
 
-  async #send(what: ApiRequest, signal: AbortSignal): Promise<IncomingMessage> {
-    const options = await this.#config.requestOptions()
+  async #send(what: ApiRequest, options: RequestOptions, signal: AbortSignal): Promise<IncomingMessage> {
     const body = what.body === undefined ? undefined : JSON.stringify(what.body)
     const headers: Record<string, string | number> = { ...Object(options.headers), 'user-agent': 'twilld' }
     headers.accept = what.accept ?? 'application/json'

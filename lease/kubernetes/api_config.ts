@@ -1,117 +1,78 @@
-import { readFileSync } from 'node:fs'
 import { Agent as HttpAgent } from 'node:http'
 import { Agent, type RequestOptions } from 'node:https'
-import { dirname, resolve } from 'node:path'
-import { KubeConfig } from '@kubernetes/client-node'
-import { ExpectedError, messageOf } from '../common/errors.ts'
-import type { KubernetesOptions } from '../options.ts'
+import { messageOf } from '../common/errors.ts'
+import { type Access, loadAccess, type Where } from './access.ts'
+import { ApiConfigError } from './kubeconfig.ts'
+import { at } from './path.ts'
+import { printSent } from './sent.ts'
 
-/** Where the API server is and how one proves to it who one is. The only file that knows the client library. */
+/** Where the API server is and how one proves to it who one is. */
 export interface ApiConfig {
   /** `https://10.96.0.1:443`, without a slash at the end. */
   readonly url: string
+  /** What an operator should mend though it works; for the log, once. */
+  readonly warnings: readonly string[]
   /** TLS material, agent and authorization for one request, files and exec plugins read anew where they changed. */
   requestOptions(): Promise<RequestOptions>
-  /** After a 401: forgets tokens and certificates, so that the next request reads all files again. */
-  forget(): void
+  /** After a 401: forgets tokens and certificates, so that the next request reads all files again; what was sent, in words. */
+  forget(sent: RequestOptions): string
   close(): void
 }
 
-/** Kubernetes access that cannot be configured so. The message names the file or variable and the remedy. */
-export class ApiConfigError extends ExpectedError {
-  override name = 'ApiConfigError'
-}
-
-type Where = Pick<KubernetesOptions, 'apiUrl' | 'kubeconfigFile'>
-
 /** Throws ApiConfigError. */
 export function openApiConfig(where: Where): ApiConfig {
-  let config = loadConfig(where)
+  let access = loadAccess(where)
   const agents = new AgentCache()
   return {
-    url: serverOf(config),
+    url: access.url,
+    warnings: access.warnings,
     async requestOptions() {
-      const options: RequestOptions = { headers: {} }
-      await config.applyToHTTPSOptions(options)
-      trimAuthorization(options)
-      const cluster = config.getCurrentCluster()
-      if (!cluster?.proxyUrl)
-        options.agent = agents.get(options, cluster?.server.startsWith('http:') ?? false)
+      const options = await credentials(access)
+      const cluster = access.config.getCurrentCluster()
+      if (!cluster?.proxyUrl) options.agent = agents.get(options, access.url.startsWith('http:'))
       return options
     },
-    forget() {
+    forget(sent) {
+      const words = `${printSent(sent)}, of ${access.origin}`
       try {
-        config = loadConfig(where)
+        access = loadAccess(where)
       } catch {
         // Half-written: what was read before stays, and the next 401 brings us here again.
       }
+      return words
     },
     close: () => agents.close(),
   }
 }
 
-/** client-go's order: a URL overrides the kubeconfig's server; with neither, the pod's service account. */
-function loadConfig({ apiUrl, kubeconfigFile }: Where): KubeConfig {
-  const config = new KubeConfig()
-  if (kubeconfigFile !== undefined) loadFile(config, kubeconfigFile)
-  else if (apiUrl !== undefined)
-    config.loadFromClusterAndUser(
-      { name: 'url', server: apiUrl, skipTLSVerify: false },
-      { name: 'anonymous' },
-    )
-  else loadInCluster(config)
-  const cluster = config.getCurrentCluster()
-  if (cluster === null)
-    throw new ApiConfigError(
-      `Cannot use kubeconfig ${kubeconfigFile}: its current-context '${config.currentContext}' names no cluster; set current-context`,
-    )
-  const server = (apiUrl ?? cluster.server).replace(/\/+$/, '')
-  // The library refuses http:// without skipTLSVerify; kubectl proxy and test set-ups need it, and there is no TLS to verify.
-  const patched = { ...cluster, server, skipTLSVerify: cluster.skipTLSVerify || server.startsWith('http:') }
-  config.clusters = config.clusters.map(other => (other === cluster ? patched : other))
-  return config
-}
-
-function loadFile(config: KubeConfig, file: string): void {
+/** Rejects with ApiConfigError, which never quotes what a plugin or a file gave. */
+async function credentials({ config, token, groups, origin }: Access): Promise<RequestOptions> {
+  const bearer = await token.read()
+  const options: RequestOptions = { headers: {} }
   try {
-    config.loadFromFile(file)
-    useTokenFile(config, readFileSync(file, 'utf8'), dirname(resolve(file)))
+    await config.applyToHTTPSOptions(options)
   } catch (cause) {
-    throw new ApiConfigError(`Cannot read kubeconfig ${file}: ${messageOf(cause)}`, { cause })
+    throw new ApiConfigError(`Cannot use the credentials of ${origin}: ${whyNot(cause, config)}`)
   }
-}
-
-/**
- * The library drops `users[].user.tokenFile` without a word, and then asks as system:anonymous. Its own provider for
- * service account tokens reads the file every 60 s, so a rotated token is taken.
- */
-function useTokenFile(config: KubeConfig, text: string, folder: string): void {
-  const [match, ...more] = [...text.matchAll(/(?:^|[{,\s])"?tokenFile"?:\s*["']?([^"',}\n]+)/gm)]
-  const user = config.getCurrentUser()
-  if (match?.[1] === undefined || more.length > 0 || user === null || user.token) return
-  const provider = { name: 'tokenFile', config: { tokenFile: resolve(folder, match[1].trim()) } }
-  config.users = config.users.map(other => (other === user ? { ...user, authProvider: provider } : other))
-}
-
-function loadInCluster(config: KubeConfig): void {
-  for (const name of ['KUBERNETES_SERVICE_HOST', 'KUBERNETES_SERVICE_PORT']) {
-    if (!process.env[name])
-      throw new ApiConfigError(
-        `Cannot find the Kubernetes API: ${name} is not set, so this is no pod; give --kubeconfig-file or --kube-api-url`,
-      )
+  const plugged = at(options.headers, 'Authorization')
+  const authorization = bearer === undefined ? plugged : `Bearer ${bearer}`
+  options.headers = {
+    ...Object(options.headers),
+    // A plugin's token may end with a newline, which no HTTP header may hold.
+    ...(typeof authorization === 'string' ? { Authorization: authorization.trim() } : {}),
+    ...(groups.length > 0 ? { 'Impersonate-Group': [...groups] } : {}),
   }
-  config.loadFromCluster()
+  return options
 }
 
-function serverOf(config: KubeConfig): string {
-  return config.getCurrentCluster()?.server ?? ''
-}
-
-/** A token file may end with a newline, which no HTTP header may hold. */
-function trimAuthorization({ headers }: RequestOptions): void {
-  if (headers === undefined || Array.isArray(headers)) return
-  const header = (headers as Record<string, unknown>).Authorization
-  if (typeof header === 'string') (headers as Record<string, string>).Authorization = header.trim()
+function whyNot(cause: unknown, config: Access['config']): string {
+  const command = at(config.getCurrentUser()?.exec, 'command')
+  if (typeof command !== 'string') return at(cause, 'code') ? messageOf(cause) : 'it cannot be read'
+  if (at(cause, 'code') === 'ENOENT')
+    return `there is no program '${command}', which its exec entry names: install it where this agent runs, and in its PATH`
+  if (cause instanceof SyntaxError || cause instanceof TypeError)
+    return `what '${command}' printed is no ExecCredential`
+  return `'${command}', which its exec entry names, failed: ${messageOf(cause).trim().slice(0, 200) || 'it printed no reason'}`
 }
 
 /** One agent as long as the TLS material is the same: the library makes one, and a handshake, for every call. */

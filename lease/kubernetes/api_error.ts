@@ -26,20 +26,25 @@ export class ApiError extends ExpectedError {
   }
 }
 
-/** `body` is what the server sent, a Status object in JSON as a rule; `retryAfter` the header, in seconds. */
-export function refusal(
-  action: ApiAction,
-  where: string,
-  status: number,
-  body: string,
-  retryAfter?: string,
-): ApiError {
+/** An answer that is no 2xx. */
+export interface Answer {
+  readonly status: number
+  /** A Status object in JSON as a rule. */
+  readonly body: string
+  /** The header, in seconds. */
+  readonly retryAfter?: string | undefined
+  /** With a 401: the credentials that the request carried, in words. */
+  readonly sent?: string | undefined
+}
+
+export function refusal(action: ApiAction, where: string, answer: Answer): ApiError {
+  const { status, body, retryAfter } = answer
   const text = statusMessage(body)
   const seconds = Number(retryAfter)
   const wait = retryAfter !== undefined && seconds >= 0 ? seconds * 1000 : undefined
   const act = `Cannot ${action.verb} ${action.resource} at ${where}`
   return new ApiError(
-    `${act}: HTTP ${status}${text === '' ? '' : `, ${text}`}${remedy(action, status)}`,
+    `${act}: HTTP ${status}${text === '' ? '' : `, ${text}`}${remedy(action, answer)}`,
     status,
     wait,
   )
@@ -48,7 +53,7 @@ export function refusal(
 /** A Status object that came as a watch event, where the HTTP status was 200 long ago. */
 export function refusalEvent(action: ApiAction, where: string, object: unknown): ApiError {
   const code = isRecord(object) && typeof object.code === 'number' ? object.code : 500
-  return refusal(action, where, code, JSON.stringify(object ?? null))
+  return refusal(action, where, { status: code, body: JSON.stringify(object ?? null) })
 }
 
 /** The rule that the ClusterRole lacks, in one line of YAML that can be pasted under `rules:`. */
@@ -56,12 +61,12 @@ export function missingRule({ verb, resource }: ApiAction): string {
   return `- {apiGroups: [""], resources: ["${resource}"], verbs: ["${verb}"]}`
 }
 
-function remedy(action: ApiAction, status: number): string {
+function remedy(action: ApiAction, { status, sent }: Answer): string {
   if (status === 403)
     return `; RBAC forbids it: add to the rules of this agent's ClusterRole: ${missingRule(action)}`
-  if (status === 401)
-    return '; the token or certificate is not accepted: check the service account or the kubeconfig, it is read again at each try'
-  return ''
+  return status === 401
+    ? `; ${sent ?? 'the credentials are not accepted'}: they are read again at each try`
+    : ''
 }
 
 function statusMessage(body: string): string {

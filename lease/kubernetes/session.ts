@@ -45,6 +45,7 @@ export class Session implements ApiContact {
     this.timing = timing
     this.#log = log
     this.api = new ApiClient(config, this, timing.answerWithinMs)
+    for (const warning of config.warnings) log.warn({ server: config.url }, warning)
   }
 
   answered(): void {

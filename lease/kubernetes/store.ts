@@ -13,7 +13,8 @@ import {
   type StoreHealth,
 } from '../store.ts'
 import { type AnnotationNames, annotationNames } from './annotations.ts'
-import { ApiConfigError, openApiConfig } from './api_config.ts'
+import { openApiConfig } from './api_config.ts'
+import { ApiConfigError } from './kubeconfig.ts'
 import { NodeSource } from './node_source.ts'
 import { OwnNode } from './own_node.ts'
 import { textAt } from './path.ts'

@@ -1,0 +1,35 @@
+import { readFile } from 'node:fs/promises'
+import { messageOf } from '../common/errors.ts'
+import { ApiConfigError } from './kubeconfig.ts'
+
+/**
+ * A bearer token, from a file where one is named: the kubelet replaces a ServiceAccount's every hour. As in client-go,
+ * what was read last stands while the file cannot be read, and a token given beside the file stands until it was read.
+ */
+export class BearerToken {
+  readonly #file: string | undefined
+  #last: string | undefined
+
+  constructor(token: string | undefined, file: string | undefined) {
+    this.#last = token?.trim()
+    this.#file = file
+  }
+
+  get exists(): boolean {
+    return this.#last !== undefined || this.#file !== undefined
+  }
+
+  /** undefined: there is none. Rejects with ApiConfigError where the file has never been readable. */
+  async read(): Promise<string | undefined> {
+    if (this.#file === undefined) return this.#last
+    try {
+      const text = (await readFile(this.#file, 'utf8')).trim()
+      if (text === '') throw new ApiConfigError('it is empty')
+      this.#last = text
+    } catch (cause) {
+      if (this.#last === undefined)
+        throw new ApiConfigError(`Cannot read the token file ${this.#file}: ${messageOf(cause)}`, { cause })
+    }
+    return this.#last
+  }
+}
