@@ -55,9 +55,10 @@ export class Attempts {
       this.#attempts.set(key, { ...attempt, count: 0, notBeforeMs: nowMs })
   }
 
-  /** What waits waits no longer: what it sits on was made anew. */
-  release(nowMs: number): void {
-    for (const [key, attempt] of this.#attempts) this.#attempts.set(key, { ...attempt, notBeforeMs: nowMs })
+  /** The key has to wait no longer: the device under its entry was just mended. */
+  release(key: string, nowMs: number): void {
+    const attempt = this.#attempts.get(key)
+    if (attempt !== undefined) this.#attempts.set(key, { ...attempt, notBeforeMs: nowMs })
   }
 
   /** Drops what has been quiet long enough. */

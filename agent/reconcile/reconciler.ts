@@ -3,11 +3,11 @@ import type { Kernel, KernelChange, Scope } from '../kernel/kernel.ts'
 import { diff } from '../state/diff.ts'
 import type { Entry } from '../state/entry.ts'
 import type { Operation, Result } from '../state/operation.ts'
-import { entryDevice, entryKey, printsSame } from '../state/print.ts'
+import { entryDevice, entryKey } from '../state/print.ts'
+import { ActualState } from './actual_state.ts'
 import { Attempts } from './attempts.ts'
-import { Echoes } from './echoes.ts'
+import { Devices } from './devices.ts'
 import { PassBudget } from './pass_budget.ts'
-import { schedule, withoutDevices } from './schedule.ts'
 import { Storm } from './storm.ts'
 
 /** Without its device a node is cut off, and trying again costs one message: it is not left waiting for long. */
@@ -37,31 +37,33 @@ export interface ReconcilerOptions {
 
 /**
  * Makes the kernel say what is desired, and keeps it so: one loop, never two rounds at once. Events only name the keys that
- * may be wrong; a round makes these right, a full pass all of them. Started once the first complete lease table is there,
- * so that nothing is pruned for want of knowledge.
+ * may be wrong; a round makes these right, a full pass all of them. Devices come first, then what sits on them. Started once
+ * the first complete lease table is there, so that nothing is pruned for want of knowledge.
  */
 export class Reconciler {
   readonly attempts = new Attempts()
   readonly #options: ReconcilerOptions
   readonly #now: () => number
   readonly #wakeUp = new WakeUp()
-  readonly #echoes = new Echoes()
-  /** As far as known: the last snapshot, what was applied and what the kernel said since. Links come first. */
-  #actual = new Map<string, Entry>()
+  readonly #devices: Devices
+  readonly #actual: ActualState
   #dirty = new Set<string>()
-  /** What changed in `desired` and was not done yet: that it is wrong is no drift. */
+  /** Dirty because `desired` changed: that these are wrong is no drift. */
   #wanted = new Set<string>()
-  /** What the kernel said while a snapshot or an apply was on its way: newer than that one's answer. Undefined while none is. */
-  #observed: Map<string, Entry | undefined> | undefined
   readonly #storm: Storm
   #fullPass: string | undefined = 'start'
+  #hasStarted = false
   readonly #budget = new PassBudget()
   #lastFullPassMs = 0
+  /** When the first of those that have to wait is due. */
+  #retryAtMs = Number.POSITIVE_INFINITY
 
   constructor(options: ReconcilerOptions) {
     this.#options = options
     this.#now = options.now ?? (() => performance.now())
     this.#storm = new Storm(this.#now)
+    this.#devices = new Devices(options.kernel, options.scope, options.desired, this.#now)
+    this.#actual = new ActualState(options.desired)
   }
 
   /** Desired entries under these keys may have changed. */
@@ -77,13 +79,13 @@ export class Reconciler {
   /** What the kernel says has changed. */
   observe(change: KernelChange): void {
     for (const { key, entry } of change.entries) {
-      if (this.#echoes.isOvertaken(key, entry)) continue
-      this.#observed?.set(key, entry)
-      this.#believe(key, entry)
-      if (this.#dirty.has(key)) this.#storm.gust()
+      this.#actual.announce(key, entry)
+      if (this.#actual.isRight(key)) continue
+      this.#dirty.add(key)
+      this.#storm.gust()
     }
     if (change.everything !== undefined) {
-      this.#echoes.clear()
+      this.#actual.forgetEchoes()
       this.#askFullPass(change.everything)
     }
     if (this.#dirty.size > 0 || this.#fullPass !== undefined) this.#wakeUp.set()
@@ -113,149 +115,121 @@ export class Reconciler {
 
   /** Returns ms until the next one is due by itself. */
   async #round(signal: AbortSignal): Promise<number> {
-    const { onRound } = this.#options
     const startedMs = this.#now()
     const asked = this.#fullPass ?? (this.#resyncInMs(startedMs) <= 0 ? 'resync' : undefined)
     const passWaitMs = asked === undefined ? Number.POSITIVE_INFINITY : this.#budget.waitMs(startedMs)
     const fullPass = passWaitMs === 0 ? asked : undefined
-    const isWanted = asked === 'start' ? () => true : isIn(this.#wanted)
-    const devices = asked === undefined ? [] : await this.#mendDevices(signal)
-    const mended = this.#record(devices, new Set(), isWanted)
-    if (fullPass !== undefined) await this.#look(signal)
+    this.#retryAtMs = Number.POSITIVE_INFINITY
 
-    const keys = fullPass === undefined ? this.#dirty : this.#wrongKeys()
-    this.#dirty = new Set()
-    this.#wanted = new Set()
-    const { due, held, waitMs } = schedule(
-      diff(keys, this.#actual, this.#options.desired),
-      this.#actual,
-      key => this.attempts.waitMs(key, this.#now()),
-    )
-    for (const { entry } of held) this.#putOff(entryKey(entry), isWanted)
+    const drift = new Set<string>()
+    const devices = await this.#mendDevices(asked !== undefined, drift, signal)
+    const keys = fullPass === undefined ? this.#takeDirtyKeys() : await this.#look(signal)
+    const due = diff(keys, this.#actual.entries, this.#options.desired).filter(one => this.#isDue(one))
+    const applied = await this.#actual.apply(due, some => this.#options.kernel.apply(some, signal))
+    this.#record(applied, drift)
+    for (const key of this.#wanted) if (!this.#dirty.has(key)) this.#wanted.delete(key)
+    if (fullPass !== undefined) this.#hasStarted = true
 
-    const applied = await this.#apply(due, isWanted, signal)
     const results = [...devices, ...applied]
-    const restless = deviceNames([...devices.map(({ operation }) => operation), ...due, ...held])
-    const drift = new Set([...mended, ...this.#record(applied, restless, isWanted)])
     const durationMs = this.#now() - startedMs
-    if (fullPass !== undefined || results.length > 0) onRound({ fullPass, results, drift, durationMs })
-    const nextPassMs =
-      asked !== undefined && fullPass === undefined ? passWaitMs : this.#resyncInMs(this.#now())
-    return Math.ceil(Math.min(waitMs, this.#retryInMs(results), Math.max(0, nextPassMs)))
+    if (fullPass !== undefined || results.length > 0)
+      this.#options.onRound({ fullPass, results, drift, durationMs })
+    const nowMs = this.#now()
+    const nextPassMs = fullPass === undefined && asked !== undefined ? passWaitMs : this.#resyncInMs(nowMs)
+    return Math.ceil(Math.max(0, Math.min(this.#retryAtMs - nowMs, nextPassMs)))
   }
 
-  /** Devices first, and whatever the rest costs to look at: without them a node is cut off. */
-  async #mendDevices(signal: AbortSignal): Promise<readonly Result[]> {
-    const { kernel, scope, desired } = this.#options
-    const actual = new Map((await kernel.devices(scope, signal)).map(link => [entryKey(link), link]))
-    const wanted = [...desired].filter(([, { kind }]) => kind === 'link').map(([key]) => key)
-    const operations = diff(new Set([...actual.keys(), ...wanted]), actual, desired)
-    const due = operations.filter(({ entry }) => this.attempts.waitMs(entryKey(entry), this.#now()) === 0)
-    if (due.length === 0) return []
-    const results = await kernel.apply(due, signal)
-    if (results.some(({ error }) => error === undefined)) this.attempts.release(this.#now())
-    return results
+  /** Where a full pass is asked for, or a device may be wrong. What sits on a device that changed is put there again. */
+  async #mendDevices(isAsked: boolean, drift: Set<string>, signal: AbortSignal): Promise<readonly Result[]> {
+    const dirty = [...this.#dirty].filter(key => this.#devices.isKey(key))
+    if (!isAsked && dirty.length === 0) return []
+    for (const key of dirty) this.#dirty.delete(key)
+    const views = {
+      isWanted: (key: string) => this.#isWanted(key),
+      waitMs: (key: string) => this.attempts.waitMs(key, this.#now()),
+    }
+    const mended = await this.#devices.mend(views, signal)
+    for (const key of mended.held) this.#tryLater(key)
+    for (const dev of mended.emptied) this.#touchAll(dev, this.#actual.empty(dev))
+    for (const dev of mended.disturbed) this.#touchAll(dev, this.#actual.disturb(dev))
+    this.#record(mended.results, drift)
+    return mended.results
   }
 
-  async #look(signal: AbortSignal): Promise<void> {
+  /** All entries on a device that was just mended: none of them has to wait any longer. */
+  #touchAll(dev: string, keys: readonly string[]): void {
+    const isWanted = this.#isWanted(`link ${dev}`)
+    for (const key of keys) {
+      this.#dirty.add(key)
+      if (isWanted) this.#wanted.add(key)
+      this.attempts.release(key, this.#now())
+    }
+  }
+
+  #takeDirtyKeys(): ReadonlySet<string> {
+    const keys = this.#dirty
+    this.#dirty = new Set([...keys].filter(key => this.#devices.isKey(key)))
+    for (const key of this.#dirty) keys.delete(key)
+    return keys
+  }
+
+  /** Returns the keys that are wrong. */
+  async #look(signal: AbortSignal): Promise<ReadonlySet<string>> {
+    const { kernel, scope } = this.#options
     this.#fullPass = undefined
     this.#budget.spend(this.#now())
-    this.#observed = new Map()
-    const entries = await this.#options.kernel.snapshot(this.#options.scope, signal)
-    const { desired } = this.#options
-    this.#actual = new Map()
-    for (const entry of entries) {
-      const key = entryKey(entry)
-      const shared = sharedIfEqual(entry, desired.get(key))
-      // Of several under one key (an FDB entry's destinations) a wrong one must be seen.
-      if (shared !== desired.get(key) || !this.#actual.has(key)) this.#actual.set(key, shared)
-    }
-    for (const [key, entry] of this.#observed) this.#believe(key, entry)
-    this.#observed = undefined
+    await this.#actual.read(() => kernel.snapshot(scope, signal))
     this.#lastFullPassMs = this.#now()
     this.attempts.prune(this.#lastFullPassMs)
+    this.#takeDirtyKeys()
+    return this.#actual.wrongKeys()
   }
 
-  /** Where what is differs from what shall be; all keys where a device does, for the sake of what sits on it. */
-  #wrongKeys(): Iterable<string> {
-    const { desired } = this.#options
-    const wrong = new Set<string>()
-    for (const [key, entry] of this.#actual) if (desired.get(key) !== entry) wrong.add(key)
-    for (const key of desired.keys()) if (!this.#actual.has(key)) wrong.add(key)
-    const isLink = (key: string) => (desired.get(key) ?? this.#actual.get(key))?.kind === 'link'
-    return [...wrong].some(isLink) ? new Set([...this.#actual.keys(), ...desired.keys()]) : wrong
-  }
-
-  #believe(key: string, entry: Entry | undefined): void {
-    const want = this.#options.desired.get(key)
-    if (entry === undefined) this.#actual.delete(key)
-    else if (entry.kind === 'link' && !this.#actual.has(key))
-      this.#actual = new Map([[key, sharedIfEqual(entry, want)], ...this.#actual])
-    else this.#actual.set(key, sharedIfEqual(entry, want))
-    if (this.#actual.get(key) !== want) this.#dirty.add(key)
-  }
-
-  /** Devices first: what sits on one that cannot be had is not tried, lest it land elsewhere. */
-  async #apply(
-    due: readonly Operation[],
-    isWanted: (key: string) => boolean,
-    signal: AbortSignal,
-  ): Promise<readonly Result[]> {
-    const { kernel } = this.#options
-    const isDevice = ({ verb, entry }: Operation) => entry.kind === 'link' && verb !== 'delete'
-    this.#observed = new Map()
-    const devices = due.filter(isDevice)
-    const results = devices.length > 0 ? [...(await kernel.apply(devices, signal))] : []
-    const failed = results.filter(({ error }) => error !== undefined).map(({ operation }) => operation)
-    const others = due.filter(operation => !isDevice(operation))
-    const now = failed.length > 0 ? withoutDevices(others, failed, this.#actual) : { due: others, held: [] }
-    for (const { entry } of now.held) this.#putOff(entryKey(entry), isWanted)
-    for (const { verb, entry } of now.due)
-      this.#echoes.await(entryKey(entry), verb === 'delete' ? undefined : entry)
-    if (now.due.length > 0) results.push(...(await kernel.apply(now.due, signal)))
-    return results
+  /** Holds back what has to wait, and what sits on a device that cannot be used. */
+  #isDue({ verb, entry }: Operation): boolean {
+    const key = entryKey(entry)
+    if (verb !== 'delete' && this.#devices.unusable.has(entryDevice(entry) ?? '')) {
+      this.#putOff(key)
+      return false
+    }
+    if (this.attempts.waitMs(key, this.#now()) === 0) return true
+    this.#tryLater(key)
+    return false
   }
 
   /** Looked at again in the next round; what was no drift until now is none then. */
-  #putOff(key: string, isWanted: (key: string) => boolean): void {
+  #putOff(key: string): void {
     this.#dirty.add(key)
-    if (isWanted(key)) this.#wanted.add(key)
+    if (this.#isWanted(key)) this.#wanted.add(key)
   }
 
-  /** Takes over what was applied, unless the kernel has said something newer. Returns the keys that had drifted. */
-  #record(
-    results: readonly Result[],
-    restless: ReadonlySet<string>,
-    isWanted: (key: string) => boolean,
-  ): Set<string> {
-    const drift = new Set<string>()
+  #tryLater(key: string): void {
+    this.#putOff(key)
+    const nowMs = this.#now()
+    this.#retryAtMs = Math.min(this.#retryAtMs, nowMs + this.attempts.waitMs(key, nowMs))
+  }
+
+  /** Remembers what had to be done again, and adds to `drift` the keys that had drifted. */
+  #record(results: readonly Result[], drift: Set<string>): void {
     const nowMs = this.#now()
     for (const { operation, error } of results) {
-      const { entry, verb } = operation
+      const { entry } = operation
       const key = entryKey(entry)
-      if (!isWanted(key)) drift.add(key)
+      if (!this.#isWanted(key)) drift.add(key)
       if (error !== undefined) {
-        const longestMs = entry.kind === 'link' ? DEVICE_LONGEST_MS : undefined
-        this.attempts.failed(key, error, nowMs, longestMs)
-        this.#echoes.forget(key)
-        this.#putOff(key, isWanted)
-        continue
+        this.attempts.failed(key, error, nowMs, entry.kind === 'link' ? DEVICE_LONGEST_MS : undefined)
+        this.#tryLater(key)
+      } else if (drift.has(key) && !this.#devices.isRestless(entryDevice(entry))) {
+        this.attempts.repaired(key, nowMs)
+      } else {
+        // What goes with its device is not undone by itself.
+        this.attempts.forget(key)
       }
-      // What goes with its device is not undone by itself.
-      if (drift.has(key) && !restless.has(entryDevice(entry) ?? '')) this.attempts.repaired(key, nowMs)
-      else this.attempts.forget(key)
-      if (!this.#observed?.has(key)) this.#believe(key, verb === 'delete' ? undefined : entry)
     }
-    this.#observed = undefined
-    return drift
   }
 
-  /** ms until the first of those that were refused is tried again. */
-  #retryInMs(results: readonly Result[]): number {
-    const nowMs = this.#now()
-    const refused = results.filter(({ error }) => error !== undefined)
-    const waits = refused.map(({ operation }) => this.attempts.waitMs(entryKey(operation.entry), nowMs))
-    return waits.reduce((least, ms) => Math.min(least, ms), Number.POSITIVE_INFINITY)
+  #isWanted(key: string): boolean {
+    return !this.#hasStarted || this.#wanted.has(key)
   }
 
   /** The first pass stays the first one, whatever else asks for it. */
@@ -266,18 +240,4 @@ export class Reconciler {
   #resyncInMs(nowMs: number): number {
     return this.#lastFullPassMs + this.#options.resyncMs - nowMs
   }
-}
-
-/** Devices that are not as desired. */
-function deviceNames(operations: readonly Operation[]): ReadonlySet<string> {
-  return new Set(operations.flatMap(({ entry }) => (entry.kind === 'link' ? [entry.name] : [])))
-}
-
-function isIn(keys: ReadonlySet<string>): (key: string) => boolean {
-  return key => keys.has(key)
-}
-
-/** One object for what is and what shall be, where they are equal: half the memory, and `===` says that all is well. */
-function sharedIfEqual(entry: Entry, want: Entry | undefined): Entry {
-  return want !== undefined && printsSame(want, entry) ? want : entry
 }

@@ -10,7 +10,7 @@ export interface Conflict {
 
 /**
  * What the kernel shall hold, by key, and on whose behalf: a peer's node name, or one's own. An owner's entries change
- * together. Own entries, devices among them, are set first, so links come first in `entries`.
+ * together.
  */
 export class DesiredState {
   readonly #entries = new Map<string, Entry>()

@@ -37,10 +37,7 @@ export class ReconcileLoop {
   /** Desires these entries, one a line, beside what is desired already. */
   want(text: string): void {
     const wanted = entries(text)
-    // Links come first, as in a DesiredState.
-    const all = [...this.desired.values(), ...wanted].sort((a, b) => rank(a) - rank(b))
-    this.desired.clear()
-    for (const entry of all) this.desired.set(entryKey(entry), entry)
+    for (const entry of wanted) this.desired.set(entryKey(entry), entry)
     this.reconciler.touch(wanted.map(entryKey))
   }
 
@@ -92,8 +89,4 @@ export class ReconcileLoop {
   wanted(): string[] {
     return [...this.desired.values()].map(printEntry).sort()
   }
-}
-
-function rank({ kind }: Entry): number {
-  return kind === 'link' ? 0 : 1
 }

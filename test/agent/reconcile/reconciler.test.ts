@@ -79,6 +79,15 @@ describe('the reconcile loop', () => {
       ])
     })
 
+    it('mends a device whose key alone is dirty, without a full pass', async () => {
+      await programmed()
+      const { snapshots } = loop.kernel
+      loop.want(device.replace('address 02:00:00:00:00:01', 'address 02:00:00:00:00:09'))
+      await loop.settle()
+      expect([loop.kernel.print(), loop.drift()]).toEqual([loop.wanted(), []])
+      expect(loop.kernel.snapshots - snapshots).toBeLessThanOrEqual(1)
+    })
+
     it('leaves what sits on a device alone when its MTU changes', async () => {
       await programmed()
       loop.want(device.replace('1450', '1400'))
@@ -334,6 +343,16 @@ describe('the reconcile loop', () => {
       await loop.settle(60_000)
       expect(loop.kernel.print()).toEqual(loop.wanted())
       expect(loop.reconciler.attempts.contested.size).toBe(0)
+    })
+
+    it('still waits when a device is mended that it does not sit on', async () => {
+      loop.kernel.refuse(keyOf(direct))
+      await programmed()
+      await loop.settle(1_000)
+      loop.asked()
+      loop.kernel.remove('link flannel.1')
+      await loop.settle()
+      expect(loop.asked()).toEqual([device, address, fdb, neighbor, route].map(text => `add ${text}`))
     })
 
     it('holds up nobody', async () => {

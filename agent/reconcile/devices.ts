@@ -1,0 +1,100 @@
+import type { Kernel, Scope } from '../kernel/kernel.ts'
+import { diff, type EntryMap } from '../state/diff.ts'
+import type { Link } from '../state/entry.ts'
+import { needsRebuild, type Operation, type Result } from '../state/operation.ts'
+import { entryKey } from '../state/print.ts'
+
+/** What sits on a device that was wrong so lately is not undone by itself. */
+const RESTLESS_MS = 3_000
+
+/** What became of our devices, and so of the entries that sit on them. */
+export interface Mended {
+  readonly results: readonly Result[]
+  /** Keys of devices that have to wait before they are tried again. */
+  readonly held: readonly string[]
+  /** Names of devices that are new or gone: nothing that sat on them is left. */
+  readonly emptied: ReadonlySet<string>
+  /** Names of devices that were changed in place: a new MAC drops neighbors, one that was down has lost its routes. */
+  readonly disturbed: ReadonlySet<string>
+}
+
+/** What the loop knows of a device's key. */
+export interface Views {
+  /** Whether a change of what is desired made it wrong. */
+  isWanted(key: string): boolean
+  /** ms that it has to wait before it is tried again; 0: none. */
+  waitMs(key: string): number
+}
+
+/**
+ * Our own devices, few and quickly read. They are put right before anything else and whatever the rest costs to look at:
+ * without them a node is cut off.
+ */
+export class Devices {
+  readonly #kernel: Kernel
+  readonly #scope: Scope
+  readonly #desired: EntryMap
+  readonly #keys: ReadonlySet<string>
+  readonly #now: () => number
+  #unusable: ReadonlySet<string> = new Set()
+  /** When each device was last found wrong, by name. */
+  readonly #wrongAtMs = new Map<string, number>()
+
+  /** `now` is monotonic, in ms. */
+  constructor(kernel: Kernel, scope: Scope, desired: EntryMap, now: () => number) {
+    this.#now = now
+    this.#kernel = kernel
+    this.#scope = scope
+    this.#desired = desired
+    this.#keys = new Set(scope.devices.map(name => `link ${name}`))
+  }
+
+  /** Names of those that do not exist or must be made anew: the kernel could attach their entries to another interface. */
+  get unusable(): ReadonlySet<string> {
+    return this.#unusable
+  }
+
+  /** Whether the device is not as desired, or was so a moment ago, though nothing new was desired. */
+  isRestless(name: string | undefined): boolean {
+    const wrongAtMs = this.#wrongAtMs.get(name ?? '')
+    return wrongAtMs !== undefined && this.#now() - wrongAtMs < RESTLESS_MS
+  }
+
+  isKey(key: string): boolean {
+    return this.#keys.has(key)
+  }
+
+  async mend({ isWanted, waitMs }: Views, signal: AbortSignal): Promise<Mended> {
+    const links = await this.#kernel.devices(this.#scope, signal)
+    const actual = new Map(links.map(link => [entryKey(link), link]))
+    const operations = diff(this.#keys, actual, this.#desired)
+    const drifted = operations.filter(({ entry }) => !isWanted(entryKey(entry)))
+    for (const name of namesOf(drifted)) this.#wrongAtMs.set(name, this.#now())
+    const held = operations.filter(({ entry }) => waitMs(entryKey(entry)) > 0)
+    const due = operations.filter(operation => !held.includes(operation))
+    const results = due.length > 0 ? await this.#kernel.apply(due, signal) : []
+    const failed = results.flatMap(({ operation, error }) => (error === undefined ? [] : [operation]))
+    const done = due.filter(operation => !failed.includes(operation))
+    this.#unusable = namesOf([...held, ...failed].filter(({ verb }) => verb !== 'delete').filter(isRemade))
+    return {
+      results,
+      held: held.map(({ entry }) => entryKey(entry)),
+      emptied: namesOf(done.filter(isRemade)),
+      disturbed: namesOf(done.filter(isDisturbed)),
+    }
+  }
+}
+
+function namesOf(operations: readonly Operation[]): ReadonlySet<string> {
+  return new Set(operations.flatMap(({ entry }) => (entry.kind === 'link' ? [entry.name] : [])))
+}
+
+function isRemade(operation: Operation): boolean {
+  return operation.verb !== 'replace' || needsRebuild(operation.was as Link, operation.entry as Link)
+}
+
+function isDisturbed(operation: Operation): boolean {
+  if (isRemade(operation) || operation.verb !== 'replace') return false
+  const [was, is] = [operation.was as Link, operation.entry as Link]
+  return was.mac !== is.mac || was.up !== is.up
+}
