@@ -5,14 +5,18 @@
 
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
+import { backendDataJson, readBackendData } from './backend_data.ts'
 import { ExpectedError, messageOf } from './common/errors.ts'
 import { replaceFile, WholeFileError } from './common/replace_file.ts'
+import { parseJson } from './json.ts'
 import type { Lease, Subnet } from './lease.ts'
 import { familyOf, parseIp } from './net/ip.ts'
 import { parsePrefix } from './net/prefix.ts'
 
 const FORMAT = 'twill-leases'
 const VERSION = 1
+/** 5,000 leases are 2 MB. */
+const MAX_CACHE_BYTES = 64 * 1024 * 1024
 
 export interface CachedLeases {
   /** Names the store and the place in it, as `etcd /coreos.com/network`; a cache of another scope is refused. */
@@ -60,19 +64,24 @@ export async function writeCache(file: string, cached: CachedLeases): Promise<vo
 }
 
 export function encodeCache(cached: CachedLeases): string {
-  const body = JSON.stringify(cached)
+  const body = JSON.stringify({ ...cached, leases: cached.leases.map(leaseJson) })
   return `${JSON.stringify({ format: FORMAT, version: VERSION, sha256: sha256(body) })}\n${body}\n`
+}
+
+function leaseJson({ subnets, ...lease }: Lease): object {
+  const subnetJson = (subnet: Subnet) => ({ ...subnet, backendData: backendDataJson(subnet.backendData) })
+  return { ...lease, subnets: subnets.map(subnetJson) }
 }
 
 /** Throws an Error that says what is wrong. */
 export function decodeCache(text: string): CachedLeases {
   const [head = '', body = '', rest] = text.split('\n')
   if (rest !== '') throw new Error('it is cut short')
-  const { format, version, sha256: sum } = object(JSON.parse(head))
+  const { format, version, sha256: sum } = object(parseJson(head, MAX_CACHE_BYTES))
   if (format !== FORMAT) throw new Error('it is no lease cache')
   if (version !== VERSION) throw new Error(`it has version ${String(version)}, this program knows ${VERSION}`)
   if (sum !== sha256(body)) throw new Error('its checksum is wrong')
-  const { scope, savedAtMs, networkConfig, leases, notes } = object(JSON.parse(body))
+  const { scope, savedAtMs, networkConfig, leases, notes } = object(parseJson(body, MAX_CACHE_BYTES))
   return {
     scope: needed('scope', scope, 'string'),
     savedAtMs: needed('savedAtMs', savedAtMs, 'number'),
@@ -98,7 +107,7 @@ function subnet(value: unknown): Subnet {
   const publicIp = parseIp(needed('publicIp', fields.publicIp, 'string'))
   if (familyOf(prefix) !== familyOf(publicIp))
     throw new Error(`${publicIp} is not of the family of ${prefix}`)
-  return { prefix, publicIp, backendData: fields.backendData }
+  return { prefix, publicIp, backendData: readBackendData(fields.backendData) }
 }
 
 function object(value: unknown): Record<string, unknown> {

@@ -1,18 +1,43 @@
-/** Foreign JSON, read as Go's encoding/json reads it: flanneld's configs and values are written for that. */
+/**
+ * The one reader for foreign JSON: bounded in size and depth before it is parsed, and read as Go's encoding/json reads it,
+ * since flanneld's configs and values are written for that.
+ */
 
+import { ExpectedError, messageOf } from './common/errors.ts'
+
+/** Bytes of a whole lease in etcd, and of one family's backend data: flannel writes about 200 and 50. */
+export const MAX_LEASE_BYTES = 64 * 1024
+export const MAX_BACKEND_DATA_BYTES = 4 * 1024
 /** Deeper than anything that flannel writes, shallow enough for every recursive function that may meet it later. */
 const MAX_DEPTH = 32
 const MAX_PRINTED = 120
 
+/** Text that is no JSON, or more of it than is read. The message says what is wrong with it. */
+export class JsonError extends ExpectedError {
+  override name = 'JsonError'
+}
+
 /** Keys in lower case: Go matches a key with a field in any case, and the last one in the text wins. */
 export type Fields = ReadonlyMap<string, unknown>
 
-/** Throws an Error whose message says what is wrong with the text; callers wrap it in their own class. */
-export function parseFields(text: string): Fields {
-  const value: unknown = JSON.parse(text)
-  if (!isWithin(value, MAX_DEPTH)) throw new Error(`it is nested deeper than ${MAX_DEPTH} levels`)
+/** A value of at most `maxBytes` of text and MAX_DEPTH levels. Throws JsonError and nothing else. */
+export function parseJson(text: string, maxBytes: number): unknown {
+  // Every UTF-16 unit is at least one byte: a huge text is refused before it is measured.
+  if (text.length > maxBytes || Buffer.byteLength(text) > maxBytes)
+    throw new JsonError(`it is longer than ${maxBytes} bytes`)
+  if (isDeeperThan(text, MAX_DEPTH)) throw new JsonError(`it is nested deeper than ${MAX_DEPTH} levels`)
+  try {
+    return JSON.parse(text)
+  } catch (cause) {
+    throw new JsonError(messageOf(cause), { cause })
+  }
+}
+
+/** The fields of a JSON object, bounded as by `parseJson`. Throws JsonError. */
+export function parseFields(text: string, maxBytes = MAX_LEASE_BYTES): Fields {
+  const value = parseJson(text, maxBytes)
   const fields = fieldsOf(value)
-  if (fields === undefined) throw new Error(`a JSON object is needed, this is ${printJson(value)}`)
+  if (fields === undefined) throw new JsonError(`a JSON object is needed, this is ${printJson(value)}`)
   return fields
 }
 
@@ -41,7 +66,32 @@ export function goJson(value: unknown): string {
   )
 }
 
-function isWithin(value: unknown, depth: number): boolean {
-  if (typeof value !== 'object' || value === null) return true
-  return depth > 0 && Object.values(value).every(child => isWithin(child, depth - 1))
+/** Counts brackets outside of strings, without recursion. Of a text that is no JSON, it says whatever it counts. */
+function isDeeperThan(text: string, limit: number): boolean {
+  let depth = 0
+  for (let at = 0; at < text.length; at++) {
+    const char = text.charCodeAt(at)
+    if (char === quote) at = endOfString(text, at)
+    else if (char === openBrace || char === openBracket) {
+      if (++depth > limit) return true
+    } else if (char === closeBrace || char === closeBracket) depth--
+  }
+  return false
 }
+
+/** Position of the closing quote of the string that opens at `start`; the text's length where there is none. */
+function endOfString(text: string, start: number): number {
+  for (let at = start + 1; at < text.length; at++) {
+    const char = text.charCodeAt(at)
+    if (char === quote) return at
+    if (char === backslash) at++
+  }
+  return text.length
+}
+
+const quote = 0x22
+const openBracket = 0x5b
+const backslash = 0x5c
+const closeBracket = 0x5d
+const openBrace = 0x7b
+const closeBrace = 0x7d

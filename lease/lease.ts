@@ -1,3 +1,4 @@
+import type { BackendData } from './backend_data.ts'
 import type { Ip } from './net/ip.ts'
 import type { Prefix } from './net/prefix.ts'
 
@@ -6,8 +7,8 @@ export interface Subnet {
   readonly prefix: Prefix
   /** Where the node is reached on the underlay; of the prefix's family. */
   readonly publicIp: Ip
-  /** JSON as the node published it, foreign input: a backend parses it, nobody else looks inside. */
-  readonly backendData: unknown
+  /** What the node published for its backend. */
+  readonly backendData: BackendData
 }
 
 /** One node's lease: at least one subnet, at most one a family, IPv4 first. */

@@ -1,3 +1,4 @@
+import type { BackendData } from './backend_data.ts'
 import { ExpectedError } from './common/errors.ts'
 import type { Lease, LeaseProblem, LeaseTableChange } from './lease.ts'
 import type { Ip } from './net/ip.ts'
@@ -16,7 +17,7 @@ export interface LeaseRequest {
    * The backend data to publish, one a family in the network's order (undefined: publish none). Called with the lease
    * that stood under this node's name before, if any, so that a VTEP keeps the MAC that its peers know.
    */
-  readonly backendData: (previous: Lease | undefined) => readonly unknown[]
+  readonly backendData: (previous: Lease | undefined) => readonly BackendData[]
 }
 
 /**

@@ -1,3 +1,4 @@
+import { isSameBackendData } from './backend_data.ts'
 import { WakeUp } from './common/wake_up.ts'
 import type { Lease, LeaseProblem, LeaseTable, LeaseTableChange } from './lease.ts'
 
@@ -119,7 +120,7 @@ function keyOf(reading: Reading): string {
   return 'reason' in reading ? reading.key : reading.node
 }
 
-/** Whether two leases of one node say the same. Backend data that only order their keys otherwise count as other ones. */
+/** Whether two leases of one node say the same. */
 function isSame(a: Lease, b: Lease): boolean {
   return (
     a.since === b.since &&
@@ -130,7 +131,7 @@ function isSame(a: Lease, b: Lease): boolean {
       return (
         subnet.prefix === other?.prefix &&
         subnet.publicIp === other.publicIp &&
-        JSON.stringify(subnet.backendData) === JSON.stringify(other.backendData)
+        isSameBackendData(subnet.backendData, other.backendData)
       )
     })
   )

@@ -1,3 +1,4 @@
+import { type BackendData, backendDataJson, readBackendData } from './backend_data.ts'
 import { ExpectedError, messageOf } from './common/errors.ts'
 import { type Fields, field, goJson, parseFields, printJson } from './json.ts'
 import type { Lease, Subnet } from './lease.ts'
@@ -19,7 +20,7 @@ export interface LeaseValue {
   readonly publicIps: readonly Ip[]
   /** Left out of the text where empty, as backend data are where undefined. */
   readonly backendType: string
-  readonly backendData: readonly unknown[]
+  readonly backendData: readonly BackendData[]
 }
 
 /** All that differs between the families. flanneld takes no key with a longer prefix than `maxLength` bits. */
@@ -29,6 +30,9 @@ const perFamily: Readonly<
   ipv4: { publicIp: 'PublicIP', backendData: 'BackendData', maxLength: 31, none: '0.0.0.0' as Ip },
   ipv6: { publicIp: 'PublicIPv6', backendData: 'BackendV6Data', maxLength: 127, none: '::' as Ip },
 }
+
+/** Characters of a backend's name: flannel's longest is `tencent-vpc`. */
+export const MAX_BACKEND_TYPE = 64
 
 /** Stands for the IPv4 subnet where there is only an IPv6 one. */
 const NO_IPV4 = '0.0.0.0-0'
@@ -81,8 +85,8 @@ export function encodeLeaseValue({ publicIps, backendType, backendData }: LeaseV
     PublicIP: publicIps[at('ipv4')] ?? perFamily.ipv4.none,
     PublicIPv6: publicIps[at('ipv6')] ?? null,
     BackendType: backendType === '' ? undefined : backendType,
-    BackendData: backendData[at('ipv4')],
-    BackendV6Data: backendData[at('ipv6')],
+    BackendData: backendDataJson(backendData[at('ipv4')]),
+    BackendV6Data: backendDataJson(backendData[at('ipv6')]),
   })
 }
 
@@ -94,11 +98,12 @@ export function decodeLease(key: string, value: string, since: number): Lease {
   const prefixes = decodeSubnetKey(key)
   const fields = parse(key, value)
   const type = field(fields, 'BackendType') ?? ''
-  if (typeof type !== 'string') throw badField(key, 'BackendType', type, 'a name is needed')
+  if (typeof type !== 'string' || type.length > MAX_BACKEND_TYPE)
+    throw badField(key, 'BackendType', type, `a name of at most ${MAX_BACKEND_TYPE} characters is needed`)
   const subnets = prefixes.map((prefix): Subnet => {
     const names = perFamily[familyOf(prefix)]
     const publicIp = decodeIp(key, fields, familyOf(prefix))
-    return { prefix, publicIp, backendData: fields.get(names.backendData.toLowerCase()) }
+    return { prefix, publicIp, backendData: readBackendData(field(fields, names.backendData)) }
   })
   if (subnets.every(({ prefix, publicIp }) => publicIp === perFamily[familyOf(prefix)].none))
     throw badValue(key, `${printJson(value)} has no public IP`)

@@ -1,3 +1,4 @@
+import type { BackendData } from '../../lease/backend_data.ts'
 import { ExpectedError } from '../../lease/common/errors.ts'
 import type { Lease } from '../../lease/lease.ts'
 import type { Ip } from '../../lease/net/ip.ts'
@@ -27,7 +28,7 @@ export interface Backend {
   /** In bytes: the largest packet that a pod may send, the same for all families. */
   overlayMtu(underlay: Underlay): number
   /** Backend data to publish, one a family of the network; undefined where nothing is. */
-  publish(macs: readonly Mac[]): readonly unknown[]
+  publish(macs: readonly Mac[]): readonly BackendData[]
   /** The MACs that a lease published, one a family of the network; undefined where it holds none. */
   publishedMacs(lease: Lease): readonly (Mac | undefined)[]
   /** Device and addresses of this node. */

@@ -1,13 +1,14 @@
+import { type Vtep, vtepOf } from '../../lease/backend_data.ts'
 import type { Lease, Subnet } from '../../lease/lease.ts'
 import { type Family, familyBits, familyOf } from '../../lease/net/ip.ts'
-import { isUnicast, type Mac, parseMac } from '../../lease/net/mac.ts'
+import type { Mac } from '../../lease/net/mac.ts'
 import { networkAddress } from '../../lease/net/prefix.ts'
 import type { NetworkConfig } from '../../lease/network_config.ts'
 import type { Address, Entry, Link } from '../state/entry.ts'
 import { BOOT_PROTOCOL } from '../state/ownership.ts'
 import { type Backend, PeerRefusedError, type Underlay } from './backend.ts'
 import { defaultMetric, directRoute, isOnLink, sharedSubnets } from './direct_route.ts'
-import { parseVxlanOptions, type VxlanOptions } from './vxlan_options.ts'
+import { parseVxlanOptions } from './vxlan_options.ts'
 
 /** All that differs between the families: the device's name, and what the outer headers add to a packet, in bytes. */
 const perFamily: Readonly<Record<Family, { device: string; headroom: number }>> = {
@@ -32,7 +33,7 @@ export function vxlan(network: NetworkConfig): Backend {
   function ownEntries(self: Lease, underlay: Underlay): readonly Entry[] {
     const links = self.subnets.map((subnet, i): Link => {
       const family = familyOf(subnet.prefix)
-      const { mac } = parseBackendData(subnet)
+      const { mac } = vtepIn(subnet)
       const { vni, port, learning, gbp } = options
       const local = underlay.localIps[i] ?? subnet.publicIp
       return {
@@ -53,12 +54,12 @@ export function vxlan(network: NetworkConfig): Backend {
       throw new PeerRefusedError(`its backend is '${peer.backendType}', ours is 'vxlan'`)
     return Array.from(sharedSubnets(self, peer)).flatMap(({ own, theirs }) => {
       if (options.directRouting && isOnLink(theirs, underlay)) return [directRoute(theirs, underlay)]
-      const { vni, mac } = parseBackendData(theirs)
+      const { vni, mac } = vtepIn(theirs)
       if (vni !== undefined && vni !== options.vni)
         throw new PeerRefusedError(
           `its VNI is ${vni}, ours is ${options.vni}: the two cannot hear each other`,
         )
-      if (mac === parseBackendData(own).mac)
+      if (mac === vtepIn(own).mac)
         throw new PeerRefusedError(
           `its VTEP MAC ${mac} is our own: was the host cloned? Delete its flannel device and restart its agent`,
         )
@@ -70,12 +71,11 @@ export function vxlan(network: NetworkConfig): Backend {
     type: 'vxlan',
     devices: families.map(nameOf),
     overlayMtu: underlay => Math.min(...families.map(family => mtuOf(family, underlay))),
-    // Compact, VNI first, VtepMAC last: flanneld recovers its MAC by cutting this text at `:"` and `"}`.
-    publish: macs => macs.map(mac => ({ VNI: options.vni, VtepMAC: mac })),
+    publish: macs => macs.map(mac => ({ vni: options.vni, mac })),
     publishedMacs: lease =>
       families.map(family => {
         const subnet = lease.subnets.find(({ prefix }) => familyOf(prefix) === family)
-        return subnet && macIn(subnet)
+        return vtepOf(subnet?.backendData)?.mac
       }),
     ownEntries,
     peerEntries,
@@ -106,34 +106,10 @@ function tunnelEntries(peer: Subnet, mac: Mac, dev: string): Entry[] {
   ]
 }
 
-/** `{"VNI":1,"VtepMAC":"12:c6:65:89:b4:e3"}`; old flanneld releases publish no VNI. Foreign input. */
-function parseBackendData(subnet: Subnet): { vni: VxlanOptions['vni'] | undefined; mac: Mac } {
-  const data = subnet.backendData
-  const fields = typeof data === 'object' && data !== null ? (data as Record<string, unknown>) : {}
-  const { VNI: vni, VtepMAC: text } = fields
-  if (vni !== undefined && typeof vni !== 'number')
-    throw new PeerRefusedError(`the VNI in its backend data ${JSON.stringify(data)} is no number`)
-  const mac = typeof text === 'string' ? macFrom(text) : undefined
-  if (mac === undefined)
-    throw new PeerRefusedError(
-      `its backend data ${JSON.stringify(data) ?? 'is missing and'} names no usable VtepMAC: a unicast MAC is needed`,
-    )
-  return { vni, mac }
-}
-
-function macIn(subnet: Subnet): Mac | undefined {
-  try {
-    return parseBackendData(subnet).mac
-  } catch {
-    return undefined
-  }
-}
-
-function macFrom(text: string): Mac | undefined {
-  try {
-    const mac = parseMac(text)
-    return isUnicast(mac) ? mac : undefined
-  } catch {
-    return undefined
-  }
+/** Throws PeerRefusedError where no tunnel can be made of what the node published. */
+function vtepIn({ backendData }: Subnet): Vtep {
+  const vtep = vtepOf(backendData)
+  if (vtep !== undefined) return vtep
+  const reason = backendData !== undefined && 'unusable' in backendData ? backendData.unusable : undefined
+  throw new PeerRefusedError(reason ?? 'its backend data is missing: a VNI and a VtepMAC are needed')
 }

@@ -1,7 +1,10 @@
+import { type BackendData, readBackendData } from '../backend_data.ts'
 import { messageOf } from '../common/errors.ts'
+import { MAX_BACKEND_DATA_BYTES, parseJson, printJson } from '../json.ts'
 import type { Lease, LeaseProblem, Subnet } from '../lease.ts'
 import { type Family, familyOf, type Ip, parseIp } from '../net/ip.ts'
 import { type Prefix, parsePrefix } from '../net/prefix.ts'
+import { MAX_BACKEND_TYPE } from '../wire.ts'
 import { ApiConfigError } from './kubeconfig.ts'
 import type { NodeObject } from './node_object.ts'
 
@@ -71,6 +74,14 @@ export function readLease(node: NodeObject, names: AnnotationNames): ReadLease {
   const reasons: string[] = []
   const backendType = node.annotations.get(names.backendType)?.toLowerCase() ?? ''
   if (backendType === '') reasons.push(`annotation ${names.backendType} is missing`)
+  if (backendType.length > MAX_BACKEND_TYPE)
+    return {
+      lease: undefined,
+      problem: {
+        key: node.name,
+        reason: `annotation ${names.backendType}: ${printJson(backendType)} is no name`,
+      },
+    }
   const subnets: Subnet[] = []
   try {
     for (const prefix of podPrefixes(node)) {
@@ -124,15 +135,18 @@ export function parseIpOf(family: Family, text: string, annotation: string): Ip 
   } catch (cause) {
     throw new Error(`annotation ${annotation}: ${messageOf(cause)}`, { cause })
   }
-  throw new Error(`annotation ${annotation}: '${text}' is no ${family} address`)
+  throw new Error(`annotation ${annotation}: ${printJson(text)} is no ${family} address`)
 }
 
-function readData(text: string | undefined, annotation: string): unknown {
+/** Backend data in an annotation. Throws an Error that names the annotation. */
+export function readData(text: string | undefined, annotation: string): BackendData {
   if (text === undefined) return undefined
   try {
-    return JSON.parse(text)
+    return readBackendData(parseJson(text, MAX_BACKEND_DATA_BYTES))
   } catch (cause) {
-    throw new Error(`annotation ${annotation}: '${text}' is no JSON`, { cause })
+    throw new Error(`annotation ${annotation}: ${printJson(text)} cannot be used: ${messageOf(cause)}`, {
+      cause,
+    })
   }
 }
 

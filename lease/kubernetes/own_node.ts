@@ -1,3 +1,4 @@
+import type { BackendData } from '../backend_data.ts'
 import type { Log } from '../common/log.ts'
 import type { Lease } from '../lease.ts'
 import type { Ip } from '../net/ip.ts'
@@ -36,7 +37,7 @@ export interface OwnNodeParts {
 /** What `claim` asked for and got. */
 interface Claim {
   readonly request: LeaseRequest
-  readonly backendData: readonly unknown[]
+  readonly backendData: readonly BackendData[]
   readonly lease: Lease
   /** undefined where it was made without the API server. */
   readonly uid: string | undefined
@@ -161,7 +162,7 @@ export class OwnNode {
     return { request, backendData, lease: ownLease(node, prefixes, said), uid: node.uid }
   }
 
-  #publication(node: NodeObject, request: LeaseRequest, backendData: readonly unknown[]): Publication {
+  #publication(node: NodeObject, request: LeaseRequest, backendData: readonly BackendData[]): Publication {
     const ignored: string[] = []
     const publicIps = effectivePublicIps(
       node,

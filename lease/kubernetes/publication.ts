@@ -1,3 +1,4 @@
+import { type BackendData, backendDataJson } from '../backend_data.ts'
 import { messageOf } from '../common/errors.ts'
 import { goJson } from '../json.ts'
 import type { Lease, Subnet } from '../lease.ts'
@@ -6,14 +7,14 @@ import { contains, type Prefix } from '../net/prefix.ts'
 import type { NetworkConfig } from '../network_config.ts'
 import type { LeaseRequest } from '../store.ts'
 import { LeaseRefusedError } from '../store.ts'
-import { type AnnotationNames, isManaged, parseIpOf, podPrefixes } from './annotations.ts'
+import { type AnnotationNames, isManaged, parseIpOf, podPrefixes, readData } from './annotations.ts'
 import type { NodeObject } from './node_object.ts'
 
 /** What this node says of itself, apart from its podCIDRs; one value a family of the network. */
 export interface Publication {
   readonly backendType: string
   readonly publicIps: readonly Ip[]
-  readonly backendData: readonly unknown[]
+  readonly backendData: readonly BackendData[]
 }
 
 /**
@@ -72,7 +73,7 @@ export function previousLease(
   const subnets = prefixes.flatMap((prefix, i): Subnet[] => {
     const family = names.families[familyOf(prefix)]
     const publicIp = tryIp(prefix, node.annotations.get(family.publicIp)) ?? publicIps[i]
-    const backendData = tryJson(node.annotations.get(family.backendData))
+    const backendData = tryData(node.annotations.get(family.backendData))
     return publicIp === undefined ? [] : [{ prefix, publicIp, backendData }]
   })
   const backendType = node.annotations.get(names.backendType)?.toLowerCase() ?? ''
@@ -130,7 +131,7 @@ export function wantedAnnotations(said: Publication, names: AnnotationNames): Re
   said.publicIps.forEach((publicIp, i) => {
     const family = names.families[familyOf(publicIp)]
     wanted.set(family.publicIp, publicIp)
-    wanted.set(family.backendData, goJson(said.backendData[i] ?? null))
+    wanted.set(family.backendData, goJson(backendDataJson(said.backendData[i]) ?? null))
   })
   return wanted
 }
@@ -165,9 +166,9 @@ function tryIp(prefix: Prefix, text: string | undefined): Ip | undefined {
   }
 }
 
-function tryJson(text: string | undefined): unknown {
+function tryData(text: string | undefined): BackendData {
   try {
-    return text === undefined ? undefined : JSON.parse(text)
+    return readData(text, '')
   } catch {
     return undefined
   }

@@ -13,8 +13,12 @@ export class AddressError extends ExpectedError {
   override name = 'AddressError'
 }
 
+/** Longer than any address, prefix or MAC: foreign text is not looked at beyond it. */
+const MAX_TEXT = 64
+
 /** Parses strictly: no leading zeros, no zone id, no prefix length. Throws AddressError. */
 export function parseIp(text: string): Ip {
+  refuseLongText(text)
   if (/[/%\s]/.test(text))
     throw new AddressError(`Cannot parse IP address '${text}': a bare address is needed`)
   try {
@@ -23,6 +27,14 @@ export function parseIp(text: string): Ip {
   } catch (cause) {
     throw new AddressError(`Cannot parse IP address '${text}': ${messageOf(cause)}`, { cause })
   }
+}
+
+/** Throws AddressError where the text is too long for any address: it is neither parsed nor repeated in a message. */
+export function refuseLongText(text: string): void {
+  if (text.length > MAX_TEXT)
+    throw new AddressError(
+      `Cannot parse an address of ${text.length} characters: '${text.slice(0, MAX_TEXT)}...'`,
+    )
 }
 
 /** The 4 bytes from `start` on, in network order: thousands of them are read in one look at the kernel. */

@@ -1,4 +1,4 @@
-import { AddressError } from './ip.ts'
+import { AddressError, refuseLongText } from './ip.ts'
 
 declare const macBrand: unique symbol
 /** An Ethernet address as the kernel prints it: six lower-case hex pairs with colons. */
@@ -6,6 +6,7 @@ export type Mac = string & { readonly [macBrand]: true }
 
 /** Accepts either case and `:` or `-` between the pairs. Throws AddressError. */
 export function parseMac(text: string): Mac {
+  refuseLongText(text)
   const canonical = text.toLowerCase().replaceAll('-', ':')
   if (!/^([0-9a-f]{2}:){5}[0-9a-f]{2}$/.test(canonical))
     throw new AddressError(

@@ -9,6 +9,7 @@ import {
   ipToBytes,
   ipToNumber,
   parseIp,
+  refuseLongText,
 } from './ip.ts'
 
 declare const prefixBrand: unique symbol
@@ -17,6 +18,7 @@ export type Prefix = string & { readonly [prefixBrand]: true }
 
 /** Parses `address/length`; host bits are cleared (`10.1.5.7/24` is `10.1.5.0/24`). Throws AddressError. */
 export function parsePrefix(text: string): Prefix {
+  refuseLongText(text)
   const slash = text.indexOf('/')
   if (slash < 0)
     throw new AddressError(`Cannot parse prefix '${text}': a length is missing, as in '${text}/24'`)

@@ -17,7 +17,13 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
 
   // From leases to kernel entries, without doing anything.
   'agent/state/': ['lease/net/', 'lease/lease.ts'],
-  'agent/backend/': [...ground, 'agent/state/', 'lease/lease.ts', 'lease/network_config.ts'],
+  'agent/backend/': [
+    ...ground,
+    'agent/state/',
+    'lease/lease.ts',
+    'lease/backend_data.ts',
+    'lease/network_config.ts',
+  ],
   'agent/membership/': [...ground, 'agent/state/', 'agent/backend/', 'lease/'],
   'agent/diagnose/': ['lease/net/', 'lease/', 'agent/state/', 'agent/backend/'],
 

@@ -56,7 +56,7 @@ export function storedLease(n: number, families: readonly Family[] = ['ipv4']): 
   const value = encodeLeaseValue({
     publicIps: peers.map(({ publicIp }) => parseIp(publicIp)),
     backendType: 'vxlan',
-    backendData: peers.map(({ mac }) => ({ VNI: 1, VtepMAC: parseMac(mac) })),
+    backendData: peers.map(({ mac }) => ({ vni: 1, mac: parseMac(mac) })),
   })
   return { key: encodeSubnetKey(peers.map(({ subnet }) => parsePrefix(subnet))), value }
 }

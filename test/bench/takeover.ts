@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { readBackendData } from '../../lease/backend_data.ts'
 import type { Ip } from '../../lease/net/ip.ts'
 import type { Mac } from '../../lease/net/mac.ts'
 import { encodeLeaseValue, encodeSubnetKey } from '../../lease/wire.ts'
@@ -67,7 +68,7 @@ async function asFlanneldStores({ host, subnets }: HandMade): Promise<{ key: str
   const [link] = JSON.parse(await host.exec(['ip', '-json', 'link', 'show', 'flannel.1'])) as {
     address: Mac
   }[]
-  const backendData = [{ VNI: 1, VtepMAC: link?.address }]
+  const backendData = [readBackendData({ VNI: 1, VtepMAC: link?.address })]
   const publicIps: Ip[] = [host.address()]
   return {
     key: encodeSubnetKey(subnets),

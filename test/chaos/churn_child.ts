@@ -28,7 +28,7 @@ export async function followChurn(endpoint: string): Promise<number> {
   }, EVERY_MS)
   const network = await store.networkConfig(signal)
   const request = { network, publicIps: [parseIp('198.51.100.1')], previousSubnets: [], backendType: 'vxlan' }
-  const lease = await store.acquire({ ...request, backendData: () => [{ VNI: 1 }] }, signal)
+  const lease = await store.acquire({ ...request, backendData: () => [] }, signal)
   store.keep(lease, signal).catch(error => {
     process.stderr.write(`${error}\n`)
     process.exit(1)

@@ -5,6 +5,7 @@ import type { Prefix } from '../../lease/net/prefix.ts'
 import type { NetworkConfig } from '../../lease/network_config.ts'
 import { LeaseLostError, type LeaseRequest } from '../../lease/store.ts'
 import { decodeSubnetKey } from '../../lease/wire.ts'
+import { vtep } from '../support/leases.ts'
 import type { AgentHappening, Peer } from './history.ts'
 import type { Wire } from './wire.ts'
 
@@ -118,7 +119,7 @@ export class Citizen implements Resident {
 
   #request(network: NetworkConfig, previousSubnets: readonly Prefix[]): LeaseRequest {
     const publicIps = this.#options.publicIps.slice(0, network.families.length).map(parseIp)
-    const backendData = publicIps.map(() => ({ VNI: 1, VtepMAC: '02:00:00:00:00:01' }))
+    const backendData = publicIps.map(() => vtep('02:00:00:00:00:01'))
     return { network, publicIps, previousSubnets, backendType: 'vxlan', backendData: () => backendData }
   }
 

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type Lease, printLease } from '../../lease/lease.ts'
 import type { LeaseStore } from '../../lease/store.ts'
+import { vtep } from '../support/leases.ts'
 import { until } from '../support/until.ts'
 import { follow, requestOf } from './lease_store.ts'
 
@@ -87,7 +88,7 @@ export function describeAnyLeaseStore(name: string, makeBed: () => Promise<Share
       const { lease } = await join(2)
       await tables.until(table => table.has(lease.node))
       const other = { ...requestOf(2, await first.store.networkConfig(stop.signal)) }
-      const data = [{ VNI: 1, VtepMAC: '02:00:00:00:00:42' }]
+      const data = [vtep('02:00:00:00:00:42')]
       await bed.openNode(2).acquire({ ...other, backendData: () => data }, stop.signal)
       await tables.until(
         table => JSON.stringify(table.get(lease.node)?.subnets[0]?.backendData) === JSON.stringify(data[0]),

@@ -1,10 +1,12 @@
 import { setMaxListeners } from 'node:events'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { vtepOf } from '../../lease/backend_data.ts'
 import { type Lease, type LeaseTableChange, printLease } from '../../lease/lease.ts'
 import { type Ip, parseIp } from '../../lease/net/ip.ts'
 import { type Prefix, parsePrefix } from '../../lease/net/prefix.ts'
 import { NetworkConfigError } from '../../lease/network_config.ts'
 import { LeaseLostError, type LeaseRequest, type LeaseStore } from '../../lease/store.ts'
+import { vtep } from '../support/leases.ts'
 import { until } from '../support/until.ts'
 
 /** One store that several nodes share, and what an operator or a fault does to it. Made anew for each test. */
@@ -86,7 +88,7 @@ export function describeLeaseStore(name: string, makeBed: () => Promise<StoreBed
           {
             prefix: parsePrefix(lease.node.replace('-', '/')),
             publicIp: '192.168.0.7',
-            backendData: { VNI: 1, VtepMAC: '02:00:00:00:00:07' },
+            backendData: vtep('02:00:00:00:00:07'),
           },
         ])
       })
@@ -114,13 +116,13 @@ export function describeLeaseStore(name: string, makeBed: () => Promise<StoreBed
         const published: (Lease | undefined)[] = []
         const backendData = (previous: Lease | undefined) => {
           published.push(previous)
-          return [{ VNI: 1, VtepMAC: '02:00:00:00:00:99' }]
+          return [vtep('02:00:00:00:00:99')]
         }
         const second = await join(7, { backendData })
         expect(second.lease.node).toBe(first.lease.node)
         expect(second.lease.since).toBe(first.lease.since)
         expect(published.at(-1)).toEqual(first.lease)
-        expect(second.lease.subnets[0]?.backendData).toEqual({ VNI: 1, VtepMAC: '02:00:00:00:00:99' })
+        expect(second.lease.subnets[0]?.backendData).toEqual(vtep('02:00:00:00:00:99'))
       })
 
       test('gives the subnet of an earlier life where it is free', async () => {
@@ -262,7 +264,7 @@ export function describeLeaseStore(name: string, makeBed: () => Promise<StoreBed
         await tables.until(table => table.size === 1)
         const { lease } = await join(2)
         await tables.until(table => table.has(lease.node))
-        await join(2, { backendData: () => [{ VNI: 1, VtepMAC: '02:00:00:00:00:42' }] })
+        await join(2, { backendData: () => [vtep('02:00:00:00:00:42')] })
         await tables.until(table => vtepMac(table.get(lease.node)) === '02:00:00:00:00:42')
         await bed.removeLease(lease.node)
         await tables.until(table => table.size === 1 && !table.has(lease.node))
@@ -351,7 +353,7 @@ export function requestOf(n: number, network: LeaseRequest['network']): LeaseReq
     publicIps: network.families.map(({ family }) => ips[family] as Ip),
     previousSubnets: [] as Prefix[],
     backendType: 'vxlan',
-    backendData: () => network.families.map(() => ({ VNI: 1, VtepMAC: mac })),
+    backendData: () => network.families.map(() => vtep(mac)),
   }
 }
 
@@ -406,7 +408,7 @@ async function isPending(promise: Promise<unknown>, forMs = 50): Promise<boolean
 }
 
 function vtepMac(lease: Lease | undefined): unknown {
-  return (lease?.subnets[0]?.backendData as { VtepMAC?: unknown } | undefined)?.VtepMAC
+  return vtepOf(lease?.subnets[0]?.backendData)?.mac
 }
 
 function byNode(a: Lease, b: Lease): number {

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -11,6 +12,7 @@ import {
   readCache,
   writeCache,
 } from '../../lease/cache.ts'
+import { hostileJson } from '../support/arbitrary.ts'
 import { runSync } from '../support/exec.ts'
 import { vxlanLease } from '../support/leases.ts'
 
@@ -118,3 +120,24 @@ test.skipIf(process.getuid?.() !== 0)('a full disk leaves the file as it was', a
     runSync(['umount', disk])
   }
 })
+
+test('any JSON under a right checksum is refused with an error of its own, or read as leases that can be used', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.oneof(hostileJson, fc.json().map(inEachPlace)), async body => {
+      const sha256 = createHash('sha256').update(body).digest('hex')
+      writeFileSync(file, `${JSON.stringify({ format: 'twill-leases', version: 1, sha256 })}\n${body}\n`)
+      const error = await readCache(file, cached.scope).then(
+        read => JSON.stringify(read) && undefined,
+        (caught: unknown) => caught,
+      )
+      if (error !== undefined) expect(error).toBeInstanceOf(CacheError)
+    }),
+  )
+})
+
+/** The same foreign value wherever a lease could have one. */
+function inEachPlace(value: string): string {
+  const subnet = `{"prefix":"10.1.5.0/24","publicIp":"192.168.0.5","backendData":${value}}`
+  const lease = `{"node":"n","backendType":"vxlan","since":1,"subnets":[${subnet}]}`
+  return `{"scope":"${cached.scope}","savedAtMs":1,"leases":[${lease}],"notes":${value}}`
+}

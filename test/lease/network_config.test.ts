@@ -154,7 +154,7 @@ describe('a network config', () => {
     ['', 'Cannot parse the network config: Unexpected end of JSON input; write it like {"Network"'],
     ['[]', 'Cannot parse the network config: a JSON object is needed, this is []'],
     [
-      `{"Backend":${'['.repeat(50_000)}${']'.repeat(50_000)}}`,
+      `{"Backend":${'['.repeat(20_000)}${']'.repeat(20_000)}}`,
       'Cannot parse the network config: it is nested deeper',
     ],
   ])('is refused: %j', (config, message) => {

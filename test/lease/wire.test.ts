@@ -1,7 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import type { BackendData } from '../../lease/backend_data.ts'
 import { type Lease, printLease } from '../../lease/lease.ts'
 import { type Family, familyBits, familyOf, type Ip, parseIp } from '../../lease/net/ip.ts'
+import { localMac } from '../../lease/net/mac.ts'
 import { type Prefix, parsePrefix, prefixOf } from '../../lease/net/prefix.ts'
 import {
   decodeLease,
@@ -11,6 +13,7 @@ import {
   WireError,
 } from '../../lease/wire.ts'
 import { anyIp, mutated } from '../support/arbitrary.ts'
+import { vtep } from '../support/leases.ts'
 
 const dualKey = '10.12.13.0-24&fd00:12:13::-56'
 const flanneldValues = [
@@ -28,10 +31,6 @@ const flanneldValues = [
   [
     '0.0.0.0-0&fd00:12:13::-56',
     '{"PublicIP":"0.0.0.0","PublicIPv6":"fd00::7","BackendType":"vxlan","BackendV6Data":{"VNI":1,"VtepMAC":"c6:d2:0a:00:00:02"}}',
-  ],
-  [
-    '10.1.5.0-24',
-    '{"PublicIP":"1.2.3.4","PublicIPv6":null,"BackendType":"x","BackendData":"a\\u003cb\\u0026c"}',
   ],
 ] as const
 
@@ -104,12 +103,12 @@ describe('a lease value', () => {
 
   it('is read as Go reads it', () => {
     const value =
-      '{ "publicip" : "1.2.3.4", "BACKENDTYPE": "VXLAN", "backenddata": {"VtepMAC":"x","VNI":1}, "More": 1 }'
+      '{ "publicip" : "1.2.3.4", "BACKENDTYPE": "VXLAN", "backenddata": {"vtepmac":"02-00-00-00-00-0A","vni":1}, "More": 1 }'
     expect(decodeLease('10.1.5.0-24', value, 5)).toEqual({
       node: '10.1.5.0-24',
       since: 5,
       backendType: 'vxlan',
-      subnets: [{ prefix: '10.1.5.0/24', publicIp: '1.2.3.4', backendData: { VtepMAC: 'x', VNI: 1 } }],
+      subnets: [{ prefix: '10.1.5.0/24', publicIp: '1.2.3.4', backendData: vtep('02:00:00:00:00:0a') }],
     })
   })
 
@@ -127,7 +126,9 @@ describe('a lease value', () => {
     ['{"PublicIP":"fd00::1"}', 'PublicIP is "fd00::1": an ipv4 address is needed'],
     ['{"PublicIP":"1.2.3"}', 'PublicIP is "1.2.3": an ipv4 address is needed'],
     ['{"PublicIP":16909060}', 'PublicIP is 16909060: an ipv4 address is needed'],
-    ['{"PublicIP":"1.2.3.4","BackendType":7}', 'BackendType is 7: a name is needed'],
+    ['{"PublicIP":"1.2.3.4","BackendType":7}', 'BackendType is 7: a name of at most 64 characters is needed'],
+    [`{"PublicIP":"1.2.3.4","BackendType":"${'x'.repeat(65)}"}`, 'a name of at most 64'],
+    [`{"PublicIP":"1.2.3.4","More":"${'x'.repeat(65_536)}"}`, 'it is longer than 65536 bytes'],
     [
       `{"PublicIP":"1.2.3.4","BackendData":${'['.repeat(9000)}${']'.repeat(9000)}}`,
       'it is nested deeper than',
@@ -140,11 +141,11 @@ describe('a lease value', () => {
   })
 
   it('has one public IP a family, IPv4 first', () => {
-    const publish = (backendData: unknown[], ...ips: string[]) =>
+    const publish = (backendData: BackendData[], ...ips: string[]) =>
       encodeLeaseValue({ publicIps: ips.map(parseIp), backendType: 'vxlan', backendData })
     expect(() => publish([])).toThrow(WireError)
     expect(() => publish([], 'fd00::1', '1.2.3.4')).toThrow(WireError)
-    expect(() => publish([1], '1.2.3.4', 'fd00::1')).toThrow(WireError)
+    expect(() => publish([undefined], '1.2.3.4', 'fd00::1')).toThrow(WireError)
     expect(publish([], '1.2.3.4')).toBe('{"PublicIP":"1.2.3.4","PublicIPv6":null,"BackendType":"vxlan"}')
   })
 
@@ -156,7 +157,10 @@ describe('a lease value', () => {
           .map(([ip, length]): Prefix => prefixOf(ip, length)),
         publicIp: anyIp(family).filter((ip: Ip) => ip !== '0.0.0.0' && ip !== '::'),
         backendData: fc.option(
-          fc.record({ VNI: fc.nat(), VtepMAC: fc.string(), More: fc.array(fc.string(), { maxLength: 2 }) }),
+          fc.record({
+            vni: fc.option(fc.nat(0xffffff), { nil: undefined }),
+            mac: fc.uint8Array({ minLength: 6, maxLength: 6 }).map(localMac),
+          }),
           { nil: undefined },
         ),
       })

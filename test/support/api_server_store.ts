@@ -8,6 +8,7 @@ import type { NetworkConfig } from '../../lease/network_config.ts'
 import type { KubernetesOptions } from '../../lease/options.ts'
 import type { LeaseRequest } from '../../lease/store.ts'
 import { ListLog } from './api_server_log.ts'
+import { vtep } from './leases.ts'
 import { until } from './until.ts'
 
 /** Short enough for a test, long enough to see whether they are kept. */
@@ -53,7 +54,7 @@ export function requestFor(
     publicIps: publicIps.map((ip): Ip => parseIp(ip)),
     previousSubnets: [],
     backendType: 'vxlan',
-    backendData: () => publicIps.map(() => ({ VNI: 1, VtepMAC: mac })),
+    backendData: () => publicIps.map(() => vtep(mac)),
   }
 }
 

@@ -45,3 +45,23 @@ export function mutated(text: fc.Arbitrary<string>): fc.Arbitrary<string> {
     }, valid),
   )
 }
+
+/** JSON text as an attacker writes it: any value, nested up to 100,000 deep, keys that JavaScript objects have anyway. */
+export const hostileJson: fc.Arbitrary<string> = fc.oneof(
+  fc.json(),
+  fc
+    .tuple(
+      fc.constantFrom('[', '{"a":', '{"__proto__":', '{"VNI":'),
+      fc.oneof(fc.nat(40), fc.nat(100_000)),
+      fc.json(),
+      fc.boolean(),
+    )
+    .map(([open, depth, inside, closed]) => {
+      const close = open === '[' ? ']' : '}'
+      return open.repeat(depth) + inside + (closed ? close.repeat(depth) : '')
+    }),
+  fc.nat(200_000).map(length => JSON.stringify('x'.repeat(length))),
+  fc
+    .tuple(fc.constantFrom('__proto__', 'constructor', 'toString', 'VNI', 'vtepmac'), fc.json())
+    .map(([key, value]) => `{${JSON.stringify(key)}:${value}}`),
+)

@@ -1,17 +1,23 @@
+import { type BackendData, readBackendData } from '../../lease/backend_data.ts'
 import type { Lease } from '../../lease/lease.ts'
 import { parseIp } from '../../lease/net/ip.ts'
 import { parsePrefix } from '../../lease/net/prefix.ts'
 
 /** A vxlan lease as a peer publishes it, `<prefix> at <public IP>` a family, VTEP MAC last: `10.244.2.0/24 at 192.168.0.2`. */
 export function vxlanLease(node: string, mac: string, ...subnets: string[]): Lease {
-  return lease(node, 'vxlan', subnets, { VNI: 1, VtepMAC: mac })
+  return lease(node, 'vxlan', subnets, vtep(mac))
+}
+
+/** Backend data as a node publishes them; a MAC that cannot be used makes unusable ones. */
+export function vtep(mac: string, vni = 1): BackendData {
+  return readBackendData({ VNI: vni, VtepMAC: mac })
 }
 
 export function hostGwLease(node: string, ...subnets: string[]): Lease {
   return lease(node, 'host-gw', subnets, undefined)
 }
 
-function lease(node: string, backendType: string, subnets: string[], backendData: unknown): Lease {
+function lease(node: string, backendType: string, subnets: string[], backendData: BackendData): Lease {
   return {
     node,
     backendType,

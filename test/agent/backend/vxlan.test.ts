@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { Underlay } from '../../../agent/backend/backend.ts'
 import { vxlan } from '../../../agent/backend/vxlan.ts'
 import { printEntry } from '../../../agent/state/print.ts'
+import { readBackendData } from '../../../lease/backend_data.ts'
 import type { Lease } from '../../../lease/lease.ts'
 import { type Family, parseIp } from '../../../lease/net/ip.ts'
 import { parseMac } from '../../../lease/net/mac.ts'
@@ -75,7 +76,7 @@ describe('the vxlan backend', () => {
       'link flannel.7 mtu 1350 state UP address 02:00:00:00:00:01 vxlan id 7 local 192.168.0.1 dev eth0 dstport 4789 learning gbp',
     )
     expect(other.publish([parseMac('02:00:00:00:00:01')]).map(data => JSON.stringify(data))).toEqual([
-      '{"VNI":7,"VtepMAC":"02:00:00:00:00:01"}',
+      '{"vni":7,"mac":"02:00:00:00:00:01"}',
     ])
   })
 
@@ -103,8 +104,9 @@ describe('the vxlan backend', () => {
       vxlanLease('x', '01:00:5e:00:00:01', '10.244.5.0/24 at 192.168.0.5'),
       'names no usable VtepMAC',
     ],
-    ['no backend data', withData(null), 'its backend data null names no usable VtepMAC'],
+    ['no backend data', withData(null), 'its backend data is missing'],
     ['another VNI', withData({ VNI: 2, VtepMAC: '02:00:00:00:00:02' }), 'its VNI is 2, ours is 1'],
+    ['text for backend data', withData('x'), 'its backend data "x" names no usable VtepMAC'],
     ['a VNI of text', withData({ VNI: '1', VtepMAC: '02:00:00:00:00:02' }), 'is no number'],
   ])('refuses a peer with %s', (_, lease, message) => {
     expect(() => backend().peerEntries(self, lease, underlay)).toThrow(message)
@@ -114,6 +116,16 @@ describe('the vxlan backend', () => {
     expect(
       print(backend().peerEntries(self, withData({ VtepMAC: '02:00:00:00:00:02' }), underlay)),
     ).toHaveLength(3)
+  })
+
+  it('reads the keys of backend data in any case, as Go does', () => {
+    const lease = withData({ vni: 1, vtepmac: '02-00-00-00-00-0A' })
+    expect(print(backend().peerEntries(self, lease, underlay))).toContain(
+      'fdb 02:00:00:00:00:0a dev flannel.1 dst 192.168.0.5',
+    )
+    expect(() =>
+      backend().peerEntries(self, withData({ vni: 2, VTEPMAC: '02:00:00:00:00:0a' }), underlay),
+    ).toThrow('its VNI is 2, ours is 1')
   })
 
   it('finds the MACs that a lease published, one a family', () => {
@@ -134,7 +146,8 @@ function backend(options: Record<string, unknown> = {}) {
   return vxlan(network)
 }
 
-function withData(backendData: unknown): Lease {
+function withData(data: unknown): Lease {
+  const backendData = readBackendData(data)
   const [subnet] = vxlanLease('x', '02:00:00:00:00:05', '10.244.5.0/24 at 192.168.0.5').subnets
   if (subnet === undefined) throw new Error('a lease has a subnet')
   return { node: 'x', backendType: 'vxlan', since: 1, subnets: [{ ...subnet, backendData }] }

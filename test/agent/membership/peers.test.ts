@@ -6,7 +6,7 @@ import { printEntry } from '../../../agent/state/print.ts'
 import type { Lease } from '../../../lease/lease.ts'
 import { parseIp } from '../../../lease/net/ip.ts'
 import { parseNetworkConfig } from '../../../lease/network_config.ts'
-import { vxlanLease } from '../../support/leases.ts'
+import { vtep, vxlanLease } from '../../support/leases.ts'
 
 const network = parseNetworkConfig('{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}')
 const underlay: Underlay = {
@@ -95,7 +95,7 @@ describe('peers', () => {
       )
       const subnets = made.subnets.map((subnet, i) => ({
         ...subnet,
-        backendData: { VNI: 1, VtepMAC: i === 0 ? mac4 : mac6 },
+        backendData: vtep(i === 0 ? mac4 : mac6),
       }))
       return { ...made, since, subnets }
     }

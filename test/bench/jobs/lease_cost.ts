@@ -6,6 +6,7 @@ import { parseIp } from '../../../lease/net/ip.ts'
 import type { LeaseRequest } from '../../../lease/store.ts'
 import { etcdOptions } from '../../support/etcd_bed.ts'
 import { mapBounded } from '../../support/exec.ts'
+import { vtep } from '../../support/leases.ts'
 import { until } from '../../support/until.ts'
 import { madeUpPeer } from '../peers.ts'
 
@@ -57,7 +58,7 @@ export function leaseCostJob(): LeaseCostJob {
       publicIps: [parseIp(madeUpPeer(number).publicIp)],
       previousSubnets: [],
       backendType: 'vxlan',
-      backendData: () => [{ VNI: 1, VtepMAC: madeUpPeer(number).mac }],
+      backendData: () => [vtep(madeUpPeer(number).mac)],
     }
     return await store.acquire(request, noSignal)
   }

@@ -5,6 +5,7 @@ import { printLease } from '../../../lease/lease.ts'
 import { LeaseLostError, LeaseRefusedError } from '../../../lease/store.ts'
 import { defaultNetwork, openTestCluster, type TestCluster } from '../../support/api_server_cluster.ts'
 import { type OpenStore, openStore, requestFor, Watching } from '../../support/api_server_store.ts'
+import { vtep } from '../../support/leases.ts'
 import { until } from '../../support/until.ts'
 
 /** What holds on any cluster; runs on a real one where TWILL_TEST_KUBECONFIG names it. */
@@ -136,7 +137,7 @@ describe('acquiring', () => {
       return lease?.subnets.map(subnet => subnet.backendData) ?? []
     }
     await store.acquire({ ...request, backendData }, signal)
-    expect(previous?.subnets[0]?.backendData).toEqual({ VNI: 1, VtepMAC: '02:00:00:00:00:77' })
+    expect(previous?.subnets[0]?.backendData).toEqual(vtep('02:00:00:00:00:77'))
     expect((await annotations('n1'))[`${flannel}/backend-data`]).toBe(
       '{"VNI":1,"VtepMAC":"02:00:00:00:00:77"}',
     )
@@ -339,7 +340,7 @@ describe('watching', () => {
     }
     await until(
       'the MAC',
-      () => data() === '[{"VNI":1,"VtepMAC":"02:00:00:00:00:0a"},{"VNI":1,"VtepMAC":"02:00:00:00:00:0c"}]',
+      () => data() === '[{"vni":1,"mac":"02:00:00:00:00:0a"},{"vni":1,"mac":"02:00:00:00:00:0c"}]',
     )
   })
 
@@ -357,6 +358,24 @@ describe('watching', () => {
     await cluster.annotate('n2', { [`${flannel}/public-ip`]: '192.168.0.25' })
     await peers.until('n2 vxlan 10.244.2.0/24 at 192.168.0.25')
     expect(peers.watching.problems()).toEqual([])
+  })
+
+  it('stand beside a Node whose annotation is JSON nested 5,000 deep, which is named', async () => {
+    await start()
+    await makePeer('n2', ['10.244.2.0/24'], '192.168.0.2')
+    await makePeer('n3', ['10.244.3.0/24'], '192.168.0.3')
+    const deep = `${'['.repeat(5_000)}${']'.repeat(5_000)}`
+    const peers = watch()
+    await peers.until('n2 vxlan 10.244.2.0/24 at 192.168.0.2', 'n3 vxlan 10.244.3.0/24 at 192.168.0.3')
+    for (const data of [deep, deep.replace('[[', '[1,['), '{"VNI":1'])
+      await cluster.annotate('n3', { [`${flannel}/backend-data`]: data })
+    await until('the problem', () => peers.watching.problems().some(problem => problem.includes('{\\"VNI')))
+    await cluster.annotate('n2', { [`${flannel}/public-ip`]: '192.168.0.25' })
+    await peers.until('n2 vxlan 10.244.2.0/24 at 192.168.0.25', 'n3 vxlan 10.244.3.0/24 at 192.168.0.3')
+    expect(peers.watching.problems().join()).toMatch(
+      /n3: annotation flannel\.alpha\.coreos\.com\/backend-data: /,
+    )
+    expect(peers.watching.problems().join().length).toBeLessThan(1_000)
   })
 
   it('has our own lease among them', async () => {

@@ -1,0 +1,75 @@
+import { field, fieldsOf, MAX_BACKEND_DATA_BYTES, printJson } from './json.ts'
+import { isUnicast, type Mac, parseMac } from './net/mac.ts'
+
+/** The tunnel end that a node publishes for one family: flannel's `{"VNI":1,"VtepMAC":"12:c6:65:89:b4:e3"}`. */
+export interface Vtep {
+  /** 24 bits (RFC 7348); undefined: an old flanneld release, which publishes none. */
+  readonly vni: number | undefined
+  /** Unicast. */
+  readonly mac: Mac
+}
+
+/** Backend data that no tunnel can be made of. The text says which value and why; it ends a sentence about the peer. */
+export interface UnusableData {
+  readonly unusable: string
+}
+
+/** Undefined where a node publishes none, as under host-gw. */
+export type BackendData = Vtep | UnusableData | undefined
+
+const MAX_VNI = 0xffffff
+
+/** Foreign JSON, read once where it enters; keys in any case, as in Go. Never throws. */
+export function readBackendData(value: unknown): BackendData {
+  if (value === undefined || value === null) return undefined
+  // Printed before it is looked at: depth is bounded by the reader of the whole text.
+  const text = JSON.stringify(value)
+  if (Buffer.byteLength(text) > MAX_BACKEND_DATA_BYTES)
+    return {
+      unusable: `its backend data is longer than ${MAX_BACKEND_DATA_BYTES} bytes: ${printJson(value)}`,
+    }
+  const fields = fieldsOf(value) ?? new Map<string, unknown>()
+  const vni = field(fields, 'VNI')
+  if (vni !== undefined && !isVni(vni))
+    return {
+      unusable: `the VNI in its backend data ${printJson(value)} is no number from 0 to ${MAX_VNI}`,
+    }
+  const mac = readMac(field(fields, 'VtepMAC'))
+  if (mac === undefined)
+    return {
+      unusable: `its backend data ${printJson(value)} names no usable VtepMAC: a unicast MAC is needed`,
+    }
+  return { vni, mac }
+}
+
+/** What is published: flanneld recovers its MAC by cutting this text at `:"` and `"}`, so VNI first, VtepMAC last. */
+export function backendDataJson(data: BackendData): unknown {
+  const vtep = vtepOf(data)
+  return vtep && { VNI: vtep.vni, VtepMAC: vtep.mac }
+}
+
+/** Undefined where there is none to be had. */
+export function vtepOf(data: BackendData): Vtep | undefined {
+  return data !== undefined && 'mac' in data ? data : undefined
+}
+
+export function isSameBackendData(a: BackendData, b: BackendData): boolean {
+  if (a === undefined || b === undefined) return a === b
+  if ('unusable' in a || 'unusable' in b)
+    return 'unusable' in a && 'unusable' in b && a.unusable === b.unusable
+  return a.vni === b.vni && a.mac === b.mac
+}
+
+function isVni(value: unknown): value is number {
+  return typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= MAX_VNI
+}
+
+function readMac(value: unknown): Mac | undefined {
+  if (typeof value !== 'string') return undefined
+  try {
+    const mac = parseMac(value)
+    return isUnicast(mac) ? mac : undefined
+  } catch {
+    return undefined
+  }
+}
