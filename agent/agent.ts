@@ -23,6 +23,8 @@ import { Overlay } from './overlay.ts'
 import { TWILL_PROTOCOL } from './state/ownership.ts'
 import { type AgentStatus, RoundTotals, storeAway } from './status/status.ts'
 import { notifySupervisor } from './status/supervisor.ts'
+import { endpointAddresses } from './underlay/endpoint_addresses.ts'
+import { overlapWarnings } from './underlay/host_networks.ts'
 import { UnderlayWatch } from './underlay/underlay_watch.ts'
 import { version } from './version.ts'
 
@@ -105,17 +107,23 @@ export class Agent {
       network,
       await this.#wish(store, signal),
       this.#log,
+      await endpointAddresses(store.endpoints ?? [], signal),
     )
     const first = await underlay.choose(signal)
+    const subnetEnv = (await readWhole(this.#config.subnetFile, signal)) ?? ''
+    const previousSubnets = readPreviousSubnets(subnetEnv)
+    for (const warning of overlapWarnings(network, underlay.hostNetworks(previousSubnets)))
+      this.#log.warn({}, warning)
     const ownLease = new OwnLease(
       {
         store,
         network,
         backend,
         log: this.#log,
-        previousSubnets: readPreviousSubnets((await readWhole(this.#config.subnetFile, signal)) ?? ''),
+        previousSubnets,
         deviceMacs: await this.#deviceMacs(scope, signal),
         leaseLost: this.#config.leaseLost,
+        hostNetworks: own => underlay.hostNetworks(own).overlapping.map(({ prefix }) => prefix),
         randomBytes: () => randomBytes(6),
       },
       first,

@@ -1,7 +1,9 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { Log } from '../lease/common/log.ts'
 import { sleep } from '../lease/common/sleep.ts'
 import { runTogether } from '../lease/common/tasks.ts'
 import { WakeUp } from '../lease/common/wake_up.ts'
+import type { HostNetworks } from '../lease/host_networks.ts'
 import type { Lease, LeaseProblem } from '../lease/lease.ts'
 import type { NetworkConfig } from '../lease/network_config.ts'
 import { nodeSubnets } from '../lease/node_subnets.ts'
@@ -61,6 +63,7 @@ export class Overlay {
   readonly #underlayChanged = new WakeUp()
   readonly #rivals: Rivals
   #self: Lease
+  #host: HostNetworks | undefined
   #problems: readonly LeaseProblem[] = []
   #tableSeen = new WakeUp()
   #firstPassDone = false
@@ -70,6 +73,8 @@ export class Overlay {
     this.#options = options
     this.#self = self
     this.#peers = new Peers(network, backend, self, ownLease.underlay)
+    this.#host = this.#hostNetworks()
+    this.#peers.setHost(this.#host)
     this.#roundLog = new RoundLog(log)
     this.#contestLog = new ContestLog(log)
     this.#peerLog = new PeerLog(log)
@@ -143,6 +148,7 @@ export class Overlay {
       budget.spend(performance.now())
       const moved = await underlay.review(signal)
       if (moved !== undefined) this.#move(moved, ownLease)
+      this.#reviewHost()
       this.#reconciler.retryFailing()
       await this.#underlayChanged.wait(Number.POSITIVE_INFINITY, signal)
     }
@@ -157,8 +163,22 @@ export class Overlay {
     this.#options.files.review()
   }
 
+  /** No peer is programmed over a network that the host has now, and one that it had holds up none. */
+  #reviewHost(): void {
+    const host = this.#hostNetworks()
+    if (isDeepStrictEqual(host, this.#host)) return
+    this.#host = host
+    this.#reconciler.touch(this.#peers.setHost(host))
+    this.#peerLog.writeRefused(this.#refused(), this.#problems)
+  }
+
+  #hostNetworks(): HostNetworks {
+    return this.#options.underlay.hostNetworks(this.#self.subnets.map(({ prefix }) => prefix))
+  }
+
   #setSelf(self: Lease): void {
     this.#self = self
+    this.#reviewHost()
     this.#reconciler.touch(this.#peers.setSelf(self, this.#options.ownLease.underlay))
     this.#reconciler.requestFullPass('this node has another lease')
     this.#options.firewall.setOverlay(this.#cniConfig().families)

@@ -1,6 +1,7 @@
+import { edgeOfNetwork, type HostNetworks, hostNetworkUnder, noHostNetworks } from './host_networks.ts'
 import type { Lease, LeaseTable, Subnet } from './lease.ts'
 import { familyOf, type Ip, scopeOf } from './net/ip.ts'
-import { contains, overlaps } from './net/prefix.ts'
+import { contains, overlaps, type Prefix } from './net/prefix.ts'
 import { PrefixIndex } from './net/prefix_index.ts'
 import type { NetworkConfig } from './network_config.ts'
 
@@ -34,6 +35,8 @@ export class Admission {
   #prefixes = new PrefixIndex<Claim>()
   #publicIps = new Map<Ip, Claim[]>()
   #self: Lease | undefined
+  #host: HostNetworks = noHostNetworks
+  #hostChanged = false
 
   constructor(network: NetworkConfig) {
     this.#network = network
@@ -41,9 +44,15 @@ export class Admission {
     this.refused = this.#refused
   }
 
+  /** The host's own networks from the next `update` on, which then judges all peers again. */
+  setHost(host: HostNetworks): void {
+    this.#host = host
+    this.#hostChanged = true
+  }
+
   /**
    * Takes over what changed in the table. Returns the peers whose share in `admitted` may differ: those that changed and
-   * those that stood behind or before them; all where it is the first time or `self` has other subnets.
+   * those that stood behind or before them; all where it is the first time, `self` has other subnets or the host other networks.
    */
   update(
     self: Lease,
@@ -51,8 +60,9 @@ export class Admission {
     changed: Iterable<string>,
   ): { readonly changed: ReadonlySet<string> } {
     const touched = new Set<string>()
-    const all = this.#self === undefined || identity(this.#self) !== identity(self)
+    const all = this.#hostChanged || this.#self === undefined || identity(this.#self) !== identity(self)
     this.#self = self
+    this.#hostChanged = false
     if (all) this.#forget(touched)
     const dirty = new Set<Claim>()
     for (const node of all ? table.keys() : changed) {
@@ -157,7 +167,19 @@ export class Admission {
       return `public IP ${publicIp} of ${prefix} is ${scope}, no host is reached by it: ${remedy}`
     if (contains(prefix, publicIp))
       return `public IP ${publicIp} lies in the subnet ${prefix} that it leads to: ${remedy}`
-    return this.#takesOurs({ prefix, publicIp }, remedy)
+    return this.#takesOurs({ prefix, publicIp }, remedy) ?? this.#takesFromHost({ prefix, publicIp }, network)
+  }
+
+  /** Why the host would lose a network or reach the wrong machine; undefined where neither. */
+  #takesFromHost(
+    { prefix, publicIp }: Pick<Subnet, 'prefix' | 'publicIp'>,
+    network: Prefix,
+  ): string | undefined {
+    const host = hostNetworkUnder(prefix, this.#host)
+    if (host !== undefined)
+      return `subnet ${prefix} overlaps ${host.prefix}, which ${host.use}: give that node a subnet outside of it`
+    const trouble = publicIpTrouble(publicIp, network, this.#host)
+    return trouble && `public IP ${publicIp} of ${prefix} ${trouble}: set that node's --public-ip or --iface`
   }
 
   /** Why this node's own lease cannot stand beside a peer's: both ask for the same subnet or public IP. */
@@ -200,6 +222,15 @@ export class Admission {
     if (bad.length === 0) this.#refused.delete(node)
     else this.#refused.set(node, bad.map(claim => claim.reason).join('; '))
   }
+}
+
+/** Why the node with this public IP cannot be another one, or cannot be reached; undefined where it can. */
+export function publicIpTrouble(publicIp: Ip, network: Prefix, host: HostNetworks): string | undefined {
+  if (host.addresses.has(publicIp)) return 'is an address of this host'
+  const isMixed = host.overlapping.some(({ prefix }) => overlaps(prefix, network))
+  // Where the pod network and the host's own networks overlap, nodes have addresses in both.
+  if (!isMixed && contains(network, publicIp)) return `lies in the pod network ${network}`
+  return edgeOfNetwork(publicIp, host)
 }
 
 /** Below zero where `a` is the older. */

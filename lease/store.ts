@@ -12,6 +12,8 @@ export interface LeaseRequest {
   readonly publicIps: readonly Ip[]
   /** Subnets of an earlier life (subnet.env), taken again where they are free and fit the network. */
   readonly previousSubnets: readonly Prefix[]
+  /** What the host itself lives on: no subnet that overlaps one of these is chosen. */
+  readonly hostNetworks?: readonly Prefix[]
   readonly backendType: string
   /**
    * The backend data to publish, one a family in the network's order (undefined: publish none). Called with the lease
@@ -51,6 +53,9 @@ export interface LeaseStore {
    * faster than they are taken are folded into one. Ends only by the signal.
    */
   watch(signal: AbortSignal): AsyncIterable<LeaseTableChange>
+
+  /** URLs that the store is reached by. */
+  readonly endpoints?: readonly string[]
 
   /** How the store does just now; for health, metrics and the log. */
   health(): StoreHealth

@@ -19,6 +19,8 @@ export interface OwnLeaseOptions {
   /** MACs of devices that stand already, one a family of the network. */
   readonly deviceMacs: readonly (Mac | undefined)[]
   readonly leaseLost: 'wait' | 'exit'
+  /** What the host itself lives on, for a node whose own subnets are these: never chosen. */
+  readonly hostNetworks: (own: readonly Prefix[]) => readonly Prefix[]
   /** At least 6 bytes. */
   readonly randomBytes: () => Uint8Array
 }
@@ -66,11 +68,12 @@ export class OwnLease {
 
   async claim(signal: AbortSignal): Promise<Lease> {
     const { store, network, backend, log, previousSubnets } = this.#options
-    const held = this.#lease?.subnets.map(subnet => subnet.prefix)
+    const own = this.#lease?.subnets.map(subnet => subnet.prefix) ?? previousSubnets
     const request = {
       network,
       publicIps: this.#underlay.publicIps,
-      previousSubnets: held ?? previousSubnets,
+      previousSubnets: own,
+      hostNetworks: this.#options.hostNetworks(own),
       backendType: backend.type,
       backendData: (previous: Lease | undefined) => backend.publish(this.#chooseMacs(previous)),
     }

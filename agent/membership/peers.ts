@@ -1,4 +1,5 @@
 import { Admission } from '../../lease/admission.ts'
+import type { HostNetworks } from '../../lease/host_networks.ts'
 import type { Lease, LeaseTable } from '../../lease/lease.ts'
 import type { NetworkConfig } from '../../lease/network_config.ts'
 import { type Backend, PeerRefusedError, type Underlay } from '../backend/backend.ts'
@@ -58,6 +59,12 @@ export class Peers {
     this.state.set(SELF, this.#backend.ownEntries(self, underlay), touched)
     this.#derive(this.#table.keys(), touched)
     return touched
+  }
+
+  /** The host has other networks of its own: all peers are judged again. Returns the keys that may be wrong now. */
+  setHost(host: HostNetworks): ReadonlySet<string> {
+    this.#admission.setHost(host)
+    return this.setTable(this.#table, new Set())
   }
 
   /** What changed in the table. Returns the keys that may be wrong now. */

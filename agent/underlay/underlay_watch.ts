@@ -1,25 +1,47 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Log } from '../../lease/common/log.ts'
+import type { HostNetworks } from '../../lease/host_networks.ts'
+import type { Ip } from '../../lease/net/ip.ts'
+import type { Prefix } from '../../lease/net/prefix.ts'
 import type { NetworkConfig } from '../../lease/network_config.ts'
 import type { Scope, UnderlaySource } from '../kernel/kernel.ts'
 import type { RouteFacts } from '../state/underlay_facts.ts'
-import { chooseUnderlay, type UnderlayChoice, UnderlayError, type UnderlayWish } from './underlay.ts'
+import { hostNetworks } from './host_networks.ts'
+import {
+  chooseUnderlay,
+  type UnderlayChoice,
+  UnderlayError,
+  type UnderlayFacts,
+  type UnderlayWish,
+} from './underlay.ts'
 
 /** The external interface, chosen again whenever the kernel's interfaces, addresses or routes changed. */
 export class UnderlayWatch {
   readonly #kernel: UnderlaySource
   readonly #scope: Scope
+  readonly #network: NetworkConfig
   readonly #families
   readonly #wish: UnderlayWish
   readonly #log: Log
+  readonly #endpoints: readonly Ip[]
   #choice: UnderlayChoice | undefined
-  #routes: readonly RouteFacts[] = []
+  #facts: UnderlayFacts = { interfaces: [], routes: [] }
   /** Why there is none to choose just now, though there was one; the last choice stands. */
   trouble: string | undefined
 
-  constructor(kernel: UnderlaySource, scope: Scope, network: NetworkConfig, wish: UnderlayWish, log: Log) {
+  /** `endpoints`: addresses of the store. */
+  constructor(
+    kernel: UnderlaySource,
+    scope: Scope,
+    network: NetworkConfig,
+    wish: UnderlayWish,
+    log: Log,
+    endpoints: readonly Ip[] = [],
+  ) {
     this.#kernel = kernel
     this.#scope = scope
+    this.#network = network
+    this.#endpoints = endpoints
     this.#families = network.families.map(({ family }) => family)
     this.#wish = wish
     this.#log = log
@@ -27,7 +49,18 @@ export class UnderlayWatch {
 
   /** Those that are not ours, at the last look. */
   get routes(): readonly RouteFacts[] {
-    return this.#routes
+    return this.#facts.routes
+  }
+
+  /** What the host lives on, at the last look, where this node's pods have these subnets. */
+  hostNetworks(ownSubnets: readonly Prefix[]): HostNetworks {
+    return hostNetworks(this.#facts, {
+      network: this.#network,
+      devices: this.#scope.devices,
+      external: this.#choice?.name ?? '',
+      endpoints: this.#endpoints,
+      ownSubnets,
+    })
   }
 
   /** Rejects with UnderlayError where no interface fits. */
@@ -36,7 +69,7 @@ export class UnderlayWatch {
       interfaces: await this.#kernel.listInterfaces(signal),
       routes: await this.#kernel.listRoutes(this.#scope, signal),
     }
-    this.#routes = facts.routes
+    this.#facts = facts
     const choice = chooseUnderlay(this.#families, facts, this.#wish)
     const { name, publicIps, underlayMtu, reason } = choice
     if (!isDeepStrictEqual(choice, this.#choice))

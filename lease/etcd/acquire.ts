@@ -119,7 +119,7 @@ class Search {
     const returning = this.#ctx.recall.remembered.leases
       .filter(lease => !isHeldBy(lease, this.#request.publicIps))
       .flatMap(lease => lease.subnets.map(subnet => subnet.prefix))
-    const taken = [...standing, ...returning]
+    const taken = [...standing, ...returning, ...(this.#request.hostNetworks ?? [])]
     const wanted = [...this.#preferred, ...unfit.flatMap(record => record.prefixes)]
     this.#preferred = choose(this.#request.network, taken, wanted, this.#ctx.tuning.random)
     const previous: Lease | undefined = unfit[0]?.lease

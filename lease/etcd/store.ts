@@ -109,6 +109,10 @@ export class EtcdLeaseStore implements LeaseStore, Reservations {
     this.#ctx.client.reconnect()
   }
 
+  get endpoints(): readonly string[] {
+    return this.#options.endpoints
+  }
+
   health(): StoreHealth {
     return { lastContactMs: this.#ctx.client.lastContactMs, trouble: this.#ctx.patience.trouble }
   }

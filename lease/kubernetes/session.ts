@@ -48,6 +48,10 @@ export class Session implements ApiContact {
     for (const warning of config.warnings) log.warn({ server: config.url }, warning)
   }
 
+  get url(): string {
+    return this.#config.url
+  }
+
   answered(): void {
     this.#lastContactMs = Date.now()
   }

@@ -138,6 +138,10 @@ export class KubernetesStore implements LeaseStore, NodeReporter {
     if (problem.key === name) await this.#reporter.report(name, problem, this.#until(signal))
   }
 
+  get endpoints(): readonly string[] {
+    return [this.#session.url]
+  }
+
   health(): StoreHealth {
     return this.#session.health()
   }

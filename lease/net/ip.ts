@@ -112,7 +112,8 @@ export function scopeOf(ip: Ip): IpScope {
     if (first === 127) return 'loopback'
     if (first >= 224 && first <= 239) return 'multicast'
     if (first === 169 && second === 254) return 'link-local'
-    return first >= 240 ? 'broadcast' : 'global'
+    // Linux sends to and from 240.0.0.0/4 as to any other unicast address (ipv4_is_lbcast() alone is broadcast).
+    return ip === '255.255.255.255' ? 'broadcast' : 'global'
   }
   if (ip === '::') return 'unspecified'
   if (ip === '::1') return 'loopback'

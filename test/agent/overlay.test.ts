@@ -104,6 +104,7 @@ describe('an overlay', () => {
         previousSubnets: [parsePrefix('10.244.1.0/24')],
         deviceMacs: [undefined],
         leaseLost: 'wait',
+        hostNetworks: () => [],
         randomBytes: () => Uint8Array.of(2, 1, 2, 3, 4, 5),
       },
       await underlay.choose(stop.signal),

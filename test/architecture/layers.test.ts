@@ -33,6 +33,7 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
   'agent/reconcile/': ['lease/common/', 'agent/state/', 'agent/kernel/kernel.ts'],
   'agent/underlay/': [
     ...ground,
+    'lease/host_networks.ts',
     'lease/network_config.ts',
     'agent/state/',
     'agent/backend/',

@@ -249,7 +249,9 @@ function slowly(network: NetworkConfig, own: Lease, table: LeaseTable): Map<stri
       network.families.some(it => contains(it.network, prefix)) &&
       familyOf(prefix) === familyOf(publicIp) &&
       scopeOf(publicIp) === 'global' &&
-      ![prefix, ...own.subnets.map(it => it.prefix)].some(it => contains(it, publicIp)) &&
+      ![...network.families.map(it => it.network), ...own.subnets.map(it => it.prefix)].some(it =>
+        contains(it, publicIp),
+      ) &&
       !own.subnets.some(it => overlaps(it.prefix, prefix) || it.publicIp === publicIp)
     const inTheWay = good.some(
       it => it.node !== claim.node && (overlaps(it.prefix, prefix) || it.publicIp === publicIp),

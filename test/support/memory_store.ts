@@ -163,7 +163,7 @@ export class MemoryStore implements LeaseStore {
       .filter(lease => isHeldBy(lease, request.publicIps))
     const own = leases.find(lease => fits(request.network, prefixesOf(lease)))
     for (const lease of leases) if (lease !== own) this.#server.remove(lease.node)
-    const taken = [...this.#server.entries.keys()].flatMap(decodeSubnetKey)
+    const taken = [...this.#server.entries.keys()].flatMap(decodeSubnetKey).concat(request.hostNetworks ?? [])
     const wanted = [...request.previousSubnets, ...leases.flatMap(prefixesOf)]
     const prefixes = own ? prefixesOf(own) : chooseSubnets(request.network, taken, wanted, this.#random)
     const key = encodeSubnetKey(prefixes)

@@ -48,6 +48,7 @@ describe("a node's own lease", () => {
         previousSubnets: options.previous === undefined ? [] : [parsePrefix(options.previous)],
         deviceMacs: [options.deviceMac],
         leaseLost: options.leaseLost ?? 'wait',
+        hostNetworks: () => [],
         randomBytes: () => Uint8Array.of(2, 1, 2, 3, 4, 5),
       },
       at('192.168.0.1'),

@@ -1,0 +1,37 @@
+import { lookup } from 'node:dns/promises'
+import { type Ip, parseIp } from '../../lease/net/ip.ts'
+
+/** A resolver that does not answer must not hold up the start. */
+const RESOLVE_MS = 2_000
+
+/** The addresses of these URLs' hosts, once each; a name that cannot be resolved now has none. */
+export async function endpointAddresses(
+  urls: readonly string[],
+  signal: AbortSignal,
+): Promise<readonly Ip[]> {
+  const found = await Promise.all(urls.map(url => addressesOf(new URL(url).hostname, signal)))
+  signal.throwIfAborted()
+  return [...new Set(found.flat())]
+}
+
+async function addressesOf(host: string, signal: AbortSignal): Promise<readonly Ip[]> {
+  const literal = ipOrUndefined(host.replace(/^\[(.*)\]$/, '$1'))
+  if (literal !== undefined) return [literal]
+  const timeout = AbortSignal.any([signal, AbortSignal.timeout(RESOLVE_MS)])
+  const tooLate = new Promise<readonly []>(resolve =>
+    timeout.addEventListener('abort', () => resolve([]), { once: true }),
+  )
+  const answers = lookup(host, { all: true }).then(
+    all => all.flatMap(({ address }) => ipOrUndefined(address) ?? []),
+    () => [],
+  )
+  return await Promise.race([answers, tooLate])
+}
+
+function ipOrUndefined(text: string): Ip | undefined {
+  try {
+    return parseIp(text)
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,145 @@
+import type { HostNetwork, HostNetworks } from '../../lease/host_networks.ts'
+import { familyBits, familyOf, type Ip, scopeOf } from '../../lease/net/ip.ts'
+import {
+  contains,
+  hostPrefix,
+  networkAddress,
+  overlaps,
+  type Prefix,
+  prefixLength,
+  prefixOf,
+} from '../../lease/net/prefix.ts'
+import type { NetworkConfig } from '../../lease/network_config.ts'
+import { BOOT_PROTOCOL } from '../state/ownership.ts'
+import type { InterfaceFacts, RouteFacts } from '../state/underlay_facts.ts'
+import type { UnderlayFacts } from './underlay.ts'
+
+/** So many are named in one warning. */
+const NAMED = 5
+
+/** What else is known about this node. */
+export interface HostSetting {
+  readonly network: NetworkConfig
+  /** Names of our own devices. */
+  readonly devices: readonly string[]
+  /** Name of the external interface. */
+  readonly external: string
+  /** Addresses of the store. */
+  readonly endpoints: readonly Ip[]
+  /** Subnets of this node's pods: what a CNI plugin or Docker made of them is not the host's own network. */
+  readonly ownSubnets: readonly Prefix[]
+}
+
+/**
+ * What the host lives on. A prefix or route that holds the whole pod network and more is left out: there the operator cut the pod
+ * network out of it, and single addresses (own, gateway, store) are kept all the same.
+ */
+export function hostNetworks({ interfaces, routes }: UnderlayFacts, setting: HostSetting): HostNetworks {
+  const { network, devices, endpoints, external } = setting
+  const isPods = podNetworks(routes, setting)
+  const hosts = interfaces
+    .filter(({ name, loopback }) => !loopback && !devices.includes(name))
+    .sort((a, b) => Number(b.name === external) - Number(a.name === external))
+  const addresses = addressesOf(interfaces.filter(({ name }) => !devices.includes(name))).filter(
+    ({ prefix, dev }) => !isPods(prefix, dev),
+  )
+  const connected = [...new Map(connectedOf(hosts, routes).map(it => [it.prefix, it])).values()].filter(
+    ({ prefix, dev }) => !isPods(prefix, dev),
+  )
+  const wide = [
+    ...connected.map(({ prefix, dev }) => reserve(prefix, `is connected to ${dev}`)),
+    ...routes.flatMap(route => (isPods(route.dst, route.dev) ? [] : routed(route))),
+  ].filter(({ prefix }) => !network.families.some(family => isWider(prefix, family.network)))
+  const single = [
+    ...addresses.map(({ prefix, dev }) => reserve(prefix, `is this host's own address on ${dev}`)),
+    ...gatewaysOf(routes).map(({ via, dev }) => reserve(hostPrefix(via), `is the default gateway on ${dev}`)),
+    ...endpoints.map(ip => reserve(hostPrefix(ip), 'is the address of the lease store')),
+  ]
+  return {
+    overlapping: [...wide, ...single].filter(({ prefix }) =>
+      network.families.some(family => overlaps(family.network, prefix)),
+    ),
+    connected: connected.map(({ prefix }) => prefix),
+    addresses: new Set(addresses.map(({ prefix }) => networkAddress(prefix))),
+  }
+}
+
+/** Said at start, once a family: which of the host's own networks the pod network overlaps; smaller ones inside of others are left out. */
+export function overlapWarnings(
+  { families }: NetworkConfig,
+  { overlapping }: HostNetworks,
+): readonly string[] {
+  return families.flatMap(({ network }) => {
+    const inside = overlapping.filter(({ prefix }) => overlaps(network, prefix))
+    const widest = inside.filter(
+      (it, i) =>
+        !inside.some((other, j) => isWider(other.prefix, it.prefix) || (other.prefix === it.prefix && j < i)),
+    )
+    if (widest.length === 0) return []
+    const named = widest.slice(0, NAMED).map(({ prefix, use }) => `${prefix}, which ${use}`)
+    const more = widest.length > NAMED ? `; and ${widest.length - NAMED} more` : ''
+    return [
+      `the pod network ${network} overlaps ${named.join('; ')}${more}: no subnet is chosen or programmed over these; ` +
+        'choose another Network in the network config',
+    ]
+  })
+}
+
+interface Placed {
+  readonly prefix: Prefix
+  readonly dev: string
+}
+
+function reserve(prefix: Prefix, use: string): HostNetwork {
+  return { prefix, use, refuses: 'overlapping' }
+}
+
+/** Whether something lies in this node's own pod subnets, on a device that does not carry the node itself. */
+function podNetworks(routes: readonly RouteFacts[], { external, ownSubnets }: HostSetting) {
+  const carriers = new Set([external, ...gatewaysOf(routes).map(({ dev }) => dev)])
+  return (prefix: Prefix, dev: string): boolean =>
+    !carriers.has(dev) && ownSubnets.some(own => contains(own, prefix))
+}
+
+function addressesOf(interfaces: readonly InterfaceFacts[]): readonly Placed[] {
+  return interfaces.flatMap(({ name, addresses }) =>
+    addresses
+      .filter(({ address }) => isGlobal(address))
+      .map(({ address }) => ({ prefix: hostPrefix(address), dev: name })),
+  )
+}
+
+/** By their addresses, also where the kernel made no route of them (`noprefixroute`), and by routes without a gateway. */
+function connectedOf(
+  interfaces: readonly InterfaceFacts[],
+  routes: readonly RouteFacts[],
+): readonly Placed[] {
+  const byAddress = interfaces.flatMap(({ name, addresses }) =>
+    addresses.map(({ address, length }) => ({ prefix: prefixOf(address, length), dev: name })),
+  )
+  const byRoute = routes.flatMap(({ dst, dev, via }) => (via === undefined ? [{ prefix: dst, dev }] : []))
+  return [...byAddress, ...byRoute].filter(
+    ({ prefix }) => isGlobal(networkAddress(prefix)) && prefixLength(prefix) < familyBits(familyOf(prefix)),
+  )
+}
+
+/** A route of another program through a gateway. flanneld's host-gw routes look like those of `ip route add`. */
+function routed({ dst, via, dev, protocol }: RouteFacts): readonly HostNetwork[] {
+  if (via === undefined && prefixLength(dst) < familyBits(familyOf(dst))) return []
+  const use = via === undefined ? `is routed to ${dev}` : `is routed via ${via} on ${dev}`
+  return [{ prefix: dst, use, refuses: protocol === BOOT_PROTOCOL ? 'smaller' : 'inside' }]
+}
+
+function gatewaysOf(routes: readonly RouteFacts[]): readonly { via: Ip; dev: string }[] {
+  return routes.flatMap(({ dst, via, dev }) =>
+    prefixLength(dst) === 0 && via !== undefined && isGlobal(via) ? [{ via, dev }] : [],
+  )
+}
+
+function isWider(prefix: Prefix, network: Prefix): boolean {
+  return prefix !== network && contains(prefix, network)
+}
+
+function isGlobal(ip: Ip): boolean {
+  return scopeOf(ip) === 'global'
+}
