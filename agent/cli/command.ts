@@ -13,6 +13,8 @@ export interface CommandContext {
   readonly err: Output
   /** The store that the agent's flags and variables name. Throws ConfigError. */
   readonly store: () => StoreOptions
+  /** The words of the command line that are no flags, one for each of the command's `operands`. */
+  readonly operands: readonly string[]
 }
 
 /** One command of the CLI: a file each, loaded only when it is asked for. */
@@ -20,13 +22,15 @@ export interface Command {
   readonly flags: FlagTable
   /** Whether it has the agent's store flags too. */
   readonly readsStore: boolean
+  /** Names of the words that it needs beside its flags: `SRC`. */
+  readonly operands?: readonly string[]
   /** `words` are flags of its own, `--name=value`. */
   run(words: readonly string[], context: CommandContext): Promise<void>
 }
 
 /** Gives `run` the values of the flags, typed as the flags are. */
 export function command<T extends FlagTable>(
-  options: { readonly flags: T; readonly readsStore: boolean },
+  options: { readonly flags: T; readonly readsStore: boolean; readonly operands?: readonly string[] },
   run: (values: FlagValues<T>, context: CommandContext) => Promise<void>,
 ): Command {
   return { ...options, run: (words, context) => run(parseGoFlags(options.flags, words).values, context) }

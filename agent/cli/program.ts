@@ -21,6 +21,11 @@ const commands: readonly Row[] = [
     load: async () => (await import('./map.ts')).map,
   },
   {
+    name: 'trace',
+    description: 'the way of a packet between two addresses, hop by hop, and the first hop that is broken',
+    load: async () => (await import('./trace.ts')).trace,
+  },
+  {
     name: 'reserve',
     description: 'set a subnet aside for a node, by its public IP: its lease never runs out (etcd)',
     load: async () => (await import('./reserve.ts')).reserve,
@@ -61,7 +66,7 @@ export async function run(words: readonly string[], env: Env, out: Output, err: 
 
 function define(
   commander: Commander,
-  { flags, readsStore, run }: Command,
+  { flags, readsStore, operands = [], run }: Command,
   env: Env,
   out: Output,
   err: Output,
@@ -73,7 +78,8 @@ function define(
     for (const warning of warnings) err.write(`twill: ${warning}\n`)
     return store
   }
-  commander.action(() => run(wordsOf(commander, flags), { env, out, err, store }))
+  for (const name of operands) commander.argument(`<${name}>`)
+  commander.action(() => run(wordsOf(commander, flags), { env, out, err, store, operands: commander.args }))
 }
 
 function addOptions(commander: Commander, flags: FlagTable, note: (name: string) => string): void {

@@ -1,0 +1,162 @@
+import { parseIp } from '../../lease/net/ip.ts'
+import { contains, prefixOf } from '../../lease/net/prefix.ts'
+import {
+  type Action,
+  all,
+  type BaseChain,
+  type Condition,
+  type FirewallPacket,
+  type FirewallRule,
+  type Hook,
+} from './verdict.ts'
+
+type Json = Readonly<Record<string, unknown>>
+
+/** Families that see routed packets: libnftables-json(5), table's `family`. */
+const families = { ip: 'ipv4', ip6: 'ipv6', inet: 'both' } as const
+
+/**
+ * The base chains of `nft -j list ruleset` that may drop. Tables that iptables-nft keeps are left out where
+ * `iptables-save` has told them: its rules are opaque to nft.
+ */
+export function parseNft(ruleset: unknown, keptByIptables: ReadonlySet<string>): BaseChain[] {
+  const items = listOf(objectOf(ruleset).nftables).map(objectOf)
+  const chains = items.flatMap(item => ('chain' in item ? [objectOf(item.chain)] : []))
+  const rules = items.flatMap(item => ('rule' in item ? [objectOf(item.rule)] : []))
+  return chains.flatMap(chain => {
+    const family = families[chain.family as keyof typeof families]
+    const table = `${chain.family} ${chain.table}`
+    if (family === undefined || chain.type !== 'filter' || keptByIptables.has(table)) return []
+    const inTable = (row: Json) => row.family === chain.family && row.table === chain.table
+    const byChain = new Map<string, FirewallRule[]>(chains.filter(inTable).map(row => [String(row.name), []]))
+    for (const rule of rules.filter(inTable)) byChain.get(String(rule.chain))?.push(parseRule(table, rule))
+    const base: BaseChain = {
+      name: `nft ${table} ${chain.name}`,
+      family,
+      hook: chain.hook as Hook,
+      priority: Number(chain.prio),
+      policy: chain.policy === 'drop' ? 'drop' : 'accept',
+      entry: String(chain.name),
+      chains: byChain,
+    }
+    return [base]
+  })
+}
+
+function parseRule(table: string, rule: Json): FirewallRule {
+  const conditions: Condition[] = []
+  let then: Action = { verdict: 'next' }
+  const parts: string[] = []
+  for (const expression of listOf(rule.expr).map(objectOf)) {
+    const [name = ''] = Object.keys(expression)
+    const verdict = actionOf(name, objectOf(expression[name]))
+    if (verdict !== undefined) then = verdict
+    else if (name === 'match') conditions.push(conditionOf(objectOf(expression[name])))
+    else if (!harmless.has(name)) conditions.push(() => 'maybe')
+    if (name !== 'counter') parts.push(printExpression(name, objectOf(expression[name])))
+  }
+  const text = `nft ${table} ${rule.chain}: ${parts.join(' ')} (handle ${rule.handle})`
+  return { text, then, matches: packet => all(conditions, packet) }
+}
+
+/** Statements that go on without a condition. */
+const harmless: ReadonlySet<string> = new Set(['counter', 'comment', 'log', 'mangle', 'notrack', 'meta'])
+
+function actionOf(name: string, argument: Json): Action | undefined {
+  switch (name) {
+    case 'accept':
+      return { verdict: 'accept' }
+    case 'drop':
+    case 'reject':
+      return { verdict: 'drop' }
+    case 'return':
+      return { verdict: 'return' }
+    case 'jump':
+    case 'goto':
+      return { verdict: name, chain: String(argument.target) }
+    default:
+      return undefined
+  }
+}
+
+function conditionOf({ op, left, right }: Json): Condition {
+  const values = valuesOf(right)
+  const field = fieldOf(objectOf(left))
+  if (values === undefined || field === undefined || !['==', '!=', 'in'].includes(String(op)))
+    return () => 'maybe'
+  return packet => {
+    const is = field(packet)
+    if (is === undefined) return 'maybe'
+    return values.some(value => holds(value, is)) === (op !== '!=') ? 'yes' : 'no'
+  }
+}
+
+/** What a match looks at; undefined where this document does not know it. An absent interface is an empty name. */
+function fieldOf(left: Json): ((packet: FirewallPacket) => string | undefined) | undefined {
+  const { protocol, field } = objectOf(left.payload)
+  if (field === 'saddr' || field === 'daddr') {
+    const family = protocol === 'ip6' ? 'ipv6' : 'ipv4'
+    return packet => (packet.family === family ? packet[field === 'saddr' ? 'src' : 'dst'] : '')
+  }
+  if (field === 'dport')
+    return packet => (packet.protocol === protocol ? packet.dport?.toString() : undefined)
+  if (objectOf(left.ct).key === 'state') return () => 'new'
+  switch (objectOf(left.meta).key) {
+    case 'iifname':
+    case 'iif':
+      return ({ iif }) => iif ?? ''
+    case 'oifname':
+    case 'oif':
+      return ({ oif }) => oif ?? ''
+    case 'mark':
+      return () => '0'
+    case 'l4proto':
+      return ({ protocol: is }) => is
+    case 'nfproto':
+      return ({ family }) => family
+    default:
+      return undefined
+  }
+}
+
+/** Plain values and sets of them; undefined for named sets, ranges and the like. */
+function valuesOf(right: unknown): readonly (string | Json)[] | undefined {
+  if (typeof right === 'string') return right.startsWith('@') ? undefined : [right]
+  if (typeof right === 'number') return [String(right)]
+  const set = Array.isArray(right) ? right : objectOf(right).set
+  if (Array.isArray(set)) {
+    const values = set.map(valuesOf)
+    return values.includes(undefined) ? undefined : values.flatMap(value => value ?? [])
+  }
+  return 'prefix' in objectOf(right) ? [objectOf(right)] : undefined
+}
+
+function holds(value: string | Json, is: string): boolean {
+  if (typeof value === 'string') return value.endsWith('*') ? is.startsWith(value.slice(0, -1)) : value === is
+  const { addr, len } = objectOf(value.prefix)
+  try {
+    return contains(prefixOf(parseIp(String(addr)), Number(len)), parseIp(is))
+  } catch {
+    return false
+  }
+}
+
+function printExpression(name: string, argument: Json): string {
+  if (name !== 'match') return name === 'jump' || name === 'goto' ? `${name} ${argument.target}` : name
+  const left = objectOf(argument.left)
+  const [kind = ''] = Object.keys(left)
+  const { protocol, field, key } = objectOf(left[kind])
+  const values = valuesOf(argument.right)?.map(value =>
+    typeof value === 'string' ? value : `${objectOf(value.prefix).addr}/${objectOf(value.prefix).len}`,
+  )
+  const operator = argument.op === '!=' ? '!= ' : ''
+  return `${protocol ?? kind} ${field ?? key ?? ''} ${operator}${values?.join(', ') ?? '...'}`
+}
+
+function objectOf(value: unknown): Json {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Json) : {}
+}
+
+function listOf(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : []
+}

@@ -1,0 +1,98 @@
+import type { Entry } from '../state/entry.ts'
+import { printEntry } from '../state/print.ts'
+import type { Hop } from './hop.ts'
+import { lookUp, printRule, printTableRoute, type RouteAnswer } from './route_lookup.ts'
+import type { Walk } from './walk.ts'
+
+const mend = 'twilld puts it back while it runs: `twill status` says why it does not'
+
+/** Which way the host sends a packet for the peer's subnet, against the agent's route. */
+export function overlayRouteHop(walk: Walk): Hop {
+  const { facts, from, to, fromHost } = walk
+  const step = 'route'
+  const want = entryOf(walk, 'route')
+  const iif = fromHost ? undefined : lookUp(facts, { src: undefined, dst: from, iif: undefined }).route?.dev
+  const answer = lookUp(facts, { src: from, dst: to, iif })
+  const { route } = answer
+  const used = route === undefined ? `no route to ${to}` : printTableRoute(route)
+  if (want === undefined) return { step, state: 'unknown', used }
+  const device = facts.links.find(({ name }) => name === route?.dev)
+  const isOurs =
+    answer.outcome === 'unicast' &&
+    route?.dst === want.dst &&
+    route.via === want.via &&
+    (want.dev === undefined || route.dev === want.dev)
+  if (isOurs && device?.up !== false) return { step, state: 'ok', used }
+  const ours = facts.routes.some(
+    ({ dst, table, dev }) => dst === want.dst && table === 'main' && dev === want.dev,
+  )
+  const why = ours ? shadowed(answer) : `the route is missing: ${printEntry(want)}`
+  return { step, state: 'broken', used, why, remedy: ours ? findOwner(answer, to) : mend }
+}
+
+function shadowed({ route, rule, outcome }: RouteAnswer): string {
+  const by = rule === undefined || rule.table === 'main' ? '' : ` by rule ${printRule(rule)}`
+  if (route === undefined) return `the kernel answers '${outcome}'${by} before it looks at the agent's route`
+  return `the agent's route stands, but this one is preferred${by}`
+}
+
+function findOwner({ route, rule }: RouteAnswer, to: string): string {
+  if (rule !== undefined && rule.table !== 'main')
+    return `find the program that added the rule: ip rule show; ip route show table ${rule.table ?? 'main'}`
+  return `find the program that added it (proto ${route?.protocol ?? '?'}): ip route get ${to}`
+}
+
+/** MAC of the gateway, which is the peer subnet's network address. */
+export function neighborHop(walk: Walk): Hop[] {
+  const want = entryOf(walk, 'neighbor')
+  if (want === undefined) return []
+  const step = 'neighbor'
+  const is = walk.facts.neighbors.find(({ address, dev }) => address === want.address && dev === want.dev)
+  if (is === undefined)
+    return [{ step, state: 'broken', used: `none for ${want.address} dev ${want.dev}`, remedy: mend }]
+  const used = `${is.address} dev ${is.dev} lladdr ${is.mac ?? '-'} ${is.states.join(' ')}`
+  if (is.mac === want.mac) return [{ step, state: 'ok', used }]
+  const why = `the peer's VTEP MAC is ${want.mac}: packets for another MAC are dropped there`
+  return [{ step, state: 'broken', used, why, remedy: mend }]
+}
+
+/** Underlay address of the MAC. */
+export function fdbHop(walk: Walk): Hop[] {
+  const want = entryOf(walk, 'fdb')
+  if (want === undefined) return []
+  const step = 'FDB'
+  const all = walk.facts.fdb.filter(({ mac, dev }) => mac === want.mac && dev === want.dev)
+  const used = all.map(({ mac, dev, dst }) => `${mac} dev ${dev} dst ${dst}`).join('; ')
+  if (all.length === 0)
+    return [{ step, state: 'broken', used: `none for ${want.mac} dev ${want.dev}`, remedy: mend }]
+  const wrong = all.find(({ dst }) => dst !== want.dst)
+  if (wrong === undefined) return [{ step, state: 'ok', used }]
+  const why = `the peer is at ${want.dst}, packets go to ${wrong.dst}`
+  return [{ step, state: 'broken', used, why, remedy: mend }]
+}
+
+export function entryOf<K extends Entry['kind']>(
+  { wanted, to }: Walk,
+  kind: K,
+): Extract<Entry, { kind: K }> | undefined {
+  const isV6 = to.includes(':')
+  return wanted.find(
+    (entry): entry is Extract<Entry, { kind: K }> =>
+      entry.kind === kind && addressText(entry).includes(':') === isV6,
+  )
+}
+
+/** A text that tells the family of an entry. */
+function addressText(entry: Entry): string {
+  switch (entry.kind) {
+    case 'link':
+      return entry.vxlan.local
+    case 'fdb':
+      return entry.dst
+    case 'route':
+      return entry.dst
+    case 'address':
+    case 'neighbor':
+      return entry.address
+  }
+}

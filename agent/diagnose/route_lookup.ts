@@ -1,0 +1,78 @@
+import { familyOf, type Ip } from '../../lease/net/ip.ts'
+import { contains, prefixLength } from '../../lease/net/prefix.ts'
+import type { HostFacts, RuleFacts, TableRoute } from './host_facts.ts'
+
+/** A packet that asks for a route. */
+export interface Flow {
+  readonly src: Ip | undefined
+  readonly dst: Ip
+  /** The interface that it came in by; undefined for what the host itself sends. */
+  readonly iif: string | undefined
+}
+
+/** What the kernel decides: `rule` is undefined only where no rule had an answer. */
+export interface RouteAnswer {
+  readonly rule: RuleFacts | undefined
+  readonly route: TableRoute | undefined
+  /** `unicast`, `local`, `blackhole`, `unreachable`, `prohibit`; `none`: no rule has a route. */
+  readonly outcome: string
+}
+
+/** Finds the route as the kernel does: rules by priority, in each table the longest prefix, then the lowest metric (ip-rule(8)). */
+export function lookUp(facts: HostFacts, flow: Flow): RouteAnswer {
+  const family = familyOf(flow.dst)
+  for (const rule of facts.rules) {
+    if (rule.family !== family || matches(rule, flow) === rule.inverted) continue
+    if (rule.action === 'goto' || rule.action === 'nop') continue
+    if (rule.action !== undefined && rule.action !== 'lookup')
+      return { rule, route: undefined, outcome: rule.action }
+    const route = longest(facts.routes, rule.table, flow.dst)
+    if (route === undefined || route.type === 'throw') continue
+    if (rule.suppressLength !== undefined && prefixLength(route.dst) <= rule.suppressLength) continue
+    return { rule, route, outcome: route.type }
+  }
+  return { rule: undefined, route: undefined, outcome: 'none' }
+}
+
+/** `default via 192.168.0.1 dev eth0 table 52`, as ip prints it. */
+export function printTableRoute(route: TableRoute): string {
+  const words = [route.type === 'unicast' ? `${route.dst}` : `${route.type} ${route.dst}`]
+  if (route.via !== undefined) words.push(`via ${route.via}`)
+  if (route.dev !== undefined) words.push(`dev ${route.dev}`)
+  if (route.table !== 'main') words.push(`table ${route.table}`)
+  if (route.protocol !== 'boot') words.push(`proto ${route.protocol}`)
+  if (route.metric !== 0) words.push(`metric ${route.metric}`)
+  return [...words, ...route.flags].join(' ')
+}
+
+export function printRule(rule: RuleFacts): string {
+  const words = [`${rule.priority}:`, ...(rule.inverted ? ['not'] : []), `from ${rule.src ?? 'all'}`]
+  if (rule.dst !== undefined) words.push(`to ${rule.dst}`)
+  if (rule.iif !== undefined) words.push(`iif ${rule.iif}`)
+  if (rule.mark !== undefined) words.push(`fwmark 0x${rule.mark.value.toString(16)}`)
+  words.push(rule.table === undefined ? (rule.action ?? '') : `lookup ${rule.table}`)
+  return words.join(' ')
+}
+
+/** A selector that cannot be judged here does not match: such rules are the exception (per user, per protocol). */
+function matches({ src, dst, iif, oif, mark, others }: RuleFacts, flow: Flow): boolean {
+  if (others.length > 0 || oif !== undefined) return false
+  if (src !== undefined && (flow.src === undefined || !contains(src, flow.src))) return false
+  if (dst !== undefined && !contains(dst, flow.dst)) return false
+  if (iif !== undefined && iif !== (flow.iif ?? 'lo')) return false
+  return mark === undefined || mark.value === 0
+}
+
+function longest(routes: readonly TableRoute[], table: string | undefined, dst: Ip): TableRoute | undefined {
+  let best: TableRoute | undefined
+  for (const route of routes) {
+    if (route.table !== table || route.flags.includes('dead') || !contains(route.dst, dst)) continue
+    if (best === undefined || comesBefore(route, best)) best = route
+  }
+  return best
+}
+
+function comesBefore(a: TableRoute, b: TableRoute): boolean {
+  const [lengthA, lengthB] = [prefixLength(a.dst), prefixLength(b.dst)]
+  return lengthA === lengthB ? a.metric < b.metric : lengthA > lengthB
+}

@@ -1,0 +1,105 @@
+import type { Lease } from '../../lease/lease.ts'
+import { familyOf, type Ip } from '../../lease/net/ip.ts'
+import { contains } from '../../lease/net/prefix.ts'
+import { PeerRefusedError } from '../backend/backend.ts'
+import type { Entry } from '../state/entry.ts'
+import { deviceHop, mtuHop } from './device_hops.ts'
+import { inputHop, judgeHop, verdictChains } from './firewall_hops.ts'
+import type { Hop } from './hop.ts'
+import { fdbHop, neighborHop, overlayRouteHop } from './overlay_hops.ts'
+import { forwardingHop, podRouteHop, reversePathHop } from './pod_hops.ts'
+import { underlayNeighborHop, underlayRouteHop } from './underlay_hops.ts'
+import type { TraceInput, Walk } from './walk.ts'
+
+/** Every hop of one packet on this host, in the order of the packet. */
+export interface Trace {
+  readonly from: Ip
+  readonly to: Ip
+  /** The node that owns `to`; null where no lease holds it. */
+  readonly peer: string | null
+  readonly hops: readonly Hop[]
+  /** The first hop that is broken; null where all that could be seen is sound. */
+  readonly broken: Hop | null
+}
+
+/**
+ * Walks one packet from a pod or address of this host to one in the overlay: what each hop uses, and whether it is as it has to
+ * be. Pure: the same facts give the same answer.
+ */
+export function trace(input: TraceInput, from: Ip, to: Ip): Trace {
+  const { self, leases } = input
+  const peer = Array.from(leases.values()).find(lease => holds(lease, to))
+  const hops = self === undefined ? [noOwnLease()] : walk({ ...input, self }, peer, from, to)
+  const broken = hops.find(({ state }) => state === 'broken') ?? null
+  return { from, to, peer: peer?.node ?? null, hops, broken }
+}
+
+function walk(
+  input: TraceInput & { readonly self: Lease },
+  peer: Lease | undefined,
+  from: Ip,
+  to: Ip,
+): Hop[] {
+  const found = leaseHop(input, peer, to)
+  const fromHost = input.facts.links.some(link => link.addresses.some(({ address }) => address === from))
+  const base = { ...input, from, to, fromHost }
+  if (peer === undefined || 'step' in found) return 'step' in found ? [found] : []
+  const { hop, wanted, peerIp } = found
+  const packet: Walk = { ...base, wanted, peerIp }
+  const source = fromHost ? [] : [podRouteHop(packet, from, 'source'), forwardingHop(packet)]
+  if (peer.node === input.self.node) return [hop, ...source, podRouteHop(packet, to, 'destination')]
+  const chains = verdictChains(packet)
+  return [
+    hop,
+    ...source,
+    ...deviceHop(packet),
+    overlayRouteHop(packet),
+    ...judgeHop(packet, chains, 'there'),
+    ...neighborHop(packet),
+    ...fdbHop(packet),
+    ...mtuHop(packet),
+    underlayRouteHop(packet),
+    ...underlayNeighborHop(packet),
+    ...inputHop(packet, chains),
+    reversePathHop(packet),
+    ...judgeHop(packet, chains, 'back'),
+  ].filter(one => one !== undefined)
+}
+
+function noOwnLease(): Hop {
+  return {
+    step: 'own lease',
+    state: 'broken',
+    used: 'no lease of this host was found in the store',
+    remedy: 'start twilld on this host, or run `twill map` to see which leases there are',
+  }
+}
+
+/** Whose subnet the destination is in, and what the agent programs for that node. */
+function leaseHop(
+  { self, backend, underlay, refused }: TraceInput & { readonly self: Lease },
+  peer: Lease | undefined,
+  to: Ip,
+): Hop | { readonly hop: Hop; readonly wanted: readonly Entry[]; readonly peerIp: Ip } {
+  const step = 'lease'
+  const remedy = 'run `twill map` for all leases; start the agent of the node that should have this subnet'
+  if (peer === undefined)
+    return { step, state: 'broken', used: `no lease holds ${to}: no node owns that subnet`, remedy }
+  const subnet = peer.subnets.find(({ prefix }) => contains(prefix, to))
+  const used = `${subnet?.prefix} belongs to ${peer.node} at ${subnet?.publicIp}`
+  const why = refused.get(peer.node)
+  const seeMap = `correct the lease of ${peer.node}: \`twill map\` shows it`
+  if (why !== undefined)
+    return { step, state: 'broken', used, why: `agents refuse it: ${why}`, remedy: seeMap }
+  try {
+    const wanted = peer.node === self.node ? [] : backend.peerEntries(self, peer, underlay)
+    return { hop: { step, state: 'ok', used }, wanted, peerIp: subnet?.publicIp ?? to }
+  } catch (error) {
+    if (!(error instanceof PeerRefusedError)) throw error
+    return { step, state: 'broken', used, why: `agents refuse it: ${error.message}`, remedy: seeMap }
+  }
+}
+
+function holds(lease: Lease, ip: Ip): boolean {
+  return lease.subnets.some(({ prefix }) => familyOf(prefix) === familyOf(ip) && contains(prefix, ip))
+}
