@@ -18,7 +18,7 @@ import { OwnLease } from './membership/own_lease.ts'
 import { LibcError } from './netlink/libc.ts'
 import { loadNftGeneration } from './netlink/nft_generation.ts'
 import { NodeFiles } from './node_files/node_files.ts'
-import { readPreviousSubnets } from './node_files/subnet_env.ts'
+import { readPreviousNetworks, readPreviousSubnets } from './node_files/subnet_env.ts'
 import { Overlay } from './overlay.ts'
 import { TWILL_PROTOCOL } from './state/ownership.ts'
 import { type AgentStatus, RoundTotals, storeAway } from './status/status.ts'
@@ -144,7 +144,12 @@ export class Agent {
       resyncMs: this.#config.resyncMs,
       files: new NodeFiles({ ...this.#config, ipMasq: firewall.ipMasq, log: this.#log }),
       firewall: new Firewall(
-        { ...firewall, nftables: network.enableNftables, nftGeneration: await loadNftGeneration() },
+        {
+          ...firewall,
+          nftables: network.enableNftables,
+          nftGeneration: await loadNftGeneration(),
+          previousNetworks: readPreviousNetworks(subnetEnv),
+        },
         nodeSubnets(network, self),
         this.#log,
       ),

@@ -1,13 +1,16 @@
 import { rm, stat } from 'node:fs/promises'
 import { ExpectedError } from '../../lease/common/errors.ts'
+import { readWhole } from '../../lease/common/replace_file.ts'
+import type { Prefix } from '../../lease/net/prefix.ts'
 import { openStore } from '../../lease/registry.ts'
 import { openBackend } from '../backend/registry.ts'
 import { vxlanDevices } from '../backend/vxlan.ts'
-import { bool, FlagError, int, list, string } from '../config/go_flags.ts'
+import { bool, FlagError, type FlagValues, int, list, string } from '../config/go_flags.ts'
 import { type RunCommand, runCommand } from '../firewall/command.ts'
 import { removeFirewall } from '../firewall/firewall.ts'
 import { requireNetAdmin } from '../kernel/capability.ts'
 import { NetlinkKernel } from '../kernel/netlink_kernel.ts'
+import { readPreviousNetworks } from '../node_files/subnet_env.ts'
 import { leftovers, printResult } from '../reconcile/leftovers.ts'
 import { printOperation } from '../state/operation.ts'
 import { TWILL_PROTOCOL } from '../state/ownership.ts'
@@ -35,10 +38,8 @@ class CleanupError extends ExpectedError {
 export const cleanup = command({ flags, readsStore: true }, async (values, context) => {
   requireNetAdmin()
   const { signal } = new AbortController()
-  const scope = {
-    devices: await devices(values.vni, values.timeout, context),
-    routeProtocol: TWILL_PROTOCOL,
-  }
+  const { devices, networks } = await ours(values, context, signal)
+  const scope = { devices, routeProtocol: TWILL_PROTOCOL }
   const files = [values['subnet-file'], values['cache-file'], values['cni-conf-file']]
   const kernel = await NetlinkKernel.open()
   let [found, refused] = [0, 0]
@@ -57,7 +58,7 @@ export const cleanup = command({ flags, readsStore: true }, async (values, conte
   } finally {
     kernel.close()
   }
-  if (await removeFirewall(signal, values.yes ? runCommand : onlyLook))
+  if (await removeFirewall(networks, signal, values.yes ? runCommand : onlyLook))
     say('delete firewall rules of flannel')
   for (const file of files) if (await removeFile(file, values.yes)) say(`delete file ${file}`)
   if (found === 0) context.out.write('There is nothing to remove\n')
@@ -65,15 +66,19 @@ export const cleanup = command({ flags, readsStore: true }, async (values, conte
   if (refused > 0) throw new CleanupError(`${refused} of ${found} could not be removed; see above`)
 })
 
-async function devices(
-  vnis: readonly string[],
-  timeoutSeconds: number,
+/** What tells this network's things from another's: by the store, or by the VNI that is given, and by the subnet file. */
+async function ours(
+  { vni, timeout, 'subnet-file': subnetFile }: FlagValues<typeof flags>,
   { store }: CommandContext,
-): Promise<readonly string[]> {
-  if (vnis.length > 0) return vnis.flatMap(text => vxlanDevices(parseVni(text)))
+  signal: AbortSignal,
+): Promise<{ readonly devices: readonly string[]; readonly networks: readonly Prefix[] }> {
+  const previous = readPreviousNetworks((await readWhole(subnetFile, signal)) ?? '')
+  if (vni.length > 0)
+    return { devices: vni.flatMap(text => vxlanDevices(parseVni(text))), networks: previous }
   const options = store()
-  const { network } = await readStore(log => openStore(options, log), timeoutSeconds * 1000)
-  return openBackend(network).devices
+  const { network } = await readStore(log => openStore(options, log), timeout * 1000)
+  const networks = network.families.map(family => family.network)
+  return { devices: openBackend(network).devices, networks: [...networks, ...previous] }
 }
 
 /** 24 bits (RFC 7348). */

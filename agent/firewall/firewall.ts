@@ -1,5 +1,6 @@
 import type { Log } from '../../lease/common/log.ts'
 import { WakeUp } from '../../lease/common/wake_up.ts'
+import type { Prefix } from '../../lease/net/prefix.ts'
 import type { FamilySubnet } from '../../lease/node_subnets.ts'
 import { bridgeWarning } from './bridge_netfilter.ts'
 import { FirewallError, type RunCommand, runCommand } from './command.ts'
@@ -14,12 +15,15 @@ export interface FirewallOptions extends IptablesModeOptions {
   readonly resyncMs: number
   /** A number that differs after every change to nftables of any program; undefined where the kernel does not tell. */
   readonly nftGeneration?: () => number | undefined
+  /** Networks that this node had in its last life: their rules are ours too. */
+  readonly previousNetworks?: readonly Prefix[]
 }
 
 /**
  * Our own chains (iptables) or tables (nft), kept as flanneld has them: looked at every `resyncMs`, changed only where they
  * differ, so that a firewall that was reloaded or flushed has them again soon. No tool is run where the kernel tells that
- * nothing has changed since the last look. All other rules are left alone, and ours stay when the agent ends.
+ * nothing has changed since the last look. All other rules are left alone, and ours stay when the agent ends. Where another
+ * network of this host has flanneld's names already, ours bear a suffix.
  */
 export class Firewall {
   readonly #options: FirewallOptions
@@ -85,11 +89,12 @@ export class Firewall {
     if (generation !== undefined && generation === this.#stoodAt) return
     this.#stoodAt = undefined
     try {
-      if (!this.#written && (await this.#otherMode.removeAll(signal)))
+      const own = this.#ownNetworks()
+      if (!this.#written && (await this.#otherMode.removeAll(own, signal)))
         this.#log.info({ of: this.#otherMode.name }, 'firewall rules of the other mode removed')
       const overlay = this.#overlay
-      const { changed, warning } = await this.#mode.converge(overlay, signal)
-      if (changed) this.#sayChanged()
+      const { changed, warning, names } = await this.#mode.converge(overlay, own, signal)
+      if (changed) this.#sayChanged(names)
       else if (this.#mode.ofNftables && overlay === this.#overlay) this.#stoodAt = generation
       this.#written = true
       this.#sayOnce('warn', warning)
@@ -107,11 +112,15 @@ export class Firewall {
     if (this.#trouble === undefined) this.#stands.set()
   }
 
-  #sayChanged(): void {
+  #ownNetworks(): readonly Prefix[] {
+    return [...this.#overlay.map(({ network }) => network), ...(this.#options.previousNetworks ?? [])]
+  }
+
+  #sayChanged(names: readonly string[]): void {
     const { ipMasq, forwardRules } = this.#options
     const overlay = this.#overlay.map(({ network, subnet }) => `${subnet} of ${network}`)
     const what = this.#written ? 'firewall rules repaired' : 'firewall rules written'
-    this.#log.info({ by: this.#mode.name, overlay, ipMasq, forwardRules }, what)
+    this.#log.info({ by: this.#mode.name, names, overlay, ipMasq, forwardRules }, what)
   }
 
   #sayOnce(level: 'warn' | 'error', text: string | undefined): void {
@@ -120,9 +129,16 @@ export class Firewall {
   }
 }
 
-/** Removes all rules of ours, of both modes and both families, as far as their tools are there; true where there were some. */
-export async function removeFirewall(signal: AbortSignal, run: RunCommand = runCommand): Promise<boolean> {
+/**
+ * Removes all rules of these networks, of both modes and both families, as far as their tools are there; true where there were
+ * some.
+ */
+export async function removeFirewall(
+  networks: readonly Prefix[],
+  signal: AbortSignal,
+  run: RunCommand = runCommand,
+): Promise<boolean> {
   const nothing = { ipMasq: false, randomPorts: true, forwardRules: false, forwardFirst: false }
-  const iptables = await new IptablesMode(nothing, run).removeAll(signal)
-  return (await new NftMode(nothing, run).removeAll(signal)) || iptables
+  const iptables = await new IptablesMode(nothing, run).removeAll(networks, signal)
+  return (await new NftMode(nothing, run).removeAll(networks, signal)) || iptables
 }

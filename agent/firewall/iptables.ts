@@ -1,7 +1,8 @@
 import type { Family } from '../../lease/net/ip.ts'
+import type { Prefix } from '../../lease/net/prefix.ts'
 import { FirewallError, type RunCommand, refusal } from './command.ts'
 import { blockedBy, type IptablesState, planIptables } from './iptables_plan.ts'
-import type { IptablesChain } from './rules.ts'
+import { type IptablesChain, isForeign } from './rules.ts'
 
 /** Two kinds of iptables may be on a node at once, each with rules of its own: `iptables` is one, `iptables-legacy` another. */
 export type IptablesSuffix = '' | '-nft' | '-legacy'
@@ -13,6 +14,15 @@ export interface IptablesOutcome {
   readonly changed: boolean
   /** A rule of somebody else's that keeps our accepts from being asked. */
   readonly blockedBy: string | undefined
+  /** The chains hold another network's rules: nothing was changed. */
+  readonly foreign: boolean
+}
+
+export interface Convergence {
+  /** See planIptables. */
+  readonly first: boolean
+  /** Networks of which rules found in the chains are ours. */
+  readonly own: readonly Prefix[]
 }
 
 /** iptables or ip6tables of one kind: reads what concerns us, and changes it in one transaction a table where it differs. */
@@ -32,22 +42,24 @@ export class Iptables {
   /** Throws FirewallError. */
   async converge(
     chains: readonly IptablesChain[],
-    { first }: { readonly first: boolean },
+    { first, own }: Convergence,
     signal: AbortSignal,
   ): Promise<IptablesOutcome> {
     const plans: string[] = []
     let blocker: string | undefined
     for (const desired of chains) {
       const state = await this.#read(desired, signal)
+      if (isForeign((state.chain ?? []).join('\n'), own))
+        return { changed: false, blockedBy: undefined, foreign: true }
       const planned = planIptables(desired, this.#recognise(desired, state), { first })
       if (desired.table === 'filter' && desired.rules.length > 0 && !(first && planned.length > 0))
         blocker = blockedBy(desired, state.parent)
       plans.push(...planned)
     }
-    if (plans.length === 0) return { changed: false, blockedBy: blocker }
+    if (plans.length === 0) return { changed: false, blockedBy: blocker, foreign: false }
     await this.#restore(plans, signal)
     await this.#remember(chains, signal)
-    return { changed: true, blockedBy: blocker }
+    return { changed: true, blockedBy: blocker, foreign: false }
   }
 
   /** Whether kube-proxy or the kubelet keep their rules in this kind. */
@@ -56,6 +68,13 @@ export class Iptables {
       ['mangle', 'KUBE-IPTABLES-HINT'],
       ['nat', 'KUBE-POSTROUTING'],
     ] as const)
+      if ((await this.#list(table, chain, signal)) !== undefined) return true
+    return false
+  }
+
+  /** Whether one of the chains is there. */
+  async hasAny(chains: readonly IptablesChain[], signal: AbortSignal): Promise<boolean> {
+    for (const { table, chain } of chains)
       if ((await this.#list(table, chain, signal)) !== undefined) return true
     return false
   }

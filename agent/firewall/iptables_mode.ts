@@ -1,9 +1,10 @@
 import { type Family, familyOf } from '../../lease/net/ip.ts'
+import type { Prefix } from '../../lease/net/prefix.ts'
 import type { FamilySubnet } from '../../lease/node_subnets.ts'
 import { quietly, type RunCommand } from './command.ts'
-import { Iptables, type IptablesSuffix } from './iptables.ts'
+import { type Convergence, Iptables, type IptablesOutcome, type IptablesSuffix } from './iptables.ts'
 import type { FirewallMode, Outcome } from './mode.ts'
-import { type FirewallWish, iptablesChains, noIptablesChains } from './rules.ts'
+import { type FirewallWish, iptablesChains, noIptablesChains, suffixOf } from './rules.ts'
 
 export interface IptablesModeOptions extends FirewallWish {
   /** Put the jump to our accepts first in FORWARD where a rule in front of it rejects or drops everything. */
@@ -20,6 +21,8 @@ export class IptablesMode implements FirewallMode {
   readonly #options: IptablesModeOptions
   readonly #run: RunCommand
   #chosen: ReadonlyMap<Family, Iptables> | undefined
+  /** Behind flanneld's names, by network, where those names are another network's. */
+  readonly #suffixes = new Map<Prefix, string>()
   #name = 'iptables'
   #ofNftables = false
 
@@ -36,26 +39,55 @@ export class IptablesMode implements FirewallMode {
     return this.#ofNftables
   }
 
-  async converge(overlay: readonly FamilySubnet[], signal: AbortSignal): Promise<Outcome> {
+  async converge(
+    overlay: readonly FamilySubnet[],
+    own: readonly Prefix[],
+    signal: AbortSignal,
+  ): Promise<Outcome> {
     const { ipMasq, forwardRules, forwardFirst } = this.#options
-    if (this.#chosen === undefined) return await this.#convergeFirst(overlay, signal)
+    if (this.#chosen === undefined) return await this.#convergeFirst(overlay, own, signal)
     let [changed, blocker]: [boolean, string | undefined] = [false, undefined]
-    if (!ipMasq && !forwardRules) return { changed, warning: undefined }
+    if (!ipMasq && !forwardRules) return { changed, warning: undefined, names: [] }
     for (const family of overlay) {
-      const iptables = this.#chosen.get(familyOf(family.network))
-      const chains = iptablesChains(family, this.#options)
-      const outcome = await iptables?.converge(chains, { first: forwardFirst }, signal)
-      changed = changed || (outcome?.changed ?? false)
-      blocker ??= outcome?.blockedBy
+      const outcome = await this.#convergeFamily(family, { first: forwardFirst, own }, signal)
+      changed = changed || outcome.changed
+      blocker ??= outcome.blockedBy
     }
-    return { changed, warning: blocker === undefined ? undefined : blockedWarning(blocker) }
+    const suffixes = new Set(overlay.map(({ network }) => this.#suffixes.get(network) ?? ''))
+    const names = [...suffixes].flatMap(suffix => noIptablesChains(suffix).map(({ chain }) => chain))
+    return { changed, warning: blocker === undefined ? undefined : blockedWarning(blocker), names }
   }
 
-  async removeAll(signal: AbortSignal): Promise<boolean> {
-    return await this.#removeFrom(await this.#sets(signal), families, signal)
+  async removeAll(networks: readonly Prefix[], signal: AbortSignal): Promise<boolean> {
+    return await this.#removeFrom(await this.#sets(signal), families, networks, signal)
   }
 
-  async #convergeFirst(overlay: readonly FamilySubnet[], signal: AbortSignal): Promise<Outcome> {
+  /** flanneld's names, or those with a suffix once the former hold another network's rules: then for as long as we run. */
+  async #convergeFamily(
+    family: FamilySubnet,
+    convergence: Convergence,
+    signal: AbortSignal,
+  ): Promise<IptablesOutcome> {
+    const { network } = family
+    const iptables = this.#chosen?.get(familyOf(network))
+    if (iptables === undefined) return { changed: false, blockedBy: undefined, foreign: false }
+    const suffix = this.#suffixes.get(network)
+    const named = iptablesChains(family, this.#options, suffix)
+    const outcome = await iptables.converge(named, convergence, signal)
+    if (!outcome.foreign || suffix !== undefined) return outcome
+    this.#suffixes.set(network, suffixOf(network))
+    return await iptables.converge(
+      iptablesChains(family, this.#options, suffixOf(network)),
+      convergence,
+      signal,
+    )
+  }
+
+  async #convergeFirst(
+    overlay: readonly FamilySubnet[],
+    own: readonly Prefix[],
+    signal: AbortSignal,
+  ): Promise<Outcome> {
     const sets = await this.#sets(signal)
     const chosen = (await this.#kubernetesSet(sets, signal)) ?? ''
     this.#name = `iptables${chosen}`
@@ -65,11 +97,15 @@ export class IptablesMode implements FirewallMode {
     const absent = families.filter(
       family => !wanted || !overlay.some(({ network }) => familyOf(network) === family),
     )
-    const removed = await this.#removeFrom(others, families, signal)
-    const cleared = await this.#removeFrom([chosen], absent, signal)
-    this.#chosen = new Map(families.map(family => [family, new Iptables(this.#run, family, chosen)]))
-    const { changed, warning } = await this.converge(overlay, signal)
-    return { changed: changed || removed || cleared, warning }
+    const removed = await this.#removeFrom(others, families, own, signal)
+    const cleared = await this.#removeFrom([chosen], absent, own, signal)
+    const tables = new Map(families.map(family => [family, new Iptables(this.#run, family, chosen)]))
+    for (const { network } of wanted ? overlay : [])
+      if (await tables.get(familyOf(network))?.hasAny(noIptablesChains(suffixOf(network)), signal))
+        this.#suffixes.set(network, suffixOf(network))
+    this.#chosen = tables
+    const outcome = await this.converge(overlay, own, signal)
+    return { ...outcome, changed: outcome.changed || removed || cleared }
   }
 
   /** The sets that are there, nft's first. A look at legacy's tables would make them, but not one by iptables-legacy-save. */
@@ -95,16 +131,20 @@ export class IptablesMode implements FirewallMode {
   }
 
   async #removeFrom(
-    suffixes: readonly IptablesSuffix[],
+    sets: readonly IptablesSuffix[],
     which: readonly Family[],
+    networks: readonly Prefix[],
     signal: AbortSignal,
   ): Promise<boolean> {
     let changed = false
-    for (const suffix of suffixes)
+    for (const set of sets)
       for (const family of which) {
-        const iptables = new Iptables(this.#run, family, suffix)
-        const removal = () => iptables.converge(noIptablesChains, { first: false }, signal)
-        changed = (await quietly(async () => (await removal()).changed)) || changed
+        const iptables = new Iptables(this.#run, family, set)
+        const own = networks.filter(network => familyOf(network) === family)
+        for (const suffix of ['', ...own.map(suffixOf)]) {
+          const removal = () => iptables.converge(noIptablesChains(suffix), { first: false, own }, signal)
+          changed = (await quietly(async () => (await removal()).changed)) || changed
+        }
       }
     return changed
   }

@@ -1,19 +1,22 @@
 import { type Family, familyOf } from '../../lease/net/ip.ts'
+import type { Prefix } from '../../lease/net/prefix.ts'
 import type { FamilySubnet } from '../../lease/node_subnets.ts'
 import { FirewallError, quietly, type RunCommand, refusal } from './command.ts'
 import type { FirewallMode, Outcome } from './mode.ts'
-import { type FirewallWish, nftTable, printNftTable } from './rules.ts'
+import { type FirewallWish, isForeign, nftTable, printNftTable, suffixOf } from './rules.ts'
 
 const families: readonly Family[] = ['ipv4', 'ipv6']
 
-/** Tables of nftables that are all ours: read, compared, and replaced whole in one transaction where they differ. */
+/** A table of nftables for each family that is all ours: read, compared, and replaced whole in one transaction where they differ. */
 export class NftMode implements FirewallMode {
   readonly name = 'nft'
   readonly ofNftables = true
   readonly #wish: FirewallWish
   readonly #run: RunCommand
   /** How nft printed a table right after we wrote it: another release may do so in other words. */
-  readonly #own = new Map<Family, { readonly wanted: string; readonly printed: string }>()
+  readonly #own = new Map<string, { readonly wanted: string; readonly printed: string }>()
+  /** Behind flanneld's names, by network, where those names are another network's. */
+  readonly #suffixes = new Map<Prefix, string>()
   #first = true
 
   constructor(wish: FirewallWish, run: RunCommand) {
@@ -21,39 +24,71 @@ export class NftMode implements FirewallMode {
     this.#run = run
   }
 
-  async converge(overlay: readonly FamilySubnet[], signal: AbortSignal): Promise<Outcome> {
+  async converge(
+    overlay: readonly FamilySubnet[],
+    own: readonly Prefix[],
+    signal: AbortSignal,
+  ): Promise<Outcome> {
     let changed = false
     if (this.#first) {
       const absent = families.filter(family => !overlay.some(({ network }) => familyOf(network) === family))
-      for (const family of absent) changed = (await quietly(() => this.#remove(family, signal))) || changed
+      changed = await this.#removeFrom(absent, own, signal)
     }
-    for (const family of overlay) changed = (await this.#converge(family, signal)) || changed
+    for (const family of overlay) changed = (await this.#converge(family, own, signal)) || changed
     this.#first = false
-    return { changed, warning: this.#wish.forwardRules ? await this.#dropWarning(signal) : undefined }
+    return {
+      changed,
+      warning: this.#wish.forwardRules ? await this.#dropWarning(signal) : undefined,
+      names: overlay.map(({ network }) => nftTable(familyOf(network), this.#suffixes.get(network))),
+    }
   }
 
-  async removeAll(signal: AbortSignal): Promise<boolean> {
-    let changed = false
-    for (const family of families) changed = (await quietly(() => this.#remove(family, signal))) || changed
-    return changed
+  async removeAll(networks: readonly Prefix[], signal: AbortSignal): Promise<boolean> {
+    return await this.#removeFrom(families, networks, signal)
   }
 
-  async #converge(family: FamilySubnet, signal: AbortSignal): Promise<boolean> {
-    const name = familyOf(family.network)
-    const wanted = printNftTable(family, this.#wish)
-    if (wanted === undefined) return this.#first && (await quietly(() => this.#remove(name, signal)))
+  async #converge(family: FamilySubnet, own: readonly Prefix[], signal: AbortSignal): Promise<boolean> {
+    const name = await this.#tableFor(family.network, own, signal)
+    const wanted = printNftTable(family, this.#wish, this.#suffixes.get(family.network))
+    if (wanted === undefined) return this.#first && (await quietly(() => this.#remove(name, own, signal)))
     const actual = await this.#list(name, signal)
     if (actual === wanted) return false
-    const own = this.#own.get(name)
-    if (own !== undefined && own.wanted === wanted && own.printed === actual) return false
+    const known = this.#own.get(name)
+    if (known !== undefined && known.wanted === wanted && known.printed === actual) return false
     await this.#write(`${withoutTable(name)}${wanted}`, signal)
     this.#own.set(name, { wanted, printed: (await this.#list(name, signal)) ?? '' })
     return true
   }
 
-  async #remove(family: Family, signal: AbortSignal): Promise<boolean> {
-    if ((await this.#list(family, signal)) === undefined) return false
-    await this.#write(withoutTable(family), signal)
+  /** flanneld's name, or the one with a suffix once the former holds another network's rules: then for as long as we run. */
+  async #tableFor(network: Prefix, own: readonly Prefix[], signal: AbortSignal): Promise<string> {
+    const [first, further] = ['', suffixOf(network)].map(suffix => nftTable(familyOf(network), suffix))
+    if (this.#suffixes.has(network)) return further ?? ''
+    const isTaken = isForeign((await this.#list(first ?? '', signal)) ?? '', own)
+    if (!isTaken && !(this.#first && (await this.#list(further ?? '', signal)) !== undefined))
+      return first ?? ''
+    this.#suffixes.set(network, suffixOf(network))
+    return further ?? ''
+  }
+
+  async #removeFrom(
+    which: readonly Family[],
+    networks: readonly Prefix[],
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    let changed = false
+    for (const family of which) {
+      const own = networks.filter(network => familyOf(network) === family)
+      for (const suffix of ['', ...own.map(suffixOf)])
+        changed = (await quietly(() => this.#remove(nftTable(family, suffix), own, signal))) || changed
+    }
+    return changed
+  }
+
+  async #remove(table: string, own: readonly Prefix[], signal: AbortSignal): Promise<boolean> {
+    const actual = await this.#list(table, signal)
+    if (actual === undefined || isForeign(actual, own)) return false
+    await this.#write(withoutTable(table), signal)
     return true
   }
 
@@ -69,8 +104,7 @@ export class NftMode implements FirewallMode {
   }
 
   /** Undefined where there is no such table. */
-  async #list(family: Family, signal: AbortSignal): Promise<string | undefined> {
-    const table = nftTable(family)
+  async #list(table: string, signal: AbortSignal): Promise<string | undefined> {
     const output = await this.#run(['nft', 'list', 'table', ...table.split(' ')], '', signal)
     if (output === 'missing') throw missing()
     if (output.code === 0) return output.stdout
@@ -96,8 +130,7 @@ export function droppingChains(listing: string): readonly string[] {
 }
 
 /** Deletes the table also where there is none: `destroy` is younger than nft 1.0.6. */
-function withoutTable(family: Family): string {
-  const table = nftTable(family)
+function withoutTable(table: string): string {
   return `add table ${table}\ndelete table ${table}\n`
 }
 

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { type Family, familyOf } from '../../lease/net/ip.ts'
 import { type Prefix, parsePrefix } from '../../lease/net/prefix.ts'
 import type { FamilySubnet } from '../../lease/node_subnets.ts'
@@ -30,7 +31,7 @@ interface Side {
 export interface IptablesChain {
   readonly table: 'nat' | 'filter'
   readonly parent: 'POSTROUTING' | 'FORWARD'
-  readonly chain: 'FLANNEL-POSTRTG' | 'FLANNEL-FWD'
+  readonly chain: string
   /** As `iptables -S` prints them. */
   readonly jump: string
   readonly rules: readonly string[]
@@ -68,43 +69,63 @@ function forwardRules({ network }: FamilySubnet): readonly Rule[] {
 }
 
 /**
+ * Behind flanneld's names of chains and tables where several networks share a host: '' for the first of them, this for each
+ * further one. A chain's name has at most 28 characters, so the network stands in it as eight digits.
+ */
+export function suffixOf(network: Prefix): string {
+  return `-${createHash('sha256').update(network).digest('hex').slice(0, 8)}`
+}
+
+/** The networks and subnets that rules name, in the words of iptables or nft; those that every network names are left out. */
+export function prefixesIn(text: string): readonly string[] {
+  const found = text.match(/(?<![\w:.])(?:\d+(?:\.\d+){3}|[0-9a-f]*:[0-9a-f:]*)\/\d+/g) ?? []
+  return [...new Set(found)].filter(prefix => !Object.values<string>(multicast).includes(prefix))
+}
+
+/** Whether rules with flanneld's names are another network's: they name prefixes, and none of ours. */
+export function isForeign(text: string, own: readonly Prefix[]): boolean {
+  const prefixes = prefixesIn(text)
+  return prefixes.length > 0 && !prefixes.some(prefix => own.some(one => one === prefix))
+}
+
+/**
  * flanneld's chains, rule for rule, so that one takes over from the other in place. A chain that is not wanted has no rules:
  * it is removed, with its jump.
  */
-export function iptablesChains(family: FamilySubnet, wish: FirewallWish): readonly IptablesChain[] {
-  const print = (chain: string, rules: readonly Rule[], comment: string) =>
+export function iptablesChains(
+  family: FamilySubnet,
+  wish: FirewallWish,
+  suffix = '',
+): readonly IptablesChain[] {
+  const [masq, forward] = noIptablesChains(suffix)
+  const print = ({ chain }: IptablesChain, rules: readonly Rule[], comment: string) =>
     rules.map(rule => `-A ${chain} ${printIptables(rule, comment, wish.randomPorts)}`)
-  const [masq, forward] = ['flanneld masq', 'flanneld forward']
   return [
-    {
-      ...noMasquerade,
-      rules: wish.ipMasq ? print('FLANNEL-POSTRTG', masqueradeRules(family), masq) : [],
-    },
-    {
-      ...noForward,
-      rules: wish.forwardRules ? print('FLANNEL-FWD', forwardRules(family), forward) : [],
-    },
+    { ...masq, rules: wish.ipMasq ? print(masq, masqueradeRules(family), 'flanneld masq') : [] },
+    { ...forward, rules: wish.forwardRules ? print(forward, forwardRules(family), 'flanneld forward') : [] },
   ]
 }
 
-const noMasquerade: IptablesChain = {
-  table: 'nat',
-  parent: 'POSTROUTING',
-  chain: 'FLANNEL-POSTRTG',
-  jump: '-A POSTROUTING -m comment --comment "flanneld masq" -j FLANNEL-POSTRTG',
-  rules: [],
-}
-
-const noForward: IptablesChain = {
-  table: 'filter',
-  parent: 'FORWARD',
-  chain: 'FLANNEL-FWD',
-  jump: '-A FORWARD -m comment --comment "flanneld forward" -j FLANNEL-FWD',
-  rules: [],
-}
-
 /** Both, without rules: how they are removed. */
-export const noIptablesChains: readonly IptablesChain[] = [noMasquerade, noForward]
+export function noIptablesChains(suffix = ''): readonly [IptablesChain, IptablesChain] {
+  const [masq, forward] = [`FLANNEL-POSTRTG${suffix}`, `FLANNEL-FWD${suffix}`]
+  return [
+    {
+      table: 'nat',
+      parent: 'POSTROUTING',
+      chain: masq,
+      jump: `-A POSTROUTING -m comment --comment "flanneld masq" -j ${masq}`,
+      rules: [],
+    },
+    {
+      table: 'filter',
+      parent: 'FORWARD',
+      chain: forward,
+      jump: `-A FORWARD -m comment --comment "flanneld forward" -j ${forward}`,
+      rules: [],
+    },
+  ]
+}
 
 /** The words after `-A CHAIN`, in the order in which iptables prints them. */
 function printIptables({ marked, from, to, verdict }: Rule, comment: string, randomPorts: boolean): string {
@@ -122,8 +143,8 @@ function printIptables({ marked, from, to, verdict }: Rule, comment: string, ran
 }
 
 /** `ip flannel-ipv4`: a table of nftables that is all ours. */
-export function nftTable(family: Family): string {
-  return family === 'ipv6' ? 'ip6 flannel-ipv6' : 'ip flannel-ipv4'
+export function nftTable(family: Family, suffix = ''): string {
+  return `${family === 'ipv6' ? 'ip6 flannel-ipv6' : 'ip flannel-ipv4'}${suffix}`
 }
 
 /**
@@ -131,7 +152,7 @@ export function nftTable(family: Family): string {
  * flanneld's nft table differs in two: it leaves a host's packets to remote pods under their outer address, and sees
  * kube-proxy's mark only where no other bit is set.
  */
-export function printNftTable(family: FamilySubnet, wish: FirewallWish): string | undefined {
+export function printNftTable(family: FamilySubnet, wish: FirewallWish, suffix = ''): string | undefined {
   const words = familyOf(family.network) === 'ipv6' ? 'ip6' : 'ip'
   const masq = masqueradeRules(family).map(rule => printNft(rule, words, wish.randomPorts))
   const forward = forwardRules(family).map(rule => printNft(rule, words, wish.randomPorts))
@@ -141,7 +162,7 @@ export function printNftTable(family: FamilySubnet, wish: FirewallWish): string 
   ].filter(chain => chain.length > 0)
   if (chains.length === 0) return undefined
   const body = chains.flatMap((chain, i) => (i === 0 ? chain : ['', ...chain]))
-  return [`table ${nftTable(familyOf(family.network))} {`, ...body, '}', ''].join('\n')
+  return [`table ${nftTable(familyOf(family.network), suffix)} {`, ...body, '}', ''].join('\n')
 }
 
 function nftChain(name: string, hook: string, rules: readonly string[]): readonly string[] {

@@ -1,6 +1,7 @@
 import { AddressError, type Family, familyOf } from '../../lease/net/ip.ts'
 import { addressAt, type Prefix, parsePrefix, prefixLength } from '../../lease/net/prefix.ts'
 import type { FamilySubnet } from '../../lease/node_subnets.ts'
+import { readDotenv } from './dotenv.ts'
 
 /**
  * What the CNI plugin, Docker's mk-docker-opts.sh and others read of this node: flannel's subnet.env. It must stand before a
@@ -31,15 +32,17 @@ export function renderSubnetEnv({ families, overlayMtu, ipMasq }: SubnetEnv): st
 
 /** Subnets of an earlier life. What cannot be read is passed over: the file is a hint. */
 export function readPreviousSubnets(text: string): readonly Prefix[] {
-  const wanted = Object.values(names).map(({ subnet }) => subnet)
-  return text.split('\n').flatMap(line => {
-    const equals = line.indexOf('=')
-    if (!wanted.includes(line.slice(0, equals).trim())) return []
-    return line
-      .slice(equals + 1)
-      .split(',')
-      .flatMap(prefixOrNone)
-  })
+  return readPrefixes(text, 'subnet')
+}
+
+/** Networks of an earlier life, likewise. */
+export function readPreviousNetworks(text: string): readonly Prefix[] {
+  return readPrefixes(text, 'network')
+}
+
+function readPrefixes(text: string, what: 'network' | 'subnet'): readonly Prefix[] {
+  const values = readDotenv(text)
+  return Object.values(names).flatMap(name => (values.get(name[what]) ?? '').split(',').flatMap(prefixOrNone))
 }
 
 function prefixOrNone(text: string): readonly Prefix[] {

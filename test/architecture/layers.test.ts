@@ -70,6 +70,7 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
     'agent/diagnose/',
     'agent/firewall/',
     'agent/kernel/',
+    'agent/node_files/',
     'agent/reconcile/',
     'agent/exit_code.ts',
     'agent/version.ts',

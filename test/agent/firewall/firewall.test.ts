@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { runCommand } from '../../../agent/firewall/command.ts'
 import { Firewall, type FirewallOptions, removeFirewall } from '../../../agent/firewall/firewall.ts'
 import { iptablesChains, printNftTable } from '../../../agent/firewall/rules.ts'
-import { parsePrefix } from '../../../lease/net/prefix.ts'
+import { type Prefix, parsePrefix } from '../../../lease/net/prefix.ts'
 import { Bed, whyNoBed } from '../../support/bed.ts'
 import { RecordingLog } from '../../support/log.ts'
 import type { Namespace } from '../../support/namespace.ts'
@@ -124,6 +124,71 @@ describe.skipIf(whyNoBed() !== undefined)("the firewall in the kernel's tables",
     expect((await saved()).toSorted()).toEqual(bothFamilies.toSorted())
   })
 
+  for (const nftables of [false, true]) {
+    it(`stands beside another network's rules, in ${nftables ? 'nft' : 'iptables'}, and neither touches the other's`, async () => {
+      await newNode()
+      const other = { network: parsePrefix('10.5.0.0/16'), subnet: parsePrefix('10.5.1.0/24') }
+      const rules = async () =>
+        (await node.exec(['sh', '-c', 'nft list ruleset; iptables-save; ip6tables-save']))
+          .split('\n')
+          .map(line => line.replace(/counter packets \d+ bytes \d+|\[\d+:\d+\]/, ''))
+          .filter(line => !line.startsWith('#'))
+      const remove = (network: Prefix) =>
+        removeFirewall([network], never, (command, input, signal) =>
+          runCommand(node.inside(command), input, signal),
+        )
+      const first = await firewall({ nftables }, { overlay: [ipv4] })
+      const second = await firewall({ nftables }, { overlay: [other] })
+      await first.made.pass(never)
+      const alone = await rules()
+      await second.made.pass(never)
+      const both = await rules()
+      for (const { made } of [first, second, first, second]) await made.pass(never)
+      expect(await rules()).toEqual(both)
+      expect([first.restores, second.restores].map(({ length }) => length)).toEqual([1, 1])
+      expect(both.filter(line => line.includes('10.5.0.0/16')).length).toBeGreaterThan(3)
+      expect(both).toEqual(expect.arrayContaining(alone))
+
+      // Started again, each finds its own, in either order, also in the other mode.
+      for (const overlay of [[other], [ipv4]]) {
+        const again = await firewall({ nftables }, { overlay })
+        await again.made.pass(never)
+        expect(again.restores).toEqual([])
+      }
+      await (await firewall({ nftables: !nftables }, { overlay: [other] })).made.pass(never)
+      expect(await rules()).toEqual(expect.arrayContaining(alone.filter(line => line.includes('10.244.'))))
+      await remove(other.network)
+      expect((await rules()).filter(line => /FLANNEL|flannel/.test(line))).toEqual(
+        alone.filter(line => /FLANNEL|flannel/.test(line)),
+      )
+      expect(await remove(other.network)).toBe(false)
+      expect(await remove(ipv4.network)).toBe(true)
+      expect((await rules()).join('\n')).not.toMatch(/FLANNEL|flannel/)
+    })
+  }
+
+  it('gives way to a flanneld of another network, which clears the chain at its start', async () => {
+    await newNode()
+    const { made } = await firewall({}, { overlay: [ipv4] })
+    await made.pass(never)
+    await node.exec(['iptables', '-t', 'nat', '-F', 'FLANNEL-POSTRTG'])
+    const flanneld = '-A FLANNEL-POSTRTG -s 10.5.0.0/16 ! -d 224.0.0.0/4 -j MASQUERADE'
+    await node.exec(['iptables', '-t', 'nat', ...flanneld.split(' ')])
+    await made.pass(never)
+    await made.pass(never)
+    const lines = await saved()
+    expect(lines).toContain(flanneld)
+    expect(lines.filter(line => line.startsWith('-A FLANNEL-POSTRTG-'))).toHaveLength(6)
+  })
+
+  it('finds the rules of its last life under another network, and replaces them', async () => {
+    await newNode()
+    const other = { network: parsePrefix('10.5.0.0/16'), subnet: parsePrefix('10.5.1.0/24') }
+    await (await firewall({}, { overlay: [other] })).made.pass(never)
+    await (await firewall({ previousNetworks: [other.network] }, { overlay: [ipv4] })).made.pass(never)
+    expect((await saved()).join('\n')).not.toMatch(/10\.5\.|FLANNEL-\w+-/)
+  })
+
   it('needs no tool of the mode that is not used', async () => {
     await newNode()
     const nft = await firewall({ nftables: true }, { lacks: /iptables|ip6tables/ })
@@ -160,7 +225,9 @@ describe.skipIf(whyNoBed() !== undefined)("the firewall in the kernel's tables",
     await node.exec(['iptables', '-t', 'nat', '-A', 'POSTROUTING', '-o', 'other0', '-j', 'MASQUERADE'])
     await (await firewall({})).made.pass(never)
     const remove = () =>
-      removeFirewall(never, (command, input, signal) => runCommand(node.inside(command), input, signal))
+      removeFirewall([ipv4.network, ipv6.network], never, (command, input, signal) =>
+        runCommand(node.inside(command), input, signal),
+      )
     expect(await remove()).toBe(true)
     expect(await saved()).toEqual([])
     expect(await node.exec(['iptables', '-t', 'nat', '-S'])).toContain(

@@ -4,8 +4,10 @@ import { droppingChains } from '../../../agent/firewall/nft_mode.ts'
 import {
   type IptablesChain,
   iptablesChains,
+  isForeign,
   noIptablesChains,
   printNftTable,
+  suffixOf,
 } from '../../../agent/firewall/rules.ts'
 import { parsePrefix } from '../../../lease/net/prefix.ts'
 
@@ -65,7 +67,7 @@ describe('the rules', () => {
   it('are none where none are wanted', () => {
     const none = { ...all, ipMasq: false, forwardRules: false }
     expect(printNftTable(ipv4, none)).toBeUndefined()
-    expect(iptablesChains(ipv4, none)).toEqual(noIptablesChains)
+    expect(iptablesChains(ipv4, none)).toEqual(noIptablesChains())
   })
 })
 
@@ -128,7 +130,7 @@ describe('the plan for a table of iptables', () => {
   })
 
   it('removes a chain that is not wanted', () => {
-    const [, none] = noIptablesChains as [IptablesChain, IptablesChain]
+    const [, none] = noIptablesChains()
     expect(planIptables(none, standing, stays)).toEqual([
       '*filter',
       ':FLANNEL-FWD - [0:0]',
@@ -157,4 +159,31 @@ it('finds base chains that drop by policy', () => {
     '}',
   ].join('\n')
   expect(droppingChains(listing)).toEqual(['ip filter FORWARD'])
+})
+
+describe("another network's rules", () => {
+  const other = { network: parsePrefix('10.5.0.0/16'), subnet: parsePrefix('10.5.1.0/24') }
+  const dual = { network: parsePrefix('fd00:5::/48'), subnet: parsePrefix('fd00:5:0:1::/64') }
+
+  it('are told by the prefixes that they name, in both tongues', () => {
+    for (const family of [other, dual]) {
+      const own = [family.network]
+      for (const { rules } of iptablesChains(family, all)) {
+        expect(isForeign(rules.join('\n'), own)).toBe(false)
+        expect(isForeign(rules.join('\n'), [ipv4.network, ipv6.network])).toBe(true)
+      }
+      expect(isForeign(printNftTable(family, all) ?? '', own)).toBe(false)
+      expect(isForeign(printNftTable(family, all) ?? '', [ipv4.network, ipv6.network])).toBe(true)
+    }
+    expect(isForeign('', [])).toBe(false)
+  })
+
+  it('leave ours names with a suffix that fit into 28 characters', () => {
+    const suffix = suffixOf(other.network)
+    const [masq, forward] = iptablesChains(other, all, suffix)
+    expect(masq?.chain).toMatch(/^FLANNEL-POSTRTG-[0-9a-f]{8}$/)
+    expect(forward?.jump).toBe(`-A FORWARD -m comment --comment "flanneld forward" -j FLANNEL-FWD${suffix}`)
+    expect(printNftTable(other, all, suffix)?.split('\n')[0]).toBe(`table ip flannel-ipv4${suffix} {`)
+    expect(suffixOf(ipv4.network)).not.toBe(suffix)
+  })
 })

@@ -1,5 +1,9 @@
 import { describe, expect, it } from 'vitest'
-import { readPreviousSubnets, renderSubnetEnv } from '../../../agent/node_files/subnet_env.ts'
+import {
+  readPreviousNetworks,
+  readPreviousSubnets,
+  renderSubnetEnv,
+} from '../../../agent/node_files/subnet_env.ts'
 import { parsePrefix } from '../../../lease/net/prefix.ts'
 
 const v4 = { network: parsePrefix('10.244.0.0/16'), subnet: parsePrefix('10.244.1.0/24') }
@@ -35,6 +39,11 @@ describe('an earlier subnet.env', () => {
   it('gives back the subnets that were written', () => {
     const text = renderSubnetEnv({ families: [v4, v6], overlayMtu: 1450, ipMasq: false })
     expect(readPreviousSubnets(text)).toEqual([v4.subnet, v6.subnet])
+  })
+
+  it('gives back the networks', () => {
+    const text = renderSubnetEnv({ families: [v4, v6], overlayMtu: 1450, ipMasq: false })
+    expect(readPreviousNetworks(text)).toEqual([v4.network, v6.network])
   })
 
   it('may hold lists and nonsense', () => {
