@@ -3,7 +3,7 @@ import type { Log } from '../lease/common/log.ts'
 import { sleep } from '../lease/common/sleep.ts'
 import { runTogether } from '../lease/common/tasks.ts'
 import { WakeUp } from '../lease/common/wake_up.ts'
-import type { HostNetworks } from '../lease/host_networks.ts'
+import { type HostNetworks, hostNetworkUnder } from '../lease/host_networks.ts'
 import type { Lease, LeaseProblem } from '../lease/lease.ts'
 import type { NetworkConfig } from '../lease/network_config.ts'
 import { nodeSubnets } from '../lease/node_subnets.ts'
@@ -176,6 +176,16 @@ export class Overlay {
     return this.#options.underlay.hostNetworks(this.#self.subnets.map(({ prefix }) => prefix))
   }
 
+  /** A subnet that was not chosen here, a podCIDR or a lease of an earlier life, may lie over the host's own networks. */
+  #takenFromHost(): string | undefined {
+    for (const { prefix } of this.#self.subnets) {
+      const host = this.#host && hostNetworkUnder(prefix, this.#host)
+      if (host !== undefined)
+        return `this node's subnet ${prefix} overlaps ${host.prefix}, which ${host.use}: pods and host need different addresses; change the network config or this node's subnet`
+    }
+    return undefined
+  }
+
   #setSelf(self: Lease): void {
     this.#self = self
     this.#reviewHost()
@@ -210,7 +220,7 @@ export class Overlay {
     const routes = stale.slice(0, NAMED_ROUTES).map(({ dst, via, dev }) => `${dst} via ${via} dev ${dev}`)
     log.warn(
       { stale: stale.length, routes },
-      'routes into the network that lead to no peer, as flanneld leaves them or somebody adds them: left alone; remove them with ip route delete',
+      'routes into the network that lead to no peer: a former flanneld or another program added them; they are left alone',
     )
   }
 
@@ -243,9 +253,14 @@ export class Overlay {
       const error = failing.get(entryKey(entry))?.error
       return error === undefined ? [] : [error.message]
     })
-    return [...own, ownLease.trouble, underlay.trouble, firewall.trouble, files.trouble].filter(
-      reason => reason !== undefined,
-    )
+    return [
+      ...own,
+      ownLease.trouble,
+      this.#takenFromHost(),
+      underlay.trouble,
+      firewall.trouble,
+      files.trouble,
+    ].filter(reason => reason !== undefined)
   }
 
   #refused(): ReadonlyMap<string, string> {

@@ -1,9 +1,10 @@
-import { edgeOfNetwork, type HostNetworks, hostNetworkUnder, noHostNetworks } from './host_networks.ts'
+import { type HostNetworks, hostNetworkUnder, noHostNetworks } from './host_networks.ts'
 import type { Lease, LeaseTable, Subnet } from './lease.ts'
-import { familyOf, type Ip, scopeOf } from './net/ip.ts'
+import { familyOf, type Ip } from './net/ip.ts'
 import { contains, overlaps, type Prefix } from './net/prefix.ts'
 import { PrefixIndex } from './net/prefix_index.ts'
 import type { NetworkConfig } from './network_config.ts'
+import { publicIpTrouble } from './public_ip.ts'
 
 /** One family's share of a peer's lease, and why it is not let in: undefined where it is. */
 interface Claim {
@@ -160,26 +161,28 @@ export class Admission {
       return `subnet ${prefix} is ${family}, which the network does not have: enable it or restart that node's agent`
     if (!contains(network, prefix))
       return `subnet ${prefix} is outside of the network ${network}: that node runs with another network config`
-    const scope = scopeOf(publicIp)
     const remedy = "set that node's --public-ip or --iface"
-    if (familyOf(publicIp) !== family) return `public IP ${publicIp} of ${prefix} is not ${family}: ${remedy}`
-    if (scope !== 'global')
-      return `public IP ${publicIp} of ${prefix} is ${scope}, no host is reached by it: ${remedy}`
     if (contains(prefix, publicIp))
       return `public IP ${publicIp} lies in the subnet ${prefix} that it leads to: ${remedy}`
-    return this.#takesOurs({ prefix, publicIp }, remedy) ?? this.#takesFromHost({ prefix, publicIp }, network)
+    return (
+      this.#takesOurs({ prefix, publicIp }, remedy) ??
+      this.#takesFromHost({ prefix, publicIp }, network, remedy)
+    )
   }
 
   /** Why the host would lose a network or reach the wrong machine; undefined where neither. */
   #takesFromHost(
     { prefix, publicIp }: Pick<Subnet, 'prefix' | 'publicIp'>,
     network: Prefix,
+    remedy: string,
   ): string | undefined {
     const host = hostNetworkUnder(prefix, this.#host)
     if (host !== undefined)
       return `subnet ${prefix} overlaps ${host.prefix}, which ${host.use}: give that node a subnet outside of it`
-    const trouble = publicIpTrouble(publicIp, network, this.#host)
-    return trouble && `public IP ${publicIp} of ${prefix} ${trouble}: set that node's --public-ip or --iface`
+    const trouble = this.#host.addresses.has(publicIp)
+      ? 'is an address of this host'
+      : publicIpTrouble(publicIp, network, this.#host)
+    return trouble && `public IP ${publicIp} of ${prefix} ${trouble}: ${remedy}`
   }
 
   /** Why this node's own lease cannot stand beside a peer's: both ask for the same subnet or public IP. */
@@ -222,15 +225,6 @@ export class Admission {
     if (bad.length === 0) this.#refused.delete(node)
     else this.#refused.set(node, bad.map(claim => claim.reason).join('; '))
   }
-}
-
-/** Why the node with this public IP cannot be another one, or cannot be reached; undefined where it can. */
-export function publicIpTrouble(publicIp: Ip, network: Prefix, host: HostNetworks): string | undefined {
-  if (host.addresses.has(publicIp)) return 'is an address of this host'
-  const isMixed = host.overlapping.some(({ prefix }) => overlaps(prefix, network))
-  // Where the pod network and the host's own networks overlap, nodes have addresses in both.
-  if (!isMixed && contains(network, publicIp)) return `lies in the pod network ${network}`
-  return edgeOfNetwork(publicIp, host)
 }
 
 /** Below zero where `a` is the older. */

@@ -1,3 +1,4 @@
+import { shellQuote } from '../../lease/common/shell_quote.ts'
 import { familyOf, type Ip } from '../../lease/net/ip.ts'
 import type { Hop } from './hop.ts'
 import { lookUp, printRule, printTableRoute } from './route_lookup.ts'
@@ -16,7 +17,13 @@ export function podRouteHop({ facts }: Walk, pod: Ip, side: 'source' | 'destinat
     return { step, state: 'broken', used, why, remedy }
   }
   if (device === undefined || !device.up)
-    return { step, state: 'broken', used, why: `${route.dev} is down`, remedy: `ip link set ${route.dev} up` }
+    return {
+      step,
+      state: 'broken',
+      used,
+      why: `${route.dev} is down`,
+      remedy: shellQuote('ip', 'link', 'set', route.dev ?? '', 'up'),
+    }
   if (device.vxlan !== undefined)
     return {
       step,

@@ -1,3 +1,4 @@
+import { shellQuote } from '../../lease/common/shell_quote.ts'
 import type { Hop } from './hop.ts'
 import { lookUp, printRule, printTableRoute } from './route_lookup.ts'
 import type { Walk } from './walk.ts'
@@ -16,7 +17,8 @@ export function underlayRouteHop({ facts, backend, peerIp }: Walk): Hop {
   const device = facts.links.find(({ name }) => name === route.dev)
   if (device !== undefined && backend.devices.includes(device.name))
     return broken(`the tunnel's own packets would go into the tunnel again`)
-  if (device?.up === false) return broken(`${device.name} is set down`, `ip link set ${device.name} up`)
+  if (device?.up === false)
+    return broken(`${device.name} is set down`, shellQuote('ip', 'link', 'set', device.name, 'up'))
   if (device?.carrier === false)
     return broken(`${device.name} has no carrier`, 'check the cable or the switch port')
   return { step, state: 'ok', used }

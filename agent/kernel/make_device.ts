@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs'
 import { ExpectedError } from '../../lease/common/errors.ts'
+import { shellQuote } from '../../lease/common/shell_quote.ts'
 import { familyOf } from '../../lease/net/ip.ts'
 import { NetlinkError } from '../netlink/errno.ts'
 import { type LinkMessage, writeDelLink, writeNewVxlan, writeSetLink } from '../netlink/link.ts'
@@ -122,7 +123,7 @@ async function explainConflict(
   const holds = `VNI ${vxlan.vni} on UDP port ${vxlan.port}`
   return holder === undefined
     ? `Cannot create device ${name}: the kernel says that it or ${holds} exists already, but it is not to be found`
-    : `Cannot create device ${name}: device ${holder.name} holds ${holds}; delete it (ip link delete ${holder.name}) or set another VNI or Port in the network config`
+    : `Cannot create device ${name}: device ${holder.name} holds ${holds}; set another VNI or Port in the network config, or stop the program that made it and delete it (${shellQuote('ip', 'link', 'delete', holder.name)})`
 }
 
 /** On an IPv6 underlay vxlan_config_apply() cuts the MTU to what fits, without a word. */

@@ -4,6 +4,7 @@ import type { HostNetworks } from '../../lease/host_networks.ts'
 import type { Ip } from '../../lease/net/ip.ts'
 import type { Prefix } from '../../lease/net/prefix.ts'
 import type { NetworkConfig } from '../../lease/network_config.ts'
+import { publicIpTrouble } from '../../lease/public_ip.ts'
 import type { Scope, UnderlaySource } from '../kernel/kernel.ts'
 import type { RouteFacts } from '../state/underlay_facts.ts'
 import { hostNetworks } from './host_networks.ts'
@@ -54,10 +55,14 @@ export class UnderlayWatch {
 
   /** What the host lives on, at the last look, where this node's pods have these subnets. */
   hostNetworks(ownSubnets: readonly Prefix[]): HostNetworks {
+    return this.#hostNetworks(this.#choice?.name ?? '', ownSubnets)
+  }
+
+  #hostNetworks(external: string, ownSubnets: readonly Prefix[]): HostNetworks {
     return hostNetworks(this.#facts, {
       network: this.#network,
       devices: this.#scope.devices,
-      external: this.#choice?.name ?? '',
+      external,
       endpoints: this.#endpoints,
       ownSubnets,
     })
@@ -71,12 +76,26 @@ export class UnderlayWatch {
     }
     this.#facts = facts
     const choice = chooseUnderlay(this.#families, facts, this.#wish)
+    this.#checkPublicIps(choice)
     const { name, publicIps, underlayMtu, reason } = choice
     if (!isDeepStrictEqual(choice, this.#choice))
       this.#log.info({ interface: name, publicIps, underlayMtu, why: reason }, 'external interface chosen')
     this.#choice = choice
     this.trouble = undefined
     return choice
+  }
+
+  /** By the rules that peers judge them by, before they are published. */
+  #checkPublicIps({ name, publicIps }: UnderlayChoice): void {
+    const host = this.#hostNetworks(name, [])
+    for (const [i, { network }] of this.#network.families.entries()) {
+      const publicIp = publicIps[i]
+      const trouble = publicIp && publicIpTrouble(publicIp, network, host)
+      if (trouble)
+        throw new UnderlayError(
+          `Cannot publish ${publicIp} as this node's public IP: it ${trouble}; correct --public-ip or --iface`,
+        )
+    }
   }
 
   /** The new choice where it is another one; undefined where nothing changed or nothing fits any more. */

@@ -1,3 +1,4 @@
+import { shellQuote } from '../common/shell_quote.ts'
 import { type NetworkConfig, NetworkConfigError, parseNetworkConfig } from '../network_config.ts'
 import type { EtcdOptions } from '../options.ts'
 import type { EtcdContext } from './context.ts'
@@ -92,5 +93,6 @@ function putCommand(ctx: EtcdContext, options: EtcdOptions, key: string): string
   if (options.certFile !== undefined) flags.push(`--cert=${options.certFile}`)
   if (options.keyFile !== undefined) flags.push(`--key=${options.keyFile}`)
   if (options.username !== undefined) flags.push(`--user=${options.username}`)
-  return `ETCDCTL_API=3 etcdctl ${flags.join(' ')} put ${key} '${ctx.recall.networkConfig ?? example}'`
+  const words = ['etcdctl', ...flags, 'put', key, ctx.recall.networkConfig ?? example]
+  return `ETCDCTL_API=3 ${shellQuote(...words)}`
 }

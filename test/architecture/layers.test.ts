@@ -25,7 +25,7 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
     'lease/network_config.ts',
   ],
   'agent/membership/': [...ground, 'agent/state/', 'agent/backend/', 'lease/'],
-  'agent/diagnose/': ['lease/net/', 'lease/', 'agent/state/', 'agent/backend/'],
+  'agent/diagnose/': [...ground, 'lease/', 'agent/state/', 'agent/backend/'],
 
   // The kernel; who decides needs no more of it than its interface.
   'agent/netlink/': ground,
@@ -34,6 +34,7 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
   'agent/underlay/': [
     ...ground,
     'lease/host_networks.ts',
+    'lease/public_ip.ts',
     'lease/network_config.ts',
     'agent/state/',
     'agent/backend/',

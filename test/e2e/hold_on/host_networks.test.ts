@@ -101,4 +101,33 @@ describe.skipIf(why !== undefined)('the networks that the host lives on', () => 
     await first().ip(['link delete eth1'])
     await until('the route of the peer', async () => (await first().routes()).includes(peerRoute))
   })
+
+  it('decide which public IP can be a node: neither the edge of a network, nor this host, nor a pod', async () => {
+    await overlay.configure({ Network: '10.244.0.0/16' })
+    await first().ip(['address add 192.168.50.200/32 dev eth0'])
+    const agent = await first().startAgent({ endpoints: overlay.etcd.endpoints })
+    const bad: Record<string, [string, string]> = {
+      '10.244.202.0-24': ['192.168.50.0', 'is the network address of 192.168.50.0/24'],
+      '10.244.203.0-24': ['192.168.50.255', 'is the broadcast address of 192.168.50.0/24'],
+      '10.244.204.0-24': ['192.168.50.200', 'is an address of this host'],
+      '10.244.205.0-24': ['10.244.77.7', 'lies in the pod network 10.244.0.0/16'],
+    }
+    await put('10.244.200.0-24', peer('240.0.0.9', 8))
+    for (const [key, [ip]] of Object.entries(bad)) await put(key, peer(ip, Number(key.slice(9, 10)) % 10))
+    for (const [key, [, reason]] of Object.entries(bad))
+      expect(JSON.stringify(await refusal(agent, key))).toContain(reason)
+    const routes = (await first().routes()).filter(line => line.includes('flannel.1'))
+    expect(routes).toEqual(['10.244.200.0/24 via 10.244.200.0 dev flannel.1 onlink'])
+  })
+
+  it.each(['192.168.50.255', '10.244.77.7', '127.0.0.1', '255.255.255.255'])(
+    'refuse %s as own public IP before it is published',
+    async ip => {
+      await overlay.configure({ Network: '10.244.0.0/16' })
+      const agent = first().launchAgent({ endpoints: overlay.etcd.endpoints, flags: [`--public-ip=${ip}`] })
+      expect((await agent.process.exited).code).toBe(1)
+      expect(agent.process.text()).toContain(`Cannot publish ${ip} as this node's public IP: it `)
+      expect(await overlay.etcd.ctl('get', '--prefix', subnets)).toBe('')
+    },
+  )
 })

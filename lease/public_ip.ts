@@ -1,0 +1,14 @@
+import { edgeOfNetwork, type HostNetworks } from './host_networks.ts'
+import { familyOf, type Ip, scopeOf } from './net/ip.ts'
+import { contains, overlaps, type Prefix } from './net/prefix.ts'
+
+/** Why no node can be reached by this public IP from this host; undefined where one can. The words follow the address. */
+export function publicIpTrouble(publicIp: Ip, network: Prefix, host: HostNetworks): string | undefined {
+  if (familyOf(publicIp) !== familyOf(network)) return `is not ${familyOf(network)}`
+  const scope = scopeOf(publicIp)
+  if (scope !== 'global') return `is ${scope}, no host is reached by it`
+  // Where the pod network and the host's own networks overlap, nodes have addresses in both.
+  const isMixed = host.overlapping.some(({ prefix }) => overlaps(prefix, network))
+  if (!isMixed && contains(network, publicIp)) return `lies in the pod network ${network}`
+  return edgeOfNetwork(publicIp, host)
+}
