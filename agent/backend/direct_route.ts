@@ -14,13 +14,13 @@ export function isOnLink(peer: Subnet, underlay: Underlay): boolean {
 export function directRoute(peer: Subnet, underlay: Underlay): Route {
   return {
     kind: 'route',
+    type: 'unicast',
     dst: peer.prefix,
     via: peer.publicIp,
     dev: underlay.name,
     onlink: false,
     metric: defaultMetric(peer),
     protocol: TWILL_PROTOCOL,
-    blackhole: false,
   }
 }
 

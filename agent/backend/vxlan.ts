@@ -97,12 +97,11 @@ function tunnelEntries(peer: Subnet, mac: Mac, dev: string): Entry[] {
     onlink: true,
     metric: defaultMetric(peer),
     protocol: BOOT_PROTOCOL,
-    blackhole: false,
   }
   return [
     { kind: 'fdb', dev, mac, dst: peer.publicIp },
     { kind: 'neighbor', dev, address: gateway, mac },
-    { kind: 'route', dst: peer.prefix, ...route },
+    { kind: 'route', type: 'unicast', dst: peer.prefix, ...route },
   ]
 }
 

@@ -6,6 +6,7 @@ import type { NetlinkRequests } from '../netlink/requests.ts'
 import { writeDelRoute, writeNewRoute } from '../netlink/route.ts'
 import type { Entry, Link } from '../state/entry.ts'
 import { type Operation, printOperation, type Result } from '../state/operation.ts'
+import { entryDevice } from '../state/print.ts'
 import { findLink } from './devices.ts'
 import { DeviceError, deleteDevice, makeDevice } from './make_device.ts'
 
@@ -98,7 +99,8 @@ interface Step {
 function stepsOf(operation: Operation, indexes: ReadonlyMap<string, number>): Step[] {
   const { entry, verb } = operation
   if (entry.kind === 'link') return []
-  const index = entry.dev === undefined ? 0 : indexes.get(entry.dev)
+  const dev = entryDevice(entry)
+  const index = dev === undefined ? 0 : indexes.get(dev)
   if (index === undefined) return []
   const step: Step = { operation, entry, index, remove: verb === 'delete' ? 'whole' : 'no' }
   if (verb !== 'replace' || operation.was.kind !== 'fdb') return [step]
@@ -117,7 +119,7 @@ function act(operation: Operation): string {
 }
 
 function noDevice(entry: Entry): string {
-  return entry.kind === 'link' || entry.dev === undefined ? 'no device' : `device ${entry.dev} does not exist`
+  return `device ${entryDevice(entry)} does not exist`
 }
 
 /** Indexes of the devices that operations name; those that do not exist are missing. */
@@ -127,8 +129,10 @@ async function findIndexes(
   signal: AbortSignal,
 ): Promise<ReadonlyMap<string, number>> {
   const names = new Set<string>()
-  for (const { entry } of operations)
-    if (entry.kind !== 'link' && entry.dev !== undefined) names.add(entry.dev)
+  for (const { entry } of operations) {
+    const dev = entryDevice(entry)
+    if (dev !== undefined) names.add(dev)
+  }
   const indexes = new Map<string, number>()
   for (const name of names) {
     const link = await findLink(requests, name, signal)

@@ -72,17 +72,13 @@ export function isOurRoute(route: RouteMessage, onOurDevice: boolean, protocol: 
   return scope !== 'multicast' && scope !== 'link-local'
 }
 
-/** A route over several devices, or of a type that we never make, comes out without a device: it equals none of ours. */
+/** `dev` is undefined where the device has gone meanwhile. */
 export function routeEntry(route: RouteMessage, dev: string | undefined): Route {
-  const single = route.type === RTN_UNICAST && route.hops === undefined
-  return {
-    kind: 'route',
-    dst: route.dst,
-    dev: single ? dev : undefined,
-    via: single ? route.via : undefined,
-    onlink: single && route.onlink,
-    metric: route.metric,
-    protocol: route.protocol,
-    blackhole: route.type === RTN_BLACKHOLE,
-  }
+  const { dst, metric, protocol, type, via, onlink } = route
+  const base = { kind: 'route', dst, metric, protocol } as const
+  if (type === RTN_BLACKHOLE) return { ...base, type: 'blackhole' }
+  const isSingle = type === RTN_UNICAST && route.hops === undefined
+  return isSingle && dev !== undefined
+    ? { ...base, type: 'unicast', dev, via, onlink }
+    : { ...base, type: 'other' }
 }

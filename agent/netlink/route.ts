@@ -65,12 +65,15 @@ export interface RouteMessage {
 /** What a route is written from. */
 export interface RouteFields {
   readonly dst: Prefix
-  readonly via: Ip | undefined
-  readonly onlink: boolean
   readonly metric: number
   readonly protocol: number
-  readonly blackhole: boolean
+  readonly type: 'unicast' | 'blackhole' | 'other'
+  readonly via?: Ip | undefined
+  readonly onlink?: boolean
 }
+
+/** RTN_UNSPEC 0: of any type, where one is deleted. */
+const TYPES = { unicast: RTN_UNICAST, blackhole: RTN_BLACKHOLE, other: 0 } as const
 
 /** Undefined for a route of another family than IPv4 and IPv6. */
 export function readRoute(buffer: Buffer, start: number, end: number): RouteMessage | undefined {
@@ -158,7 +161,7 @@ function readPaths(bytes: Buffer): { hops: readonly number[]; index: number; via
 /** `ip route replace DST via VIA dev DEV proto PROTOCOL metric METRIC onlink` in table main; index 0: no DEV. */
 export function writeNewRoute(writer: MessageWriter, route: RouteFields, index: number): void {
   writer.begin(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE)
-  const direct = route.via === undefined && !route.blackhole && familyOf(route.dst) === 'ipv4'
+  const direct = route.via === undefined && route.type === 'unicast' && familyOf(route.dst) === 'ipv4'
   writeRouteBody(writer, route, index, direct ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE)
 }
 
@@ -203,7 +206,7 @@ function writeRouteBody(writer: MessageWriter, route: RouteFields, index: number
   writer.u8(RT_TABLE_MAIN)
   writer.u8(route.protocol)
   writer.u8(scope)
-  writer.u8(route.blackhole ? RTN_BLACKHOLE : RTN_UNICAST)
+  writer.u8(TYPES[route.type])
   writer.u32(route.onlink ? RTNH_F_ONLINK : 0)
   writer.attributeIp(RTA_DST, networkAddress(route.dst))
   if (route.via !== undefined) writer.attributeIp(RTA_GATEWAY, route.via)

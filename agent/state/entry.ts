@@ -56,17 +56,31 @@ export interface Neighbor {
   readonly mac: Mac
 }
 
-/** A unicast or blackhole route in the main table. */
-export interface Route {
+/** A route in the main table. */
+export type Route = UnicastRoute | BlackholeRoute | OtherRoute
+
+interface RouteBase {
   readonly kind: 'route'
   readonly dst: Prefix
-  /** Undefined for a blackhole route. */
-  readonly dev: string | undefined
-  readonly via: Ip | undefined
-  readonly onlink: boolean
   /** Priority; 0 where IPv4 has none, 1024 as IPv6 has by default. */
   readonly metric: number
   /** RTPROT_*: 3 is `boot`, flannel's; see ownership.ts for ours. */
   readonly protocol: number
-  readonly blackhole: boolean
+}
+
+export interface UnicastRoute extends RouteBase {
+  readonly type: 'unicast'
+  readonly dev: string
+  readonly via: Ip | undefined
+  readonly onlink: boolean
+}
+
+/** Drops what is sent there. */
+export interface BlackholeRoute extends RouteBase {
+  readonly type: 'blackhole'
+}
+
+/** What stands in the kernel and no backend asks for: a route over several devices, or of another type. */
+export interface OtherRoute extends RouteBase {
+  readonly type: 'other'
 }

@@ -56,7 +56,8 @@ export function entryKey(entry: Entry): string {
 
 /** The device that an entry sits on; undefined for a device itself and for an entry that needs none. */
 export function entryDevice(entry: Entry): string | undefined {
-  return entry.kind === 'link' ? undefined : entry.dev
+  if (entry.kind === 'link' || (entry.kind === 'route' && entry.type !== 'unicast')) return undefined
+  return entry.dev
 }
 
 function hasSameFields(a: Entry, b: Entry): boolean {
@@ -74,12 +75,16 @@ function printLink(link: Link): string {
 }
 
 function printRoute(route: Route): string {
-  const words = ['route', route.blackhole ? `blackhole ${printDestination(route)}` : printDestination(route)]
-  if (route.via !== undefined) words.push(`via ${route.via}`)
-  if (route.dev !== undefined) words.push(`dev ${route.dev}`)
+  const words = ['route']
+  if (route.type === 'blackhole') words.push('blackhole')
+  words.push(printDestination(route))
+  if (route.type === 'unicast') {
+    if (route.via !== undefined) words.push(`via ${route.via}`)
+    words.push(`dev ${route.dev}`)
+  }
   if (route.protocol !== 3) words.push(`proto ${protocolNames[route.protocol] ?? route.protocol}`)
   if (route.metric !== 0) words.push(`metric ${route.metric}`)
-  if (route.onlink) words.push('onlink')
+  if (route.type === 'unicast' && route.onlink) words.push('onlink')
   return words.join(' ')
 }
 

@@ -76,6 +76,13 @@ describe.skipIf(whyNot !== undefined)(`what iproute2 shows of what was programme
     )
   })
 
+  test("a blackhole route for the own subnet, which the bridge's own route wins over", async () => {
+    await add('route blackhole 10.1.1.0/24 proto 117 metric 4294967040')
+    expect(() => bed.ip('route get 10.1.1.9')).toThrow('Invalid argument')
+    bed.batch(['link add cni0 type bridge', 'link set cni0 up', 'address add 10.1.1.1/24 dev cni0'])
+    expect(bed.ip('route get 10.1.1.9')).toContain('10.1.1.9 dev cni0')
+  })
+
   test('router advertisements are not taken from the tunnel', async () => {
     await add(
       'link flannel.1 mtu 1450 state UP address 02:00:00:00:00:01 vxlan id 1 local 192.168.0.1 dev eth0 dstport 8472 nolearning',

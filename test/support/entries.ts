@@ -88,16 +88,16 @@ function parseRoute(words: readonly string[], after: (word: string) => string | 
   const blackhole = words[0] === 'blackhole'
   const via = after('via')
   const protocol = after('proto')
-  return {
-    kind: 'route',
+  const dev = after('dev')
+  const base = {
+    kind: 'route' as const,
     dst: destination((blackhole ? words[1] : words[0]) ?? '', words.join(' ').includes(':')),
-    dev: after('dev'),
-    via: via === undefined ? undefined : parseIp(via),
-    onlink: words.includes('onlink'),
     metric: Number(after('metric') ?? 0),
     protocol: protocol === undefined ? 3 : (protocols[protocol] ?? Number(protocol)),
-    blackhole,
   }
+  if (dev === undefined) return { ...base, type: blackhole ? 'blackhole' : 'other' }
+  const onlink = words.includes('onlink')
+  return { ...base, type: 'unicast', dev, via: via === undefined ? undefined : parseIp(via), onlink }
 }
 
 /** `default` of the family that the other words are of; a host without its length. */

@@ -2,7 +2,7 @@ import { ChangeSlot } from '../../agent/kernel/change_slot.ts'
 import type { Kernel, KernelChange, Scope } from '../../agent/kernel/kernel.ts'
 import type { Entry, Link } from '../../agent/state/entry.ts'
 import { needsRebuild, type Operation, printOperation, type Result } from '../../agent/state/operation.ts'
-import { entryKey, printEntry } from '../../agent/state/print.ts'
+import { entryDevice, entryKey, printEntry } from '../../agent/state/print.ts'
 
 /** Called before what is named is done; a test may wait in it, or throw. */
 export type Hook = (act: 'snapshot' | 'apply') => Promise<void> | void
@@ -107,8 +107,9 @@ export class FakeKernel implements Kernel {
       this.remove(key)
       return undefined
     }
-    if (entry.kind !== 'link' && this.#isMissing(entry.dev))
-      return new Error(`Cannot ${printOperation(operation)}: device ${entry.dev} does not exist (ENODEV)`)
+    const dev = entryDevice(entry)
+    if (this.#isMissing(dev))
+      return new Error(`Cannot ${printOperation(operation)}: device ${dev} does not exist (ENODEV)`)
     this.#set(entry)
     return undefined
   }
@@ -130,7 +131,7 @@ export class FakeKernel implements Kernel {
     this.entries.delete(entryKey(entry))
     if (entry.kind === 'link')
       for (const [key, other] of [...this.entries])
-        if (other.kind !== 'link' && other.dev === entry.name) this.entries.delete(key)
+        if (entryDevice(other) === entry.name) this.entries.delete(key)
     this.#announce(entry, 'gone')
   }
 
@@ -147,6 +148,6 @@ export class FakeKernel implements Kernel {
 
 function isOurs(entry: Entry, scope: Scope): boolean {
   if (entry.kind === 'link') return scope.devices.includes(entry.name)
-  if (entry.dev !== undefined && scope.devices.includes(entry.dev)) return true
+  if (scope.devices.includes(entryDevice(entry) ?? '')) return true
   return entry.kind === 'route' && entry.protocol === scope.routeProtocol
 }

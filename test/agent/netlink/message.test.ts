@@ -98,7 +98,7 @@ describe('a netlink message', () => {
         onlink: fc.boolean(),
         metric: fc.nat(),
         protocol: fc.nat(255),
-        blackhole: fc.boolean(),
+        type: fc.constantFrom('unicast' as const, 'blackhole' as const),
       }),
     )
     fc.assert(
@@ -106,7 +106,7 @@ describe('a netlink message', () => {
         const datagram = bytesOf(writer => writeNewRoute(writer, route, index))
         const { start, end } = only(datagram)
         const { dst, via, onlink, metric, protocol } = route
-        const type = route.blackhole ? 6 : 1
+        const type = route.type === 'blackhole' ? 6 : 1
         expect(readRoute(datagram, start, end)).toMatchObject({
           dst,
           via,
@@ -170,7 +170,7 @@ describe('a netlink message', () => {
             onlink: true,
             metric: 5,
             protocol: 3,
-            blackhole: false,
+            type: 'unicast',
           },
           5,
         ),

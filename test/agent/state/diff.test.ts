@@ -77,13 +77,13 @@ function peer(n: number): Entry[] {
     { kind: 'neighbor', dev: 'flannel.1', address: gateway, mac },
     {
       kind: 'route',
+      type: 'unicast',
       dst: parsePrefix(`10.244.${n}.0/24`),
       via: gateway,
       dev: 'flannel.1',
       onlink: true,
       metric: 0,
       protocol: 3,
-      blackhole: false,
     },
   ]
 }

@@ -161,13 +161,13 @@ function entriesOf(peers: number): Map<string, Entry> {
     add({ kind: 'neighbor', dev: device, address: via, mac })
     add({
       kind: 'route',
+      type: 'unicast',
       dst,
       dev: device,
       via,
       onlink: true,
       metric: 0,
       protocol: BOOT_PROTOCOL,
-      blackhole: false,
     })
   }
   return entries
