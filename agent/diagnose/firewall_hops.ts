@@ -3,7 +3,7 @@ import { wantedDevice } from './device_hops.ts'
 import type { Hop } from './hop.ts'
 import { parseIptables } from './iptables_rules.ts'
 import { parseNft } from './nft_rules.ts'
-import { entryOf } from './overlay_hops.ts'
+import { entryOf, wantedRoute } from './overlay_hops.ts'
 import { lookUp } from './route_lookup.ts'
 import { type BaseChain, type FirewallPacket, type Hook, judge, type Verdict } from './verdict.ts'
 import type { Walk } from './walk.ts'
@@ -27,7 +27,7 @@ export function verdictChains({ facts }: Pick<Walk, 'facts'>): readonly BaseChai
 export function judgeHop(walk: Walk, chains: readonly BaseChain[], way: 'there' | 'back'): Hop[] {
   const { facts, from, to, fromHost } = walk
   const pods = lookUp(facts, { src: undefined, dst: from, iif: undefined }).route?.dev
-  const tunnel = entryOf(walk, 'route')?.dev ?? walk.underlay.name
+  const tunnel = wantedRoute(walk)?.dev ?? walk.underlay.name
   const forwarded: readonly Hook[] = ['prerouting', 'forward', 'postrouting']
   if (way === 'there') {
     const hooks: readonly Hook[] = fromHost ? ['output', 'postrouting'] : forwarded

@@ -1,4 +1,4 @@
-import type { Entry } from '../state/entry.ts'
+import type { Entry, UnicastRoute } from '../state/entry.ts'
 import { printEntry } from '../state/print.ts'
 import type { Hop } from './hop.ts'
 import { lookUp, printRule, printTableRoute, type RouteAnswer } from './route_lookup.ts'
@@ -10,7 +10,7 @@ const mend = 'twilld puts it back while it runs: `twill status` says why it does
 export function overlayRouteHop(walk: Walk): Hop {
   const { facts, from, to, fromHost } = walk
   const step = 'route'
-  const want = entryOf(walk, 'route')
+  const want = wantedRoute(walk)
   const iif = fromHost ? undefined : lookUp(facts, { src: undefined, dst: from, iif: undefined }).route?.dev
   const answer = lookUp(facts, { src: from, dst: to, iif })
   const { route } = answer
@@ -21,7 +21,7 @@ export function overlayRouteHop(walk: Walk): Hop {
     answer.outcome === 'unicast' &&
     route?.dst === want.dst &&
     route.via === want.via &&
-    (want.dev === undefined || route.dev === want.dev)
+    route.dev === want.dev
   if (isOurs && device?.up !== false) return { step, state: 'ok', used }
   const ours = facts.routes.some(
     ({ dst, table, dev }) => dst === want.dst && table === 'main' && dev === want.dev,
@@ -69,6 +69,12 @@ export function fdbHop(walk: Walk): Hop[] {
   if (wrong === undefined) return [{ step, state: 'ok', used }]
   const why = `the peer is at ${want.dst}, packets go to ${wrong.dst}`
   return [{ step, state: 'broken', used, why, remedy: mend }]
+}
+
+/** The route that the backend asks for. */
+export function wantedRoute(walk: Walk): UnicastRoute | undefined {
+  const route = entryOf(walk, 'route')
+  return route?.type === 'unicast' ? route : undefined
 }
 
 export function entryOf<K extends Entry['kind']>(

@@ -49,7 +49,7 @@ export function forwardingHop({ facts, to }: Walk): Hop {
 /** Reverse path filter of the device that answers come in by (ip-sysctl: the larger of `all` and the device counts). */
 export function reversePathHop({ facts, wanted, to, from }: Walk): Hop | undefined {
   const route = wanted.find(entry => entry.kind === 'route')
-  if (route?.dev === undefined || familyOf(to) === 'ipv6') return undefined
+  if (route?.type !== 'unicast' || familyOf(to) === 'ipv6') return undefined
   const names = ['all', route.dev].map(device => `net.ipv4.conf.${device}.rp_filter`)
   const values = names.map(name => Number(facts.sysctls[name] ?? 0))
   const [strictest] = names.filter((_, i) => values[i] === Math.max(...values))
