@@ -1,13 +1,13 @@
 import type { Log } from '../common/log.ts'
+import type { Retrier } from '../common/retry.ts'
 import type { EtcdClient } from './client.ts'
-import type { Patience } from './patience.ts'
 import type { Recall } from './recall.ts'
 import type { EtcdTuning } from './tuning.ts'
 
 /** What every part of one etcd store works with. */
 export interface EtcdContext {
   readonly client: EtcdClient
-  readonly patience: Patience
+  readonly patience: Retrier
   readonly tuning: EtcdTuning
   readonly log: Log
   readonly recall: Recall

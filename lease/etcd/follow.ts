@@ -64,7 +64,7 @@ export class Follower {
         { reason: error.message },
         'Listing the peers again: the watch was behind a compaction',
       )
-    } else this.#ctx.patience.met(ACTIVITY, error, signal)
+    } else this.#ctx.patience.failed(ACTIVITY, error, signal)
   }
 
   /** Ends normally when it is time to list again. */

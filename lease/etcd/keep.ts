@@ -192,7 +192,7 @@ export class Keeper {
           wakeUp.set()
         }
       } catch (error) {
-        this.#ctx.patience.met(WATCHING, error, signal)
+        this.#ctx.patience.failed(WATCHING, error, signal)
       }
       if (clock.now() - startedAt > lastRetryMs) attempt = 0
       await this.#ctx.patience.pause(attempt, signal)

@@ -1,4 +1,5 @@
 import type { Log } from '../common/log.ts'
+import { Retrier } from '../common/retry.ts'
 import type { Lease, LeaseTableChange } from '../lease.ts'
 import type { Ip } from '../net/ip.ts'
 import type { Prefix } from '../net/prefix.ts'
@@ -11,11 +12,11 @@ import { acquire } from './acquire.ts'
 import { type Claim, Grants } from './claim.ts'
 import { EtcdClient } from './client.ts'
 import type { EtcdContext } from './context.ts'
+import { EtcdError } from './error.ts'
 import { Follower } from './follow.ts'
 import { Keeper } from './keep.ts'
 import type { Head } from './keys.ts'
 import { networkConfig, offerNetworkConfig } from './network.ts'
-import { Patience } from './patience.ts'
 import { Recall } from './recall.ts'
 import { release, reserve } from './reserve.ts'
 import { defaultTuning, type EtcdTuning } from './tuning.ts'
@@ -41,7 +42,7 @@ export class EtcdLeaseStore implements LeaseStore, Reservations {
     client.onReset = (before, after) => this.#reset(before, after)
     this.#ctx = {
       client,
-      patience: new Patience(client.endpoints.length, tuning, log),
+      patience: openRetrier(client.endpoints.length, tuning, log),
       tuning,
       log,
       recall: new Recall(options, tuning, log),
@@ -147,4 +148,16 @@ export class EtcdLeaseStore implements LeaseStore, Reservations {
     )
     for (const tell of onReset) tell()
   }
+}
+
+function openRetrier(endpoints: number, tuning: EtcdTuning, log: Log): Retrier {
+  return new Retrier({
+    minMs: tuning.firstRetryMs,
+    maxMs: tuning.lastRetryMs,
+    away: { failures: endpoints, afterMs: tuning.callTimeoutMs },
+    isTrouble: error => error instanceof EtcdError && error.kind !== 'closed',
+    random: tuning.random,
+    now: () => tuning.clock.now(),
+    log,
+  })
 }

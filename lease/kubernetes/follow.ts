@@ -1,8 +1,8 @@
+import { Pace } from '../common/pace.ts'
 import { ApiError } from './api_error.ts'
 import type { Depth, NodeObject } from './node_object.ts'
 import type { NodeList, NodeSource } from './node_source.ts'
-import { Pace } from './pace.ts'
-import { type Session, throwIfDefect } from './session.ts'
+import { retryAfterMs, type Session } from './session.ts'
 import { type NodeEvent, watchNodes } from './watch.ts'
 
 /** What is known of the Nodes followed, each step on top of the ones before. */
@@ -45,24 +45,22 @@ export async function* followNodes(
       version = list.resourceVersion
       yield { type: 'all', nodes: list.nodes }
     }
-    let cause: unknown
+    let askedMs = 0
     pace.started()
     try {
       for await (const event of watchOnce(following, version, signal)) {
-        session.recovered(watching)
+        session.retrier.over(watching)
         version = event.resourceVersion
         if (event.type !== 'bookmark') yield { type: event.type, node: event.node }
       }
-      session.recovered(watching)
+      session.retrier.over(watching)
     } catch (error) {
-      signal.throwIfAborted()
-      throwIfDefect(error)
-      cause = error
+      session.retrier.failed(watching, error, signal)
+      askedMs = retryAfterMs(error)
       if (error instanceof ApiError && error.gone) version = undefined
-      session.failed(watching, error)
     }
     signal.throwIfAborted()
-    await pace.next(cause, signal)
+    await pace.next(signal, askedMs)
   }
 }
 

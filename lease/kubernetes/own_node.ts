@@ -1,5 +1,6 @@
 import type { BackendData } from '../backend_data.ts'
 import type { Log } from '../common/log.ts'
+import { Pace } from '../common/pace.ts'
 import type { Lease } from '../lease.ts'
 import type { Ip } from '../net/ip.ts'
 import { contains } from '../net/prefix.ts'
@@ -9,7 +10,6 @@ import { ApiError } from './api_error.ts'
 import { followNodes } from './follow.ts'
 import { type NodeObject, writerOf } from './node_object.ts'
 import { type NodeSource, nodePath } from './node_source.ts'
-import { Pace } from './pace.ts'
 import {
   differences,
   effectivePublicIps,
@@ -202,7 +202,7 @@ export class OwnNode {
   /** Reads the Node anew, as an older state may wait in the watch, and writes what still differs. */
   async #restore(claim: Claim, dispute: Pace, signal: AbortSignal): Promise<void> {
     const { session, source, log, name } = this.#parts
-    await dispute.next(undefined, signal)
+    await dispute.next(signal)
     dispute.started()
     let raw: unknown
     const read = async () => {
@@ -270,14 +270,14 @@ export class OwnNode {
       node === undefined
         ? `Waiting for Node ${name}: there is none of that name; its kubelet registers it, and NODE_NAME must be the name it registers`
         : `Waiting for a podCIDR of Node ${name}: none is assigned; ${unassigned}`
-    this.#parts.session.waiting('own Node', message)
+    this.#parts.session.retrier.wait('wait for the own Node', message)
     if (message === this.#said) return
     this.#said = message
     log.warn({ node: name }, message)
   }
 
   #waitingIsOver(): void {
-    this.#parts.session.waiting('own Node', undefined)
+    this.#parts.session.retrier.clear('wait for the own Node')
     this.#said = ''
   }
 }

@@ -42,11 +42,10 @@ export class Reporter {
     const what = 'write an event'
     try {
       await this.#session.api.json(eventRequest(node, problem.reason, new Date(now)), signal)
-      this.#session.recovered(what)
+      this.#session.retrier.over(what)
     } catch (cause) {
-      signal.throwIfAborted()
       this.#reported.delete(problem.reason)
-      this.#session.failed(what, cause)
+      this.#session.retrier.failed(what, cause, signal)
     }
   }
 }

@@ -65,7 +65,7 @@ describe('RBAC', () => {
     const one = open()
     const acquiring = acquire(one)
     await until('the log', () => one.log.matching(/RBAC/).length > 0)
-    expect(one.log.matching(/RBAC/)[0]).toMatch(new RegExp(`^error: Trying again to ${what}: `))
+    expect(one.log.matching(/RBAC/)[0]).toMatch(new RegExp(`^error: Cannot ${what}, trying again: `))
     expect(one.log.matching(/RBAC/)[0]).toContain(
       `- {apiGroups: [""], resources: ["${resource}"], verbs: ["${verb}"]}`,
     )
