@@ -1,34 +1,37 @@
 /**
- * The last known leases on disk, so that a node that starts while its store is away has its peers. A file is believed only
- * as a whole: its first line names format, version and checksum of the second.
+ * The format of the lease cache: the last known leases on disk, so that a node that starts while its store is away has its
+ * peers. A file is believed only as a whole: its first line names format, version and checksum of the second. It is a hint:
+ * whatever is wrong with it is a CacheError, and the node starts without it.
  */
 
 import { createHash } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
 import { backendDataJson, readBackendData } from './backend_data.ts'
 import { ExpectedError, messageOf } from './common/errors.ts'
-import { replaceFile, WholeFileError } from './common/replace_file.ts'
-import { parseJson } from './json.ts'
+import { asList, asNumber, asObject, asText, MAX_LEASE_BYTES, parseJson } from './json.ts'
 import type { Lease, Subnet } from './lease.ts'
 import { familyOf, parseIp } from './net/ip.ts'
 import { parsePrefix } from './net/prefix.ts'
+import { MAX_BACKEND_TYPE } from './wire.ts'
 
 const FORMAT = 'twill-leases'
 const VERSION = 1
 /** 5,000 leases are 2 MB. */
-const MAX_CACHE_BYTES = 64 * 1024 * 1024
+export const MAX_CACHE_BYTES = 16 * 1024 * 1024
+/** The last date that JavaScript knows (ECMA-262, time values). */
+const MAX_DATE_MS = 8.64e15
+const MAX_NAME = 300
 
-export interface CachedLeases {
+export interface CachedLeases<Notes = unknown> {
   /** Names the store and the place in it, as `etcd /coreos.com/network`; a cache of another scope is refused. */
   readonly scope: string
-  /** Unix ms. */
+  /** Unix ms, a valid date; a node without a clock of its own may have saved it in its past or future. */
   readonly savedAtMs: number
   /** The network config's JSON; undefined where it is not the store's. */
   readonly networkConfig: string | undefined
   /** Our own among them. */
   readonly leases: readonly Lease[]
-  /** What else that store has to remember; it checks it itself. */
-  readonly notes: unknown
+  /** What else that store has to remember. */
+  readonly notes: Notes
 }
 
 /** A cache that cannot be used. The message names the file and the reason; the remedy is always to go on without. */
@@ -36,36 +39,13 @@ export class CacheError extends ExpectedError {
   override name = 'CacheError'
 }
 
-/** Undefined where there is no file. Throws CacheError. */
-export async function readCache(file: string, scope: string): Promise<CachedLeases | undefined> {
-  const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return undefined
-    throw new CacheError(`Cannot read the lease cache ${file}: ${error.message}`, { cause: error })
-  })
-  if (text === undefined) return undefined
-  try {
-    const cached = decodeCache(text)
-    if (cached.scope !== scope) throw new Error(`it is of '${cached.scope}', not of '${scope}'`)
-    return cached
-  } catch (cause) {
-    const why = messageOf(cause)
-    throw new CacheError(`Cannot use the lease cache ${file}: ${why}`, { cause })
-  }
-}
-
-/** Throws CacheError; the file is then as it was. */
-export async function writeCache(file: string, cached: CachedLeases): Promise<void> {
-  try {
-    await replaceFile(file, encodeCache(cached), 0o600)
-  } catch (cause) {
-    if (!(cause instanceof WholeFileError)) throw cause
-    throw new CacheError(`Cannot save the leases: ${cause.message}`, { cause })
-  }
-}
-
+/** Throws CacheError for more than is read back. */
 export function encodeCache(cached: CachedLeases): string {
   const body = JSON.stringify({ ...cached, leases: cached.leases.map(leaseJson) })
-  return `${JSON.stringify({ format: FORMAT, version: VERSION, sha256: sha256(body) })}\n${body}\n`
+  const text = `${JSON.stringify({ format: FORMAT, version: VERSION, sha256: sha256(body) })}\n${body}\n`
+  if (Buffer.byteLength(text) > MAX_CACHE_BYTES)
+    throw new CacheError(`${cached.leases.length} leases are more than ${MAX_CACHE_BYTES} bytes`)
+  return text
 }
 
 function leaseJson({ subnets, ...lease }: Lease): object {
@@ -73,60 +53,64 @@ function leaseJson({ subnets, ...lease }: Lease): object {
   return { ...lease, subnets: subnets.map(subnetJson) }
 }
 
-/** Throws an Error that says what is wrong. */
-export function decodeCache(text: string): CachedLeases {
-  const [head = '', body = '', rest] = text.split('\n')
-  if (rest !== '') throw new Error('it is cut short')
-  const { format, version, sha256: sum } = object(parseJson(head, MAX_CACHE_BYTES))
-  if (format !== FORMAT) throw new Error('it is no lease cache')
-  if (version !== VERSION) throw new Error(`it has version ${String(version)}, this program knows ${VERSION}`)
-  if (sum !== sha256(body)) throw new Error('its checksum is wrong')
-  const { scope, savedAtMs, networkConfig, leases, notes } = object(parseJson(body, MAX_CACHE_BYTES))
-  return {
-    scope: needed('scope', scope, 'string'),
-    savedAtMs: needed('savedAtMs', savedAtMs, 'number'),
-    networkConfig: networkConfig === undefined ? undefined : needed('networkConfig', networkConfig, 'string'),
-    leases: list('leases', leases).map(lease),
-    notes,
+/** `readNotes` turns the store's own notes into a typed value, or throws an Error. Throws CacheError and nothing else. */
+export function decodeCache<Notes>(
+  text: string,
+  scope: string,
+  readNotes: (notes: unknown) => Notes,
+): CachedLeases<Notes> {
+  try {
+    const fields = asObject('the second line', parseJson(checkedBody(text), MAX_CACHE_BYTES))
+    const found = asText('scope', fields.scope, MAX_NAME)
+    if (found !== scope) throw new CacheError(`it is of '${found}', not of '${scope}'`)
+    return {
+      scope,
+      savedAtMs: asNumber('savedAtMs', fields.savedAtMs, 0, MAX_DATE_MS),
+      networkConfig:
+        fields.networkConfig === undefined
+          ? undefined
+          : asText('networkConfig', fields.networkConfig, MAX_LEASE_BYTES),
+      leases: asList('leases', fields.leases).map(lease),
+      notes: readNotes(fields.notes),
+    }
+  } catch (cause) {
+    throw new CacheError(messageOf(cause), { cause })
   }
+}
+
+/** The second line, as its first vouches for it. */
+function checkedBody(text: string): string {
+  const [head = '', body = '', rest] = text.split('\n', 3)
+  if (rest !== '') throw new CacheError('it is cut short')
+  const { format, version, sha256: sum } = asObject('the first line', parseJson(head, MAX_CACHE_BYTES))
+  if (format !== FORMAT) throw new CacheError('it is no lease cache')
+  if (version !== VERSION)
+    throw new CacheError(`it has version ${String(version)}, this program knows ${VERSION}`)
+  if (sum !== sha256(body)) throw new CacheError('its checksum is wrong')
+  return body
 }
 
 function lease(value: unknown): Lease {
-  const { node, backendType, subnets, since } = object(value)
-  return {
-    node: needed('node', node, 'string'),
-    backendType: needed('backendType', backendType, 'string'),
-    subnets: list('subnets', subnets).map(subnet),
-    since: needed('since', since, 'number'),
+  const { node, backendType, subnets, since } = asObject('a lease', value)
+  const result = {
+    node: asText('node', node, MAX_NAME),
+    backendType: asText('backendType', backendType, MAX_BACKEND_TYPE),
+    subnets: asList('subnets', subnets).map(subnet),
+    since: asNumber('since', since, -MAX_DATE_MS, Number.MAX_VALUE),
   }
+  const families = result.subnets.map(({ prefix }) => familyOf(prefix)).join('+')
+  if (!['ipv4', 'ipv6', 'ipv4+ipv6'].includes(families))
+    throw new CacheError('a lease has not one subnet a family, IPv4 first')
+  return result
 }
 
 function subnet(value: unknown): Subnet {
-  const fields = object(value)
-  const prefix = parsePrefix(needed('prefix', fields.prefix, 'string'))
-  const publicIp = parseIp(needed('publicIp', fields.publicIp, 'string'))
+  const fields = asObject('a subnet', value)
+  const prefix = parsePrefix(asText('prefix', fields.prefix, MAX_NAME))
+  const publicIp = parseIp(asText('publicIp', fields.publicIp, MAX_NAME))
   if (familyOf(prefix) !== familyOf(publicIp))
-    throw new Error(`${publicIp} is not of the family of ${prefix}`)
+    throw new CacheError(`${publicIp} is not of the family of ${prefix}`)
   return { prefix, publicIp, backendData: readBackendData(fields.backendData) }
-}
-
-function object(value: unknown): Record<string, unknown> {
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw new Error('an object is missing')
-  return value as Record<string, unknown>
-}
-
-function list(name: string, value: unknown): readonly unknown[] {
-  if (!Array.isArray(value)) throw new Error(`${name} is no list`)
-  return value
-}
-
-function needed(name: string, value: unknown, type: 'string'): string
-function needed(name: string, value: unknown, type: 'number'): number
-function needed(name: string, value: unknown, type: 'string' | 'number'): string | number {
-  if (typeof value === type && (typeof value === 'string' || Number.isFinite(value)))
-    return value as string | number
-  throw new Error(`${name} is no ${type}`)
 }
 
 function sha256(text: string): string {

@@ -52,10 +52,35 @@ export function field(fields: Fields, name: string): unknown {
   return fields.get(name.toLowerCase()) ?? undefined
 }
 
+/** The JSON object under a name; look up fixed names only. Throws JsonError, as do the three below. */
+export function asObject(name: string, value: unknown): Readonly<Record<string, unknown>> {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value))
+    return value as Record<string, unknown>
+  throw new JsonError(`${name} is no object`)
+}
+
+export function asList(name: string, value: unknown): readonly unknown[] {
+  if (Array.isArray(value)) return value
+  throw new JsonError(`${name} is no list`)
+}
+
+export function asText(name: string, value: unknown, maxLength: number): string {
+  if (typeof value === 'string' && value.length <= maxLength) return value
+  throw new JsonError(`${name} is no text of at most ${maxLength} characters`)
+}
+
+export function asNumber(name: string, value: unknown, min: number, max: number): number {
+  if (typeof value === 'number' && value >= min && value <= max) return value
+  throw new JsonError(`${name} is no number from ${min} to ${max}`)
+}
+
 /** A value for an error message: JSON on one line, cut where it is long. */
 export function printJson(value: unknown): string {
-  const text = JSON.stringify(value) ?? 'nothing'
-  return text.length <= MAX_PRINTED ? text : `${text.slice(0, MAX_PRINTED)}...`
+  const start = typeof value === 'string' ? value.slice(0, MAX_PRINTED + 1) : value
+  const text = JSON.stringify(start) ?? 'nothing'
+  if (text.length <= MAX_PRINTED) return text
+  // Copied: V8 keeps the whole of a text alive for a slice of it.
+  return `${Buffer.from(text.slice(0, MAX_PRINTED))}...`
 }
 
 /** The text that Go's json.Marshal writes: compact, with `<`, `>`, `&` and the two line separators escaped. */

@@ -7,7 +7,8 @@ const backends: Readonly<Record<string, BackendFactory>> = { vxlan, 'host-gw': h
 
 /** The backend that the network config names. Throws NetworkConfigError for one that there is not. */
 export function openBackend(network: NetworkConfig): Backend {
-  const make = backends[network.backend.type]
+  const { type } = network.backend
+  const make = Object.hasOwn(backends, type) ? backends[type] : undefined
   if (make !== undefined) return make(network)
   const known = Object.keys(backends).join(', ')
   throw new NetworkConfigError(

@@ -1,11 +1,18 @@
-import { type CachedLeases, CacheError, readCache, writeCache } from '../cache.ts'
+import type { CachedLeases } from '../cache.ts'
 import type { Log } from '../common/log.ts'
+import { asList, asNumber, asObject, asText, JsonError, MAX_LEASE_BYTES } from '../json.ts'
 import type { Lease } from '../lease.ts'
+import { LeaseCache } from '../lease_cache.ts'
+import { NetworkConfigError, parseNetworkConfig } from '../network_config.ts'
 import type { EtcdOptions } from '../options.ts'
 import { normalEndpoint } from './endpoint.ts'
 import type { Head, KeyValue } from './keys.ts'
 import { Remembered } from './remembered.ts'
 import type { EtcdTuning } from './tuning.ts'
+
+const MAX_TEXT = 1024
+/** Longer than any grace. */
+const MAX_MS = 1e12
 
 /** What an etcd store writes beside the leases. */
 interface Notes {
@@ -14,7 +21,7 @@ interface Notes {
   /** Our own key as we wrote it last. */
   readonly own: KeyValue | undefined
   /** Time left in ms of peers that a store without them is outlived by, by name. */
-  readonly remembered: Readonly<Record<string, number>>
+  readonly remembered: readonly (readonly [string, number])[]
 }
 
 /**
@@ -26,7 +33,7 @@ export class Recall {
   readonly #options: EtcdOptions
   readonly #tuning: EtcdTuning
   readonly #log: Log
-  readonly #scope: string
+  readonly #cache: LeaseCache<Notes>
   #networkConfig: string | undefined
   #own: KeyValue | undefined
   #at: Head | undefined
@@ -35,15 +42,14 @@ export class Recall {
   unconfirmedConfig: string | undefined
   #savedAtMs: number | undefined
   #loaded: Promise<void> | undefined
-  #timer: NodeJS.Timeout | undefined
-  #saving: Promise<void> = Promise.resolve()
-  #saidProblem: string | undefined
 
   constructor(options: EtcdOptions, tuning: EtcdTuning, log: Log) {
     this.#options = options
     this.#tuning = tuning
     this.#log = log
-    this.#scope = `etcd ${options.prefix}`
+    const scope = `etcd ${options.prefix}`
+    const { saveMs } = tuning
+    this.#cache = new LeaseCache({ file: options.cacheFile, scope, readNotes, saveMs, log })
   }
 
   /** Reads the cache file, if there is one; a file that cannot be used is said once and left out. */
@@ -53,15 +59,12 @@ export class Recall {
   }
 
   async #load(): Promise<void> {
+    const cached = await this.#cache.load()
+    const why = cached && this.#unusable(cached)
     const file = this.#options.cacheFile
-    if (file === undefined) return
-    try {
-      const cached = await readCache(file, this.#scope)
-      if (cached) this.#take(cached)
-    } catch (error) {
-      if (!(error instanceof CacheError)) throw error
-      this.#log.warn({ file }, `${error.message}; starting without it`)
-    }
+    if (why !== undefined)
+      this.#log.warn({ file }, `Cannot use the lease cache ${file}: ${why}; starting without it`)
+    else if (cached !== undefined) this.#take(cached)
   }
 
   get networkConfig(): string | undefined {
@@ -123,64 +126,49 @@ export class Recall {
 
   /** Writes what is not written yet. */
   async close(): Promise<void> {
-    if (this.#timer) {
-      clearTimeout(this.#timer)
-      this.#write()
-    }
-    await this.#saving
+    await this.#cache.close()
   }
 
-  #take(cached: CachedLeases): void {
-    const notes = cached.notes as Partial<Notes>
+  /** Why a cache that is sound by itself is of no use here. */
+  #unusable({ notes, networkConfig }: CachedLeases<Notes>): string | undefined {
     const endpoints = new Set(this.#options.endpoints.map(normalEndpoint))
-    const file = this.#options.cacheFile
-    if (!(notes.endpoints ?? []).some(endpoint => endpoints.has(endpoint)))
-      throw new CacheError(
-        `Cannot use the lease cache ${file}: it is of another etcd, ${(notes.endpoints ?? []).join(', ')}`,
-      )
+    if (!notes.endpoints.some(endpoint => endpoints.has(endpoint)))
+      return `it is of another etcd, ${notes.endpoints.join(', ')}`
+    try {
+      if (networkConfig !== undefined) parseNetworkConfig(networkConfig)
+      return undefined
+    } catch (error) {
+      if (!(error instanceof NetworkConfigError)) throw error
+      return error.message
+    }
+  }
+
+  #take(cached: CachedLeases<Notes>): void {
+    const { notes } = cached
     this.#networkConfig = cached.networkConfig
     this.#own = notes.own
     this.#at = notes.at
     this.#savedAtMs = cached.savedAtMs
     this.#leases = () => cached.leases
-    this.#takeRemembered(cached, notes.remembered ?? {})
+    this.#takeRemembered(cached)
   }
 
   /** Time passes while the agent is down, too; a clock that was set back or far ahead meanwhile grants at most the whole. */
-  #takeRemembered(cached: CachedLeases, left: Readonly<Record<string, number>>): void {
+  #takeRemembered(cached: CachedLeases<Notes>): void {
     const { clock, graceMs } = this.#tuning
     const passed = Math.max(0, clock.date() - cached.savedAtMs)
+    const left = new Map(cached.notes.remembered)
     for (const lease of cached.leases) {
-      const ms = left[lease.node]
+      const ms = left.get(lease.node)
       if (ms !== undefined) this.remembered.add([lease], clock.now() + Math.min(ms - passed, graceMs))
     }
   }
 
-  /** Not more often than every saveMs: a table of thousands may change all the time. */
   #save(): void {
-    if (this.#options.cacheFile === undefined) return
-    this.#timer ??= setTimeout(() => this.#write(), this.#tuning.saveMs).unref()
+    this.#cache.save(() => this.#content())
   }
 
-  #write(): void {
-    this.#timer = undefined
-    this.#saving = this.#saving.then(() => this.#writeNow())
-  }
-
-  async #writeNow(): Promise<void> {
-    const file = this.#options.cacheFile
-    if (file === undefined) return
-    try {
-      await writeCache(file, this.#content())
-      this.#saidProblem = undefined
-    } catch (error) {
-      if (!(error instanceof CacheError)) throw error
-      if (this.#saidProblem !== error.message) this.#log.warn({ file }, error.message)
-      this.#saidProblem = error.message
-    }
-  }
-
-  #content(): CachedLeases {
+  #content(): Omit<CachedLeases<Notes>, 'scope'> {
     const known = new Map(this.leases.map(lease => [lease.node, lease]))
     for (const lease of this.remembered.leases) if (!known.has(lease.node)) known.set(lease.node, lease)
     const notes: Notes = {
@@ -190,11 +178,47 @@ export class Recall {
       remembered: this.remembered.left(this.#tuning.clock.now()),
     }
     return {
-      scope: this.#scope,
       savedAtMs: this.#tuning.clock.date(),
       networkConfig: this.#networkConfig,
       leases: [...known.values()],
       notes,
     }
   }
+}
+
+/** Foreign input, as the whole file. Throws JsonError. */
+function readNotes(value: unknown): Notes {
+  const notes = asObject('notes', value)
+  const remembered = asList('remembered', notes.remembered).map((entry): [string, number] => {
+    const [node, ms] = asList('a remembered peer', entry)
+    return [asText('a remembered peer', node, MAX_TEXT), asNumber('its time', ms, -Number.MAX_VALUE, MAX_MS)]
+  })
+  return {
+    endpoints: asList('endpoints', notes.endpoints).map(it => asText('an endpoint', it, MAX_TEXT)),
+    at: notes.at === undefined ? undefined : readHead(notes.at),
+    own: notes.own === undefined ? undefined : readKeyValue(notes.own),
+    remembered,
+  }
+}
+
+function readHead(value: unknown): Head {
+  const { clusterId, revision } = asObject('at', value)
+  return { clusterId: asText('clusterId', clusterId, MAX_TEXT), revision: readRevision('revision', revision) }
+}
+
+function readKeyValue(value: unknown): KeyValue {
+  const own = asObject('own', value)
+  const leaseId = asText('leaseId', own.leaseId, MAX_TEXT)
+  if (!/^-?\d+$/.test(leaseId)) throw new JsonError('leaseId is no number')
+  return {
+    key: asText('key', own.key, MAX_TEXT),
+    value: asText('value', own.value, MAX_LEASE_BYTES),
+    createRevision: readRevision('createRevision', own.createRevision),
+    modRevision: readRevision('modRevision', own.modRevision),
+    leaseId,
+  }
+}
+
+function readRevision(name: string, value: unknown): number {
+  return asNumber(name, value, 0, Number.MAX_SAFE_INTEGER)
 }

@@ -44,10 +44,6 @@ export class Remembered {
     return [...this.#leases.values()].map(({ lease }) => lease)
   }
 
-  has(node: string): boolean {
-    return this.#leases.has(node)
-  }
-
   /** When the first one's time is over; undefined where there is none. */
   get firstEnd(): number | undefined {
     let first: number | undefined
@@ -56,7 +52,7 @@ export class Remembered {
   }
 
   /** What is left of each one's time in ms, by name. */
-  left(now: number): Readonly<Record<string, number>> {
-    return Object.fromEntries([...this.#leases].map(([node, { until }]) => [node, until - now]))
+  left(now: number): readonly (readonly [string, number])[] {
+    return [...this.#leases].map(([node, { until }]) => [node, until - now])
   }
 }

@@ -7,7 +7,7 @@ export function isRecord(value: unknown): value is Record<string, unknown> {
 export function at(value: unknown, ...path: string[]): unknown {
   let here = value
   for (const key of path) {
-    if (!isRecord(here)) return undefined
+    if (!isRecord(here) || !Object.hasOwn(here, key)) return undefined
     here = here[key]
   }
   return here

@@ -32,7 +32,7 @@ export async function* watchPeers(
   })
   try {
     for await (const change of table.watch(signal)) {
-      if (feed.listed) parts.recall.noteLeases(change.table.values())
+      if (feed.listed) parts.recall.noteLeases(() => change.table.values())
       yield change
     }
   } finally {

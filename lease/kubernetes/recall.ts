@@ -1,13 +1,20 @@
-import { type CachedLeases, CacheError, readCache, writeCache } from '../cache.ts'
+import type { CachedLeases } from '../cache.ts'
 import type { Log } from '../common/log.ts'
 import { sleep } from '../common/sleep.ts'
+import { asList, asObject, asText } from '../json.ts'
 import type { Lease } from '../lease.ts'
+import { LeaseCache } from '../lease_cache.ts'
 import { type Ip, parseIp } from '../net/ip.ts'
-import { at } from './path.ts'
 import type { Session } from './session.ts'
 
-/** Changes that follow each other are written together, at most so often. */
-const saveEveryMs = 10_000
+const MAX_TEXT = 64
+
+/** What a Kubernetes store writes beside the leases: the public IPs that the operator chose for this Node. */
+interface Notes {
+  readonly hints: readonly Ip[]
+}
+
+type Cached = CachedLeases<Notes>
 
 /**
  * What the cluster said last, on disk. kube-proxy may need the overlay before the API server can be reached, and the other
@@ -15,20 +22,18 @@ const saveEveryMs = 10_000
  */
 export class Recall {
   readonly #file: string | undefined
-  readonly #scope: string
   readonly #session: Session
   readonly #log: Log
-  #cached: Promise<CachedLeases | undefined> | undefined
-  #leases: Iterable<Lease> | undefined
-  #hints: readonly Ip[] | undefined
-  #saving: Promise<void> | undefined
+  readonly #cache: LeaseCache<Notes>
+  #hints: readonly Ip[] = []
+  #said = false
 
   /** No file: nothing is remembered. */
   constructor(file: string | undefined, scope: string, session: Session, log: Log) {
     this.#file = file
-    this.#scope = scope
     this.#session = session
     this.#log = log
+    this.#cache = new LeaseCache({ file, scope, readNotes, saveMs: session.timing.saveMs, log })
   }
 
   /**
@@ -37,7 +42,7 @@ export class Recall {
    */
   async prefer<T>(
     live: (signal: AbortSignal) => Promise<T>,
-    remembered: (cached: CachedLeases) => T | undefined,
+    remembered: (cached: Cached) => T | undefined,
     signal: AbortSignal,
   ): Promise<T> {
     if (this.#file === undefined) return await live(signal)
@@ -57,64 +62,48 @@ export class Recall {
   }
 
   /** The cache, once the API server has not answered for a while; undefined where it did or there is none. */
-  async whenAway(signal: AbortSignal): Promise<CachedLeases | undefined> {
+  async whenAway(signal: AbortSignal): Promise<Cached | undefined> {
     if (this.#file === undefined) return undefined
     await sleep(this.#session.timing.recallAfterMs, signal).catch(() => {})
     if (signal.aborted || this.#session.health().lastContactMs !== undefined) return undefined
-    this.#cached ??= this.#read(this.#file)
-    return await this.#cached
+    const cached = await this.#cache.load()
+    if (cached !== undefined && !this.#said) {
+      this.#said = true
+      this.#log.warn(
+        { file: this.#file, savedAt: new Date(cached.savedAtMs).toISOString() },
+        `Kubernetes API does not answer: going on with ${cached.leases.length} leases of ${this.#file}`,
+      )
+    }
+    return cached
   }
 
   noteHints(hints: readonly Ip[]): void {
     this.#hints = hints
   }
 
-  /** Of the live table, whole. */
-  noteLeases(leases: Iterable<Lease>): void {
-    this.#leases = leases
-    if (this.#file !== undefined) this.#saving ??= this.#save(this.#file)
+  /** There are other leases now; `leases` gives them all when they are written. */
+  noteLeases(leases: () => Iterable<Lease>): void {
+    this.#cache.save(() => ({
+      savedAtMs: Date.now(),
+      networkConfig: undefined,
+      leases: [...leases()],
+      notes: { hints: this.#hints },
+    }))
   }
 
-  /** After what is being written. */
+  /** Writes what is not written yet. */
   async close(): Promise<void> {
-    await this.#saving
-  }
-
-  async #read(file: string): Promise<CachedLeases | undefined> {
-    try {
-      const cached = await readCache(file, this.#scope)
-      if (cached !== undefined)
-        this.#log.warn(
-          { file, savedAt: new Date(cached.savedAtMs).toISOString() },
-          `Kubernetes API does not answer: going on with ${cached.leases.length} leases of ${file}`,
-        )
-      return cached
-    } catch (error) {
-      if (!(error instanceof CacheError)) throw error
-      this.#log.warn({ file }, error.message)
-      return undefined
-    }
-  }
-
-  async #save(file: string): Promise<void> {
-    try {
-      const leases = [...(this.#leases ?? [])]
-      const notes = { hints: this.#hints ?? [] }
-      const cached = { scope: this.#scope, savedAtMs: Date.now(), networkConfig: undefined, leases, notes }
-      this.#leases = undefined
-      await writeCache(file, cached)
-    } catch (error) {
-      if (!(error instanceof CacheError)) throw error
-      this.#log.warn({ file }, error.message)
-    }
-    setTimeout(() => {
-      this.#saving = this.#leases === undefined ? undefined : this.#save(file)
-    }, saveEveryMs).unref()
+    await this.#cache.close()
   }
 }
 
-/** The hints that were saved. Throws AddressError. */
-export function cachedHints({ notes }: CachedLeases): readonly Ip[] {
-  const hints = at(notes, 'hints')
-  return Array.isArray(hints) ? hints.map(hint => parseIp(String(hint))) : []
+/** The hints that were saved. */
+export function cachedHints({ notes }: Cached): readonly Ip[] {
+  return notes.hints
+}
+
+/** Foreign input, as the whole file. Throws an Error. */
+function readNotes(value: unknown): Notes {
+  const { hints } = asObject('notes', value)
+  return { hints: asList('hints', hints).map(hint => parseIp(asText('a hint', hint, MAX_TEXT))) }
 }

@@ -17,6 +17,8 @@ export interface Timing {
   readonly watchForMs: number
   /** How long the API server may be unreachable at the start before remembered leases are used. */
   readonly recallAfterMs: number
+  /** Changes of the lease cache are written together, at most so often. */
+  readonly saveMs: number
 }
 
 export const defaultTiming: Timing = {
@@ -25,6 +27,7 @@ export const defaultTiming: Timing = {
   watchSilenceMs: 150_000,
   watchForMs: 300_000,
   recallAfterMs: 5_000,
+  saveMs: 5_000,
 }
 
 /** No server keeps a node out for longer, whatever its Retry-After says. */

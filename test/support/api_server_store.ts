@@ -18,6 +18,7 @@ export const testTiming: Timing = {
   watchSilenceMs: 2_000,
   watchForMs: 60_000,
   recallAfterMs: 100,
+  saveMs: 50,
 }
 
 /** A store that is closed, and what runs on it ended, by `close`. */

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -171,6 +172,33 @@ describe('a cache that cannot be used', () => {
     await started
   })
 
+  test('because a value of it is wrong under a right checksum is said once, and etcd waited for', async () => {
+    await leaveCache()
+    const good = readFileOrNothing().split('\n')[1] ?? ''
+    const spoilt: readonly (readonly [RegExp, string, string])[] = [
+      [/"leaseId":"\d+"/, '"leaseId":"x"', 'leaseId is no number'],
+      [/"modRevision":\d+/, '"modRevision":"x"', 'modRevision is no number'],
+      [/"revision":\d+/, '"revision":-1', 'revision is no number'],
+      [/"endpoints":\[/, '"elsewhere":[', 'endpoints is no list'],
+      [/"remembered":\[\]/, '"remembered":{"x":1}', 'remembered is no list'],
+      [/"networkConfig":"/, '"networkConfig":"x', 'Cannot parse the network config'],
+      [/"notes":/, `"more":${'['.repeat(5_000)}${']'.repeat(5_000)},"notes":`, 'nested deeper'],
+    ]
+    for (const [at, wrong, reason] of spoilt) {
+      const text = good.replace(at, wrong)
+      expect(text, reason).not.toBe(good)
+      const sha256 = createHash('sha256').update(text).digest('hex')
+      writeFileSync(cacheFile, `${JSON.stringify({ format: 'twill-leases', version: 1, sha256 })}\n${text}\n`)
+      const node = make(1, { cacheFile })
+      const started = node.start().catch(() => {})
+      await until(reason, () => bed.log.said(reason).length === 1)
+      expect(bed.log.said(reason)[0]).toMatch(/^Cannot use the lease cache .*; starting without it$/)
+      await node.stop()
+      await started
+    }
+    expect(bed.log.said('; starting without it')).toHaveLength(spoilt.length)
+  })
+
   test('because it is of another etcd or another prefix is refused', async () => {
     await leaveCache()
     make(1, { cacheFile, endpoints: ['http://127.0.0.1:1'] })
@@ -234,7 +262,7 @@ describe('a store that lost its data while we were down', () => {
     const grace = { graceMs: 6_000 }
     const once = await make(1, { cacheFile }, grace).start()
     const seenAt = performance.now()
-    await until('the cache', () => /"remembered":\{"10/.test(readFileOrNothing()))
+    await until('the cache', () => /"remembered":\[\["10/.test(readFileOrNothing()))
     await once.stop()
     const again = await make(1, { cacheFile }, grace).start()
     expect(again.known).toEqual([own, peer].sort())

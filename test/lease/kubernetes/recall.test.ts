@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { printLease } from '../../../lease/lease.ts'
@@ -44,7 +43,6 @@ describe('a node that starts while the API server is away', () => {
     await acquire(first)
     const watching = new Watching(first.store.watch(first.signal))
     await watching.until('both', it => it.lines().length === 2)
-    await until('the cache', () => existsSync(join(cluster.folder, 'leases')))
     await first.close()
     await watching.ended()
     await cluster.server.stop()

@@ -1,0 +1,139 @@
+import { constants } from 'node:fs'
+import { type FileHandle, open, stat } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { type CachedLeases, CacheError, decodeCache, encodeCache, MAX_CACHE_BYTES } from './cache.ts'
+import { messageOf } from './common/errors.ts'
+import type { Log } from './common/log.ts'
+import { replaceFile } from './common/replace_file.ts'
+
+export interface LeaseCacheOptions<Notes> {
+  /** Undefined: nothing is remembered. */
+  readonly file: string | undefined
+  readonly scope: string
+  /** Turns foreign notes into a typed value, or throws an Error. */
+  readonly readNotes: (notes: unknown) => Notes
+  /** Changes are written together, at most so often. */
+  readonly saveMs: number
+  readonly log: Log
+}
+
+/**
+ * The one file in which a store keeps what it saw last. Reading never fails: a file that cannot be used is one line in the
+ * log. Neither does writing: the file is then as it was, and the next change tries again.
+ */
+export class LeaseCache<Notes> {
+  readonly #options: LeaseCacheOptions<Notes>
+  #loaded: Promise<CachedLeases<Notes> | undefined> | undefined
+  #content: (() => Omit<CachedLeases<Notes>, 'scope'>) | undefined
+  #timer: NodeJS.Timeout | undefined
+  #writing: Promise<void> = Promise.resolve()
+  #saidProblem: string | undefined
+
+  constructor(options: LeaseCacheOptions<Notes>) {
+    this.#options = options
+  }
+
+  /** What the file held when it was first asked for; undefined where there is none, or none that can be used. */
+  load(): Promise<CachedLeases<Notes> | undefined> {
+    this.#loaded ??= this.#load()
+    return this.#loaded
+  }
+
+  async #load(): Promise<CachedLeases<Notes> | undefined> {
+    const { file, scope, readNotes, log } = this.#options
+    if (file === undefined) return undefined
+    try {
+      const text = await readCacheFile(file)
+      return text === undefined ? undefined : decodeCache(text, scope, readNotes)
+    } catch (error) {
+      if (!(error instanceof CacheError)) throw error
+      log.warn({ file }, `Cannot use the lease cache ${file}: ${error.message}; starting without it`)
+      return undefined
+    }
+  }
+
+  /** There is something new to write; `content` is asked for it when it is written. */
+  save(content: () => Omit<CachedLeases<Notes>, 'scope'>): void {
+    if (this.#options.file === undefined) return
+    this.#content = content
+    this.#timer ??= setTimeout(() => this.#write(), this.#options.saveMs).unref()
+  }
+
+  /** Writes what is not written yet. */
+  async close(): Promise<void> {
+    if (this.#timer !== undefined) {
+      clearTimeout(this.#timer)
+      this.#write()
+    }
+    await this.#writing
+  }
+
+  #write(): void {
+    this.#timer = undefined
+    this.#writing = this.#writing.then(() => this.#writeNow())
+  }
+
+  async #writeNow(): Promise<void> {
+    const { file, scope, log } = this.#options
+    const content = this.#content
+    if (file === undefined || content === undefined) return
+    try {
+      await writeCacheFile(file, encodeCache({ ...content(), scope }))
+      this.#saidProblem = undefined
+    } catch (error) {
+      if (!(error instanceof CacheError)) throw error
+      if (this.#saidProblem !== error.message)
+        log.warn({ file }, `Cannot save the leases in ${file}: ${error.message}`)
+      this.#saidProblem = error.message
+    }
+  }
+}
+
+/**
+ * Undefined where there is no file. O_NONBLOCK: a pipe would hold up the start until another process writes to it. Throws
+ * CacheError.
+ */
+export async function readCacheFile(file: string): Promise<string | undefined> {
+  let handle: FileHandle | undefined
+  try {
+    await refuseSharedFolder(file)
+    handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK)
+    const facts = await handle.stat()
+    if (!facts.isFile()) throw new CacheError('it is no regular file')
+    if (facts.size > MAX_CACHE_BYTES)
+      throw new CacheError(`it has ${facts.size} bytes, more than ${MAX_CACHE_BYTES}`)
+    return await handle.readFile('utf8')
+  } catch (cause) {
+    if (cause instanceof CacheError) throw cause
+    if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return undefined
+    throw new CacheError(messageOf(cause), { cause })
+  } finally {
+    await handle?.close()
+  }
+}
+
+/** Throws CacheError; the file is then as it was. */
+export async function writeCacheFile(file: string, text: string): Promise<void> {
+  try {
+    await refuseSharedFolder(file)
+    await replaceFile(file, text, 0o600)
+  } catch (cause) {
+    throw cause instanceof CacheError ? cause : new CacheError(messageOf(cause), { cause })
+  }
+}
+
+/** Whoever may write to the folder may put another file in the place of ours: leases of any kind, or a link. */
+async function refuseSharedFolder(file: string): Promise<void> {
+  const folder = dirname(file)
+  const facts = await stat(folder).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined
+    throw error
+  })
+  if (facts === undefined) return
+  const own = process.geteuid?.() ?? 0
+  if (facts.uid !== own && facts.uid !== 0)
+    throw new CacheError(`the directory ${folder} belongs to user ${facts.uid}: chown it to root`)
+  const groupMayWrite = (facts.mode & 0o020) !== 0 && facts.gid !== 0 && facts.gid !== process.getegid?.()
+  if ((facts.mode & 0o002) !== 0 || groupMayWrite)
+    throw new CacheError(`other users can write to the directory ${folder}: chmod it to 755`)
+}
