@@ -15,6 +15,8 @@ export interface AnnotationNames {
   /** `"true"` on a Node whose lease this is; all other Nodes are no peers. */
   readonly manager: string
   readonly backendType: string
+  /** This agent's own, beside flannel's: the Node's podCIDRs as in `10.244.1.0/24,fd00:12::/64`, so that no peer asks for them. */
+  readonly podCidrs: string
   readonly families: Readonly<Record<Family, FamilyNames>>
 }
 
@@ -51,6 +53,7 @@ export function annotationNames(prefix: string): AnnotationNames {
     stem,
     manager: `${stem}kube-subnet-manager`,
     backendType: `${stem}backend-type`,
+    podCidrs: `${stem}pod-cidrs`,
     families: { ipv4: family('ip', 'backend-data'), ipv6: family('ipv6', 'backend-v6-data') },
   }
 }
@@ -104,6 +107,19 @@ export function podPrefixes(node: NodeObject): readonly Prefix[] {
   if (families.size < prefixes.length)
     throw new Error(`podCIDRs ${prefixes.join(', ')} hold more than one of a family`)
   return prefixes.toSorted((a, b) => familyOf(a).localeCompare(familyOf(b)))
+}
+
+/** The podCIDRs that a Node's own agent published; undefined where it runs flanneld, or where they cannot be read. */
+export function publishedPodCidrs(node: NodeObject, names: AnnotationNames): readonly string[] | undefined {
+  const text = node.annotations.get(names.podCidrs)
+  if (text === undefined || text.length > 100) return undefined
+  const podCidrs = text.split(',')
+  try {
+    podPrefixes({ ...node, podCidrs })
+    return podCidrs
+  } catch {
+    return undefined
+  }
 }
 
 function readSubnet(

@@ -75,6 +75,9 @@ function whyNot(cause: unknown, config: Access['config']): string {
   return `'${command}', which its exec entry names, failed: ${messageOf(cause).trim().slice(0, 200) || 'it printed no reason'}`
 }
 
+/** Two are watches; a burst of joins shares the rest. */
+const mostConnections = 10
+
 /** One agent as long as the TLS material is the same: the library makes one, and a handshake, for every call. */
 class AgentCache {
   #agent: HttpAgent | undefined
@@ -86,7 +89,7 @@ class AgentCache {
     const identity = tls.map(String).join('\n')
     if (this.#agent === undefined || identity !== this.#identity) {
       this.#letIdleGo()
-      const pool = { keepAlive: true, maxFreeSockets: 2 }
+      const pool = { keepAlive: true, maxFreeSockets: 2, maxSockets: mostConnections }
       const given = Object.fromEntries(tls.filter(([, value]) => value !== undefined))
       this.#agent = plain ? new HttpAgent(pool) : new Agent({ ...pool, ...given })
       this.#identity = identity

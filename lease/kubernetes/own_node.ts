@@ -172,7 +172,7 @@ export class OwnNode {
       reason => ignored.push(reason),
     )
     this.#sayIgnored(node, ignored)
-    return { backendType: request.backendType, publicIps, backendData }
+    return { podCidrs: node.podCidrs ?? [], backendType: request.backendType, publicIps, backendData }
   }
 
   /** Annotations that are not as they must be, with what they must be. */

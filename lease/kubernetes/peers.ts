@@ -1,10 +1,11 @@
+import { messageOf } from '../common/errors.ts'
 import type { LeaseTableChange } from '../lease.ts'
 import { LiveTable, type Reading } from '../table.ts'
-import { type AnnotationNames, isManaged, readLease } from './annotations.ts'
-import { ApiError } from './api_error.ts'
+import { type AnnotationNames, isManaged, publishedPodCidrs, readLease } from './annotations.ts'
 import { followNodes } from './follow.ts'
 import type { NodeObject } from './node_object.ts'
 import type { NodeSource } from './node_source.ts'
+import { PodCidrs } from './pod_cidrs.ts'
 import type { Recall } from './recall.ts'
 import type { Session } from './session.ts'
 
@@ -15,9 +16,6 @@ export interface PeerParts {
   readonly recall: Recall
 }
 
-/** More Nodes than this are read as a list, fewer one by one. */
-const fewNodes = 50
-
 /** All Nodes' leases as LeaseStore.watch promises them. */
 export async function* watchPeers(
   parts: PeerParts,
@@ -27,9 +25,11 @@ export async function* watchPeers(
   const left = new AbortController()
   const until = AbortSignal.any([signal, left.signal])
   const feed = new PeerFeed(parts, table)
-  const feeding = Promise.all([feed.run(until), feed.recall(until)]).catch((error: unknown) => {
-    if (!until.aborted) table.fail(error)
-  })
+  const feeding = Promise.all([feed.run(until), feed.readPodCidrs(until), feed.recall(until)]).catch(
+    (error: unknown) => {
+      if (!until.aborted) table.fail(error)
+    },
+  )
   try {
     for await (const change of table.watch(signal)) {
       if (feed.listed) parts.recall.noteLeases(() => change.table.values())
@@ -44,18 +44,28 @@ export async function* watchPeers(
 /**
  * Metadata is what changes, podCIDRs are what it lacks. A Node's podCIDRs never change once they are set (the API server
  * forbids it: ValidateNodeUpdate in pkg/apis/core/validation), so each is read once for every uid: with the first list,
- * which comes whole, or by itself when a Node begins to be a peer.
+ * which comes whole, or by itself when a Node begins to be a peer. Where its agent publishes them, they are not read.
  */
 class PeerFeed {
   readonly #parts: PeerParts
   readonly #table: LiveTable
   readonly #known = new Map<string, Known>()
+  readonly #podCidrs: PodCidrs
   /** Whether the API server has said who there is. */
   listed = false
 
   constructor(parts: PeerParts, table: LiveTable) {
     this.#parts = parts
     this.#table = table
+    this.#podCidrs = new PodCidrs({
+      session: parts.session,
+      source: parts.source,
+      nodeCount: () => this.#known.size,
+      found: (name, uid, node) => this.#found(name, uid, node),
+      failed: (name, uid, cause) => {
+        if (this.#known.get(name)?.uid === uid) this.#table.put({ key: name, reason: messageOf(cause) })
+      },
+    })
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -70,21 +80,14 @@ class PeerFeed {
       annotationStem: names.stem,
     }
     for await (const step of followNodes(following, signal)) {
-      if (step.type === 'all') await this.#list(step.nodes.splice(0), signal)
-      else if (step.type === 'put') await this.#put(step.node, signal)
+      if (step.type === 'all') this.#list(step.nodes.splice(0))
+      else if (step.type === 'put') this.#put(step.node)
       else this.#forget(step.node.name)
     }
   }
 
-  async #list(nodes: readonly NodeObject[], signal: AbortSignal): Promise<void> {
-    const present = new Set(nodes.map(node => node.name))
-    for (const name of [...this.#known.keys()]) if (!present.has(name)) this.#forget(name)
-    for (const node of nodes) this.#learn(node)
-    await this.#learnMany(nodes, signal)
-    const readings: Reading[] = []
-    for (const node of nodes) readings.push(...(await this.#read(node, signal)))
-    this.listed = true
-    this.#table.list(readings)
+  readPodCidrs(signal: AbortSignal): Promise<never> {
+    return this.#podCidrs.run(signal)
   }
 
   /** The leases of last time, as long as the API server has said nothing. */
@@ -93,39 +96,75 @@ class PeerFeed {
     if (cached !== undefined && !this.listed) this.#table.list(cached.leases)
   }
 
+  #list(nodes: readonly NodeObject[]): void {
+    const present = new Set(nodes.map(node => node.name))
+    for (const name of [...this.#known.keys()]) if (!present.has(name)) this.#forget(name)
+    const readings = nodes.flatMap(node => this.#read(node) ?? this.#table.table.get(node.name) ?? [])
+    this.listed = true
+    this.#table.list(readings)
+  }
+
   /** Most events are heartbeats, which change nothing here. */
-  async #put(node: NodeObject, signal: AbortSignal): Promise<void> {
+  #put(node: NodeObject): void {
     const known = this.#known.get(node.name)
-    const settled = known !== undefined && (known.podCidrs.length > 0 || !isManaged(node, this.#parts.names))
+    const settled = known !== undefined && (known.settled || !isManaged(node, this.#parts.names))
     if (settled && known.uid === node.uid && known.words === wordsOf(node)) return
-    const readings = await this.#read(node, signal)
-    if (readings.length === 0) this.#table.remove(node.name)
-    for (const reading of readings) this.#table.put(reading)
+    this.#show(node.name, this.#read(node))
+  }
+
+  #show(name: string, readings: readonly Reading[] | undefined): void {
+    if (readings?.length === 0) this.#table.remove(name)
+    for (const reading of readings ?? []) this.#table.put(reading)
   }
 
   #forget(name: string): void {
     this.#known.delete(name)
+    this.#podCidrs.forget(name)
     this.#table.remove(name)
   }
 
   /**
-   * What the table is to hold for it: nothing where it is no peer. A lease of which a part cannot be read is taken in
-   * part where there was none before, and stays as it was where there was.
+   * What the table is to hold for it: nothing where it is no peer; undefined where its podCIDRs have yet to be read, and
+   * what the table holds stays. A lease of which a part cannot be read is taken in part where there was none before, and
+   * stays as it was where there was.
    */
-  async #read(node: NodeObject, signal: AbortSignal): Promise<readonly Reading[]> {
+  #read(node: NodeObject): readonly Reading[] | undefined {
     const { names } = this.#parts
     const known = this.#knownAs(node)
     known.words = wordsOf(node)
-    if (!isManaged(node, names)) {
+    if (node.podCidrs !== undefined && node.podCidrs.length > 0) known.podCidrs = node.podCidrs
+    const managed = isManaged(node, names)
+    const podCidrs = known.podCidrs ?? publishedPodCidrs(node, names)
+    known.settled = podCidrs !== undefined
+    if (managed && podCidrs === undefined && node.podCidrs === undefined) {
+      if (known.unread === undefined) this.#podCidrs.want(node)
+      else known.outdated = true
+      known.unread = node
+      return undefined
+    }
+    known.unread = undefined
+    this.#podCidrs.forget(node.name)
+    if (!managed) {
       known.leased = false
       return []
     }
-    if (known.podCidrs.length === 0) await this.#fetch(node, signal)
-    const { lease, problem } = readLease({ ...node, podCidrs: known.podCidrs }, names)
+    const { lease, problem } = readLease({ ...node, podCidrs: podCidrs ?? [] }, names)
     const stood = known.leased
     known.leased ||= lease !== undefined
     if (problem === undefined) return lease === undefined ? [] : [lease]
     return lease === undefined || stood ? [problem] : [lease, problem]
+  }
+
+  /** Where the Node is gone meanwhile, or another one, the watch says so. */
+  #found(name: string, uid: string, node: NodeObject | undefined): void {
+    const known = this.#known.get(name)
+    if (known?.uid !== uid || known.unread === undefined) return
+    const { unread, outdated } = known
+    known.unread = undefined
+    known.outdated = false
+    if (node === undefined) return
+    this.#show(name, this.#read({ ...unread, podCidrs: node.podCidrs }))
+    if (outdated && !known.settled) this.#read(unread)
   }
 
   /** A Node of that name that is another one has nothing to do with the lease that stands. */
@@ -133,53 +172,37 @@ class PeerFeed {
     const before = this.#known.get(name)
     if (before?.uid === uid) return before
     if (before !== undefined) this.#table.remove(name)
-    const known = { uid, podCidrs: [], words: '', leased: false }
+    const known: Known = { ...unknown, uid }
     this.#known.set(name, known)
     return known
-  }
-
-  /** Where the Node is gone meanwhile, or another one, the watch will say so. */
-  async #fetch({ name, uid }: NodeObject, signal: AbortSignal): Promise<void> {
-    const { session, source } = this.#parts
-    try {
-      const whole = await session.persist('read a Node', () => source.get(name, signal), signal, [404])
-      if (whole.uid === uid) this.#learn(whole)
-    } catch (cause) {
-      if (!(cause instanceof ApiError && cause.status === 404)) throw cause
-    }
-  }
-
-  #learn(node: NodeObject): void {
-    if (node.podCidrs !== undefined && node.podCidrs.length > 0) this.#knownAs(node).podCidrs = node.podCidrs
-  }
-
-  /** After a long time away many Nodes may be new: a list is a hundredth of the requests. */
-  async #learnMany(nodes: readonly NodeObject[], signal: AbortSignal): Promise<void> {
-    const { session, source, names } = this.#parts
-    const lacking = nodes.filter(
-      node => node.podCidrs === undefined && isManaged(node, names) && !this.#knownAs(node).podCidrs.length,
-    )
-    if (lacking.length <= fewNodes) return
-    const uids = new Set(lacking.map(node => node.uid))
-    const list = await session.persist(
-      'list all Nodes',
-      () => source.list('whole', undefined, signal),
-      signal,
-    )
-    for (const node of list.nodes) if (uids.has(node.uid)) this.#learn(node)
   }
 }
 
 /** What is kept of a Node from one event to the next. */
 interface Known {
   readonly uid: string
-  /** Empty where none is assigned yet. */
-  podCidrs: readonly string[]
+  /** As the API server assigned them; undefined as long as they are not read, or none are. */
+  podCidrs: readonly string[] | undefined
+  /** Whether its podCIDRs are known, by whatever way. */
+  settled: boolean
+  /** What it said last, while its podCIDRs are being read. */
+  unread: NodeObject | undefined
+  /** Whether it has changed since they are being read. */
+  outdated: boolean
   /** What it said when it was read last. */
   words: string
   /** Whether the table has a lease of it. */
   leased: boolean
 }
+
+const unknown = {
+  podCidrs: undefined,
+  settled: false,
+  unread: undefined,
+  outdated: false,
+  words: '',
+  leased: false,
+} as const
 
 /** All of a Node that its lease is made of, but for the podCIDRs, which the uid stands for. */
 function wordsOf({ annotations }: NodeObject): string {

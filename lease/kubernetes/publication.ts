@@ -10,8 +10,9 @@ import { LeaseRefusedError } from '../store.ts'
 import { type AnnotationNames, isManaged, parseIpOf, podPrefixes, readData } from './annotations.ts'
 import type { NodeObject } from './node_object.ts'
 
-/** What this node says of itself, apart from its podCIDRs; one value a family of the network. */
+/** What this node says of itself; one value a family of the network, but all podCIDRs that its Node has. */
 export interface Publication {
+  readonly podCidrs: readonly string[]
   readonly backendType: string
   readonly publicIps: readonly Ip[]
   readonly backendData: readonly BackendData[]
@@ -127,6 +128,7 @@ export function wantedAnnotations(said: Publication, names: AnnotationNames): Re
   const wanted = new Map([
     [names.manager, 'true'],
     [names.backendType, said.backendType],
+    [names.podCidrs, said.podCidrs.join(',')],
   ])
   said.publicIps.forEach((publicIp, i) => {
     const family = names.families[familyOf(publicIp)]

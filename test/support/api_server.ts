@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createServer, type Server } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type HistoryEntry, NodeStorage, type RawNode, type StoredNode } from './api_server_nodes.ts'
 import { makeTls, type TlsFiles } from './api_server_tls.ts'
 
@@ -61,6 +62,8 @@ export class ApiServer {
   readonly rules = new Set(leastRules)
   /** Asked for each request; the first that gives a fault decides. */
   fault: (request: SeenRequest) => Fault | undefined = () => undefined
+  /** How long each answer takes, in ms; a watch begins after as long. */
+  answerAfterMs = 0
   /** Bytes of bodies sent. */
   bytesSent = 0
   readonly #watchers = new Set<Watcher>()
@@ -157,6 +160,7 @@ users:
       return this.#refuse(response, 401, 'Unauthorized')
     if (!this.rules.has(seen.action))
       return this.#refuse(response, 403, `User "test" cannot ${seen.action} at the cluster scope`)
+    if (this.answerAfterMs > 0) await sleep(this.answerAfterMs)
     if (seen.action === 'watch nodes') return this.#watch(seen, response)
     if (seen.action === 'list nodes') return this.#list(seen, response)
     if (seen.action === 'get nodes') return this.#getNode(seen, response)

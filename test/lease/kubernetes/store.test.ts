@@ -89,6 +89,7 @@ describe('acquiring', () => {
       [`${flannel}/backend-data`]: '{"VNI":1,"VtepMAC":"02:00:00:00:00:01"}',
       [`${flannel}/backend-type`]: 'vxlan',
       [`${flannel}/kube-subnet-manager`]: 'true',
+      [`${flannel}/pod-cidrs`]: '10.244.1.0/24',
       [`${flannel}/public-ip`]: '192.168.0.1',
     })
   })
@@ -100,6 +101,7 @@ describe('acquiring', () => {
     expect(printLease(lease)).toBe('10.244.1.0/24 + fd00:12:0:1::/64 at 192.168.0.1 + fd00:a::1')
     expect(await annotations('n1')).toMatchObject({
       [`${flannel}/backend-v6-data`]: '{"VNI":1,"VtepMAC":"02:00:00:00:00:01"}',
+      [`${flannel}/pod-cidrs`]: 'fd00:12:0:1::/64,10.244.1.0/24',
       [`${flannel}/public-ipv6`]: 'fd00:a::1',
     })
   })
