@@ -4,6 +4,9 @@ import { type FlagTable, type FlagValues, parseGoFlags } from '../config/go_flag
 
 export interface Output {
   write(text: string): unknown
+  /** A terminal, and its width; both are missing for a pipe or a file. */
+  readonly isTTY?: boolean
+  readonly columns?: number
 }
 
 /** What a command has of the world. */

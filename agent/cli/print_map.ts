@@ -1,26 +1,30 @@
-import Table from 'cli-table3'
+import { styleText } from 'node:util'
+import type { Utilisation } from '../diagnose/address_space.ts'
 import type { MapRow, SubnetMap } from '../diagnose/subnet_map.ts'
+import { printColumns } from './columns.ts'
 
-const head = ['NODE', 'SUBNET', 'PUBLIC IP', 'BACKEND', 'VTEP MAC', 'SINCE', 'STATE']
+export interface MapStyle {
+  /** In characters; Infinity: every column. */
+  readonly width: number
+  readonly color: boolean
+  /** Nodes whose rows stand out. */
+  readonly changed: ReadonlySet<string>
+}
 
-/** A table without lines, as `kubectl get` prints one; below it why a lease is refused and what is no lease. */
-export function printMap({ networks, backend, leases, problems }: SubnetMap): string {
-  const table = new Table({
-    head,
-    style: { head: [], border: [], 'padding-left': 0, 'padding-right': 0 },
-    chars,
-  })
-  table.push(...leases.map(cells))
+const plain: MapStyle = { width: Number.POSITIVE_INFINITY, color: false, changed: new Set() }
+
+/** The leases, below them why one is refused and what is no lease. */
+export function printMap(map: SubnetMap, style: MapStyle = plain): string {
+  const { networks, backend, leases, problems } = map
   const refused = leases.flatMap(({ node, refused }) =>
     refused === null ? [] : [`refused ${node}: ${refused}`],
   )
   const broken = problems.map(({ key, reason }) => `no lease ${key}: ${reason}`)
   const title = `network ${networks.join(' + ')}, backend ${backend}, ${leases.length} leases`
-  const rows = table
-    .toString()
-    .split('\n')
-    .map(line => line.trimEnd())
-  return [title, '', ...rows, '', ...[...refused, ...broken].map(printable)].join('\n').trimEnd().concat('\n')
+  const use = map.utilisation.map(printUtilisation)
+  const rows = printColumns(columnsOf(leases, style), style.width)
+  const notes = [...refused, ...broken].map(printable)
+  return [title, ...use, '', ...rows, '', ...notes].join('\n').trimEnd().concat('\n')
 }
 
 /** For scripts; the fields are those of SubnetMap. */
@@ -28,30 +32,34 @@ export function printJson(map: SubnetMap): string {
   return `${JSON.stringify(map, null, 2)}\n`
 }
 
-function cells({ node, subnets, publicIps, backend, vtepMacs, since, refused }: MapRow): string[] {
-  const columns = [[node], subnets, publicIps, [backend], vtepMacs.map(mac => mac ?? '-'), [since]]
-  return [...columns.map(lines => lines.map(printable).join('\n')), refused === null ? 'ok' : 'refused']
+function printUtilisation({ network, subnetLength, total, used, reserved, free }: Utilisation): string {
+  const share = Number((BigInt(used) * 1000n) / (BigInt(total) || 1n)) / 10
+  return `${network} in /${subnetLength}s: ${used} of ${total} used (${share} %), ${reserved} reserved, ${free} free`
+}
+
+function columnsOf(leases: readonly MapRow[], { color, changed }: MapStyle) {
+  const column = (head: string, from: number, cell: (row: MapRow) => readonly string[]) => ({
+    head,
+    from,
+    cells: leases.map(row => cell(row).map(text => mark(printable(text), row))),
+  })
+  const mark = (text: string, { node, refused }: MapRow) => {
+    if (!color) return text
+    if (changed.has(node)) return styleText('inverse', text, { validateStream: false })
+    return refused === null ? text : styleText('red', text, { validateStream: false })
+  }
+  return [
+    column('NODE', 0, ({ node }) => [node]),
+    column('SUBNET', 0, ({ subnets }) => subnets),
+    column('PUBLIC IP', 0, ({ publicIps }) => publicIps),
+    column('BACKEND', 110, ({ backend }) => [backend]),
+    column('VTEP MAC', 110, ({ vtepMacs }) => vtepMacs.map(mac => mac ?? '-')),
+    column('SINCE', 130, ({ since }) => [since]),
+    column('STATE', 0, ({ refused }) => [refused === null ? 'ok' : 'refused']),
+  ]
 }
 
 /** What others wrote into the store must not steer the terminal. */
 function printable(text: string): string {
   return text.replaceAll(/[\p{Cc}\p{Cf}]/gu, char => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)
-}
-
-const chars = {
-  top: '',
-  'top-mid': '',
-  'top-left': '',
-  'top-right': '',
-  bottom: '',
-  'bottom-mid': '',
-  'bottom-left': '',
-  'bottom-right': '',
-  left: '',
-  'left-mid': '',
-  mid: '',
-  'mid-mid': '',
-  right: '',
-  'right-mid': '',
-  middle: '   ',
 }

@@ -5,6 +5,7 @@ import type { NetworkConfig } from '../../lease/network_config.ts'
 import type { StoreOptions } from '../../lease/options.ts'
 import type { Backend } from '../backend/backend.ts'
 import { openBackend } from '../backend/registry.ts'
+import { type Utilisation, utilisation } from './address_space.ts'
 
 /** What a store holds at one moment. */
 export interface StoreView {
@@ -28,6 +29,8 @@ export interface MapRow {
 
 export interface SubnetMap {
   readonly networks: readonly string[]
+  /** One a network. */
+  readonly utilisation: readonly Utilisation[]
   readonly backend: string
   readonly leases: readonly MapRow[]
   /** What stands in the store and is no lease. */
@@ -57,6 +60,7 @@ export function subnetMap({ network, leases }: StoreView, kind: StoreOptions['ki
   })
   return {
     networks: networksOf(network),
+    utilisation: network.families.map(family => utilisation(family, rows)),
     backend: network.backend.type,
     leases: rows.sort(bySubnet),
     problems: leases.problems,

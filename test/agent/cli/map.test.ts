@@ -28,8 +28,9 @@ describe('twill map on a real etcd', () => {
     const { code, out, err } = await twill(`map ${flags}`)
     expect({ code, err }).toEqual({ code: exitCode.stopped, err: '' })
     const plain = out.replaceAll(/revision \d+/g, 'revision N')
-    expect(plain.split('\n').slice(0, 8)).toEqual([
+    expect(plain.split('\n').slice(0, 9)).toEqual([
       'network 10.244.0.0/16, backend vxlan, 5 leases',
+      '10.244.0.0/16 in /24s: 4 of 255 used (1.5 %), 0 reserved, 251 free',
       '',
       'NODE             SUBNET           PUBLIC IP     BACKEND   VTEP MAC            SINCE        STATE',
       '10.99.4.0-24     10.99.4.0/24     192.168.0.4   vxlan     02:00:00:00:00:04   revision N   refused',

@@ -1,0 +1,40 @@
+import type { LeaseStore } from '../../lease/store.ts'
+import type { StoreView } from '../diagnose/subnet_map.ts'
+import type { Output } from './command.ts'
+import { askStore } from './read_store.ts'
+
+/** xterm: the alternate screen, so that the shell's own text is there again afterwards; home, and clear to the end. */
+const screen = { enter: '\x1b[?1049h\x1b[?25l', leave: '\x1b[?25h\x1b[?1049l', home: '\x1b[H\x1b[J' }
+
+/** Prints the map again whenever a lease changes, until SIGINT or SIGTERM; the terminal is then as it was before. */
+export async function watchMap(
+  open: Parameters<typeof askStore<LeaseStore, void>>[0],
+  timeoutMs: number,
+  print: (view: StoreView, changed: ReadonlySet<string>) => string,
+  out: Output,
+): Promise<void> {
+  const stop = new AbortController()
+  const end = () => stop.abort(new Error('Ctrl-C'))
+  process.once('SIGINT', end).once('SIGTERM', end)
+  const terminal = out.isTTY === true
+  if (terminal) out.write(screen.enter)
+  try {
+    await askStore(open, timeoutMs, async (store, says, signal) => {
+      says('read the network config')
+      const network = await store.networkConfig(AbortSignal.any([signal, stop.signal]))
+      says('read the leases')
+      let first = true
+      for await (const leases of store.watch(stop.signal)) {
+        const changed = first ? new Set<string>() : leases.changed
+        const text = print({ network, leases }, changed)
+        out.write(terminal ? screen.home + text : text)
+        first = false
+      }
+    })
+  } catch (error) {
+    if (!stop.signal.aborted) throw error
+  } finally {
+    process.off('SIGINT', end).off('SIGTERM', end)
+    if (terminal) out.write(screen.leave)
+  }
+}

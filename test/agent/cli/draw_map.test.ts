@@ -1,0 +1,74 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { afterAll, describe, expect, it } from 'vitest'
+import { drawDot, drawHtml, drawSvg } from '../../../agent/cli/draw_map.ts'
+import { subnetMap } from '../../../agent/diagnose/subnet_map.ts'
+import type { Lease, LeaseTable } from '../../../lease/lease.ts'
+import { parseIp } from '../../../lease/net/ip.ts'
+import { parsePrefix } from '../../../lease/net/prefix.ts'
+import { parseNetworkConfig } from '../../../lease/network_config.ts'
+import { openPage, whyNoBrowser } from '../../support/browser.ts'
+
+const network = parseNetworkConfig('{"Network":"10.0.0.0/8","SubnetLen":24,"Backend":{"Type":"host-gw"}}')
+
+function tableOf(nodes: number): LeaseTable {
+  const leases = Array.from({ length: nodes }, (_, i): Lease => {
+    const prefix = parsePrefix(`10.${1 + (i >> 8)}.${i & 255}.0/24`)
+    const publicIp = parseIp(`192.168.${i >> 8}.${i & 255}`)
+    return {
+      node: `node-${i + 1}`,
+      backendType: 'host-gw',
+      since: i + 1,
+      subnets: [{ prefix, publicIp, backendData: undefined }],
+    }
+  })
+  return new Map(leases.map(lease => [lease.node, lease]))
+}
+
+const mapOf = (table: LeaseTable, problems: { key: string; reason: string }[] = []) =>
+  subnetMap({ network, leases: { table, changed: new Set(), problems } }, 'etcd')
+
+describe('a drawn map', () => {
+  it('has a block with its name for each node, and one for each free run', () => {
+    const svg = drawSvg(mapOf(tableOf(3)), network)
+    expect(svg.match(/data-node="[^"]+"/g)).toEqual([
+      'data-node="node-1"',
+      'data-node="node-2"',
+      'data-node="node-3"',
+    ])
+    expect(svg.match(/<g class="free">/g)).toHaveLength(2)
+    expect(svg).toContain('>192.168.0.0/24 (3)<')
+  })
+
+  it('lets nothing that a store holds out of its text', () => {
+    const [lease] = tableOf(1).values()
+    const hostile: LeaseTable = new Map([['x', { ...(lease as Lease), node: '"><script>alert(1)</script>' }]])
+    const problems = [{ key: '<img src=x onerror=alert(1)>', reason: 'junk' }]
+    for (const text of [drawSvg(mapOf(hostile), network), drawHtml(mapOf(hostile, problems), network)]) {
+      expect(text).not.toContain('<script>alert')
+      expect(text).not.toContain('<img')
+    }
+    expect(drawDot(mapOf(hostile))).toContain('"\\"><script>alert(1)</script>"')
+  })
+})
+
+const why = whyNoBrowser()
+if (why !== undefined) console.warn(`drawn maps are not looked at: ${why}`)
+
+describe.skipIf(why !== undefined)('a drawn map in a browser', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'twill-map-'))
+  afterAll(() => rmSync(directory, { recursive: true, force: true }))
+
+  it.each([3, 5000])('is readable and searchable with %d nodes, in light and dark', nodes => {
+    const file = join(directory, `${nodes}.html`)
+    writeFileSync(file, drawHtml(mapOf(tableOf(nodes)), network))
+    for (const dark of [false, true]) {
+      const { dom, console, colors } = openPage(`${pathToFileURL(file)}#node-3`, dark)
+      expect(console).toEqual([])
+      expect(dom).toMatch(/<g class="lease[^"]* found" data-node="node-3">/)
+      expect(colors).toBeGreaterThan(20)
+    }
+  })
+})
