@@ -6,7 +6,7 @@ import type { Mac } from '../lease/net/mac.ts'
 import type { NetworkConfig } from '../lease/network_config.ts'
 import { nodeSubnets } from '../lease/node_subnets.ts'
 import { offerNetworkConfig, openStore } from '../lease/registry.ts'
-import type { LeaseStore } from '../lease/store.ts'
+import type { LeaseStore, StoreHealth } from '../lease/store.ts'
 import type { Backend } from './backend/backend.ts'
 import { openBackend } from './backend/registry.ts'
 import type { AgentConfig } from './config/config.ts'
@@ -77,8 +77,12 @@ export class Agent {
 
   status(): AgentStatus {
     const overlay = this.#overlay?.status()
-    const store = this.#store?.health() ?? { lastContactMs: undefined, trouble: undefined }
-    const notReady = [...(overlay?.notReady ?? [`waiting for ${this.#waitingFor}`]), storeAway(store)]
+    const store: StoreHealth = this.#store?.health() ?? { lastContactMs: undefined, trouble: undefined }
+    const notReady = [
+      ...(overlay?.notReady ?? [`waiting for ${this.#waitingFor}`]),
+      storeAway(store),
+      store.conflict,
+    ]
     return {
       version,
       notReady: notReady.filter(reason => reason !== undefined),

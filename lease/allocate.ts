@@ -50,6 +50,16 @@ export function fits(network: NetworkConfig, prefixes: readonly Prefix[]): boole
   )
 }
 
+/** Whether the network could ever lease it, under another SubnetLen as well: a quarter of the network at most. */
+export function couldBeLeased(network: NetworkConfig, prefix: Prefix): boolean {
+  const family = network.families.find(one => one.family === familyOf(prefix))
+  return (
+    family !== undefined &&
+    contains(family.network, prefix) &&
+    prefixLength(prefix) >= prefixLength(family.network) + 2
+  )
+}
+
 function fitsFamily(family: FamilyNetwork, prefix: Prefix): boolean {
   if (familyOf(prefix) !== family.family || prefixLength(prefix) !== family.subnetLength) return false
   const first = ipToNumber(networkAddress(prefix))

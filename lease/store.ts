@@ -2,18 +2,26 @@ import type { BackendData } from './backend_data.ts'
 import { ExpectedError } from './common/errors.ts'
 import type { Lease, LeaseProblem, LeaseTableChange } from './lease.ts'
 import type { Ip } from './net/ip.ts'
+import type { Mac } from './net/mac.ts'
 import type { Prefix } from './net/prefix.ts'
 import type { NetworkConfig } from './network_config.ts'
 
 /** What a node asks for. A renewed or re-claimed lease is asked for in the same words. */
 export interface LeaseRequest {
   readonly network: NetworkConfig
-  /** One a family that the network has, in the network's order. They identify the node in etcd. */
+  /** One a family that the network has, in the network's order. */
   readonly publicIps: readonly Ip[]
+  /**
+   * The lease that this node runs with: it stays this node's, and only what is published in it changes. The subnet is not
+   * chosen again, whatever the store says; `keep` finds out.
+   */
+  readonly held?: Lease | undefined
   /** Subnets of an earlier life (subnet.env), taken again where they are free and fit the network. */
   readonly previousSubnets: readonly Prefix[]
   /** What the host itself lives on: no subnet that overlaps one of these is chosen. */
   readonly hostNetworks?: readonly Prefix[]
+  /** MACs of this node's tunnel devices, as far as there are any. */
+  readonly deviceMacs?: readonly Mac[]
   readonly backendType: string
   /**
    * The backend data to publish, one a family in the network's order (undefined: publish none). Called with the lease
@@ -44,9 +52,9 @@ export interface LeaseStore {
 
   /**
    * Keeps what `acquire` gave, renewing it in time, until the signal aborts (resolves) or it is ours no more
-   * (rejects with LeaseLostError).
+   * (rejects with LeaseLostError). `onKept` is called each time that the store was seen to hold it as we published it.
    */
-  keep(lease: Lease, signal: AbortSignal): Promise<void>
+  keep(lease: Lease, signal: AbortSignal, onKept?: () => void): Promise<void>
 
   /**
    * The first value is a complete table; each later one too, and it may be the same one, which lives on. Changes that come
@@ -90,6 +98,8 @@ export interface StoreHealth {
   readonly lastContactMs: number | undefined
   /** Why it cannot be reached now, with the endpoint; undefined while it answers. */
   readonly trouble: string | undefined
+  /** What another host does with our lease or our public IP, and what to do about it; undefined while none does. */
+  readonly conflict?: string | undefined
 }
 
 /** The lease is another node's, or gone. */

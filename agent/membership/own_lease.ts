@@ -3,6 +3,7 @@ import type { Log } from '../../lease/common/log.ts'
 import { WakeUp } from '../../lease/common/wake_up.ts'
 import type { Lease } from '../../lease/lease.ts'
 import { printLease } from '../../lease/lease.ts'
+import { familyOf } from '../../lease/net/ip.ts'
 import { localMac, type Mac } from '../../lease/net/mac.ts'
 import type { Prefix } from '../../lease/net/prefix.ts'
 import type { NetworkConfig } from '../../lease/network_config.ts'
@@ -27,8 +28,6 @@ export interface OwnLeaseOptions {
 
 /** How long a lost subnet is left to its new holder before it is asked for again, unless the table says sooner. */
 const LOST_RETRY_MS = 30_000
-/** A lease that is kept so long after it was lost is ours again. */
-const SETTLED_MS = 5_000
 
 /**
  * This node's lease through its life: claimed, kept, published again when the underlay changed. Losing it to another node
@@ -38,6 +37,7 @@ export class OwnLease {
   readonly #options: OwnLeaseOptions
   readonly #lostAgain = new WakeUp()
   #macs: readonly (Mac | undefined)[]
+  #subnets: readonly Prefix[]
   #underlay: Underlay
   #lease: Lease | undefined
   #moved = new AbortController()
@@ -48,6 +48,7 @@ export class OwnLease {
     this.#options = options
     this.#underlay = underlay
     this.#macs = options.deviceMacs
+    this.#subnets = options.previousSubnets
   }
 
   get underlay(): Underlay {
@@ -67,21 +68,40 @@ export class OwnLease {
   }
 
   async claim(signal: AbortSignal): Promise<Lease> {
-    const { store, network, backend, log, previousSubnets } = this.#options
-    const own = this.#lease?.subnets.map(subnet => subnet.prefix) ?? previousSubnets
+    const { store, network, backend, log } = this.#options
+    const held = this.#lease
     const request = {
       network,
       publicIps: this.#underlay.publicIps,
-      previousSubnets: own,
-      hostNetworks: this.#options.hostNetworks(own),
+      held,
+      previousSubnets: this.#subnets,
+      hostNetworks: this.#options.hostNetworks(this.#subnets),
+      deviceMacs: this.#macs.filter(mac => mac !== undefined),
       backendType: backend.type,
       backendData: (previous: Lease | undefined) => backend.publish(this.#chooseMacs(previous)),
     }
     const lease = await store.acquire(request, signal)
+    if (held === undefined) this.trouble = undefined
     this.#lease = lease
     this.#macs = backend.publishedMacs(lease)
     log.info({ node: lease.node, lease: printLease(lease) }, 'this node has its lease')
+    this.#compareSubnets(lease)
     return lease
+  }
+
+  /** Whatever the reason: pods keep the addresses that they were made with. */
+  #compareSubnets({ subnets }: Lease): void {
+    const before = this.#subnets
+    this.#subnets = subnets.map(({ prefix }) => prefix)
+    for (const { prefix } of subnets) {
+      const old = before.find(one => familyOf(one) === familyOf(prefix))
+      if (old === undefined || before.includes(prefix)) continue
+      this.#options.log.warn(
+        { before: old, now: prefix },
+        `this node's subnet was ${old} and is ${prefix} now: pods made before keep addresses of ${old}, which other nodes no ` +
+          'longer reach; make these pods again, and the bridge (cni0, docker0) where it keeps its old address',
+      )
+    }
   }
 
   /** Until the signal aborts. `onLease` is told of each lease that was claimed anew; call `claim` first. */
@@ -99,9 +119,8 @@ export class OwnLease {
   async #keepOnce(signal: AbortSignal): Promise<void> {
     const { store, log, leaseLost } = this.#options
     if (this.#lease === undefined) return
-    const settled = setTimeout(() => this.#settle(), SETTLED_MS)
     try {
-      await store.keep(this.#lease, signal)
+      await store.keep(this.#lease, signal, () => this.#kept())
     } catch (error) {
       if (!(error instanceof LeaseLostError)) {
         if (signal.aborted) return
@@ -113,12 +132,11 @@ export class OwnLease {
       this.trouble = error.message
       if (holder === undefined) this.#lease = undefined
       else await this.#lostAgain.wait(LOST_RETRY_MS, signal).catch(() => undefined)
-    } finally {
-      clearTimeout(settled)
     }
   }
 
-  #settle(): void {
+  /** The store holds the lease as this node published it. */
+  #kept(): void {
     if (this.trouble !== undefined) this.#options.log.info({}, 'this node has its subnet back')
     this.trouble = undefined
   }

@@ -1,31 +1,29 @@
 import { chooseSubnets, fits } from '../allocate.ts'
 import { type Lease, printLease } from '../lease.ts'
-import { familyBits, ipFromNumber, ipToNumber } from '../net/ip.ts'
-import { networkAddress, type Prefix, prefixOf } from '../net/prefix.ts'
+import { familyBits, familyOf, ipFromNumber, ipToNumber } from '../net/ip.ts'
+import { networkAddress, type Prefix, prefixLength, prefixOf } from '../net/prefix.ts'
 import type { FamilyNetwork, NetworkConfig } from '../network_config.ts'
 import { LeaseRefusedError, type LeaseRequest } from '../store.ts'
 import { decodeLease } from '../wire.ts'
-import { type Claim, create, type Grants, type Lost, lost, ownRecords, remove, rewrite } from './claim.ts'
+import { ask } from './ask.ts'
+import { type Claim, create, type Lost, lost, remove, rewrite } from './claim.ts'
 import type { EtcdContext } from './context.ts'
-import { keysUnder } from './keys.ts'
-import { isHeldBy, NO_LEASE, olderOwner, type Record, readRecord, readRecords, valueFor } from './record.ts'
+import { describeLease } from './describe.ts'
+import { type Candidate, candidates } from './identity.ts'
+import { type KeyValue, keysUnder } from './keys.ts'
+import { isReservation, olderOwner, type Record, readRecord, readRecords, taken, valueFor } from './record.ts'
 
 const ACTIVITY = 'claim a subnet'
 
 /**
- * Claims a subnet: the one that stands under our public IP, else one of an earlier life, else a free one. Losing a race is
- * normal and leads to a fresh read. Where no subnet is free it goes on looking, since a node's lease may run out any time.
+ * Claims a subnet: the one that this node holds, else one of an earlier life, else a free one. Losing a race is normal and
+ * leads to a fresh read. Where no subnet is free it goes on looking, since a node's lease may run out any time.
  */
-export async function acquire(
-  ctx: EtcdContext,
-  grants: Grants,
-  request: LeaseRequest,
-  signal: AbortSignal,
-): Promise<Claim> {
+export async function acquire(ctx: EtcdContext, request: LeaseRequest, signal: AbortSignal): Promise<Claim> {
   // Where the network config had to come from the cache a moment ago, another call need not run into its deadline.
   const cached = ctx.recall.unconfirmedConfig === undefined ? undefined : cachedClaim(ctx, request)
   if (cached) return cached
-  const search = new Search(ctx, grants, request)
+  const search = new Search(ctx, request)
   for (let races = 0; ; races++) {
     try {
       const claim = await ctx.patience.untilOr(
@@ -44,99 +42,164 @@ export async function acquire(
   }
 }
 
+/** The claim with what is to be published now; the keeper writes it, as it stands in for whatever else changed. */
+export function republish(ctx: EtcdContext, request: LeaseRequest, kv: KeyValue, previous: Lease): Claim {
+  const value = valueFor(request, previous)
+  const lease = decodeLease(previous.node, value, kv.createRevision)
+  return { request, lease, value, kv, grantedAt: ctx.grants.grantedAt(kv.leaseId), confirmed: false }
+}
+
 /** What we held when we were last seen; whether it is ours still, `keep` finds out. */
 function cachedClaim(ctx: EtcdContext, request: LeaseRequest): Claim | undefined {
   const { own, savedAtMs } = ctx.recall
   const record = own && savedAtMs !== undefined ? readRecord(ctx.folder, own) : undefined
-  if (!record?.lease || !isHeldBy(record.lease, request.publicIps)) return undefined
-  if (!fits(request.network, record.prefixes)) return undefined
-  const value = valueFor(request, record.lease)
-  const { kv } = record
-  const lease = decodeLease(record.lease.node, value, kv.createRevision)
-  ctx.log.warn({ key: kv.key }, `etcd is away: going on with our last lease ${printLease(lease)}`)
-  return { request, lease, kv: { ...kv, value }, grantedAt: undefined, confirmed: false }
+  if (!record?.lease || !fits(request.network, record.prefixes)) return undefined
+  const claim = republish(ctx, request, record.kv, record.lease)
+  ctx.log.warn(
+    { key: record.kv.key },
+    `etcd is away: going on with our last lease ${printLease(claim.lease)}`,
+  )
+  return claim
 }
 
 class Search {
   readonly #ctx: EtcdContext
-  readonly #grants: Grants
   readonly #request: LeaseRequest
   /**
    * Tried first. After a write that was not answered it must be the same subnet again: that write may still arrive, and
    * with another subnet this node would hold two.
    */
   #preferred: readonly Prefix[]
+  readonly #left = new Set<string>()
+  /** Keys whose writer was asked for, with the revision from then on: false where another host's agent answered. */
+  readonly #isSilent = new Map<string, number | false>()
 
-  constructor(ctx: EtcdContext, grants: Grants, request: LeaseRequest) {
+  constructor(ctx: EtcdContext, request: LeaseRequest) {
     this.#ctx = ctx
-    this.#grants = grants
     this.#request = request
     const own = ctx.recall.own && readRecord(ctx.folder, ctx.recall.own)
-    const cached = own && isHeldBy(own.lease, request.publicIps) ? own.prefixes : []
-    this.#preferred = [...request.previousSubnets, ...cached]
+    this.#preferred = [...(own?.prefixes ?? []), ...request.previousSubnets]
   }
 
   async attempt(signal: AbortSignal): Promise<Claim | Lost> {
     const { folder, client } = this.#ctx
     const listing = await client.range(keysUnder(folder), signal)
     const records = readRecords(folder, listing.kvs)
-    const [own, ...surplus] = this.#usable(records)
-    const claim = own
-      ? await rewrite(
-          this.#ctx,
-          this.#grants,
-          this.#request,
-          own.kv,
-          valueFor(this.#request, own.lease),
-          signal,
-        )
-      : await this.#claimNew(records, listing.revision, signal)
+    const own = candidates(this.#ctx, this.#request, records).filter(
+      ({ record }) => this.#isSilent.get(record.kv.key) !== false,
+    )
+    const [held, ...surplus] = own.filter(({ record }) => this.#unfit(record, records) === undefined)
+    if (held && this.#mustAsk(held)) return this.#ask(held.record, signal)
+    const claim = held
+      ? await this.#takeUp(held.record, signal)
+      : await this.#claimNew(records, own, listing.revision, signal)
     if (claim === lost) return lost
-    for (const record of surplus) await this.#release(record, 'this node holds another', signal)
+    for (const one of surplus) await this.#release(one, 'this node holds another', signal)
     return claim
   }
 
-  #usable(records: readonly Record[]): readonly Record[] {
-    return ownRecords(records, this.#grants, this.#request).filter(
-      record => this.#unfit(record, records) === undefined,
-    )
+  #mustAsk({ isDoubtful, record }: Candidate): boolean {
+    return isDoubtful && this.#isSilent.get(record.kv.key) !== record.kv.modRevision
+  }
+
+  async #ask({ kv, lease }: Record, signal: AbortSignal): Promise<Lost> {
+    const answer = await ask(this.#ctx, kv, signal)
+    if (answer === undefined) return lost
+    this.#isSilent.set(kv.key, !answer.isAlive && answer.modRevision)
+    if (answer.isAlive)
+      this.#ctx.log.warn(
+        { key: kv.key, value: kv.value },
+        `Left ${kv.key} to ${lease ? describeLease(lease) : 'another host'}: its agent runs, so that is another host which has ` +
+          'our public IP or a copy of our files; give each host its own (--public-ip, --iface, --cache-file)',
+      )
+    return lost
+  }
+
+  #takeUp({ kv, lease }: Record, signal: AbortSignal): Promise<Claim | Lost> {
+    const isReserved = isReservation(this.#ctx.recall.own, kv, lease)
+    const cached = this.#ctx.recall.own && readRecord(this.#ctx.folder, this.#ctx.recall.own)?.lease
+    const value = valueFor(this.#request, lease ?? cached)
+    return rewrite(this.#ctx, this.#request, kv, value, isReserved, signal)
   }
 
   /** Why our own lease cannot be kept; undefined where it can. */
   #unfit({ prefixes, kv }: Record, records: readonly Record[]): string | undefined {
-    if (!fits(this.#request.network, prefixes)) return 'it does not fit the network config'
-    const older = olderOwner(records, prefixes, kv.key, kv.createRevision)
+    const { network } = this.#request
+    if (!fits(network, prefixes)) return 'it does not fit the network config'
+    const older = olderOwner(network, records, prefixes, kv.key, kv.createRevision)
     return older && `${older.kv.key} is older and overlaps it`
   }
 
-  async #claimNew(records: readonly Record[], revision: number, signal: AbortSignal): Promise<Claim | Lost> {
-    const unfit = ownRecords(records, this.#grants, this.#request)
-    for (const record of unfit)
-      if (!(await this.#release(record, this.#unfit(record, records) ?? '', signal))) return lost
-    const gone = new Set(unfit.filter(record => record.kv.leaseId !== NO_LEASE))
-    const standing = records.filter(record => !gone.has(record)).flatMap(record => record.prefixes)
-    // Peers of a store that lost its data are about to claim theirs again.
-    const returning = this.#ctx.recall.remembered.leases
-      .filter(lease => !isHeldBy(lease, this.#request.publicIps))
-      .flatMap(lease => lease.subnets.map(subnet => subnet.prefix))
-    const taken = [...standing, ...returning, ...(this.#request.hostNetworks ?? [])]
-    const wanted = [...this.#preferred, ...unfit.flatMap(record => record.prefixes)]
-    this.#preferred = choose(this.#request.network, taken, wanted, this.#ctx.tuning.random)
-    const previous: Lease | undefined = unfit[0]?.lease
-    const value = valueFor(this.#request, previous)
-    return create(this.#ctx, this.#grants, this.#request, this.#preferred, value, revision, signal)
+  async #claimNew(
+    records: readonly Record[],
+    unfit: readonly Candidate[],
+    revision: number,
+    signal: AbortSignal,
+  ): Promise<Claim | Lost> {
+    const gone = new Set<Record>()
+    for (const one of unfit) {
+      const released = await this.#release(one, this.#unfit(one.record, records) ?? '', signal)
+      if (released === lost) return lost
+      if (released) gone.add(one.record)
+    }
+    const standing = records.filter(record => !gone.has(record))
+    this.#preferred = this.#choose(standing, [
+      ...this.#preferred,
+      ...unfit.flatMap(({ record }) => record.prefixes),
+    ])
+    const value = valueFor(this.#request, unfit[0]?.record.lease)
+    return create(this.#ctx, this.#request, this.#preferred, value, revision, signal)
   }
 
-  /** False where the key changed meanwhile. A reservation is the operator's and stays. */
-  async #release({ kv }: Record, reason: string, signal: AbortSignal): Promise<boolean> {
-    if (kv.leaseId === NO_LEASE) {
-      this.#ctx.log.warn({ key: kv.key }, `Left the reservation ${kv.key} unused: ${reason}`)
-      return true
+  /** Peers of a store that lost its data are about to claim theirs again. Throws LeaseRefusedError. */
+  #choose(standing: readonly Record[], wanted: readonly Prefix[]): readonly Prefix[] {
+    const { network } = this.#request
+    const { recall, folder, tuning } = this.#ctx
+    const isOwn = (lease: Lease) => folder + lease.node === recall.own?.key
+    const returning = recall.remembered.leases
+      .filter(lease => !isOwn(lease))
+      .flatMap(lease => lease.subnets.map(subnet => subnet.prefix))
+    try {
+      const standingPrefixes = standing.flatMap(record => taken(network, record))
+      const all = [...standingPrefixes, ...returning, ...(this.#request.hostNetworks ?? [])]
+      return choose(network, all, wanted, tuning.random)
+    } catch (error) {
+      const widest = error instanceof LeaseRefusedError && widestTaker(network, standing)
+      throw widest ? new LeaseRefusedError(`${error.message}; the widest of them is ${widest}`) : error
     }
-    const removed = await remove(this.#ctx, kv, signal)
-    if (removed) this.#ctx.log.info({ key: kv.key }, `Released our lease ${kv.key}: ${reason}`)
-    return removed
   }
+
+  /** True where it was removed. Lost where the key changed meanwhile. What another may have written, and a reservation, stays. */
+  async #release(
+    { record, isRemovable }: Candidate,
+    reason: string,
+    signal: AbortSignal,
+  ): Promise<boolean | Lost> {
+    const { kv, lease } = record
+    const isReserved = isReservation(this.#ctx.recall.own, kv, lease)
+    if (isReserved || !isRemovable) {
+      const what = isReserved ? 'the reservation' : 'the lease'
+      if (!this.#left.has(kv.key))
+        this.#ctx.log.warn({ key: kv.key }, `Left ${what} ${kv.key} unused: ${reason}`)
+      this.#left.add(kv.key)
+      return false
+    }
+    if (!(await remove(this.#ctx, kv, signal))) return lost
+    this.#ctx.log.warn({ key: kv.key }, `Released our lease ${kv.key}: ${reason}`)
+    return true
+  }
+}
+
+/** The key that takes most, where one takes more than a subnet; undefined where all take one. */
+function widestTaker(network: NetworkConfig, records: readonly Record[]): string | undefined {
+  const spare = (prefix: Prefix) => {
+    const family = network.families.find(one => one.family === familyOf(prefix))
+    return family ? family.subnetLength - prefixLength(prefix) : 0
+  }
+  const width = (record: Record) => Math.max(0, ...taken(network, record).map(spare))
+  const [widest] = records.toSorted((a, b) => width(b) - width(a))
+  if (widest === undefined || width(widest) === 0) return undefined
+  return `${widest.kv.key}, ${widest.lease ? `of ${printLease(widest.lease)}` : 'which is no lease'}`
 }
 
 /**

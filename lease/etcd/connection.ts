@@ -263,6 +263,8 @@ function compare(condition: Condition): ICompare {
 
 function changeOp(change: Change): IRequestOp {
   if ('remove' in change) return { request_delete_range: { key: Buffer.from(change.remove) } }
+  if ('touch' in change)
+    return { request_put: { key: Buffer.from(change.touch), ignore_value: true, ignore_lease: true } }
   return {
     request_put: {
       key: Buffer.from(change.put),

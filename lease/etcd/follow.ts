@@ -105,6 +105,7 @@ export class Follower {
     const readings = listing.kvs.map(kv => this.#read(kv))
     const { recall, tuning } = this.#ctx
     recall.remembered.settle(readings.filter(isLease), tuning.clock.now())
+    for (const reading of readings) this.#ctx.onReading(reading)
     this.#table.list([...readings, ...recall.remembered.leases])
     this.#broke = false
     this.#saw(listing.revision)
@@ -118,7 +119,10 @@ export class Follower {
     if (batch.through === 0) return
     const readings = batch.puts.map(kv => this.#read(kv))
     const { recall, tuning } = this.#ctx
-    for (const reading of readings) this.#table.put(reading)
+    for (const reading of readings) {
+      this.#table.put(reading)
+      this.#ctx.onReading(reading)
+    }
     for (const key of batch.deletes) this.#table.remove(key.slice(this.#ctx.folder.length))
     const outlived = recall.remembered.settle(readings.filter(isLease), tuning.clock.now())
     for (const node of outlived) this.#table.remove(node)

@@ -1,12 +1,26 @@
 import { fits } from '../allocate.ts'
+import { runTogether } from '../common/tasks.ts'
 import { WakeUp } from '../common/wake_up.ts'
 import { printLease } from '../lease.ts'
 import { LeaseLostError } from '../store.ts'
-import { type Claim, claimOf, create, type Grants, type Lost, lost, rewrite } from './claim.ts'
+import { ask, touch } from './ask.ts'
+import { type Claim, claimOf, create, type Lost, lost, rewrite } from './claim.ts'
 import type { EtcdContext } from './context.ts'
+import { describeLease } from './describe.ts'
+import { candidate, hasSameMac } from './identity.ts'
 import { type KeyValue, keysUnder, oneKey } from './keys.ts'
+import { Namesakes } from './namesakes.ts'
 import { confirmConfig } from './network.ts'
-import { isHeldBy, NO_LEASE, olderOwner, readRecord, readRecords } from './record.ts'
+import {
+  isHeldBy,
+  isReservation,
+  NO_LEASE,
+  olderOwner,
+  type Record,
+  readRecord,
+  readRecords,
+} from './record.ts'
+import { Rewrites } from './rewrites.ts'
 
 const ACTIVITY = 'keep the lease'
 const WATCHING = 'watch the lease'
@@ -17,19 +31,22 @@ const WATCHING = 'watch the lease'
  */
 export class Keeper {
   readonly #ctx: EtcdContext
-  readonly #grants: Grants
   readonly #marginMs: number
+  readonly #onKept: () => void
+  readonly #rewrites: Rewrites
+  readonly #due = new WakeUp()
   #claim: Claim
   #renewAt: number
   #end: NodeJS.Timeout | undefined
   #wroteAt = Number.NEGATIVE_INFINITY
 
-  constructor(ctx: EtcdContext, grants: Grants, claim: Claim, marginMs: number) {
+  constructor(ctx: EtcdContext, claim: Claim, marginMs: number, onKept: () => void) {
     this.#ctx = ctx
-    this.#grants = grants
     this.#marginMs = marginMs
+    this.#onKept = onKept
+    this.#rewrites = new Rewrites(ctx)
     this.#claim = claim
-    this.#renewAt = this.#renewalOf(claim)
+    this.#renewAt = claim.kv.value === claim.value ? this.#renewalOf(claim) : ctx.tuning.clock.now()
   }
 
   get claim(): Claim {
@@ -38,26 +55,24 @@ export class Keeper {
 
   /** Resolves when the signal aborts, rejects with LeaseLostError. */
   async run(signal: AbortSignal): Promise<void> {
-    const wakeUp = new WakeUp()
-    const stop = new AbortController()
-    const all = AbortSignal.any([signal, stop.signal])
-    const watching = this.#watchKey(wakeUp, all)
-    const look = () => wakeUp.set()
-    this.#ctx.onReset.add(look)
+    const { onReset } = this.#ctx
+    const look = () => this.#due.set()
+    const namesakes = new Namesakes(this.#ctx, () => this.#claim.lease, this.#claim.request.publicIps)
+    onReset.add(look)
     try {
-      const failed = watching.then(() => undefined)
-      await Promise.race([failed, this.#loop(wakeUp, all)])
-    } catch (error) {
-      if (!signal.aborted) throw error
+      await runTogether(signal, [
+        all => this.#watchKey(all),
+        all => this.#loop(all),
+        all => namesakes.run(all),
+      ])
     } finally {
-      this.#ctx.onReset.delete(look)
+      onReset.delete(look)
       clearTimeout(this.#end)
-      stop.abort()
-      await watching.catch(() => {})
+      this.#rewrites.over()
     }
   }
 
-  async #loop(wakeUp: WakeUp, signal: AbortSignal): Promise<void> {
+  async #loop(signal: AbortSignal): Promise<never> {
     for (let races = 0; ; ) {
       const result = await this.#ctx.patience.until(ACTIVITY, () => this.#makeRight(signal), signal)
       if (result === lost) {
@@ -66,7 +81,7 @@ export class Keeper {
       }
       races = 0
       this.#settle(result)
-      await wakeUp.wait(this.#untilNextLook(), signal)
+      await this.#due.wait(this.#untilNextLook(), signal)
     }
   }
 
@@ -74,8 +89,11 @@ export class Keeper {
     if (!this.#claim.confirmed)
       this.#ctx.log.info({ key: claim.kv.key }, `etcd confirms our lease ${printLease(claim.lease)}`)
     this.#claim = { ...claim, confirmed: true }
-    this.#ctx.recall.sawOwn(claim.kv)
     this.#guardEnd(claim)
+    if (claim.kv.value !== claim.value) return
+    this.#ctx.recall.sawOwn(claim.kv)
+    this.#rewrites.standsAsOurs()
+    this.#onKept()
   }
 
   /** Loud, and without further effect: what is programmed goes on working, and whether the subnet is ours still, etcd will say. */
@@ -102,44 +120,85 @@ export class Keeper {
     const listing = await this.#ctx.client.range(oneKey(this.#claim.kv.key), signal)
     const [kv] = listing.kvs
     if (kv === undefined) return this.#reclaim(signal)
-    if (kv.modRevision !== this.#claim.kv.modRevision || kv.value !== this.#claim.kv.value)
-      this.#rewritten(kv)
+    const record = readRecord(this.#ctx.folder, kv)
+    if (record === undefined) throw new TypeError(`Cannot keep ${kv.key}: it is no subnet key`)
+    if ((await this.#takeIn(record, signal)) === lost) return lost
     if (this.#ctx.tuning.clock.now() < this.#renewAt) return this.#claim
-    return this.#write(kv, signal)
+    return this.#write(record, signal)
   }
 
-  /** Somebody wrote our key: we in a write that was not answered, another program on this node, or another node. */
-  #rewritten(kv: KeyValue): void {
-    const { request, lease } = this.#claim
-    const record = readRecord(this.#ctx.folder, kv)
-    if (record?.lease && !isHeldBy(record.lease, request.publicIps))
-      throw new LeaseLostError(
-        `Our subnet ${printLease(lease)} was taken by ${printLease(record.lease)}`,
-        record.lease,
-      )
-    const ours = kv.value === this.#claim.kv.value
-    if (ours && this.#grants.grantedAt(kv.leaseId) !== undefined) {
-      this.#claim = claimOf(this.#ctx, this.#grants, request, kv)
+  /** Takes the key as it stands into the claim. Throws LeaseLostError where it is another's. */
+  #takeIn(record: Record, signal: AbortSignal): Promise<Lost | undefined> | Lost | undefined {
+    const { kv } = record
+    const { kv: before, confirmed } = this.#claim
+    if (!confirmed) return this.#confirm(record, signal)
+    if (kv.modRevision === before.modRevision) return undefined
+    if (kv.value === before.value && kv.leaseId === before.leaseId) return this.#answer(kv, signal)
+    return this.#rewritten(record)
+  }
+
+  /** Another host asked whether we run. */
+  async #answer(kv: KeyValue, signal: AbortSignal): Promise<Lost | undefined> {
+    const modRevision = await touch(this.#ctx, kv, signal)
+    if (modRevision === undefined) return lost
+    this.#claim = { ...this.#claim, kv: { ...kv, modRevision } }
+    return undefined
+  }
+
+  /** The claim is the cache's. The same key may be another's by now, or the cache a copy of another machine's. */
+  async #confirm(record: Record, signal: AbortSignal): Promise<Lost | undefined> {
+    const { request } = this.#claim
+    const found = candidate(this.#ctx, request, record)
+    if (found === undefined || found.evidence === 'publicIp') throw this.#lost(record, 'was taken by')
+    let { modRevision } = record.kv
+    if (found.isDoubtful) {
+      const answer = await ask(this.#ctx, record.kv, signal)
+      if (answer === undefined) return lost
+      if (answer.isAlive) throw this.#lost(record, 'is held by another host, whose agent runs:')
+      modRevision = answer.modRevision
+    }
+    this.#ctx.log.debug({ key: record.kv.key }, `${record.kv.key} is to be written again`)
+    this.#claim = { ...this.#claim, kv: { ...record.kv, modRevision } }
+    this.#renewAt = this.#ctx.tuning.clock.now()
+    return undefined
+  }
+
+  /** The key was written: by us, unanswered; by an operator who reserves it; by another program on this node; or by another node. */
+  #rewritten(record: Record): undefined {
+    const { kv, lease } = record
+    const { request, kv: before, value, lease: own } = this.#claim
+    const isOurs = isHeldBy(lease, request.publicIps) || hasSameMac(lease, own)
+    if (lease && !isOurs) throw this.#lost(record, 'was taken by')
+    this.#claim = { ...this.#claim, kv }
+    if (kv.value === value && this.#ctx.grants.grantedAt(kv.leaseId) !== undefined) {
+      this.#claim = claimOf(this.#ctx, request, kv)
       this.#renewAt = this.#renewalOf(this.#claim)
       return
     }
-    if (!this.#claim.confirmed) this.#ctx.log.debug({ key: kv.key }, `${kv.key} is to be written again`)
-    else if (kv.leaseId === NO_LEASE && this.#claim.kv.leaseId !== NO_LEASE)
-      this.#ctx.log.info({ key: kv.key }, `${kv.key} has become a reservation: it is not renewed any more`)
-    else
-      this.#ctx.log.warn(
-        { key: kv.key, value: kv.value },
-        `${kv.key} was rewritten by another program with our public IP`,
-      )
-    this.#claim = { ...this.#claim, kv: { ...kv, value: this.#claim.kv.value } }
-    if (ours && kv.leaseId === NO_LEASE) this.#renewAt = Number.POSITIVE_INFINITY
+    if (isReservation(before, kv, lease) && before.leaseId !== NO_LEASE)
+      this.#ctx.log.info({ key: kv.key }, `${kv.key} has become a reservation: it is no longer renewed`)
+    else if (before.leaseId === NO_LEASE && kv.value === before.value)
+      this.#ctx.log.info({ key: kv.key }, `${kv.key} is no longer a reservation: it is renewed`)
+    else this.#rewrites.saw(record)
+    if (kv.value === value && kv.leaseId === NO_LEASE) this.#renewAt = Number.POSITIVE_INFINITY
     // Two programs that each put the key right at once would never end.
     else this.#renewAt = Math.max(this.#ctx.tuning.clock.now(), this.#wroteAt + this.#ctx.tuning.checkMs)
   }
 
-  async #write(kv: KeyValue, signal: AbortSignal): Promise<Claim | Lost> {
-    const { request, kv: own } = this.#claim
-    const claim = await rewrite(this.#ctx, this.#grants, request, kv, own.value, signal)
+  #lost({ kv, lease }: Record, how: string): LeaseLostError {
+    const who = lease ? describeLease(lease) : 'a value that is no lease'
+    const text = `Our subnet ${printLease(this.#claim.lease)} ${how} ${who}`
+    return new LeaseLostError(
+      `${text}; what is programmed stays, delete ${kv.key} if that host is wrong`,
+      lease,
+    )
+  }
+
+  async #write({ kv, lease }: Record, signal: AbortSignal): Promise<Claim | Lost> {
+    const { request, value, kv: seen } = this.#claim
+    const before = this.#ctx.recall.own
+    const isReserved = isReservation(before, kv, lease)
+    const claim = await rewrite(this.#ctx, request, seen, value, isReserved, signal)
     if (claim === lost) return lost
     this.#wrote(claim)
     this.#ctx.log.debug({ key: kv.key, leaseId: claim.kv.leaseId }, `Renewed the lease ${kv.key}`)
@@ -148,11 +207,11 @@ export class Keeper {
 
   /** The key is gone: it ran out while we could not renew it, or was deleted. The same subnet is ours again if it is free. */
   async #reclaim(signal: AbortSignal): Promise<Claim | Lost> {
-    const { request, lease, kv } = this.#claim
+    const { request, lease, kv, value } = this.#claim
     const prefixes = lease.subnets.map(subnet => subnet.prefix)
     const listing = await this.#ctx.client.range(keysUnder(this.#ctx.folder), signal)
     const records = readRecords(this.#ctx.folder, listing.kvs)
-    const owner = olderOwner(records, prefixes, kv.key, Number.POSITIVE_INFINITY)
+    const owner = olderOwner(request.network, records, prefixes, kv.key, Number.POSITIVE_INFINITY)
     if (owner)
       throw new LeaseLostError(
         `Our subnet ${printLease(lease)} was gone and then taken under ${owner.kv.key}` +
@@ -161,7 +220,7 @@ export class Keeper {
       )
     if (!fits(request.network, prefixes))
       throw new LeaseLostError(`Our subnet ${printLease(lease)} is gone`, undefined)
-    const claim = await create(this.#ctx, this.#grants, request, prefixes, kv.value, listing.revision, signal)
+    const claim = await create(this.#ctx, request, prefixes, value, listing.revision, signal)
     if (claim === lost) return lost
     this.#wrote(claim)
     this.#ctx.log.warn({ key: kv.key }, `Our lease ${kv.key} was gone and free: claimed it again`)
@@ -182,14 +241,14 @@ export class Keeper {
   }
 
   /** From now on each time: whatever was before is read by the look that it wakes. */
-  async #watchKey(wakeUp: WakeUp, signal: AbortSignal): Promise<void> {
+  async #watchKey(signal: AbortSignal): Promise<never> {
     const { clock, lastRetryMs } = this.#ctx.tuning
     for (let attempt = 0; ; attempt++) {
       const startedAt = clock.now()
       try {
         for await (const batch of this.#ctx.client.watch(oneKey(this.#claim.kv.key), 0, signal)) {
           if (batch.through === 0) this.#ctx.patience.over(WATCHING)
-          wakeUp.set()
+          this.#due.set()
         }
       } catch (error) {
         this.#ctx.patience.failed(WATCHING, error, signal)

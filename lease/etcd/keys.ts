@@ -31,6 +31,8 @@ export type Condition = { readonly key: string; readonly modRevision: number } |
 export type Change =
   | { readonly put: string; readonly value: string; readonly leaseId: string }
   | { readonly remove: string }
+  /** Written again with the value and the etcd lease that it has: only its revision changes. The key must stand. */
+  | { readonly touch: string }
 
 export interface Transaction {
   readonly conditions: readonly Condition[]

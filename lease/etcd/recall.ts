@@ -89,11 +89,10 @@ export class Recall {
     return this.#savedAtMs
   }
 
-  /** Leases of another network are none of ours. */
+  /** Leases of another network are none of ours; the key that we hold is ours whatever the network. */
   sawNetworkConfig(text: string): void {
     if (this.#networkConfig !== undefined && this.#networkConfig !== text) {
       this.#log.info({}, 'The network config is not the one of the lease cache: starting without it')
-      this.#own = undefined
       this.#at = undefined
       this.#leases = () => []
     }

@@ -1,6 +1,8 @@
+import { couldBeLeased } from '../allocate.ts'
 import type { Lease } from '../lease.ts'
 import { familyOf, type Ip } from '../net/ip.ts'
 import { overlaps, type Prefix } from '../net/prefix.ts'
+import type { NetworkConfig } from '../network_config.ts'
 import type { LeaseRequest } from '../store.ts'
 import { decodeLease, decodeSubnetKey, encodeLeaseValue, encodeSubnetKey } from '../wire.ts'
 import { type Condition, type KeyValue, keysUnder } from './keys.ts'
@@ -39,8 +41,12 @@ export function isHeldBy(lease: Lease | undefined, publicIps: readonly Ip[]): bo
   return false
 }
 
-/** The oldest of the records that claims part of these prefixes and was there before that revision. */
+/**
+ * The oldest of the records that claims part of these prefixes and was there before that revision. What could not be a lease
+ * of this network, a key that covers the whole of it for instance, claims nothing.
+ */
 export function olderOwner(
+  network: NetworkConfig,
   records: readonly Record[],
   prefixes: readonly Prefix[],
   key: string,
@@ -48,8 +54,23 @@ export function olderOwner(
 ): Record | undefined {
   return records
     .filter(({ kv }) => kv.key !== key && kv.createRevision < createRevision)
-    .filter(record => record.prefixes.some(theirs => prefixes.some(ours => overlaps(theirs, ours))))
+    .filter(record => taken(network, record).some(theirs => prefixes.some(ours => overlaps(theirs, ours))))
     .sort((a, b) => a.kv.createRevision - b.kv.createRevision)[0]
+}
+
+/**
+ * A lease that no etcd lease is attached to, and that never runs out. Where this node knows what stood there `before`, a
+ * stray write makes none of it: only what was one, flannel's short form, or the value as this node wrote it is.
+ */
+export function isReservation(before: KeyValue | undefined, kv: KeyValue, lease: Lease | undefined): boolean {
+  if (kv.leaseId !== NO_LEASE) return false
+  if (before?.key !== kv.key) return lease !== undefined
+  return before.leaseId === NO_LEASE || lease?.backendType === '' || kv.value === before.value
+}
+
+/** The subnets that a key takes from the pool: those that could be leased in this network. */
+export function taken(network: NetworkConfig, { prefixes }: Record): readonly Prefix[] {
+  return prefixes.filter(prefix => couldBeLeased(network, prefix))
 }
 
 /**

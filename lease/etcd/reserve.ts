@@ -2,7 +2,7 @@ import { fits } from '../allocate.ts'
 import { printLease } from '../lease.ts'
 import type { Ip } from '../net/ip.ts'
 import type { Prefix } from '../net/prefix.ts'
-import { parseNetworkConfig } from '../network_config.ts'
+import { type NetworkConfig, parseNetworkConfig } from '../network_config.ts'
 import { LeaseRefusedError } from '../store.ts'
 import { encodeLeaseValue, encodeSubnetKey } from '../wire.ts'
 import type { EtcdContext } from './context.ts'
@@ -18,11 +18,11 @@ export async function reserve(
 ): Promise<'reserved' | 'was reserved'> {
   const key = ctx.folder + encodeSubnetKey(subnets)
   return untilDecided(ctx, `reserve ${subnets.join(' + ')}`, signal, async () => {
-    await checkFit(ctx, subnets, signal)
+    const network = await fittingNetwork(ctx, subnets, signal)
     const listing = await ctx.client.range(keysUnder(ctx.folder), signal)
     const records = readRecords(ctx.folder, listing.kvs)
     const own = records.find(record => record.kv.key === key)
-    const owner = olderOwner(records, subnets, key, Number.POSITIVE_INFINITY)
+    const owner = network && olderOwner(network, records, subnets, key, Number.POSITIVE_INFINITY)
     if (owner) throw refused(subnets, owner)
     if (!own) {
       const value = encodeLeaseValue({ publicIps, backendType: '', backendData: [] })
@@ -81,9 +81,16 @@ async function untilDecided<T>(
   }
 }
 
-async function checkFit(ctx: EtcdContext, subnets: readonly Prefix[], signal: AbortSignal): Promise<void> {
+/** Undefined where there is no network config yet. */
+async function fittingNetwork(
+  ctx: EtcdContext,
+  subnets: readonly Prefix[],
+  signal: AbortSignal,
+): Promise<NetworkConfig | undefined> {
   const [config] = (await ctx.client.range(oneKey(ctx.configKey), signal)).kvs
-  if (!config || fits(parseNetworkConfig(config.value), subnets)) return
+  if (!config) return undefined
+  const network = parseNetworkConfig(config.value)
+  if (fits(network, subnets)) return network
   throw new LeaseRefusedError(
     `${subnets.join(' + ')} is no subnet of the network config ${config.value}: take one of its length between its ` +
       'SubnetMin and SubnetMax, one a family',

@@ -8,12 +8,13 @@ import type { EtcdOptions } from '../options.ts'
 import type { Reservations } from '../reservations.ts'
 import type { LeaseRequest, LeaseStore, StoreHealth } from '../store.ts'
 import { LiveTable } from '../table.ts'
-import { acquire } from './acquire.ts'
-import { type Claim, Grants } from './claim.ts'
+import { acquire, republish } from './acquire.ts'
+import type { Claim } from './claim.ts'
 import { EtcdClient } from './client.ts'
 import type { EtcdContext } from './context.ts'
 import { EtcdError } from './error.ts'
 import { Follower } from './follow.ts'
+import { Grants } from './grants.ts'
 import { Keeper } from './keep.ts'
 import type { Head } from './keys.ts'
 import { networkConfig, offerNetworkConfig } from './network.ts'
@@ -33,7 +34,6 @@ export function openEtcdStore(
 export class EtcdLeaseStore implements LeaseStore, Reservations {
   readonly #options: EtcdOptions
   readonly #ctx: EtcdContext
-  readonly #grants = new Grants()
   readonly #claims = new Map<string, Claim>()
 
   constructor(options: EtcdOptions, log: Log, tuning: EtcdTuning) {
@@ -46,6 +46,9 @@ export class EtcdLeaseStore implements LeaseStore, Reservations {
       tuning,
       log,
       recall: new Recall(options, tuning, log),
+      grants: new Grants(client, tuning),
+      conflicts: new Map(),
+      onReading: () => {},
       onReset: new Set(),
       configKey: `${options.prefix}/config`,
       folder: `${options.prefix}/subnets/`,
@@ -76,16 +79,20 @@ export class EtcdLeaseStore implements LeaseStore, Reservations {
 
   async acquire(request: LeaseRequest, signal: AbortSignal): Promise<Lease> {
     await this.#load()
-    const claim = await acquire(this.#ctx, this.#grants, request, signal)
+    const { held } = request
+    const running = held && this.#claims.get(held.node)
+    const claim = running
+      ? { ...republish(this.#ctx, request, running.kv, held), confirmed: running.confirmed }
+      : await acquire(this.#ctx, request, signal)
     this.#claims.set(claim.lease.node, claim)
-    if (claim.confirmed) this.#ctx.recall.sawOwn(claim.kv)
+    if (claim.confirmed && !running) this.#ctx.recall.sawOwn(claim.kv)
     return claim.lease
   }
 
-  async keep(lease: Lease, signal: AbortSignal): Promise<void> {
+  async keep(lease: Lease, signal: AbortSignal, onKept: () => void = () => {}): Promise<void> {
     const claim = this.#claims.get(lease.node)
     if (!claim) throw new Error(`Cannot keep ${lease.node}: this store did not acquire it`)
-    const keeper = new Keeper(this.#ctx, this.#grants, claim, this.#options.renewMarginMs)
+    const keeper = new Keeper(this.#ctx, claim, this.#options.renewMarginMs, onKept)
     try {
       await keeper.run(signal)
     } finally {
@@ -115,7 +122,9 @@ export class EtcdLeaseStore implements LeaseStore, Reservations {
   }
 
   health(): StoreHealth {
-    return { lastContactMs: this.#ctx.client.lastContactMs, trouble: this.#ctx.patience.trouble }
+    const { client, patience, conflicts } = this.#ctx
+    const conflict = conflicts.size === 0 ? undefined : [...conflicts.values()].join('; ')
+    return { lastContactMs: client.lastContactMs, trouble: patience.trouble, conflict }
   }
 
   /** Calls and streams begun so far. */

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { vtepOf } from '../../lease/backend_data.ts'
 import { type Lease, type LeaseTableChange, printLease } from '../../lease/lease.ts'
 import { type Ip, parseIp } from '../../lease/net/ip.ts'
+import { parseMac } from '../../lease/net/mac.ts'
 import { type Prefix, parsePrefix } from '../../lease/net/prefix.ts'
 import { NetworkConfigError } from '../../lease/network_config.ts'
 import { LeaseLostError, type LeaseRequest, type LeaseStore } from '../../lease/store.ts'
@@ -352,6 +353,7 @@ export function requestOf(n: number, network: LeaseRequest['network']): LeaseReq
     network,
     publicIps: network.families.map(({ family }) => ips[family] as Ip),
     previousSubnets: [] as Prefix[],
+    deviceMacs: [parseMac(mac)],
     backendType: 'vxlan',
     backendData: () => network.families.map(() => vtep(mac)),
   }

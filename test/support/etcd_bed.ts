@@ -34,6 +34,7 @@ export const fastTuning: Partial<EtcdTuning> = {
   checkMs: 1_000,
   relistAfterBreakMs: 300,
   refusedRetryMs: 200,
+  askMs: 150,
 }
 
 /** Nodes of one network of a running etcd; each bed has a prefix of its own, so that many share one server. */

@@ -100,7 +100,7 @@ export class MemoryStore implements LeaseStore {
     return lease
   }
 
-  async keep(lease: Lease, signal: AbortSignal): Promise<void> {
+  async keep(lease: Lease, signal: AbortSignal, onKept: () => void = () => {}): Promise<void> {
     const request = this.#requests.get(lease.node)
     if (!request) throw new Error(`Cannot keep ${lease.node}: this store did not acquire it`)
     const value = valueFor(request, lease)
@@ -112,6 +112,7 @@ export class MemoryStore implements LeaseStore {
           `Our subnet ${lease.node} was taken by ${holder.subnets[0]?.publicIp}`,
           holder,
         )
+      onKept()
       return undefined
     }
     try {
@@ -160,7 +161,7 @@ export class MemoryStore implements LeaseStore {
     const leases = [...this.#server.entries]
       .map(([key, entry]) => reading(key, entry))
       .filter(lease => 'node' in lease)
-      .filter(lease => isHeldBy(lease, request.publicIps))
+      .filter(lease => lease.node === request.held?.node || isHeldBy(lease, request.publicIps))
     const own = leases.find(lease => fits(request.network, prefixesOf(lease)))
     for (const lease of leases) if (lease !== own) this.#server.remove(lease.node)
     const taken = [...this.#server.entries.keys()].flatMap(decodeSubnetKey).concat(request.hostNetworks ?? [])

@@ -12,6 +12,8 @@ import { until } from '../../support/until.ts'
 
 const config = '{"Network":"10.1.0.0/16","Backend":{"Type":"vxlan"}}'
 const value = (ip: string) => `{"PublicIP":"${ip}","PublicIPv6":null,"BackendType":"vxlan"}`
+const withMac = (ip: string, mac: string) =>
+  `{"PublicIP":"${ip}","PublicIPv6":null,"BackendType":"vxlan","BackendData":{"VNI":1,"VtepMAC":"${mac}"}}`
 
 let server: EtcdServer
 let bed: EtcdBed
@@ -123,7 +125,7 @@ describe('a lease that somebody touched', () => {
     await until('the keeper to say so', () => keeping.error !== undefined)
     expect(keeping.error).toBeInstanceOf(LeaseLostError)
     expect(String(keeping.error)).toMatch(
-      /^LeaseLostError: Our subnet 10\.1\.\d+\.0\/24 at 192\.168\.0\.7 was taken by 10\.1\.\d+\.0\/24 at 192\.168\.0\.66$/,
+      /^LeaseLostError: Our subnet 10\.1\.\d+\.0\/24 at 192\.168\.0\.7 was taken by 10\.1\.\d+\.0\/24 at 192\.168\.0\.66; what is programmed stays/,
     )
     expect(await server.ctl('get', '--print-value-only', bed.key(lease.node))).toBe(
       `${value('192.168.0.66')}\n`,
@@ -162,7 +164,8 @@ describe('a lease that somebody touched', () => {
   test('is given up at the next start where an older lease overlaps it', async () => {
     await bed.writeConfig(config)
     await bed.writeLease('10.1.5.0-24', value('192.168.0.66'))
-    await bed.writeLease('10.1.5.0-24&fd00:5::-64', value('192.168.0.7'), '--lease', await someLease())
+    const own = withMac('192.168.0.7', '02:00:00:00:00:07')
+    await bed.writeLease('10.1.5.0-24&fd00:5::-64', own, '--lease', await someLease())
     const lease = await join(7)
     expect(overlaps(parsePrefix('10.1.5.0/24'), parsePrefix(lease.node.replace('-', '/')))).toBe(false)
     expect([...(await bed.keys())].sort()).toEqual(['10.1.5.0-24', lease.node].sort())
@@ -180,8 +183,9 @@ describe('a lease that somebody touched', () => {
 
   test('does not pile up: a node with several keys keeps the oldest', async () => {
     await bed.writeConfig(config)
-    await bed.writeLease('10.1.9.0-24', value('192.168.0.7'), '--lease', await someLease())
-    await bed.writeLease('10.1.5.0-24', value('192.168.0.7'), '--lease', await someLease())
+    const own = withMac('192.168.0.7', '02:00:00:00:00:07')
+    await bed.writeLease('10.1.9.0-24', own, '--lease', await someLease())
+    await bed.writeLease('10.1.5.0-24', own, '--lease', await someLease())
     expect((await join(7)).node).toBe('10.1.9.0-24')
     expect(await bed.keys()).toEqual(['10.1.9.0-24'])
   })

@@ -1,0 +1,76 @@
+/**
+ * Whose a standing key is. In this order: the key that this node holds (written by this process, named by its cache or by
+ * subnet.env), then the MAC of its tunnel device, then its public IP, and that only where the node remembers nothing. An
+ * address moves between hosts (DHCP, virtual IPs), and machines are cloned: where the evidence would fit another host too,
+ * its agent is asked before the key is touched.
+ */
+import type { Lease } from '../lease.ts'
+import type { LeaseRequest } from '../store.ts'
+import type { EtcdContext } from './context.ts'
+import { macsOf } from './describe.ts'
+import { isHeldBy, NO_LEASE, type Record, readRecord } from './record.ts'
+
+/** Why a key is taken for this node's own, the surest first. */
+const evidences = ['written', 'remembered', 'mac', 'publicIp'] as const
+
+export interface Candidate {
+  readonly record: Record
+  readonly evidence: (typeof evidences)[number]
+  /** The evidence fits another host as well: see `ask`. */
+  readonly isDoubtful: boolean
+  /** This node wrote it, beyond doubt: it may be removed. */
+  readonly isRemovable: boolean
+}
+
+/** Keys that may be this node's, the surest first; among equals reserved ones, then the oldest. */
+export function candidates(
+  ctx: EtcdContext,
+  request: LeaseRequest,
+  records: readonly Record[],
+): readonly Candidate[] {
+  const all = records.map(record => candidate(ctx, request, record)).filter(one => one !== undefined)
+  const remembered = all.filter(({ evidence }) => evidence !== 'publicIp')
+  const remembersNothing = ctx.recall.own === undefined && request.previousSubnets.length === 0
+  /** What an operator reserved for our address, and no node has taken up, is for us all the same. */
+  const byAddress = ({ record }: Candidate) => remembersNothing || record.lease?.backendType === ''
+  const rank = ({ evidence, record }: Candidate) =>
+    2 * evidences.indexOf(evidence) + (record.kv.leaseId === NO_LEASE ? 0 : 1)
+  return (remembered.length > 0 ? remembered : all.filter(byAddress)).toSorted(
+    (a, b) => rank(a) - rank(b) || a.record.kv.createRevision - b.record.kv.createRevision,
+  )
+}
+
+/** Undefined where nothing says that the key could be this node's. */
+export function candidate(ctx: EtcdContext, request: LeaseRequest, record: Record): Candidate | undefined {
+  const { kv, lease, prefixes } = record
+  const { own } = ctx.recall
+  const isWritten = ctx.grants.grantedAt(kv.leaseId) !== undefined
+  const hasIp = isHeldBy(lease, request.publicIps)
+  const ownMacs = request.deviceMacs ?? []
+  const hasMac = ownMacs.length === 0 ? undefined : macsOf(lease).some(mac => ownMacs.includes(mac))
+  const isInFile = prefixes.some(prefix => request.previousSubnets.includes(prefix))
+  const isNamed = isInFile || own?.key === kv.key
+  const isRemembered =
+    isAsCached(ctx, record) || (isNamed && (hasIp || hasMac === true || lease === undefined))
+  const found = [isWritten, isRemembered, hasMac, hasIp].indexOf(true)
+  const evidence = evidences[found]
+  if (evidence === undefined) return undefined
+  // The device and subnet.env are gone after a reboot, and so are never part of a clone.
+  const isHere = hasIp && (hasMac ?? isInFile)
+  const isPublished = lease !== undefined && lease.backendType !== ''
+  const isDoubtful = isPublished && !isWritten && !isHere
+  return { record, evidence, isDoubtful, isRemovable: isWritten || (hasIp && hasMac === true) }
+}
+
+/** The same key as when the cache was written, with the same value or at least the same MAC. */
+function isAsCached(ctx: EtcdContext, { kv, lease }: Record): boolean {
+  const { own } = ctx.recall
+  if (own?.key !== kv.key || own.createRevision !== kv.createRevision) return false
+  return own.value === kv.value || hasSameMac(readRecord(ctx.folder, own)?.lease, lease)
+}
+
+/** Whether both name the MAC of one tunnel device. */
+export function hasSameMac(a: Lease | undefined, b: Lease | undefined): boolean {
+  const macs = macsOf(b)
+  return macsOf(a).some(mac => macs.includes(mac))
+}

@@ -1,0 +1,49 @@
+import { printJson } from '../json.ts'
+import type { EtcdContext } from './context.ts'
+import { describeLease } from './describe.ts'
+import type { Record } from './record.ts'
+
+const CONFLICT = 'rewritten'
+/** Writes within so many checks of each other make a fight. */
+const CHECKS = 5
+
+/** Writes of our own key by another program. It is put right each time; who goes on writing it is reported. */
+export class Rewrites {
+  readonly #ctx: EtcdContext
+  /** When, on the clock that never jumps. */
+  #times: readonly number[] = []
+
+  constructor(ctx: EtcdContext) {
+    this.#ctx = ctx
+  }
+
+  saw({ kv: { key, value }, lease }: Record): void {
+    const { log, tuning, conflicts } = this.#ctx
+    this.#times = [...this.#recent(), tuning.clock.now()].slice(-100)
+    const count = this.#times.length
+    const again = count > 1 ? `, ${count} times in the last ${this.#seconds()} s` : ''
+    const text =
+      `${key} was rewritten by another program${again}, last as ${lease ? describeLease(lease) : printJson(value)}: look for a second agent on this host, or ` +
+      'for another host with our public IP or a copy of our files'
+    conflicts.set(CONFLICT, text)
+    if (count <= 2) log.warn({ key, value }, text)
+  }
+
+  /** The key stands as we wrote it. */
+  standsAsOurs(): void {
+    if (this.#recent().length < 2) this.#ctx.conflicts.delete(CONFLICT)
+  }
+
+  over(): void {
+    this.#ctx.conflicts.delete(CONFLICT)
+  }
+
+  #recent(): readonly number[] {
+    const { clock, checkMs } = this.#ctx.tuning
+    return this.#times.filter(at => clock.now() - at < CHECKS * checkMs)
+  }
+
+  #seconds(): number {
+    return Math.ceil((this.#ctx.tuning.clock.now() - (this.#times[0] ?? 0)) / 1000)
+  }
+}
