@@ -12,6 +12,8 @@ import { openBackend } from './backend/registry.ts'
 import type { AgentConfig } from './config/config.ts'
 import { runAsFirstHost } from './embedded_etcd/first_host.ts'
 import { Firewall } from './firewall/firewall.ts'
+import { deviceClaims, fileClaims, networkClaims } from './instance/claims.ts'
+import { Locks } from './instance/lock.ts'
 import type { Scope } from './kernel/kernel.ts'
 import type { NetlinkKernel } from './kernel/netlink_kernel.ts'
 import { OwnLease } from './membership/own_lease.ts'
@@ -37,6 +39,7 @@ export class Agent {
   readonly #kernel: NetlinkKernel
   readonly #log: Log
   readonly #rounds = new RoundTotals()
+  readonly #locks = new Locks(version)
   #waitingFor = 'the lease store'
   #store: LeaseStore | undefined
   #overlay: Overlay | undefined
@@ -48,6 +51,17 @@ export class Agent {
   }
 
   async run(signal: AbortSignal): Promise<void> {
+    const { store, subnetFile, cniConfigFile } = this.#config
+    try {
+      const files = await fileClaims([subnetFile, cniConfigFile, store.cacheFile])
+      await this.#locks.take(files, signal)
+      await this.#runStore(signal)
+    } finally {
+      this.#locks.release()
+    }
+  }
+
+  async #runStore(signal: AbortSignal): Promise<void> {
     const { embeddedEtcd, store } = this.#config
     if (embeddedEtcd === undefined || store.kind !== 'etcd') return await this.#run(signal)
     const firstHost = {
@@ -67,7 +81,10 @@ export class Agent {
     try {
       this.#waitingFor = 'the network config'
       const network = await store.networkConfig(signal)
-      const overlay = await this.#join(store, network, openBackend(network), signal)
+      const backend = openBackend(network)
+      const networks = network.families.map(family => family.network)
+      await this.#locks.take([...deviceClaims(backend.devices), ...networkClaims(networks)], signal)
+      const overlay = await this.#join(store, network, backend, signal)
       this.#overlay = overlay
       await overlay.run(signal)
     } finally {
@@ -104,7 +121,10 @@ export class Agent {
     backend: Backend,
     signal: AbortSignal,
   ): Promise<Overlay> {
-    const scope: Scope = { devices: backend.devices, routeProtocol: TWILL_PROTOCOL }
+    const subnetEnv = (await readWhole(this.#config.subnetFile, signal)) ?? ''
+    const previousNetworks = readPreviousNetworks(subnetEnv)
+    const networks = [...network.families.map(family => family.network), ...previousNetworks]
+    const scope: Scope = { devices: backend.devices, routeProtocol: TWILL_PROTOCOL, networks }
     const underlay = new UnderlayWatch(
       this.#kernel,
       scope,
@@ -114,7 +134,6 @@ export class Agent {
       await endpointAddresses(store.endpoints ?? [], signal),
     )
     const first = await underlay.choose(signal)
-    const subnetEnv = (await readWhole(this.#config.subnetFile, signal)) ?? ''
     const previousSubnets = readPreviousSubnets(subnetEnv)
     for (const warning of overlapWarnings(network, underlay.hostNetworks(previousSubnets)))
       this.#log.warn({}, warning)
@@ -152,7 +171,7 @@ export class Agent {
           ...firewall,
           nftables: network.enableNftables,
           nftGeneration: await loadNftGeneration(),
-          previousNetworks: readPreviousNetworks(subnetEnv),
+          previousNetworks,
         },
         nodeSubnets(network, self),
         this.#log,

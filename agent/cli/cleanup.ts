@@ -8,6 +8,8 @@ import { vxlanDevices } from '../backend/vxlan.ts'
 import { bool, FlagError, type FlagValues, int, list, string } from '../config/go_flags.ts'
 import { type RunCommand, runCommand } from '../firewall/command.ts'
 import { removeFirewall } from '../firewall/firewall.ts'
+import { deviceClaims, fileClaims, networkClaims } from '../instance/claims.ts'
+import { type Claim, whoHolds } from '../instance/lock.ts'
 import { requireNetAdmin } from '../kernel/capability.ts'
 import { NetlinkKernel } from '../kernel/netlink_kernel.ts'
 import { readPreviousNetworks } from '../node_files/subnet_env.ts'
@@ -39,8 +41,14 @@ export const cleanup = command({ flags, readsStore: true }, async (values, conte
   requireNetAdmin()
   const { signal } = new AbortController()
   const { devices, networks } = await ours(values, context, signal)
-  const scope = { devices, routeProtocol: TWILL_PROTOCOL }
-  const files = [values['subnet-file'], values['cache-file'], values['cni-conf-file']]
+  const scope = { devices, routeProtocol: TWILL_PROTOCOL, networks }
+  const files = [values['subnet-file'], values['cache-file'], values['cni-conf-file']].filter(isFile)
+  if (!(await isOwnSubnetFile(values['subnet-file'], networks, signal))) {
+    context.out.write(`${values['subnet-file']} is another network's: left alone\n`)
+    files.shift()
+  }
+  const claims = [...deviceClaims(devices), ...networkClaims(networks), ...(await fileClaims(files))]
+  if (values.yes) await refuseWhileHeld(claims)
   const kernel = await NetlinkKernel.open()
   let [found, refused] = [0, 0]
   const say = (line: string) => {
@@ -66,6 +74,17 @@ export const cleanup = command({ flags, readsStore: true }, async (values, conte
   if (refused > 0) throw new CleanupError(`${refused} of ${found} could not be removed; see above`)
 })
 
+/** An agent that runs would make at once what is removed. */
+async function refuseWhileHeld(claims: readonly Claim[]): Promise<void> {
+  for (const claim of claims) {
+    const holder = await whoHolds(claim)
+    if (holder?.isOurs)
+      throw new CleanupError(
+        `An agent runs and has ${claim.text}: ${holder.says}; stop it first. Nothing was removed`,
+      )
+  }
+}
+
 /** What tells this network's things from another's: by the store, or by the VNI that is given, and by the subnet file. */
 async function ours(
   { vni, timeout, 'subnet-file': subnetFile }: FlagValues<typeof flags>,
@@ -77,8 +96,21 @@ async function ours(
     return { devices: vni.flatMap(text => vxlanDevices(parseVni(text))), networks: previous }
   const options = store()
   const { network } = await readStore(log => openStore(options, log), timeout * 1000)
-  const networks = network.families.map(family => family.network)
-  return { devices: openBackend(network).devices, networks: [...networks, ...previous] }
+  return { devices: openBackend(network).devices, networks: network.families.map(family => family.network) }
+}
+
+async function networksOf(subnetFile: string, signal: AbortSignal): Promise<readonly Prefix[]> {
+  return readPreviousNetworks((await readWhole(subnetFile, signal)) ?? '')
+}
+
+/** A subnet file that names other networks alone is another agent's. */
+async function isOwnSubnetFile(
+  file: string,
+  networks: readonly Prefix[],
+  signal: AbortSignal,
+): Promise<boolean> {
+  const named = await networksOf(file, signal)
+  return named.length === 0 || named.some(network => networks.includes(network))
 }
 
 /** 24 bits (RFC 7348). */
@@ -94,9 +126,13 @@ const onlyLook: RunCommand = async (words, input, signal) => {
   return writes ? { code: 0, stdout: '', stderr: '' } : await runCommand(words, input, signal)
 }
 
+/** As --cache-file has it. */
+function isFile(path: string): boolean {
+  return path !== '' && path !== 'none'
+}
+
 /** False where there is no such file. */
 async function removeFile(file: string, really: boolean): Promise<boolean> {
-  if (file === '') return false
   try {
     await stat(file)
   } catch {

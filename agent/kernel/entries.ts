@@ -1,6 +1,6 @@
 import { type Ip, parseIp, scopeOf } from '../../lease/net/ip.ts'
 import { type Mac, parseMac } from '../../lease/net/mac.ts'
-import { networkAddress } from '../../lease/net/prefix.ts'
+import { contains, networkAddress } from '../../lease/net/prefix.ts'
 import type { AddressMessage } from '../netlink/address.ts'
 import type { LinkMessage } from '../netlink/link.ts'
 import { type NeighborMessage, NUD_PERMANENT } from '../netlink/neighbor.ts'
@@ -13,6 +13,7 @@ import {
   RTPROT_RA,
 } from '../netlink/route.ts'
 import type { Address, FdbEntry, Link, Neighbor, Route } from '../state/entry.ts'
+import type { Scope } from './kernel.ts'
 
 const NO_MAC: Mac = parseMac('00:00:00:00:00:00')
 const NO_IP: Ip = parseIp('0.0.0.0')
@@ -63,10 +64,15 @@ export function isPermanent({ state }: NeighborMessage): boolean {
   return (state & NUD_PERMANENT) !== 0
 }
 
-/** Whether a route is ours: on one of our devices but not of the kernel's making, or with our protocol. */
-export function isOurRoute(route: RouteMessage, onOurDevice: boolean, protocol: number): boolean {
+/** Whether a route is ours: on one of our devices but not of the kernel's making, or with our protocol and into our network. */
+export function isOurRoute(
+  route: RouteMessage,
+  onOurDevice: boolean,
+  { routeProtocol, networks }: Omit<Scope, 'devices'>,
+): boolean {
   if (route.table !== RT_TABLE_MAIN || route.cloned || route.tos !== 0) return false
-  if (route.protocol === protocol) return true
+  if (route.protocol === routeProtocol && !onOurDevice)
+    return networks === undefined || networks.some(network => contains(network, route.dst))
   if (!onOurDevice || route.protocol === RTPROT_KERNEL || route.protocol === RTPROT_RA) return false
   const scope = scopeOf(networkAddress(route.dst))
   return scope !== 'multicast' && scope !== 'link-local'

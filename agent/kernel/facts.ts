@@ -54,7 +54,7 @@ export async function readOtherRoutes(
     for (const route of await dumpRoutes(requests, family, { protocol: 0, index: 0 }, signal)) {
       const dev = names.get(route.index)
       if (dev === undefined || route.type !== RTN_UNICAST) continue
-      if (scope.devices.includes(dev) || isOurRoute(route, false, scope.routeProtocol)) continue
+      if (scope.devices.includes(dev) || isOurRoute(route, false, scope)) continue
       const { dst, via, metric, protocol, src } = route
       facts.push({ dst, via, dev, metric, protocol, src })
     }

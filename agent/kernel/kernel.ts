@@ -1,3 +1,4 @@
+import type { Prefix } from '../../lease/net/prefix.ts'
 import type { Entry, Link } from '../state/entry.ts'
 import type { Operation, Result } from '../state/operation.ts'
 import type { InterfaceFacts, RouteFacts } from '../state/underlay_facts.ts'
@@ -8,6 +9,8 @@ export interface Scope {
   readonly devices: readonly string[]
   /** Routes with this protocol number are ours on any device. */
   readonly routeProtocol: number
+  /** As far as they lead into one of these: another agent of this host has other networks. Undefined: wherever they lead. */
+  readonly networks?: readonly Prefix[]
 }
 
 /** One entry of ours that the kernel says has changed: `entry` is how it is now, undefined when it is gone. */

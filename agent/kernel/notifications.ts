@@ -73,7 +73,7 @@ export class Notifications {
 
   learnRoute(route: RouteMessage): void {
     const onOurs = this.#ourDevice(route.index) !== undefined
-    if (!onOurs && isOurRoute(route, false, this.#scope.routeProtocol)) this.#carry(route)
+    if (!onOurs && isOurRoute(route, false, this.#scope)) this.#carry(route)
   }
 
   #newLink(link: LinkMessage): void {
@@ -148,7 +148,7 @@ export class Notifications {
     const route = readRoute(buffer, start, end)
     if (route === undefined || route.table !== RT_TABLE_MAIN || route.cloned) return
     const dev = this.#ourDevice(route.index)
-    if (!isOurRoute(route, dev !== undefined, this.#scope.routeProtocol)) {
+    if (!isOurRoute(route, dev !== undefined, this.#scope)) {
       const leads = route.via !== undefined || route.dst.endsWith('/0')
       if (dev === undefined && leads) this.#slot.underlay()
       // Somebody's route of the same key may have taken the place of ours, which goes without a word (NLM_F_REPLACE).

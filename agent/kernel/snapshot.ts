@@ -26,7 +26,7 @@ export async function readEntries(
   const entries: Entry[] = devices.map(({ entry }) => entry)
   const ours = devices.map(({ link }) => link)
   for (const link of ours) await readDevice(requests, link, entries, signal)
-  const routes = await readOurRoutes(requests, ours, scope.routeProtocol, signal)
+  const routes = await readOurRoutes(requests, ours, scope, signal)
   await names.need(new Set(routes.map(route => route.index)), signal)
   for (const route of routes) entries.push(routeEntry(route, names.get(route.index)))
   return entries
@@ -79,18 +79,23 @@ async function readDevice(
 async function readOurRoutes(
   requests: NetlinkRequests,
   ours: readonly LinkMessage[],
-  protocol: number,
+  scope: Scope,
   signal: AbortSignal,
 ): Promise<RouteMessage[]> {
   const found: RouteMessage[] = []
   for (const family of ['ipv4', 'ipv6'] as const) {
     for (const { index } of ours) {
       const routes = await dumpRoutes(requests, family, { protocol: 0, index }, signal)
-      for (const route of routes) if (isOurRoute(route, true, protocol)) found.push(route)
+      for (const route of routes) if (isOurRoute(route, true, scope)) found.push(route)
     }
-    for (const route of await dumpRoutes(requests, family, { protocol, index: 0 }, signal)) {
+    for (const route of await dumpRoutes(
+      requests,
+      family,
+      { protocol: scope.routeProtocol, index: 0 },
+      signal,
+    )) {
       const listed = ours.some(({ index }) => leadsTo(route, index))
-      if (!listed && isOurRoute(route, false, protocol)) found.push(route)
+      if (!listed && isOurRoute(route, false, scope)) found.push(route)
     }
   }
   return found

@@ -1,7 +1,9 @@
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import { ExpectedError, messageOf } from '../../lease/common/errors.ts'
+import { once } from 'node:events'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { messageOf } from '../../lease/common/errors.ts'
 import type { Log } from '../../lease/common/log.ts'
 import type { Ip } from '../../lease/net/ip.ts'
+import { boundConnections } from './connections.ts'
 import { type Answer, health, readiness } from './health.ts'
 import type { StatusSource } from './status.ts'
 
@@ -9,11 +11,6 @@ export interface Listen {
   readonly ip: Ip
   /** 0: any free one. */
   readonly port: number
-}
-
-/** The port cannot be listened on. The message names it and the flags. */
-export class ListenError extends ExpectedError {
-  override name = 'ListenError'
 }
 
 type Page = (source: StatusSource) => Answer | Promise<Answer>
@@ -25,7 +22,21 @@ const pages: ReadonlyMap<string, Page> = new Map<string, Page>([
   ['/metrics', async source => (await import('./metrics.ts')).metrics(source())],
 ])
 
-/** Serves /healthz, /readyz and /metrics until the signal aborts, and resolves then. Rejects with ListenError. */
+/** In ms. A probe is one short question: whoever is slower than this has none. */
+const limits = {
+  requestTimeout: 5_000,
+  headersTimeout: 3_000,
+  keepAliveTimeout: 5_000,
+  // How often Node looks for connections that are beyond the first two.
+  connectionsCheckingInterval: 1_000,
+}
+/** Nothing was sent either way for so long. */
+const IDLE_MS = 10_000
+
+/**
+ * Serves /healthz, /readyz and /metrics until the signal aborts, and resolves then. Where the port cannot be listened on, that
+ * is said once and nothing is served: pods need the network more than probes need an answer.
+ */
 export async function serveStatus(
   { ip, port }: Listen,
   source: StatusSource,
@@ -34,28 +45,42 @@ export async function serveStatus(
   onListening: (port: number) => void = () => {},
 ): Promise<void> {
   signal.throwIfAborted()
-  const server = createServer({ requestTimeout: 5_000, headersTimeout: 5_000, keepAliveTimeout: 5_000 })
-  server.maxConnections = 64
-  server.on('request', (request, response) => void answer(request, response, source, log))
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', cause => {
-      const text = `Cannot listen on ${ip} port ${port}: ${cause.message}; choose others with --healthz-ip and --healthz-port`
-      reject(new ListenError(text, { cause }))
-    })
-    server.once('close', resolve)
-    server.listen({ host: ip, port }, () => {
-      const address = server.address()
-      const actual = typeof address === 'object' && address !== null ? address.port : port
-      log.info({ ip, port: actual }, 'serving /healthz, /readyz and /metrics')
-      onListening(actual)
-    })
-    const stop = () => {
-      server.close()
-      server.closeAllConnections()
-    }
-    signal.addEventListener('abort', stop, { once: true })
-    server.once('close', () => signal.removeEventListener('abort', stop))
-  })
+  const server = createServer(limits, (request, response) => void answer(request, response, source, log))
+  server.timeout = IDLE_MS
+  boundConnections(server)
+  try {
+    const actual = await listen(server, ip, port)
+    log.info({ ip, port: actual }, 'serving /healthz, /readyz and /metrics')
+    onListening(actual)
+  } catch (error) {
+    log.error(
+      {},
+      `Cannot listen on ${ip} port ${port}: ${messageOf(error)}; /healthz, /readyz and /metrics are not served: stop what ` +
+        'listens there (ss -ltnp names it) or choose others with --healthz-ip and --healthz-port, and restart twilld',
+    )
+  }
+  await new Promise<void>(resolve => signal.addEventListener('abort', () => resolve(), { once: true }))
+  server.close()
+  server.closeAllConnections()
+}
+
+/** `0.0.0.0` means both families, as it does for flanneld; IPv4 alone where the kernel has no IPv6. */
+async function listen(server: Server, ip: Ip, port: number): Promise<number> {
+  if (ip !== '0.0.0.0') return await listenOn(server, ip, port)
+  try {
+    return await listenOn(server, '::', port)
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code !== 'EAFNOSUPPORT' && code !== 'EADDRNOTAVAIL') throw error
+    return await listenOn(server, ip, port)
+  }
+}
+
+async function listenOn(server: Server, host: string, port: number): Promise<number> {
+  server.listen({ host, port })
+  await once(server, 'listening')
+  const address = server.address()
+  return typeof address === 'object' && address !== null ? address.port : port
 }
 
 async function answer(

@@ -43,6 +43,7 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
 
   // What stands beside the kernel's entries on a node.
   'agent/firewall/': [...ground, 'lease/node_subnets.ts'],
+  'agent/instance/': [...ground, 'agent/netlink/libc.ts'],
   'agent/node_files/': [...ground, 'lease/node_subnets.ts'],
   'agent/embedded_etcd/': [
     ...ground,
@@ -70,6 +71,7 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
     'agent/config/',
     'agent/diagnose/',
     'agent/firewall/',
+    'agent/instance/',
     'agent/kernel/',
     'agent/node_files/',
     'agent/reconcile/',

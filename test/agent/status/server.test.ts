@@ -1,10 +1,13 @@
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { ListenError, serveStatus } from '../../../agent/status/server.ts'
+import { serveStatus } from '../../../agent/status/server.ts'
 import { type AgentStatus, RoundTotals } from '../../../agent/status/status.ts'
 import type { Log } from '../../../lease/common/log.ts'
 import { parseIp } from '../../../lease/net/ip.ts'
 import { vxlanLease } from '../../support/leases.ts'
 import { status } from '../../support/status.ts'
+import { until } from '../../support/until.ts'
 
 const ip = parseIp('127.0.0.1')
 const errors: object[] = []
@@ -144,12 +147,67 @@ describe('the server', () => {
     expect((await get('/readyz')).code).toBe(200)
   })
 
-  it('names port and flags where it cannot listen', async () => {
-    const second = serveStatus({ ip, port }, source, log, stop.signal)
-    await expect(second).rejects.toThrow(ListenError)
-    await expect(second).rejects.toThrow(
-      `Cannot listen on 127.0.0.1 port ${port}: listen EADDRINUSE: address already in use 127.0.0.1:${port}; choose others with --healthz-ip and --healthz-port`,
-    )
+  it('names port and flags where it cannot listen, and ends with its signal all the same', async () => {
+    const lines: string[] = []
+    const own = new AbortController()
+    const listening = { ...log, error: (_: object, text: string) => void lines.push(text) }
+    const second = serveStatus({ ip, port }, source, listening, own.signal)
+    await until('a line', () => lines.length > 0)
+    expect(lines).toEqual([
+      expect.stringContaining(
+        `Cannot listen on 127.0.0.1 port ${port}: listen EADDRINUSE: address already in use`,
+      ),
+    ])
+    expect(lines[0]).toContain('choose others with --healthz-ip and --healthz-port')
+    own.abort()
+    await second
+  })
+
+  it('listens on both families where it is told 0.0.0.0', async () => {
+    const own = new AbortController()
+    const all = { ip: parseIp('0.0.0.0'), port: 0 }
+    let ended: Promise<void> = Promise.resolve()
+    const at = await new Promise<number>(resolve => {
+      ended = serveStatus(all, source, log, own.signal, resolve)
+    })
+    for (const host of ['127.0.0.1', '[::1]'])
+      expect((await fetch(`http://${host}:${at}/healthz`)).status).toBe(200)
+    own.abort()
+    await ended
+  })
+
+  it('closes the oldest idle connection when there are too many, and never one of this host for others', async () => {
+    // From 127.0.0.2 to 127.0.0.1: two addresses, as of two hosts.
+    const open = async (localAddress: string) => {
+      const socket = connect({ host: '127.0.0.1', port, localAddress })
+        .on('error', () => {})
+        .resume()
+      await once(socket, 'connect')
+      return socket
+    }
+    const ask = async (socket: Socket) => {
+      socket.write('GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n')
+      expect(String(await once(socket, 'data'))).toContain('flanneld is running')
+    }
+    const own = await open('127.0.0.1')
+    const asking = await open('127.0.0.2')
+    const idle = await Promise.all(Array.from({ length: 63 }, () => open('127.0.0.2')))
+    await ask(asking)
+    const closed = Promise.race(idle.map(socket => once(socket, 'close')))
+    const last = await open('127.0.0.2')
+    await closed
+    expect([own.destroyed, asking.destroyed, idle.filter(one => one.destroyed).length]).toEqual([
+      false,
+      false,
+      1,
+    ])
+    await ask(last)
+    for (const socket of [own, asking, last, ...idle]) socket.destroy()
+  })
+
+  it('closes a connection that says nothing', async () => {
+    const socket = connect({ host: '127.0.0.1', port }).on('error', () => {})
+    await once(socket.resume(), 'close')
   })
 
   it('ends with its signal, whoever is still connected', async () => {

@@ -1,0 +1,35 @@
+import { mkdir, stat } from 'node:fs/promises'
+import { basename, dirname, resolve } from 'node:path'
+import type { Prefix } from '../../lease/net/prefix.ts'
+import type { Claim } from './lock.ts'
+
+export function deviceClaims(devices: readonly string[]): readonly Claim[] {
+  return devices.map(name => ({ key: `device/${name}`, text: `device ${name}` }))
+}
+
+export function networkClaims(networks: readonly Prefix[]): readonly Claim[] {
+  return networks.map(network => ({ key: `network/${network}`, text: `network ${network}` }))
+}
+
+/**
+ * A file is known by its directory's device and inode: one path may be two files in two containers, two paths one file.
+ * Directories are made; where that cannot be, the file is left out: who writes it will say why.
+ */
+export async function fileClaims(paths: readonly (string | undefined)[]): Promise<readonly Claim[]> {
+  const claims: Claim[] = []
+  for (const path of paths) {
+    const key = path === undefined ? undefined : await fileKey(resolve(path))
+    if (path !== undefined && key !== undefined) claims.push({ key, text: `file ${path}` })
+  }
+  return claims
+}
+
+async function fileKey(path: string): Promise<string | undefined> {
+  try {
+    await mkdir(dirname(path), { recursive: true, mode: 0o755 })
+    const { dev, ino } = await stat(dirname(path))
+    return `file/${dev}/${ino}/${basename(path)}`.slice(0, 90)
+  } catch {
+    return undefined
+  }
+}
