@@ -94,10 +94,11 @@ export class Agent {
 
   status(): AgentStatus {
     const overlay = this.#overlay?.status()
-    const store: StoreHealth = this.#store?.health() ?? { lastContactMs: undefined, trouble: undefined }
+    const nothing: StoreHealth = { lastContactMs: undefined, trouble: undefined, troubleMs: 0 }
+    const store = this.#store?.health() ?? nothing
+    const why = store.trouble === undefined ? '' : `: ${store.trouble}`
     const notReady = [
-      ...(overlay?.notReady ?? [`waiting for ${this.#waitingFor}`]),
-      storeAway(store),
+      ...(overlay ? [...overlay.notReady, storeAway(store)] : [`waiting for ${this.#waitingFor}${why}`]),
       store.conflict,
     ]
     return {

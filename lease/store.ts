@@ -98,6 +98,8 @@ export interface StoreHealth {
   readonly lastContactMs: number | undefined
   /** Why it cannot be reached now, with the endpoint; undefined while it answers. */
   readonly trouble: string | undefined
+  /** How long something has not worked, in ms; 0 while all does. Other answers of the store do not end it. */
+  readonly troubleMs: number
   /** What another host does with our lease or our public IP, and what to do about it; undefined while none does. */
   readonly conflict?: string | undefined
 }

@@ -79,14 +79,12 @@ export class RoundTotals {
 /** A store that is away this long makes a node not ready: before, it is a hiccup that no one needs to know of. */
 const STORE_AWAY_MS = 15_000
 
-/** Why a node should not be trusted to know its peers; undefined while the store answers, or was heard just now. */
-export function storeAway({ lastContactMs, trouble }: StoreHealth, nowMs = Date.now()): string | undefined {
+/** Why a node should not be trusted to know its peers; undefined while the store answers, or did just now. */
+export function storeAway({ lastContactMs, trouble, troubleMs }: StoreHealth): string | undefined {
   if (trouble === undefined) return undefined
   if (lastContactMs === undefined) return `the store has not answered yet: ${trouble}`
-  const seconds = Math.round((nowMs - lastContactMs) / 1000)
-  return seconds * 1000 < STORE_AWAY_MS
-    ? undefined
-    : `the store has not answered for ${seconds} s: ${trouble}`
+  if (troubleMs < STORE_AWAY_MS) return undefined
+  return `the store has not served this node for ${Math.round(troubleMs / 1000)} s: ${trouble}`
 }
 
 /** A full pass may take this long beside its period. */

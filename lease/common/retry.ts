@@ -32,7 +32,7 @@ const TEXTS = 20
 export class Retrier {
   readonly #options: RetryOptions
   /** By activity, the newest last. */
-  readonly #troubles = new Map<string, string>()
+  readonly #troubles = new Map<string, { readonly text: string; readonly since: number }>()
   /** When each text was logged last. */
   readonly #said = new Map<string, number>()
   #since = 0
@@ -45,7 +45,13 @@ export class Retrier {
 
   /** The newest of those that stand; undefined while all goes well. */
   get trouble(): string | undefined {
-    return [...this.#troubles.values()].at(-1)
+    return [...this.#troubles.values()].at(-1)?.text
+  }
+
+  /** How long the oldest of those that stand has lasted: since its activity succeeded last, whatever others do. */
+  get troubleMs(): number {
+    const sinces = Array.from(this.#troubles.values(), ({ since }) => since)
+    return sinces.length === 0 ? 0 : this.#options.now() - Math.min(...sinces)
   }
 
   /** Tries until it works. Rejects with the signal's reason, and with an error that is no trouble or is `final`. */
@@ -137,8 +143,9 @@ export class Retrier {
 
   /** Something is waited for that the store cannot be blamed for. The caller logs it, and calls `clear` when it is there. */
   wait(activity: string, text: string): void {
+    const since = this.#troubles.get(activity)?.since ?? this.#options.now()
     this.#troubles.delete(activity)
-    this.#troubles.set(activity, text)
+    this.#troubles.set(activity, { text, since })
   }
 
   clear(activity: string): void {

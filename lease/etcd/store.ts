@@ -123,8 +123,9 @@ export class EtcdLeaseStore implements LeaseStore, Reservations {
 
   health(): StoreHealth {
     const { client, patience, conflicts } = this.#ctx
+    const { trouble, troubleMs } = patience
     const conflict = conflicts.size === 0 ? undefined : [...conflicts.values()].join('; ')
-    return { lastContactMs: client.lastContactMs, trouble: patience.trouble, conflict }
+    return { lastContactMs: client.lastContactMs, trouble, troubleMs, conflict }
   }
 
   /** Calls and streams begun so far. */

@@ -46,6 +46,8 @@ interface Claim {
 const unassigned =
   'run kube-controller-manager with --allocate-node-cidrs=true and --cluster-cidr, or set spec.podCIDR of the Node'
 
+const publishing = 'publish the annotations'
+
 /** Who disputes our annotations is not answered more often than this, in ms. */
 const longestDisputeMs = 60_000
 
@@ -74,10 +76,10 @@ export class OwnNode {
         this.#sayWaiting(node)
         continue
       }
+      this.#waitingIsOver()
       const claim = this.#makeClaim(node, request)
       const published = await this.#publish(node, claim, signal)
       if (!published) continue
-      this.#waitingIsOver()
       this.#claim = claim
       return claim.lease
     }
@@ -123,6 +125,7 @@ export class OwnNode {
         await recreated()
       }
       if (this.#missing(node, claim).size > 0) await this.#restore(claim, dispute, signal)
+      else this.#parts.session.retrier.clear(publishing)
     }
   }
 
@@ -194,7 +197,7 @@ export class OwnNode {
       body: { metadata: { annotations: Object.fromEntries(missing) } },
     } as const
     const attempt = () => session.api.json(request, signal)
-    const there = await present(session.persist('publish the annotations', attempt, signal, [404]))
+    const there = await present(session.persist(publishing, attempt, signal, [404]))
     if (there) for (const [name, value] of missing) this.#published.set(name, value)
     return there
   }

@@ -46,6 +46,8 @@ export class Reporter {
     } catch (cause) {
       this.#reported.delete(problem.reason)
       this.#session.retrier.failed(what, cause, signal)
+      // Not tried again, and no reason to send no pods here.
+      this.#session.retrier.clear(what)
     }
   }
 }

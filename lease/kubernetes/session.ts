@@ -72,7 +72,8 @@ export class Session implements ApiContact {
   }
 
   health(): StoreHealth {
-    return { lastContactMs: this.#lastContactMs, trouble: this.retrier.trouble }
+    const { trouble, troubleMs } = this.retrier
+    return { lastContactMs: this.#lastContactMs, trouble, troubleMs }
   }
 
   close(): void {

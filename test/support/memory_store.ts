@@ -138,7 +138,7 @@ export class MemoryStore implements LeaseStore {
 
   health(): StoreHealth {
     const trouble = this.#server.reachable ? this.#refused : 'the memory store is unreachable'
-    return { lastContactMs: this.#lastContactMs, trouble }
+    return { lastContactMs: this.#lastContactMs, trouble, troubleMs: 0 }
   }
 
   close(): Promise<void> {

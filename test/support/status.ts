@@ -12,7 +12,7 @@ export function status(more: Partial<AgentStatus> = {}): AgentStatus {
     contested: [],
     rounds: new RoundTotals(() => 0),
     resyncMs: 60_000,
-    store: { lastContactMs: undefined, trouble: undefined },
+    store: { lastContactMs: undefined, trouble: undefined, troubleMs: 0 },
     ...more,
   }
 }

@@ -102,7 +102,7 @@ describe('/metrics', () => {
         { key: 'route 10.244.3.0/24 metric 0', error: 'EINVAL' },
         { key: 'link flannel.1', error: 'EEXIST' },
       ],
-      store: { lastContactMs: Date.now() - 90_000, trouble: 'connection refused' },
+      store: { lastContactMs: Date.now() - 90_000, trouble: 'connection refused', troubleMs: 60_000 },
     })
     const told = await samples()
     expect(told).toEqual(

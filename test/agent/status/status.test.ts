@@ -67,16 +67,16 @@ describe('a store that is away', () => {
   const trouble = 'http://192.168.0.1:2379: connection refused'
 
   it('is said where it has not answered yet, and after a while where it has', () => {
-    expect(storeAway({ lastContactMs: undefined, trouble })).toBe(
+    expect(storeAway({ lastContactMs: undefined, trouble, troubleMs: 1 })).toBe(
       `the store has not answered yet: ${trouble}`,
     )
-    expect(storeAway({ lastContactMs: 0, trouble }, 20_000)).toBe(
-      `the store has not answered for 20 s: ${trouble}`,
+    expect(storeAway({ lastContactMs: 0, trouble, troubleMs: 20_000 })).toBe(
+      `the store has not served this node for 20 s: ${trouble}`,
     )
   })
 
   it('is a hiccup for some seconds, and nothing while the store answers', () => {
-    expect(storeAway({ lastContactMs: 0, trouble }, 14_000)).toBeUndefined()
-    expect(storeAway({ lastContactMs: 0, trouble: undefined }, 3_600_000)).toBeUndefined()
+    expect(storeAway({ lastContactMs: 0, trouble, troubleMs: 14_000 })).toBeUndefined()
+    expect(storeAway({ lastContactMs: 0, trouble: undefined, troubleMs: 0 })).toBeUndefined()
   })
 })

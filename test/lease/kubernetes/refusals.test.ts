@@ -80,6 +80,43 @@ describe('RBAC', () => {
     const one = open()
     await one.store.report({ key: 'n1', reason: 'subnet overlaps' }, one.signal)
     expect(one.log.lines[0]).toContain('- {apiGroups: [""], resources: ["events"], verbs: ["create"]}')
+    expect(one.store.health().trouble).toBeUndefined()
+  })
+
+  it('that lacks one verb is trouble that ages, whatever else is answered meanwhile', async () => {
+    cluster.server.rules.delete('watch nodes')
+    const one = open()
+    const kept = one.store.keep(await acquire(one), one.signal)
+    await until('the refusal', () => cluster.server.seen('watch nodes').length > 0)
+    const began = performance.now()
+    await until('other answers', async () => {
+      await one.store.announceReady(one.signal)
+      return performance.now() - began > 500
+    })
+    const { trouble, troubleMs, lastContactMs } = one.store.health()
+    expect(trouble).toContain('Cannot watch nodes')
+    expect(troubleMs).toBeGreaterThan(500)
+    expect(Date.now() - (lastContactMs ?? 0)).toBeLessThan(500)
+    cluster.server.rules.add('watch nodes')
+    await until('no trouble', () => one.store.health().trouble === undefined)
+    expect(one.store.health().troubleMs).toBe(0)
+    await one.close()
+    await kept
+  })
+
+  it('that lacks the right to publish is what is named once the podCIDR is there', async () => {
+    cluster.server.rules.delete('patch nodes/status')
+    await cluster.deleteNode('n1')
+    const one = open()
+    const acquiring = acquire(one)
+    await until('the first reason', () => one.store.health().trouble?.includes('there is none of that name'))
+    await cluster.createNode({ name: 'n1' })
+    await until('the second reason', () => one.store.health().trouble?.includes('none is assigned'))
+    await cluster.assignPodCidrs('n1', ['10.244.1.0/24'])
+    await until('the third reason', () => one.store.health().trouble?.includes('HTTP 403'))
+    cluster.server.rules.add('patch nodes/status')
+    await acquiring
+    expect(one.store.health().trouble).toBeUndefined()
   })
 
   it('needs pods only where NODE_NAME is not given', async () => {
