@@ -4,12 +4,15 @@ import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmS
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { build } from 'esbuild'
+import { requireNode } from './agent/runtime/required_node.js'
+
+requireNode('build')
 
 const require = createRequire(import.meta.url)
 /** Built aside and put in place whole, so that nobody starts half a build. */
 const out = `dist.${process.pid}`
 
-const binaries = { twilld: 'agent/main.ts', twill: 'agent/cli/main.ts' }
+const binaries = { twilld: 'agent/runtime/twilld.ts', twill: 'agent/runtime/twill.ts' }
 const tools = { demo: 'test/demo/main.ts', bench: 'test/bench/main.ts', chaos: 'test/chaos/main.ts' }
 
 /** Addons cannot be bundled: they are put beside the bundle, and what loads them is pointed there. */
@@ -42,6 +45,15 @@ const etcdProtocol = {
       const json = JSON.stringify(new protobuf.Root().loadSync(proto, { keepCase: true }).toJSON())
       return { contents: patched(path, /loadSync\)\([^,]+rpc\.proto`/, `fromJSON)(${json}`) }
     })
+  },
+}
+
+/** node-fetch (of the Kubernetes client) takes Node's own URL where there is one: 370 KB less, and no deprecated `punycode`. */
+const nodeUrl = {
+  name: 'node-url',
+  setup(builder) {
+    builder.onResolve({ filter: /^whatwg-url$/ }, () => ({ path: 'whatwg-url', namespace: 'node-url' }))
+    builder.onLoad({ filter: /.*/, namespace: 'node-url' }, () => ({ contents: 'module.exports = { URL }' }))
   },
 }
 
@@ -78,7 +90,7 @@ await build({
       'const __filename = import.meta.filename, __dirname = import.meta.dirname',
     ].join('\n'),
   },
-  plugins: [nativeAddons, etcdProtocol],
+  plugins: [nativeAddons, etcdProtocol, nodeUrl],
   logLevel: 'warning',
 })
 for (const name of Object.keys(binaries))

@@ -1,4 +1,3 @@
-#!/usr/bin/env -S MALLOC_TRIM_THRESHOLD_=131072 node --max-semi-space-size=1 --heap-growing-percent=20 --interrupt-budget=1000000 --disable-warning=DEP0040
 import { isUnexpected } from '../lease/common/errors.ts'
 import { runTogether } from '../lease/common/tasks.ts'
 import { LeaseLostError } from '../lease/store.ts'
@@ -9,6 +8,7 @@ import { ConfigError } from './config/values.ts'
 import { type ExitCode, exitCode } from './exit_code.ts'
 import { requireNetAdmin } from './kernel/capability.ts'
 import { NetlinkKernel } from './kernel/netlink_kernel.ts'
+import { loadLibc } from './netlink/libc.ts'
 import { createLogger } from './status/logger.ts'
 import { serveStatus } from './status/server.ts'
 import { version } from './version.ts'
@@ -36,6 +36,9 @@ async function run(config: AgentConfig): Promise<ExitCode> {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort(signal))
   try {
     requireNetAdmin()
+    // By default glibc keeps up to 64 MB of free memory, depending on the largest block that was ever freed.
+    const libc = await loadLibc()
+    libc.trimHeapAbove(128 * 1024)
     const kernel = await NetlinkKernel.open()
     const agent = new Agent(config, kernel, log)
     const { healthz } = config

@@ -1,4 +1,3 @@
-#!/usr/bin/env -S node --disable-warning=DEP0040
 import { run } from './program.ts'
 
 // `twill map | head` closes the pipe early; that is no error of ours.

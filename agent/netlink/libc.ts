@@ -20,6 +20,8 @@ export interface Libc {
   getSocketOption(fd: number, level: number, option: number, value: Uint8Array): number
   /** unshare(2) of CLONE_* flags. */
   unshare(flags: number): void
+  /** mallopt(3): from now on free memory at the end of the heap goes back to the kernel once it is so many bytes. */
+  trimHeapAbove(bytes: number): void
   /** Sends one datagram to a socket of the file system, or to an abstract one, whose name starts with `@` (unix(7)). */
   sendToUnixSocket(name: string, text: string): void
   /**
@@ -28,6 +30,9 @@ export interface Libc {
    */
   askNetlink(protocol: number, request: Uint8Array, answer: Uint8Array): number
 }
+
+/** malloc.h: #define M_TRIM_THRESHOLD -1 */
+const M_TRIM_THRESHOLD = -1
 
 /** #define AF_UNIX 1, AF_NETLINK 16, SOCK_DGRAM 2, SOCK_RAW 3, SOCK_CLOEXEC 02000000, MSG_DONTWAIT 0x40 */
 const AF_UNIX = 1
@@ -44,6 +49,7 @@ export async function loadLibc(): Promise<Libc> {
   const setsockopt = library.func('int setsockopt(int, int, int, const int32_t *, uint32_t)')
   const getsockopt = library.func('int getsockopt(int, int, int, uint8_t *, _Inout_ uint32_t *)')
   const unshare = library.func('int unshare(int)')
+  const mallopt = library.func('int mallopt(int, int)')
   const socket = library.func('int socket(int, int, int)')
   const sendto = library.func('int64_t sendto(int, const uint8_t *, size_t, int, const uint8_t *, uint32_t)')
   const recv = library.func('int64_t recv(int, _Out_ uint8_t *, size_t, int)')
@@ -65,6 +71,9 @@ export async function loadLibc(): Promise<Libc> {
     },
     unshare(flags) {
       check(`Cannot unshare namespaces 0x${flags.toString(16)}`, unshare(flags))
+    },
+    trimHeapAbove(bytes) {
+      mallopt(M_TRIM_THRESHOLD, bytes)
     },
     sendToUnixSocket(name, text) {
       const act = `Cannot send to the socket ${name}`

@@ -3,7 +3,6 @@
  * breaker, watch manager, lease keeper and token cache are left out: each of them hides an answer that a lease depends on
  * (a watch that resumes at the wrong revision, calls that fail while etcd is back, a token that is never asked for again).
  */
-import { type Client, logVerbosity, type Metadata, setLogVerbosity } from '@grpc/grpc-js'
 import { noop } from 'cockatiel'
 import {
   AuthClient,
@@ -12,7 +11,6 @@ import {
   type ICompare,
   type IDuplexStream,
   type IKeyValue,
-  type IOptions,
   type IRequestOp,
   type IResponseHeader,
   type IWatchRequest,
@@ -21,6 +19,7 @@ import {
   LeaseClient,
 } from 'etcd3'
 import type { EtcdOptions } from '../options.ts'
+import { channelFactory } from './channel.ts'
 import { type Credentials, readCredentials } from './credentials.ts'
 import type {
   Change,
@@ -34,9 +33,6 @@ import type {
   WatchBatch,
 } from './keys.ts'
 import type { EtcdTuning } from './tuning.ts'
-
-// grpc-js writes raw lines on stderr about what is logged here as well.
-if (process.env.GRPC_VERBOSITY === undefined) setLogVerbosity(logVerbosity.NONE)
 
 /** One host's channels, with one reading of the TLS files and one token. Any error makes it worthless: open another. */
 export class Connection {
@@ -54,12 +50,7 @@ export class Connection {
     return new Connection(endpoint, options, tuning, credentials)
   }
 
-  private constructor(
-    endpoint: string,
-    options: EtcdOptions,
-    tuning: EtcdTuning,
-    credentials: Credentials | undefined,
-  ) {
+  private constructor(endpoint: string, options: EtcdOptions, tuning: EtcdTuning, credentials: Credentials) {
     this.endpoint = endpoint
     this.#timeoutMs = tuning.callTimeoutMs
     this.#login =
@@ -68,9 +59,8 @@ export class Connection {
         : { name: options.username, password: options.password ?? '' }
     this.#etcd = new Channels({
       hosts: [endpoint],
-      // The library's type asks for a CA; without one grpc-js takes Node's own list.
-      ...(credentials && { credentials: credentials as NonNullable<IOptions['credentials']> }),
       grpcOptions: {
+        channelFactoryOverride: channelFactory(endpoint, credentials),
         'grpc.keepalive_time_ms': tuning.keepaliveMs,
         'grpc.keepalive_timeout_ms': tuning.keepaliveTimeoutMs,
         'grpc.keepalive_permit_without_calls': 1,
@@ -222,12 +212,12 @@ export class Connection {
 type ServiceName = Parameters<ICallable<unknown>['exec']>[0]
 type WatchStream = IDuplexStream<IWatchRequest, IWatchResponse> &
   AsyncIterable<IWatchResponse> & { destroy(error: Error): void }
-type WatchMethods = Client & { watch(metadata: Metadata): WatchStream }
+type WatchMethods = { watch(metadata: object): WatchStream }
 type UnaryMethods = Record<
   string,
   (
     params: unknown,
-    metadata: Metadata,
+    metadata: object,
     options: { deadline: number },
     done: (error: Error | null, answer: unknown) => void,
   ) => { cancel(): void }

@@ -8,19 +8,18 @@ export interface Credentials {
   readonly privateKey?: Buffer
 }
 
-/** A CA alone is honoured. Undefined where nothing is to be read. Throws where a file cannot be. */
+/** A CA alone is honoured. Empty for an endpoint without TLS. Rejects where a file cannot be read. */
 export async function readCredentials(
   endpoint: string,
   { caFile, certFile, keyFile }: EtcdOptions,
-): Promise<Credentials | undefined> {
-  if (!endpoint.startsWith('https:')) return undefined
+): Promise<Credentials> {
+  if (!endpoint.startsWith('https:')) return {}
   const read = async (file: string | undefined) => (file === undefined ? undefined : readFile(file))
   const [rootCertificate, certChain, privateKey] = await Promise.all([
     read(caFile),
     read(certFile),
     read(keyFile),
   ])
-  if (!rootCertificate && !(certChain && privateKey)) return undefined
   return {
     ...(rootCertificate && { rootCertificate }),
     ...(certChain && privateKey && { certChain, privateKey }),

@@ -79,8 +79,10 @@ function rows({ store, whole, informer }: Record<Way, Measured>, server: ApiServ
 
 async function measure(way: Way, bundle: string, kubeconfig: string, server: ApiServer): Promise<Measured> {
   const env = { ...process.env, BENCH_WAY: way, BENCH_KUBECONFIG: kubeconfig }
-  const flags = ['--max-semi-space-size=1', '--disable-warning=DEP0040']
-  const child = spawn(process.execPath, [...flags, bundle], { env, stdio: ['pipe', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, ['--no-deprecation', bundle], {
+    env,
+    stdio: ['pipe', 'pipe', 'inherit'],
+  })
   const lines = createInterface(child.stdout)[Symbol.asyncIterator]()
   const next = async () => JSON.parse((await lines.next()).value) as Record<string, number>
   try {

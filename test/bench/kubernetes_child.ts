@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import type { V1Node } from '@kubernetes/client-node'
+import { agentV8Flags, setV8Flags } from '../../agent/runtime/v8_flags.ts'
 import type { Log } from '../../lease/common/log.ts'
 import { annotationNames } from '../../lease/kubernetes/annotations.ts'
 import { openApiConfig } from '../../lease/kubernetes/api_config.ts'
@@ -14,6 +15,8 @@ import type { KubernetesOptions } from '../../lease/options.ts'
  * What kubernetes.ts measures, in a process of its own. BENCH_WAY says how it follows the Nodes; it prints a line of JSON
  * when it has them all, one when the Node `sentinel` has another public IP, and one with its usage for each line it reads.
  */
+
+setV8Flags(agentV8Flags)
 
 const prefix = 'flannel.alpha.coreos.com'
 const kubeconfigFile = process.env.BENCH_KUBECONFIG ?? ''

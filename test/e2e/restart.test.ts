@@ -98,7 +98,7 @@ describe.skipIf(why !== undefined)('an agent that ends', () => {
       })`)}`
     agent = await h1.startAgent({
       endpoints: overlay.etcd.endpoints,
-      env: { NODE_OPTIONS: `--import=${breaks}` },
+      nodeFlags: [`--import=${breaks}`],
     })
     expect(await monitor.heard()).toEqual([])
     agent.process.signal('SIGUSR2')
@@ -121,7 +121,7 @@ describe.skipIf(why !== undefined)('an agent that ends', () => {
       const breaks = `data:text/javascript,${encodeURIComponent(`process.once('SIGUSR2', () => { ${what} })`)}`
       agent = await h1.startAgent({
         endpoints: overlay.etcd.endpoints,
-        env: { NODE_OPTIONS: `--import=${breaks}` },
+        nodeFlags: [`--import=${breaks}`],
       })
       agent.process.signal('SIGUSR2')
       expect(await agent.process.exited, what).toEqual({ code: 70, signal: null })

@@ -120,10 +120,7 @@ describe.skipIf(!wanted)('the image', () => {
         args,
         cwd: '/',
         user: { uid: 0, gid: 0 },
-        env: [
-          'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin',
-          'NODE_OPTIONS=--max-semi-space-size=1 --disable-warning=DEP0040',
-        ],
+        env: ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin'],
         capabilities: { bounding: granted, effective: granted, permitted: granted },
         noNewPrivileges: true,
       },

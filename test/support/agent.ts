@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import type { Host } from './host.ts'
 import { EndedError, type Exit, type Process } from './process.ts'
 import { until } from './until.ts'
@@ -10,6 +10,8 @@ export interface AgentOptions {
   /** More of twilld's flags, which win over those set here. */
   readonly flags?: readonly string[]
   readonly env?: Readonly<Record<string, string>>
+  /** Of node itself: `--import=...`. */
+  readonly nodeFlags?: readonly string[]
 }
 
 export interface LogLine {
@@ -25,7 +27,7 @@ export class Agent {
   readonly process: Process
   readonly #host: Host
 
-  constructor(host: Host, name: string, { endpoints, flags = [], env = {} }: AgentOptions) {
+  constructor(host: Host, name: string, { endpoints, flags = [], env = {}, nodeFlags = [] }: AgentOptions) {
     this.#host = host
     const own = [
       `--etcd-endpoints=${endpoints.join(',')}`,
@@ -34,11 +36,8 @@ export class Agent {
       `--healthz-port=${healthPort}`,
       '--iface=eth0',
     ]
-    // As a service runs it: its first line says with which flags of node's.
-    this.process = host.spawn(['./dist/twilld.js', ...own, ...flags], {
-      name,
-      env: { PATH: `${dirname(process.execPath)}:${process.env.PATH}`, ...env },
-    })
+    const node = [process.execPath, '--throw-deprecation', ...nodeFlags]
+    this.process = host.spawn([...node, './dist/twilld.js', ...own, ...flags], { name, env })
   }
 
   /** Waits until the overlay is up: subnet file written, /readyz says so. Rejects where the process ends before. */

@@ -17,12 +17,12 @@ export class TestCa {
     openssl('req', '-x509', ...ec, ...files, '-days', '2', '-subj', '/CN=twill-test-ca')
   }
 
-  /** A certificate for 127.0.0.1, of a server and of a client. A negative number of days: it has expired. */
-  issue(name: string, days = 1): EtcdFiles {
+  /** A certificate of a server and of a client, for those `names`. A negative number of days: it has expired. */
+  issue(name: string, days = 1, names = 'IP:127.0.0.1,DNS:localhost'): EtcdFiles {
     const file = (ending: string) => join(this.folder, `${name}.${ending}`)
     openssl('req', ...ec, '-keyout', file('key'), '-out', file('csr'), '-subj', `/CN=${name}`)
     const extensions = join(this.folder, `${name}.ext`)
-    execFileSync('sh', ['-c', `echo 'subjectAltName=IP:127.0.0.1,DNS:localhost' >${extensions}`])
+    execFileSync('sh', ['-c', `echo 'subjectAltName=${names}' >${extensions}`])
     const signing = ['-CA', this.caFile, '-CAkey', this.#keyFile, '-CAcreateserial', '-days', String(days)]
     openssl('x509', '-req', '-in', file('csr'), '-out', file('pem'), '-extfile', extensions, ...signing)
     return { caFile: this.caFile, certFile: file('pem'), keyFile: file('key') }

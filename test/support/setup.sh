@@ -23,9 +23,17 @@ openssl     openssl
 PATH=$PATH:/usr/sbin:/sbin
 
 main() {
+  require_node
   install_debian_packages
   install_npm_packages
   build_bundles
+}
+
+require_node() {
+  command -v node >/dev/null || fail 'there is no node on the PATH: see README.md, "Get Node.js"'
+  node --input-type=module --eval "
+    import { requireNode } from './agent/runtime/required_node.js'
+    requireNode('setup')" || exit 1
 }
 
 install_debian_packages() {

@@ -1,5 +1,6 @@
 import { NetlinkKernel } from '../../../agent/kernel/netlink_kernel.ts'
 import { Reconciler, type Round } from '../../../agent/reconcile/reconciler.ts'
+import { setV8Flags } from '../../../agent/runtime/v8_flags.ts'
 import { diff } from '../../../agent/state/diff.ts'
 import type { Entry } from '../../../agent/state/entry.ts'
 import { BOOT_PROTOCOL, TWILL_PROTOCOL } from '../../../agent/state/ownership.ts'
@@ -30,6 +31,8 @@ export interface Pass {
 /** A network namespace with one VXLAN device, filled by us or by iproute2. */
 export interface ProgrammingJob {
   readonly [act: string]: (...words: never[]) => unknown
+  /** Sets V8 flags, as the agent does at its start. */
+  tune(v8Flags: readonly string[]): void
   prepare(): Promise<void>
   /** From an empty device. */
   byTwill(peers: number): Promise<Programming>
@@ -41,7 +44,7 @@ export interface ProgrammingJob {
 }
 
 export function programmingJob(): ProgrammingJob {
-  return { prepare, byTwill, byIproute2, idlePasses, listings }
+  return { tune: setV8Flags, prepare, byTwill, byIproute2, idlePasses, listings }
 }
 
 async function prepare(): Promise<void> {

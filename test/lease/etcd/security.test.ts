@@ -97,6 +97,25 @@ describe('TLS', () => {
     expect(first.lost).toBeUndefined()
   })
 
+  test('by IP address and by name refuses a certificate that does not bear them', async () => {
+    const tls = ca.issue('server')
+    const { bed, server } = await start({ tls })
+    const byName = { caFile: ca.caFile, endpoints: [server.endpoint.replace('127.0.0.1', 'localhost')] }
+    const [first, second] = [node(bed, 1, { caFile: ca.caFile }), node(bed, 2, byName)]
+    await Promise.all([first.start(), second.start()])
+    await server.stop()
+    replaceFiles(tls, ca.issue('another', 1, 'IP:127.0.0.2,DNS:another'))
+    await server.restart({ unready: true })
+    const trouble = (of: EtcdNode, words: string) =>
+      until(words, () => of.store.health().trouble?.includes(words))
+    await trouble(first, "IP: 127.0.0.1 is not in the cert's list")
+    await trouble(second, "Host: localhost. is not in the cert's altnames")
+    replaceFiles(tls, ca.issue('server'))
+    await server.restart()
+    await bed.writeLease('10.1.200.0-24', peer)
+    for (const { tables } of [first, second]) await tables?.until(table => table.size === 3)
+  })
+
   test('goes on when CA, server and client certificates are all replaced under the same names', async () => {
     const [before, after] = [new TestCa(), new TestCa()]
     cleanUps.push(
