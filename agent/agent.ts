@@ -8,6 +8,7 @@ import { nodeSubnets } from '../lease/node_subnets.ts'
 import { offerNetworkConfig, openStore } from '../lease/registry.ts'
 import type { LeaseStore, StoreHealth } from '../lease/store.ts'
 import type { Backend } from './backend/backend.ts'
+import { withBlackholeRoute } from './backend/blackhole_route.ts'
 import { openBackend } from './backend/registry.ts'
 import type { AgentConfig } from './config/config.ts'
 import { runAsFirstHost } from './embedded_etcd/first_host.ts'
@@ -81,7 +82,8 @@ export class Agent {
     try {
       this.#waitingFor = 'the network config'
       const network = await store.networkConfig(signal)
-      const backend = openBackend(network)
+      const plain = openBackend(network)
+      const backend = this.#config.blackholeRoute ? withBlackholeRoute(plain) : plain
       const networks = network.families.map(family => family.network)
       await this.#locks.take([...deviceClaims(backend.devices), ...networkClaims(networks)], signal)
       const overlay = await this.#join(store, network, backend, signal)

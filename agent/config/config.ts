@@ -23,6 +23,8 @@ export interface AgentConfig {
   readonly healthz: { readonly ip: Ip; readonly port: number } | undefined
   /** Undefined: none. The store's endpoint is then its loopback one, unless another was given. */
   readonly embeddedEtcd: { readonly dataDir: string } | undefined
+  /** Drop what is sent to pods of this node that are not there, instead of sending it to the default gateway. */
+  readonly blackholeRoute: boolean
   readonly logLevel: LogLevel
   /** Once our lease is another's: keep forwarding and wait for an operator, or exit. */
   readonly leaseLost: 'wait' | 'exit'
@@ -82,6 +84,7 @@ async function agentConfig(settings: Settings<typeof allFlags>, env: Env): Promi
     firewall: firewallOptions(values),
     healthz: port === 0 ? undefined : { ip: requiredAddress('healthz-ip', values['healthz-ip']), port },
     embeddedEtcd: embedded ? { dataDir: values['embedded-etcd-dir'] } : undefined,
+    blackholeRoute: values['ip-blackhole-route'],
     logLevel: logLevel(values.v),
     leaseLost: leaseLost(values['lease-lost']),
     resyncMs: inRange('resync', values.resync, 1, 86_400) * 1000,

@@ -42,7 +42,10 @@ const agentFlags = {
   'ip-masq-fully-random-disable': bool(false, 'masquerade without fully random ports'),
   'iptables-resync': int(5, 'seconds between two checks of the firewall rules'),
   'iptables-forward-rules': bool(true, 'accept forwarded traffic of the overlay'),
-  'ip-blackhole-route': bool(false, "add a blackhole route for this node's own subnet"),
+  'ip-blackhole-route': bool(
+    false,
+    "drop packets for pods that are not there: a blackhole route for this node's own subnet",
+  ),
   'set-node-network-unavailable': bool(true, 'set NetworkUnavailable=False on the Node once ready'),
   'healthz-ip': string('0.0.0.0', 'address that /healthz, /readyz and /metrics listen on'),
   'healthz-port': int(0, 'port that they listen on; 0: off'),

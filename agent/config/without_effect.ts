@@ -13,7 +13,6 @@ interface WithoutEffect {
 
 /** What flanneld reads and this agent accepts without an effect: never in silence where an operator may count on it. */
 const withoutEffect: readonly WithoutEffect[] = [
-  { name: 'ip-blackhole-route', says: 'warning', why: 'no blackhole route is added yet' },
   { name: 'vmodule', says: 'note', why: 'the log has levels, -v, but none by source file' },
   { name: 'log_backtrace_at', says: 'note', why: 'stacks are logged with unexpected errors only' },
   { name: 'WIREGUARD_KEY_FILE', says: 'warning', why: 'there is no WireGuard backend' },

@@ -30,7 +30,7 @@ describe.skipIf(why !== undefined)('twill cleanup', () => {
     await host.exec(['iptables', '-A', 'FORWARD', '-s', '10.99.0.0/16', '-j', 'ACCEPT'])
     before = await overlayText(host)
     rules = await iptables()
-    const agents = await overlay.startAgents(['--ip-masq', '--iptables-resync=1'])
+    const agents = await overlay.startAgents(['--ip-masq', '--iptables-resync=1', '--ip-blackhole-route'])
     await Promise.all(agents.map(agent => agent.stop()))
   })
   afterAll(() => overlay.dispose())
@@ -59,7 +59,10 @@ describe.skipIf(why !== undefined)('twill cleanup', () => {
       'flannel.1',
       'flannel-v6.1',
     ])
-    expect(lines.filter(line => line.startsWith('delete route'))).toHaveLength(2)
+    const routes = lines.filter(line => line.startsWith('delete route'))
+    // Of --ip-blackhole-route: the own subnet, in both families. The others lead to h2.
+    expect(routes.filter(line => line.startsWith('delete route blackhole'))).toHaveLength(2)
+    expect(routes).toHaveLength(4)
     expect(lines.slice(-4)).toEqual([
       'delete firewall rules of flannel',
       `delete file ${host.subnetFile}`,

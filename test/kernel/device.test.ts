@@ -102,7 +102,7 @@ describe.skipIf(whyNot !== undefined)(`a device ${whyNot ?? ''}`, () => {
   test('whose VNI and port another one holds names that one', async () => {
     bed.ip('link add cilium_vxlan type vxlan id 1 dstport 8472 local 192.168.0.1')
     expect(await make(device)).toBe(
-      'Cannot create device flannel.1: device cilium_vxlan holds VNI 1 on UDP port 8472; delete it (ip link delete cilium_vxlan) or set another VNI or Port in the network config',
+      'Cannot create device flannel.1: device cilium_vxlan holds VNI 1 on UDP port 8472; set another VNI or Port in the network config, or stop the program that made it and delete it (ip link delete cilium_vxlan)',
     )
   })
 

@@ -38,6 +38,7 @@ describe('the configuration', () => {
       },
       healthz: undefined,
       embeddedEtcd: undefined,
+      blackholeRoute: false,
       logLevel: 'info',
       leaseLost: 'wait',
       resyncMs: 60_000,
