@@ -229,7 +229,6 @@ export class Overlay {
     const { files, firewall } = this.#options
     await this.#programmed.wait(Number.POSITIVE_INFINITY, signal)
     await firewall.standing(signal)
-    files.review()
     return await files.keep(() => this.#cniConfig(), signal)
   }
 

@@ -1,9 +1,10 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, rmdir, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { NodeFiles } from '../../../agent/node_files/node_files.ts'
 import { parsePrefix } from '../../../lease/net/prefix.ts'
+import { runSync } from '../../support/exec.ts'
 import { RecordingLog } from '../../support/log.ts'
 import { until } from '../../support/until.ts'
 
@@ -29,7 +30,6 @@ describe('the files that pods are made from', () => {
     const files = new NodeFiles({ subnetFile, cniConfigFile, ipMasq: true, log })
     const node = { families: [family], overlayMtu: 1450 }
     kept = files.keep(() => node, stop.signal)
-    files.review()
     return { files, log, node, subnetFile }
   }
 
@@ -65,5 +65,101 @@ describe('the files that pods are made from', () => {
     files.review()
     await until('the CNI network to be written', () => files.trouble === undefined)
     expect(log.said('Cannot write')).toHaveLength(1)
+  })
+
+  it.each([
+    ['removed', 'missing', (file: string) => rm(file)],
+    ['truncated', 'empty', (file: string) => writeFile(file, '')],
+    ['garbled', 'different', (file: string) => writeFile(file, 'FLANNEL_SUBNET=10.9.9.1/24\n')],
+    [
+      'replaced',
+      'different',
+      async (file: string) => {
+        await writeFile(`${file}.new`, 'x')
+        await rename(`${file}.new`, file)
+      },
+    ],
+  ])('are written again at once when they are %s', async (_, was, spoil) => {
+    const conflist = join(directory, '10-flannel.conflist')
+    const { files, log, subnetFile } = start(conflist)
+    await until('all to be written', () => files.trouble === undefined)
+    const right = [await readFile(subnetFile, 'utf8'), await readFile(conflist, 'utf8')]
+    for (const file of [subnetFile, conflist]) await spoil(file)
+    await until('both to be repaired', () => log.said('written again').length === 2)
+    expect([await readFile(subnetFile, 'utf8'), await readFile(conflist, 'utf8')]).toEqual(right)
+    expect(log.said('written again')).toEqual([
+      `subnet.env was ${was}: written again`,
+      `CNI network was ${was}: written again`,
+    ])
+  })
+
+  it('come back with their directory, and are watched in it', async () => {
+    const { files, subnetFile, log } = start(join(directory, 'net.d', '10-flannel.conflist'))
+    await until('all to be written', () => files.trouble === undefined)
+    await rm(join(directory, 'net.d'), { recursive: true })
+    files.review()
+    await until('the CNI network to be back', () => log.said('CNI network was missing').length === 1)
+    await rm(join(directory, 'net.d', '10-flannel.conflist'))
+    await until('it to be back again', () => log.said('CNI network was missing').length === 2)
+    expect(await readFile(subnetFile, 'utf8')).toContain('FLANNEL_SUBNET')
+  })
+
+  it('are repaired with back-off, and few lines, where another program does not give in', async () => {
+    const { files, log, subnetFile } = start(undefined)
+    await until('subnet.env to be written', () => files.trouble === undefined)
+    const endMs = performance.now() + 1_500
+    while (performance.now() < endMs) {
+      await writeFile(subnetFile, 'x')
+      await new Promise(resolve => setTimeout(resolve, 2))
+    }
+    expect(log.said('written again').length).toBeLessThan(8)
+    await until('it to be right', async () => (await readFile(subnetFile, 'utf8')).startsWith('FLANNEL'))
+  })
+
+  it('name a directory that is in their place, and what to do', async () => {
+    await mkdir(join(directory, 'subnet.env'))
+    const { files, log, subnetFile } = start(undefined)
+    await until('the failure', () => files.trouble?.startsWith('Cannot write'))
+    expect(log.said('a directory is in its place')).toHaveLength(1)
+    expect(files.trouble).toContain(`remove it (rmdir ${subnetFile})`)
+    await rmdir(subnetFile)
+    files.review()
+    await until('subnet.env to be written', () => files.trouble === undefined)
+  })
+
+  it('are written in place where one is a mount of its own', async ({ skip }) => {
+    const subnetFile = join(directory, 'subnet.env')
+    await writeFile(subnetFile, 'x'.repeat(500))
+    if (runSync(['mount', '--bind', subnetFile, subnetFile]).code !== 0) return skip()
+    try {
+      const { files, log } = start(undefined)
+      await until('subnet.env to be written', () => files.trouble === undefined)
+      expect(log.lines.map(({ fields }) => fields)).toEqual([
+        { file: subnetFile, overlayMtu: 1450, how: 'in place' },
+      ])
+      expect(await readFile(subnetFile, 'utf8')).toMatch(/^FLANNEL_NETWORK.*FLANNEL_IPMASQ=true\n$/s)
+      expect(await readdir(directory)).toEqual(['subnet.env'])
+    } finally {
+      runSync(['umount', subnetFile])
+    }
+  })
+
+  it('are warned of, once, where another CNI config sorts first', async () => {
+    const conflist = join(directory, '10-flannel.conflist')
+    await writeFile(join(directory, '05-cilium.conflist'), '{}')
+    await writeFile(join(directory, '05-cilium.conflist.bak'), '{}')
+    await writeFile(join(directory, '99-loopback.conf'), '{}')
+    const { files, log } = start(conflist)
+    await until('all to be written', () => log.said('sorts before').length > 0)
+    files.review()
+    await rm(join(directory, '05-cilium.conflist'))
+    await writeFile(join(directory, '00-other.json'), '{}')
+    await until('the other one', () => log.said('CNI config 00-other.json').length > 0)
+    expect(log.said('sorts before')).toEqual([
+      expect.stringMatching(
+        /^CNI config 05-cilium\.conflist sorts before .*10-flannel\.conflist: the container runtime/,
+      ),
+      expect.stringMatching(/^CNI config 00-other\.json/),
+    ])
   })
 })

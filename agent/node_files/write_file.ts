@@ -1,0 +1,51 @@
+import { open, stat } from 'node:fs/promises'
+import { messageOf } from '../../lease/common/errors.ts'
+import { WholeFileError, writeWhole } from '../../lease/common/replace_file.ts'
+import { shellQuote } from '../../lease/common/shell_quote.ts'
+
+/** How a file was written: as a new one in its place, or, where it is a mount of its own, in place. */
+export type Written = 'replaced' | 'in place' | 'unchanged'
+
+/** Throws WholeFileError, which says what to do. */
+export async function writeNodeFile(path: string, text: string, signal: AbortSignal): Promise<Written> {
+  try {
+    return (await writeWhole(path, text, signal)) ? 'replaced' : 'unchanged'
+  } catch (error) {
+    if (!(error instanceof WholeFileError)) throw error
+    const { code } = (error.cause ?? {}) as NodeJS.ErrnoException
+    if (code === 'EBUSY') return await writeInPlace(path, text)
+    throw new WholeFileError(`${error.message}; ${await remedy(path, code)}`, { cause: error })
+  }
+}
+
+/** A file that is a mount point cannot be replaced (rename(2), EBUSY). A reader may then see half of it for a moment. */
+async function writeInPlace(path: string, text: string): Promise<Written> {
+  try {
+    const file = await open(path, 'r+')
+    try {
+      await file.writeFile(text)
+      await file.truncate(Buffer.byteLength(text))
+      await file.sync()
+    } finally {
+      await file.close()
+    }
+    return 'in place'
+  } catch (cause) {
+    throw new WholeFileError(
+      `Cannot write ${path}: it is a mount of its own, and writing in place fails: ${messageOf(cause)}; mount its directory ` +
+        'instead of the file, writable',
+      { cause },
+    )
+  }
+}
+
+async function remedy(path: string, code: string | undefined): Promise<string> {
+  const found = await stat(path).catch(() => undefined)
+  if (found?.isDirectory())
+    return (
+      'a directory is in its place, as Docker and Kubernetes make one for a mount of a file that was not there: ' +
+      `remove it (${shellQuote('rmdir', path)})`
+    )
+  if (code === 'EROFS') return 'mount its directory writable'
+  return 'pods get no network until it can be written'
+}
