@@ -183,6 +183,22 @@ describe('the admission policies', () => {
     expect(denials(policies, { userInfo: kubelet, oldObject: null, object }).join()).toBe(expected)
   })
 
+  it.each([
+    ['example.com', 'example.com/'],
+    ['example.com/net', 'example.com/net-'],
+    ['example.com/net-', 'example.com/net-'],
+  ])('take the prefix %s as the agent does', (prefix, stem) => {
+    const under = JSON.parse(JSON.stringify(policies).replaceAll(flannel, prefix)) as typeof policies
+    const publish = (name: string, text: string) => {
+      const object = node()
+      object.metadata.annotations[name] = text
+      return denials(under, { userInfo: agent, oldObject: node(), object })
+    }
+    expect(publish(`${stem}public-ip`, '192.168.0.1')).toEqual([])
+    expect(publish(`${stem}pod-cidrs`, '10.9.9.0/24')).toHaveLength(1)
+    expect(publish(`${flannel}/backend-type`, 'vxlan')).toHaveLength(1)
+  })
+
   it('let a kubelet go on where a wrong annotation stands already', () => {
     const [oldObject, object] = [node(), node()]
     for (const one of [oldObject, object]) one.metadata.annotations[`${flannel}/pod-cidrs`] = '10.9.9.0/24'

@@ -1,14 +1,26 @@
+import { createHash } from 'node:crypto'
+
 /**
  * The part of Helm's template language that the chart keeps to, so that it can be rendered without Helm: values by path, `.`,
- * `quote`, `toYaml | nindent`, and if (not, eq), else, with, range, end. Throws for everything beyond that.
+ * `quote`, `default`, `toYaml | nindent`, the checksum of another template, and if (not, eq, semverCompare of Kubernetes'
+ * minor), else, with, range, end. Throws for everything beyond that.
  * Where TWILL_TEST_HELM names a helm, the chart's test compares the two.
  */
-export function renderHelmSubset(template: string, values: object, release: { Namespace: string }): string {
+export function renderHelmSubset(template: string, values: object, around: Around): string {
   const tokens = tokenize(template)
   const [nodes, rest] = parse(tokens)
   if (rest.length > 0) throw new Error(`'${rest[0]}' has nothing that it ends`)
-  return render(nodes, { Values: values, Release: release }, undefined)
+  return render(nodes, { ...around, Values: values }, undefined)
 }
+
+export interface Around {
+  readonly Release: { readonly Namespace: string }
+  readonly Capabilities: { readonly KubeVersion: { readonly Version: string } }
+  /** The text of `/config.yaml`, rendered. */
+  readonly include: (file: string) => string
+}
+
+type Root = Around & { readonly Values: object }
 
 type Token = string | { readonly code: string }
 type Node =
@@ -71,7 +83,7 @@ function isCode(token: Token | undefined, code: string): boolean {
   return typeof token === 'object' && token.code === code
 }
 
-function render(nodes: readonly Node[], root: object, dot: unknown): string {
+function render(nodes: readonly Node[], root: Root, dot: unknown): string {
   return nodes
     .map(node => {
       if (typeof node === 'string') return node
@@ -85,7 +97,7 @@ function render(nodes: readonly Node[], root: object, dot: unknown): string {
     .join('')
 }
 
-function show(code: string, root: object, dot: unknown): string {
+function show(code: string, root: Root, dot: unknown): string {
   const [expression = '', pipe] = code.split(' | ')
   const yaml = /^toYaml (.+)$/.exec(expression)
   const indent = /^nindent (\d+)$/.exec(pipe ?? '')
@@ -93,17 +105,29 @@ function show(code: string, root: object, dot: unknown): string {
     const lines = toYaml(evaluate(yaml[1] ?? '', root, dot), 0)
     return `\n${lines.map(line => ' '.repeat(Number(indent[1])) + line).join('\n')}`
   }
-  if (yaml !== null || (pipe !== undefined && pipe !== 'quote'))
+  if (yaml !== null || (pipe !== undefined && !/^(quote|sha256sum|default .*)$/.test(pipe)))
     throw new Error(`{{ ${code} }} is beyond the subset`)
+  const included = /^include \(print \$\.Template\.BasePath "(\S+)"\) \.$/.exec(expression)
+  if (included !== null && pipe === 'sha256sum')
+    return createHash('sha256')
+      .update(root.include(included[1] ?? ''))
+      .digest('hex')
   const value = evaluate(expression, root, dot)
+  const otherwise = /^default "([^"]*)"$/.exec(pipe ?? '')
+  if (otherwise !== null) return String(isTrue(value) ? value : otherwise[1])
   return pipe === 'quote' ? JSON.stringify(String(value)) : String(value)
 }
 
-function evaluate(expression: string, root: object, dot: unknown): unknown {
+function evaluate(expression: string, root: Root, dot: unknown): unknown {
   const equal = /^eq (\S+) "([^"]*)"$/.exec(expression)
   if (equal !== null) return evaluate(equal[1] ?? '', root, dot) === equal[2]
   const not = /^not (\S+)$/.exec(expression)
   if (not !== null) return !isTrue(evaluate(not[1] ?? '', root, dot))
+  const since = /^semverCompare ">=1\.(\d+)-0" (\S+)$/.exec(expression)
+  if (since !== null) {
+    const minor = /^v1\.(\d+)\./.exec(String(evaluate(since[2] ?? '', root, dot)))
+    return Number(minor?.[1]) >= Number(since[1])
+  }
   if (expression === '.') return dot
   if (!/^(\.\w+)+$/.test(expression)) throw new Error(`'${expression}' is beyond the subset`)
   return expression
