@@ -17,6 +17,7 @@ import type { OwnLease } from './membership/own_lease.ts'
 import { Peers, SELF } from './membership/peers.ts'
 import type { CniConfig } from './node_files/cni_config.ts'
 import type { NodeFiles } from './node_files/node_files.ts'
+import { printContest } from './reconcile/contests.ts'
 import { PassBudget } from './reconcile/pass_budget.ts'
 import { Reconciler, type Round } from './reconcile/reconciler.ts'
 import { entryKey } from './state/print.ts'
@@ -106,14 +107,14 @@ export class Overlay {
   }
 
   status(): Pick<AgentStatus, 'notReady' | 'lease' | 'peers' | 'refused' | 'failing' | 'contested'> {
-    const { failing, contested } = this.#reconciler.attempts
+    const { failing, contested } = this.#reconciler
     return {
       notReady: this.#notReady(),
       lease: this.#self,
       peers: this.#peers.count,
       refused: this.#refused(),
-      failing: Array.from(failing, ([key, { error }]) => ({ key, error: error?.message ?? '' })),
-      contested: [...contested.keys()],
+      failing: Array.from(failing, ([key, { error }]) => ({ key, error: error.message })),
+      contested: Array.from(contested.values(), printContest),
     }
   }
 
@@ -203,7 +204,7 @@ export class Overlay {
 
   #onRound(round: Round): void {
     this.#options.rounds.add(round)
-    const { failing, contested } = this.#reconciler.attempts
+    const { failing, contested } = this.#reconciler
     this.#roundLog.write(round, failing)
     this.#contestLog.write(contested)
     if (this.#firstPassDone || round.fullPass === undefined) return
@@ -247,7 +248,7 @@ export class Overlay {
   #notReady(): string[] {
     const { ownLease, underlay, firewall, files } = this.#options
     if (!this.#firstPassDone) return ['waiting for the first complete lease table']
-    const failing = this.#reconciler.attempts.failing
+    const failing = this.#reconciler.failing
     const own = this.#peers.state.entriesOf(SELF).flatMap(entry => {
       const error = failing.get(entryKey(entry))?.error
       return error === undefined ? [] : [error.message]

@@ -6,12 +6,13 @@ import type { KernelChange } from './kernel.ts'
 /** More single changes than this are dearer than one look at all. */
 const MANY = 20_000
 /** So many reasons are named: a device that is deleted is set down, loses its addresses and is gone. */
-const REASONS = 4
+const NAMED_REASONS = 4
 
 /** Folds what the kernel says until somebody takes it: the latest state of each key, never a queue. */
 export class ChangeSlot {
   #entries = new Map<string, Entry | undefined>()
-  #reasons: string[] = []
+  readonly #reasons = new Reasons()
+  #devices = new Map<string, { readonly reasons: Reasons; hasDropped: boolean }>()
   #underlay = false
   #error: Error | undefined
   readonly #wakeUp = new WakeUp()
@@ -24,13 +25,18 @@ export class ChangeSlot {
     this.#set(entryKey(entry), undefined)
   }
 
-  /** The first reasons are kept, and the latest. */
   everything(reason: string): void {
-    if (!this.#reasons.includes(reason)) {
-      if (this.#reasons.length === REASONS) this.#reasons.pop()
-      this.#reasons.push(reason)
-    }
+    this.#reasons.add(reason)
     this.#entries.clear()
+    this.#wakeUp.set()
+  }
+
+  /** `what` it did: `was set down`. `hasDropped`: entries on it may be gone without a word. */
+  device(name: string, what: string, hasDropped: boolean): void {
+    const device = this.#devices.get(name) ?? { reasons: new Reasons(), hasDropped: false }
+    device.reasons.add(`device ${name} ${what}`)
+    device.hasDropped ||= hasDropped
+    this.#devices.set(name, device)
     this.#wakeUp.set()
   }
 
@@ -47,33 +53,56 @@ export class ChangeSlot {
   /** Waits until there is a change; what one turn of the event loop brings comes together. Rejects with what fail() was told, or the signal's reason. */
   async take(signal: AbortSignal): Promise<KernelChange> {
     signal.throwIfAborted()
-    if (!this.#filled) {
-      while (!this.#filled) await this.#wakeUp.wait(Number.POSITIVE_INFINITY, signal)
+    if (!this.isFilled) {
+      while (!this.isFilled) await this.#wakeUp.wait(Number.POSITIVE_INFINITY, signal)
       await new Promise(resolve => setImmediate(resolve))
     }
     signal.throwIfAborted()
     if (this.#error !== undefined) throw this.#error
     const entries = Array.from(this.#entries, ([key, entry]) => ({ key, entry }))
-    const change = { entries, everything: this.#everything, underlay: this.#underlay }
+    const devices = Array.from(this.#devices, ([name, { reasons, hasDropped }]) => ({
+      name,
+      reason: reasons.take() ?? '',
+      hasDropped,
+    }))
+    const change = { entries, devices, everything: this.#reasons.take(), underlay: this.#underlay }
     this.#entries = new Map()
-    this.#reasons = []
+    this.#devices = new Map()
     this.#underlay = false
     return change
   }
 
-  get #everything(): string | undefined {
-    return this.#reasons.length > 0 ? this.#reasons.join('; ') : undefined
-  }
-
-  get #filled(): boolean {
-    const { size } = this.#entries
-    return size > 0 || this.#reasons.length > 0 || this.#underlay || this.#error !== undefined
+  /** Whether there is something to take. */
+  get isFilled(): boolean {
+    const size = this.#entries.size + this.#devices.size + this.#reasons.size
+    return size > 0 || this.#underlay || this.#error !== undefined
   }
 
   #set(key: string, entry: Entry | undefined): void {
-    if (this.#reasons.length > 0) return
+    if (this.#reasons.size > 0) return
     this.#entries.set(key, entry)
     if (this.#entries.size > MANY) this.everything(`more than ${MANY} entries changed at once`)
     else this.#wakeUp.set()
+  }
+}
+
+/** Why to look: the first reasons are kept, and the latest. */
+class Reasons {
+  #reasons: string[] = []
+
+  get size(): number {
+    return this.#reasons.length
+  }
+
+  add(reason: string): void {
+    if (this.#reasons.includes(reason)) return
+    if (this.#reasons.length === NAMED_REASONS) this.#reasons.pop()
+    this.#reasons.push(reason)
+  }
+
+  take(): string | undefined {
+    const all = this.#reasons.join('; ')
+    this.#reasons = []
+    return all === '' ? undefined : all
   }
 }

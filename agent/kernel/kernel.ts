@@ -19,13 +19,24 @@ export interface EntryChange {
   readonly entry: Entry | undefined
 }
 
+/** A device that carries entries of ours has changed. */
+export interface DeviceChange {
+  readonly name: string
+  /** `device flannel.1 was set down; device flannel.1 was set up` */
+  readonly reason: string
+  /** The kernel may have dropped entries on it without announcing that. */
+  readonly hasDropped: boolean
+}
+
 /**
  * What the kernel said since the last value.
- * `everything`: look at all again. One of our devices changed, a notification was lost.
+ * `devices`: see whether they are as desired.
+ * `everything`: look at all again. A notification was lost.
  * `underlay`: the external interface, an address or a route outside of ours changed: choose again.
  */
 export interface KernelChange {
   readonly entries: readonly EntryChange[]
+  readonly devices: readonly DeviceChange[]
   readonly everything: string | undefined
   readonly underlay: boolean
 }
@@ -40,7 +51,8 @@ export interface Kernel {
 
   /**
    * Applies in the given order; one refused operation does not stop the next. Adding is create-or-replace; removing what
-   * is not there succeeds. One result an operation, in the same order. Rejects only if the socket itself fails.
+   * is not there succeeds. One result an operation, in the same order. Rejects only if the socket itself fails. Resolves
+   * once changes() has told all that the operations caused, so that later news is news.
    */
   apply(operations: readonly Operation[], signal: AbortSignal): Promise<readonly Result[]>
 

@@ -14,6 +14,7 @@ import { Subscription } from './subscription.ts'
 export class NetlinkKernel implements Kernel, UnderlaySource {
   readonly #open: OpenRawSocket
   readonly #requests: NetlinkRequests
+  readonly #subscriptions = new Set<Subscription>()
 
   /** Loads the addons; a socket is opened when it is first used. */
   static async open(): Promise<NetlinkKernel> {
@@ -33,8 +34,10 @@ export class NetlinkKernel implements Kernel, UnderlaySource {
     return readDevices(this.#requests, scope, signal)
   }
 
-  apply(operations: readonly Operation[], signal: AbortSignal): Promise<readonly Result[]> {
-    return applyOperations(this.#requests, operations, signal)
+  async apply(operations: readonly Operation[], signal: AbortSignal): Promise<readonly Result[]> {
+    const results = await applyOperations(this.#requests, operations, signal)
+    await Promise.all(Array.from(this.#subscriptions, one => one.caughtUp()))
+    return results
   }
 
   /**
@@ -42,7 +45,10 @@ export class NetlinkKernel implements Kernel, UnderlaySource {
    * show is told.
    */
   changes(scope: Scope, signal: AbortSignal): AsyncIterable<KernelChange> {
-    return new Subscription({ open: this.#open, requests: this.#requests, scope }, signal)
+    const subscription = new Subscription({ open: this.#open, requests: this.#requests, scope }, signal)
+    this.#subscriptions.add(subscription)
+    signal.addEventListener('abort', () => this.#subscriptions.delete(subscription), { once: true })
+    return subscription
   }
 
   listInterfaces(signal: AbortSignal): Promise<readonly InterfaceFacts[]> {

@@ -28,7 +28,7 @@ export class Notifications {
   readonly #links = new Map<number, LinkMessage>()
   /** Indexes of devices not ours on which routes of ours stand. */
   readonly #carriers = new Set<number>()
-  /** By index, addresses not on our devices: what has one may matter as underlay. */
+  /** Addresses by index of their device: what is not ours and has one may matter as underlay. */
   readonly #addresses = new Map<number, Set<string>>()
   readonly #handlers: ReadonlyMap<number, (buffer: Buffer, start: number, end: number) => void>
 
@@ -67,7 +67,7 @@ export class Notifications {
 
   learnAddress(message: AddressMessage): void {
     const entry = addressEntry(message, '')
-    if (entry === undefined || this.#ourDevice(message.index) !== undefined) return
+    if (entry === undefined) return
     this.#knownAddresses(message.index).add(`${entry.address}/${entry.length}`)
   }
 
@@ -84,9 +84,11 @@ export class Notifications {
     const name = this.#ourName(link) ?? this.#ourName(was)
     const difference = was === undefined ? 'appeared' : differenceOf(was, link)
     if (difference === undefined) return
-    if (name !== undefined) this.#slot.everything(`device ${name} ${difference}`)
+    // Setting a device down removes its routes, renaming one takes it away.
+    const hasDropped = was !== undefined && (was.name !== link.name || (was.up && !link.up))
+    if (name !== undefined) this.#slot.device(name, difference, hasDropped)
     else if (this.#carriers.has(link.index)) {
-      this.#slot.everything(`device ${link.name}, which has routes of ours, ${difference}`)
+      this.#slot.device(link.name, difference, hasDropped)
       this.#slot.underlay()
     } else if (this.#addresses.has(link.index)) this.#slot.underlay()
   }
@@ -95,10 +97,9 @@ export class Notifications {
     if (link.family !== AF_UNSPEC) return
     const name = this.#ourName(link) ?? this.#ourName(this.#links.get(link.index))
     this.#links.delete(link.index)
-    if (name !== undefined) this.#slot.everything(`device ${name} was deleted`)
-    if (this.#carriers.delete(link.index))
-      this.#slot.everything(`device ${link.name}, which had routes of ours, was deleted`)
-    if (this.#addresses.delete(link.index)) this.#slot.underlay()
+    const isCarrier = this.#carriers.delete(link.index)
+    if (name !== undefined || isCarrier) this.#slot.device(name ?? link.name, 'was deleted', true)
+    if (this.#addresses.delete(link.index) && name === undefined) this.#slot.underlay()
   }
 
   #address(buffer: Buffer, start: number, end: number, isThere: boolean): void {
@@ -107,25 +108,25 @@ export class Notifications {
     const entry = addressEntry(message, dev ?? '')
     if (entry === undefined) return
     const text = `${entry.address}/${entry.length}`
+    const known = this.#knownAddresses(message.index)
     if (dev !== undefined) {
       if (isThere) this.#slot.present(entry)
-      else this.#slot.everything(`device ${dev} lost its address ${text}`)
-      return
+      else this.#slot.gone(entry)
+    } else if (isThere !== known.has(text)) {
+      // The kernel repeats an address each time that a router prolongs its lifetime.
+      this.#slot.underlay()
     }
-    this.#foreignAddress(message.index, text, isThere)
+    if (isThere) known.add(text)
+    else if (known.delete(text)) this.#lostAddress(message.index, text)
   }
 
-  /** The kernel repeats an address each time that a router prolongs its lifetime. */
-  #foreignAddress(index: number, text: string, isThere: boolean): void {
-    const known = this.#knownAddresses(index)
-    if (isThere && known.has(text)) return
-    if (isThere) known.add(text)
-    else known.delete(text)
-    this.#slot.underlay()
-    if (!isThere && this.#carriers.has(index)) {
-      const name = this.#links.get(index)?.name ?? index
-      this.#slot.everything(`device ${name}, which has routes of ours, lost its address ${text}`)
-    }
+  /** The last IPv4 address takes the IPv4 routes of its device with it (fib_disable_ip()), others those that name it. */
+  #lostAddress(index: number, text: string): void {
+    const name = this.#links.get(index)?.name
+    const isOurs = this.#ourDevice(index) !== undefined
+    if (name === undefined || !(isOurs || this.#carriers.has(index))) return
+    const isLast = ![...this.#knownAddresses(index)].some(other => other.includes('.'))
+    if (!isOurs || (isLast && text.includes('.'))) this.#slot.device(name, `lost its address ${text}`, true)
   }
 
   #knownAddresses(index: number): Set<string> {

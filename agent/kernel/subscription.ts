@@ -13,6 +13,8 @@ const RECEIVE_BYTES = 16 * 1024 * 1024
 const DROPS_CHECK_MS = 5_000
 /** So many datagrams are kept until they can be understood. */
 const HELD = 20_000
+/** Announcements that come without end are not waited for. */
+const CATCH_UP_MS = 300
 const OVERFLOW = 'the notification socket overflowed'
 
 export interface SubscriptionOptions {
@@ -36,6 +38,8 @@ export class Subscription implements AsyncIterable<KernelChange> {
   #held: Buffer[] | undefined
   #check: NodeJS.Immediate | undefined
   #drops = 0
+  /** Something takes what is told. */
+  #isFollowed = false
   #closed = false
 
   constructor(options: SubscriptionOptions, signal: AbortSignal) {
@@ -62,11 +66,25 @@ export class Subscription implements AsyncIterable<KernelChange> {
 
   /** Rejects with the signal's reason, or with the failure of the socket. */
   async *[Symbol.asyncIterator](): AsyncGenerator<KernelChange, void> {
+    this.#isFollowed = true
     try {
       for (;;) yield await this.#slot.take(this.#signal)
     } finally {
+      this.#isFollowed = false
       this.#close()
     }
+  }
+
+  /** Resolves once all that the kernel has announced so far was taken. */
+  async caughtUp(): Promise<void> {
+    const endMs = performance.now() + CATCH_UP_MS
+    while (this.#isFollowed && this.#isBehind() && performance.now() < endMs)
+      await new Promise(resolve => setImmediate(resolve))
+  }
+
+  #isBehind(): boolean {
+    if (this.#closed) return false
+    return this.#held !== undefined || this.#slot.isFilled || !this.#socket.isEmpty()
   }
 
   #receive(datagram: Buffer): void {

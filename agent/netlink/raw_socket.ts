@@ -8,7 +8,8 @@ const SOL_SOCKET = 1
 const SO_RCVBUF = 8
 const SO_RCVBUFFORCE = 33
 const SO_MEMINFO = 55
-/** SK_MEMINFO_DROPS, the 9th of the u32 that SO_MEMINFO fills */
+/** SK_MEMINFO_RMEM_ALLOC and SK_MEMINFO_DROPS, the 1st and the 9th of the u32 that SO_MEMINFO fills */
+const SK_MEMINFO_RMEM_ALLOC = 0
 const SK_MEMINFO_DROPS = 8
 /** #define SOL_NETLINK 270 */
 const SOL_NETLINK = 270
@@ -32,6 +33,8 @@ export interface RawSocket {
   send(datagram: Buffer, sent: (error: Error | undefined) => void): void
   /** Throws where the group is refused. */
   join(group: number): void
+  /** Whether all that the kernel has sent so far was read. */
+  isEmpty(): boolean
   /** How many messages the kernel has thrown away for want of room since the socket was opened. */
   drops(): number
   /** Keeps the process alive, or no longer. */
@@ -82,7 +85,8 @@ export async function loadRawSocket(): Promise<OpenRawSocket> {
             }
           }),
         join: group => native.addMembership(group),
-        drops: () => readDrops(libc, fd),
+        isEmpty: () => readMemory(libc, fd, SK_MEMINFO_RMEM_ALLOC) === 0,
+        drops: () => readMemory(libc, fd, SK_MEMINFO_DROPS),
         ref: alive => (alive ? native.ref() : native.unref()),
         close: () => native.close(),
       }
@@ -138,8 +142,8 @@ function attempt(act: () => void): boolean {
   }
 }
 
-function readDrops(libc: Libc, fd: number): number {
+function readMemory(libc: Libc, fd: number, what: number): number {
   const memory = Buffer.alloc(4 * 9)
   libc.getSocketOption(fd, SOL_SOCKET, SO_MEMINFO, memory)
-  return memory.readUInt32LE(4 * SK_MEMINFO_DROPS)
+  return memory.readUInt32LE(4 * what)
 }

@@ -2,12 +2,10 @@ import type { EntryMap } from '../state/diff.ts'
 import type { Entry } from '../state/entry.ts'
 import type { Operation, Result } from '../state/operation.ts'
 import { entryDevice, entryKey, printsSame } from '../state/print.ts'
-import { Echoes } from './echoes.ts'
 
 /** What sits on devices, as far as known: the last snapshot, what was applied since, and what the kernel announced. */
 export class ActualState {
   readonly #desired: EntryMap
-  readonly #echoes = new Echoes()
   #entries = new Map<string, Entry>()
   /** Announced while a snapshot or an apply was on its way: newer than its answer. Undefined while none is. */
   #newer: Map<string, Entry | undefined> | undefined
@@ -35,14 +33,8 @@ export class ActualState {
 
   /** Takes what the kernel announces; undefined: the entry is gone. */
   announce(key: string, entry: Entry | undefined): void {
-    if (this.#echoes.isOvertaken(key, entry)) return
     this.#newer?.set(key, entry)
     this.#believe(key, entry)
-  }
-
-  /** Announcements were lost, or are to be replaced by a snapshot. */
-  forgetEchoes(): void {
-    this.#echoes.clear()
   }
 
   /** Takes the place of all that was known. */
@@ -66,14 +58,12 @@ export class ActualState {
   ): Promise<readonly Result[]> {
     if (operations.length === 0) return []
     this.#newer = new Map()
-    for (const { verb, entry } of operations)
-      this.#echoes.await(entryKey(entry), verb === 'delete' ? undefined : entry)
     const results = await apply(operations)
     for (const { operation, error } of results) {
-      const key = entryKey(operation.entry)
-      if (error !== undefined) this.#echoes.forget(key)
-      else if (!this.#newer.has(key))
-        this.#believe(key, operation.verb === 'delete' ? undefined : operation.entry)
+      const { entry, verb } = operation
+      const key = entryKey(entry)
+      if (error === undefined && !this.#newer.has(key))
+        this.#believe(key, verb === 'delete' ? undefined : entry)
     }
     this.#newer = undefined
     return results

@@ -1,6 +1,6 @@
 import type { Kernel, Scope } from '../kernel/kernel.ts'
 import { diff, type EntryMap } from '../state/diff.ts'
-import type { Link } from '../state/entry.ts'
+import type { Entry, Link } from '../state/entry.ts'
 import { needsRebuild, type Operation, type Result } from '../state/operation.ts'
 import { entryKey } from '../state/print.ts'
 
@@ -10,20 +10,22 @@ const RESTLESS_MS = 3_000
 /** What became of our devices, and so of the entries that sit on them. */
 export interface Mended {
   readonly results: readonly Result[]
-  /** Keys of devices that have to wait before they are tried again. */
-  readonly held: readonly string[]
+  /** Devices that have to wait before they are tried again. */
+  readonly held: readonly Entry[]
   /** Names of devices that are new or gone: nothing that sat on them is left. */
   readonly emptied: ReadonlySet<string>
   /** Names of devices that were changed in place: a new MAC drops neighbors, one that was down has lost its routes. */
   readonly disturbed: ReadonlySet<string>
 }
 
-/** What the loop knows of a device's key. */
+export const nothingMended: Mended = { results: [], held: [], emptied: new Set(), disturbed: new Set() }
+
+/** What the loop knows of a device. */
 export interface Views {
   /** Whether a change of what is desired made it wrong. */
   isWanted(key: string): boolean
   /** ms that it has to wait before it is tried again; 0: none. */
-  waitMs(key: string): number
+  waitMs(link: Entry): number
 }
 
 /**
@@ -70,7 +72,7 @@ export class Devices {
     const operations = diff(this.#keys, actual, this.#desired)
     const drifted = operations.filter(({ entry }) => !isWanted(entryKey(entry)))
     for (const name of namesOf(drifted)) this.#wrongAtMs.set(name, this.#now())
-    const held = operations.filter(({ entry }) => waitMs(entryKey(entry)) > 0)
+    const held = operations.filter(({ entry }) => waitMs(entry) > 0)
     const due = operations.filter(operation => !held.includes(operation))
     const results = due.length > 0 ? await this.#kernel.apply(due, signal) : []
     const failed = results.flatMap(({ operation, error }) => (error === undefined ? [] : [operation]))
@@ -78,7 +80,7 @@ export class Devices {
     this.#unusable = namesOf([...held, ...failed].filter(({ verb }) => verb !== 'delete').filter(isRemade))
     return {
       results,
-      held: held.map(({ entry }) => entryKey(entry)),
+      held: held.map(({ entry }) => entry),
       emptied: namesOf(done.filter(isRemade)),
       disturbed: namesOf(done.filter(isDisturbed)),
     }

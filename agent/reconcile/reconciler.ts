@@ -5,13 +5,16 @@ import type { Entry } from '../state/entry.ts'
 import type { Operation, Result } from '../state/operation.ts'
 import { entryDevice, entryKey } from '../state/print.ts'
 import { ActualState } from './actual_state.ts'
-import { Attempts } from './attempts.ts'
-import { Devices } from './devices.ts'
+import { BurstGate } from './burst_gate.ts'
+import { type Contest, Contests } from './contests.ts'
+import { Devices, type Mended, nothingMended } from './devices.ts'
 import { PassBudget } from './pass_budget.ts'
-import { Storm } from './storm.ts'
+import { type Refusal, Refusals } from './refusals.ts'
 
-/** Without its device a node is cut off, and trying again costs one message: it is not left waiting for long. */
-const DEVICE_LONGEST_MS = 5_000
+/** Without its device and its own address a node is cut off, and trying again costs one message. */
+const OWN_LONGEST_MS = 1_000
+/** How long after the repair of a device all of the kernel is looked at. */
+const VERIFY_MS = 1_000
 
 /** What one round found and did. */
 export interface Round {
@@ -20,6 +23,8 @@ export interface Round {
   readonly results: readonly Result[]
   /** Keys that were wrong though nothing new was desired: somebody else changed the kernel. */
   readonly drift: ReadonlySet<string>
+  /** Keys of what another program keeps undoing. */
+  readonly contested: ReadonlySet<string>
   readonly durationMs: number
 }
 
@@ -41,7 +46,8 @@ export interface ReconcilerOptions {
  * the first complete lease table is there, so that nothing is pruned for want of knowledge.
  */
 export class Reconciler {
-  readonly attempts = new Attempts()
+  readonly #refusals = new Refusals()
+  readonly #contests = new Contests()
   readonly #options: ReconcilerOptions
   readonly #now: () => number
   readonly #wakeUp = new WakeUp()
@@ -50,7 +56,11 @@ export class Reconciler {
   #dirty = new Set<string>()
   /** Dirty because `desired` changed: that these are wrong is no drift. */
   #wanted = new Set<string>()
-  readonly #storm: Storm
+  /** Devices on which the kernel may have dropped entries without a word. */
+  #dropped = new Set<string>()
+  #isMending = false
+  #verifyAtMs = Number.POSITIVE_INFINITY
+  readonly #gate: BurstGate
   #fullPass: string | undefined = 'start'
   #hasStarted = false
   readonly #budget = new PassBudget()
@@ -61,9 +71,19 @@ export class Reconciler {
   constructor(options: ReconcilerOptions) {
     this.#options = options
     this.#now = options.now ?? (() => performance.now())
-    this.#storm = new Storm(this.#now)
+    this.#gate = new BurstGate(this.#now)
     this.#devices = new Devices(options.kernel, options.scope, options.desired, this.#now)
     this.#actual = new ActualState(options.desired)
+  }
+
+  /** Keys that the kernel refuses, with its words. */
+  get failing(): ReadonlyMap<string, Refusal> {
+    return this.#refusals.byKey
+  }
+
+  /** Entries that another program keeps undoing, by cause. */
+  get contested(): ReadonlyMap<string, Contest> {
+    return this.#contests.named(this.#now())
   }
 
   /** Desired entries under these keys may have changed. */
@@ -71,7 +91,7 @@ export class Reconciler {
     for (const key of keys) {
       this.#dirty.add(key)
       this.#wanted.add(key)
-      this.attempts.forget(key)
+      this.#refusals.delete(key)
     }
     this.#wakeUp.set()
   }
@@ -82,13 +102,15 @@ export class Reconciler {
       this.#actual.announce(key, entry)
       if (this.#actual.isRight(key)) continue
       this.#dirty.add(key)
-      this.#storm.gust()
+      this.#gate.count()
     }
-    if (change.everything !== undefined) {
-      this.#actual.forgetEchoes()
-      this.#askFullPass(change.everything)
+    for (const { name, hasDropped } of change.devices) {
+      if (this.#devices.isKey(`link ${name}`)) this.#dirty.add(`link ${name}`)
+      // What our own repair drops is known.
+      if (hasDropped && !this.#isMending) this.#dropped.add(name)
     }
-    if (this.#dirty.size > 0 || this.#fullPass !== undefined) this.#wakeUp.set()
+    if (change.everything !== undefined) this.#askFullPass(change.everything)
+    if (this.#dirty.size + this.#dropped.size > 0 || this.#fullPass !== undefined) this.#wakeUp.set()
   }
 
   /** Looks at all of the kernel in the next round. */
@@ -99,7 +121,7 @@ export class Reconciler {
 
   /** Tries at once what the kernel refused: something that it may depend on has changed. */
   retryFailing(): void {
-    this.attempts.retryFailing(this.#now())
+    for (const key of this.#refusals.byKey.keys()) this.#refusals.retry(key)
     this.#wakeUp.set()
   }
 
@@ -107,7 +129,7 @@ export class Reconciler {
   async run(signal: AbortSignal): Promise<never> {
     for (;;) {
       signal.throwIfAborted()
-      await this.#storm.over(() => this.#fullPass !== undefined, signal)
+      await this.#gate.pass(() => this.#fullPass !== undefined || this.#dropped.size > 0, signal)
       const waitMs = await this.#round(signal)
       await this.#wakeUp.wait(waitMs, signal)
     }
@@ -116,7 +138,7 @@ export class Reconciler {
   /** Returns ms until the next one is due by itself. */
   async #round(signal: AbortSignal): Promise<number> {
     const startedMs = this.#now()
-    const asked = this.#fullPass ?? (this.#resyncInMs(startedMs) <= 0 ? 'resync' : undefined)
+    const asked = this.#fullPass ?? this.#duePass(startedMs)
     const passWaitMs = asked === undefined ? Number.POSITIVE_INFINITY : this.#budget.waitMs(startedMs)
     const fullPass = passWaitMs === 0 ? asked : undefined
     this.#retryAtMs = Number.POSITIVE_INFINITY
@@ -133,36 +155,47 @@ export class Reconciler {
     const results = [...devices, ...applied]
     const durationMs = this.#now() - startedMs
     if (fullPass !== undefined || results.length > 0)
-      this.#options.onRound({ fullPass, results, drift, durationMs })
+      this.#options.onRound({ fullPass, results, drift, contested: this.#contestedIn(results), durationMs })
     const nowMs = this.#now()
     const nextPassMs = fullPass === undefined && asked !== undefined ? passWaitMs : this.#resyncInMs(nowMs)
     return Math.ceil(Math.max(0, Math.min(this.#retryAtMs - nowMs, nextPassMs)))
   }
 
-  /** Where a full pass is asked for, or a device may be wrong. What sits on a device that changed is put there again. */
+  /** Where a full pass is asked for, or a device may be wrong. What the kernel dropped from a device is put there again. */
   async #mendDevices(isAsked: boolean, drift: Set<string>, signal: AbortSignal): Promise<readonly Result[]> {
     const dirty = [...this.#dirty].filter(key => this.#devices.isKey(key))
-    if (!isAsked && dirty.length === 0) return []
+    const dropped = this.#dropped
+    this.#dropped = new Set()
     for (const key of dirty) this.#dirty.delete(key)
-    const views = {
-      isWanted: (key: string) => this.#isWanted(key),
-      waitMs: (key: string) => this.attempts.waitMs(key, this.#now()),
-    }
-    const mended = await this.#devices.mend(views, signal)
-    for (const key of mended.held) this.#tryLater(key)
+    const mended = isAsked || dirty.length > 0 ? await this.#mend(signal) : nothingMended
+    for (const link of mended.held) this.#tryLater(link)
     for (const dev of mended.emptied) this.#touchAll(dev, this.#actual.empty(dev))
-    for (const dev of mended.disturbed) this.#touchAll(dev, this.#actual.disturb(dev))
+    for (const dev of new Set([...mended.disturbed, ...dropped]))
+      this.#touchAll(dev, this.#actual.disturb(dev))
     this.#record(mended.results, drift)
+    if (dropped.size + mended.emptied.size + mended.disturbed.size > 0)
+      this.#verifyAtMs = this.#now() + VERIFY_MS
     return mended.results
+  }
+
+  async #mend(signal: AbortSignal): Promise<Mended> {
+    this.#isMending = true
+    try {
+      const isWanted = (key: string) => this.#isWanted(key)
+      return await this.#devices.mend({ isWanted, waitMs: link => this.#waitMs(link) }, signal)
+    } finally {
+      this.#isMending = false
+    }
   }
 
   /** All entries on a device that was just mended: none of them has to wait any longer. */
   #touchAll(dev: string, keys: readonly string[]): void {
     const isWanted = this.#isWanted(`link ${dev}`)
+    this.#contests.forgetOn(dev)
     for (const key of keys) {
       this.#dirty.add(key)
       if (isWanted) this.#wanted.add(key)
-      this.attempts.release(key, this.#now())
+      this.#refusals.retry(key)
     }
   }
 
@@ -180,7 +213,7 @@ export class Reconciler {
     this.#budget.spend(this.#now())
     await this.#actual.read(() => kernel.snapshot(scope, signal))
     this.#lastFullPassMs = this.#now()
-    this.attempts.prune(this.#lastFullPassMs)
+    this.#verifyAtMs = Number.POSITIVE_INFINITY
     this.#takeDirtyKeys()
     return this.#actual.wrongKeys()
   }
@@ -192,8 +225,8 @@ export class Reconciler {
       this.#putOff(key)
       return false
     }
-    if (this.attempts.waitMs(key, this.#now()) === 0) return true
-    this.#tryLater(key)
+    if (this.#waitMs(entry) === 0) return true
+    this.#tryLater(entry)
     return false
   }
 
@@ -203,29 +236,36 @@ export class Reconciler {
     if (this.#isWanted(key)) this.#wanted.add(key)
   }
 
-  #tryLater(key: string): void {
-    this.#putOff(key)
+  #tryLater(entry: Entry): void {
+    this.#putOff(entryKey(entry))
+    this.#retryAtMs = Math.min(this.#retryAtMs, this.#now() + this.#waitMs(entry))
+  }
+
+  #waitMs(entry: Entry): number {
     const nowMs = this.#now()
-    this.#retryAtMs = Math.min(this.#retryAtMs, nowMs + this.attempts.waitMs(key, nowMs))
+    return Math.max(this.#refusals.waitMs(entryKey(entry), nowMs), this.#contests.waitMs(entry, nowMs))
   }
 
   /** Remembers what had to be done again, and adds to `drift` the keys that had drifted. */
   #record(results: readonly Result[], drift: Set<string>): void {
     const nowMs = this.#now()
+    const repaired: Entry[] = []
     for (const { operation, error } of results) {
       const { entry } = operation
       const key = entryKey(entry)
       if (!this.#isWanted(key)) drift.add(key)
-      if (error !== undefined) {
-        this.attempts.failed(key, error, nowMs, entry.kind === 'link' ? DEVICE_LONGEST_MS : undefined)
-        this.#tryLater(key)
-      } else if (drift.has(key) && !this.#devices.isRestless(entryDevice(entry))) {
-        this.attempts.repaired(key, nowMs)
-      } else {
+      if (error === undefined) {
+        this.#refusals.delete(key)
         // What goes with its device is not undone by itself.
-        this.attempts.forget(key)
+        if (drift.has(key) && !this.#devices.isRestless(entryDevice(entry))) repaired.push(entry)
+      } else {
+        const isOwn = entry.kind === 'link' || entry.kind === 'address'
+        this.#refusals.add(key, error, nowMs, isOwn ? OWN_LONGEST_MS : undefined)
+        this.#tryLater(entry)
       }
     }
+    this.#contests.prune(nowMs)
+    this.#contests.repaired(repaired, nowMs)
   }
 
   #isWanted(key: string): boolean {
@@ -237,7 +277,18 @@ export class Reconciler {
     if (this.#fullPass !== 'start') this.#fullPass = reason
   }
 
+  #contestedIn(results: readonly Result[]): ReadonlySet<string> {
+    const entries = results.map(({ operation }) => operation.entry)
+    return new Set(entries.filter(entry => this.#contests.isNamed(entry)).map(entryKey))
+  }
+
+  #duePass(nowMs: number): string | undefined {
+    if (this.#verifyAtMs <= nowMs) return 'a device was repaired'
+    return this.#resyncInMs(nowMs) <= 0 ? 'resync' : undefined
+  }
+
+  /** ms until a full pass that nothing asked for. */
   #resyncInMs(nowMs: number): number {
-    return this.#lastFullPassMs + this.#options.resyncMs - nowMs
+    return Math.min(this.#lastFullPassMs + this.#options.resyncMs, this.#verifyAtMs) - nowMs
   }
 }

@@ -1,8 +1,5 @@
 import type { Log } from '../../lease/common/log.ts'
-import type { Attempt } from '../reconcile/attempts.ts'
-
-/** So many keys are named at once; beyond, their number has to do. */
-const NAMED = 10
+import { type Contest, printContest } from '../reconcile/contests.ts'
 
 /**
  * Who is known to change entries that are not its own, by kind, and the file below manifests/systemd/ that tells it not to.
@@ -12,7 +9,7 @@ const NAMED = 10
  * - udev gives a device another MAC (MACAddressPolicy=persistent of 99-default.link, systemd.link(5)).
  * - NetworkManager takes over devices that it was not told to leave alone, dhcpcd every one that it sees.
  */
-const suspects: Readonly<Record<string, string>> = {
+const suspects: Readonly<Record<Contest['kind'], string>> = {
   link: "udev's MACAddressPolicy (networkd/10-overlay.link), systemd-networkd (networkd/10-overlay-unmanaged.network), NetworkManager (NetworkManager/10-overlay-unmanaged.conf)",
   address:
     'dhcpcd (dhcpcd/dhcpcd.conf), NetworkManager (NetworkManager/10-overlay-unmanaged.conf), systemd-networkd (networkd/10-overlay-unmanaged.network)',
@@ -22,31 +19,31 @@ const suspects: Readonly<Record<string, string>> = {
   fdb: 'a second agent of this network (flanneld, k3s) on this host',
 }
 
-/** Names what somebody else keeps undoing, how often, and who that may be: once when it starts, once when it is over. */
+/** Names what another program keeps undoing, how often, and which program that may be: a line when it starts, a line when it ends. */
 export class ContestLog {
   readonly #log: Log
-  readonly #said = new Set<string>()
+  /** By cause, in the words already said. */
+  readonly #said = new Map<string, string>()
 
   constructor(log: Log) {
     this.#log = log
   }
 
-  write(contested: ReadonlyMap<string, Attempt>): void {
-    const fresh = [...contested].filter(([key]) => !this.#said.has(key))
-    for (const [key, { count }] of fresh.slice(0, NAMED))
-      this.#log.warn({ entry: key, repaired: count }, advice(key))
-    if (fresh.length > NAMED)
-      this.#log.warn({ entries: fresh.length - NAMED }, 'somebody keeps changing more entries of ours')
-    for (const [key] of fresh) this.#said.add(key)
-    for (const key of this.#said) {
-      if (contested.has(key)) continue
-      this.#said.delete(key)
-      this.#log.info({ entry: key }, 'nobody changes this entry any more')
+  write(contested: ReadonlyMap<string, Contest>): void {
+    for (const [cause, contest] of contested) {
+      if (this.#said.has(cause)) continue
+      const entries = printContest(contest)
+      this.#said.set(cause, entries)
+      this.#log.warn({ entries, repaired: contest.count }, advice(entries, contest.kind))
+    }
+    for (const [cause, entries] of this.#said) {
+      if (contested.has(cause)) continue
+      this.#said.delete(cause)
+      this.#log.info({ entries }, 'no other program changes these entries any more')
     }
   }
 }
 
-function advice(key: string): string {
-  const kind = key.slice(0, key.indexOf(' '))
-  return `somebody keeps changing ${key}: repaired with back-off from now on. Known to do that: ${suspects[kind]}; the files that stop them are in manifests/systemd/`
+function advice(entries: string, kind: Contest['kind']): string {
+  return `another program keeps changing ${entries}: each time repaired. Known to do that: ${suspects[kind]}; the files that stop them are in manifests/systemd/`
 }

@@ -17,17 +17,22 @@ export class RoundLog {
   }
 
   /** `failing` are the keys that the kernel refuses after this round. */
-  write({ fullPass, results, drift, durationMs }: Round, failing: ReadonlyMap<string, unknown>): void {
+  write(
+    { fullPass, results, drift, contested, durationMs }: Round,
+    failing: ReadonlyMap<string, unknown>,
+  ): void {
     const applied = results.filter(({ error }) => error === undefined)
     for (const { operation } of applied) this.#log.debug(printedLater(operation), 'applied')
     this.#writeRefusals(results, failing)
-    const repaired = applied.filter(({ operation }) => drift.has(entryKey(operation.entry)))
+    // A contest has a line of its own: it is not repeated for each repair.
+    const isNews = (key: string) => drift.has(key) && !contested.has(key)
+    const repaired = applied.filter(({ operation }) => isNews(entryKey(operation.entry)))
     const facts = { entries: applied.length, ms: Math.round(durationMs), why: fullPass }
     if (repaired.length > 0) {
       const operations = repaired.slice(0, NAMED).map(({ operation }) => printRepair(operation))
       this.#log.warn(
         { ...facts, repaired: repaired.length, operations },
-        'somebody changed the kernel: repaired',
+        'another program changed the kernel: repaired',
       )
     } else if (fullPass === 'start') {
       this.#log.info(facts, 'the kernel is as desired')

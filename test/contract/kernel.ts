@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import type { Kernel, KernelChange, Scope } from '../../agent/kernel/kernel.ts'
+import type { DeviceChange, Kernel, KernelChange, Scope } from '../../agent/kernel/kernel.ts'
 import type { Entry } from '../../agent/state/entry.ts'
 import type { Operation } from '../../agent/state/operation.ts'
 import { entryKey, printEntry } from '../../agent/state/print.ts'
@@ -156,10 +156,11 @@ export function describeKernel(name: string, makeBed: () => Promise<KernelBed>):
         changes: AsyncIterable<KernelChange>,
         enough: (told: Told) => boolean,
       ): Promise<Told> => {
-        const sum: Told = { entries: {}, everything: [], underlay: false }
+        const sum: Told = { entries: {}, devices: [], everything: [], underlay: false }
         for await (const change of changes) {
           for (const { key, entry } of change.entries)
             sum.entries[key] = entry === undefined ? 'gone' : printEntry(entry)
+          sum.devices.push(...change.devices)
           if (change.everything !== undefined) sum.everything.push(change.everything)
           sum.underlay ||= change.underlay
           if (enough(sum)) break
@@ -201,17 +202,34 @@ export function describeKernel(name: string, makeBed: () => Promise<KernelBed>):
         expect(entries[key]).toBe('gone')
       })
 
-      test('asks to look at everything when a device of ours is deleted, or comes', async () => {
+      test('tells that a device of ours was deleted, with what sat on it, and that it came back', async () => {
         await add(ipv4)
         const gone = bed.kernel.changes(scope, stop.signal)
         await bed.meddle(deleting([entry(device4)]))
-        const { everything } = await told(gone, sum => sum.everything.some(why => why.includes('deleted')))
-        expect(everything.join('\n')).toContain('device flannel.1 was deleted')
+        const { devices } = await told(gone, sum =>
+          sum.devices.some(({ reason }) => reason.includes('deleted')),
+        )
+        expect(devices.some(({ name, hasDropped }) => name === 'flannel.1' && hasDropped)).toBe(true)
 
         const back = bed.kernel.changes(scope, stop.signal)
         await bed.meddle(adding([entry(device4)]))
-        const { everything: reasons } = await told(back, sum => sum.everything.length > 0)
-        expect(reasons[0]).toContain('device flannel.1')
+        const { devices: changes } = await told(back, sum => sum.devices.length > 0)
+        expect(changes[0]).toMatchObject({ name: 'flannel.1', hasDropped: false })
+      })
+
+      test('has told of its own operations once they are done', async () => {
+        await add(device4)
+        const seen: string[] = []
+        const follow = async () => {
+          for await (const change of bed.kernel.changes(scope, stop.signal))
+            for (const { key } of change.entries) seen.push(key)
+        }
+        const following = follow().catch(() => {})
+        const some = entries(ipv4).filter(({ kind }) => kind !== 'link')
+        await apply(adding(some))
+        expect(new Set(seen)).toEqual(new Set(some.map(entryKey)))
+        stop.abort()
+        await following
       })
 
       test('tells the latest of what changed while nobody listened', async () => {
@@ -249,6 +267,7 @@ export function describeKernel(name: string, makeBed: () => Promise<KernelBed>):
 
 interface Told {
   entries: Record<string, string>
+  devices: DeviceChange[]
   everything: string[]
   underlay: boolean
 }

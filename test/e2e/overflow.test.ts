@@ -66,7 +66,7 @@ describe.skipIf(why !== undefined)('a storm of foreign changes', () => {
     )
     expect(agent.process.exit).toBeUndefined()
     expect(await passes()).toBeGreaterThan(before)
-    const repair = await agent.logs(/somebody changed the kernel/)
+    const repair = await agent.logs(/another program changed the kernel/)
     expect(repair.why).toContain('the notification socket overflowed')
   })
 

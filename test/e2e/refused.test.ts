@@ -63,7 +63,7 @@ describe.skipIf(why !== undefined)('what the kernel refuses', () => {
     )
     await agent.logs(/the kernel refuses this no longer/)
     expect(await metric('twill_entries_failing')).toEqual([])
-    expect(agent.log().filter(({ msg }) => msg.includes('somebody changed'))).toEqual([])
+    expect(agent.log().filter(({ msg }) => msg.includes('another program changed'))).toEqual([])
   })
 
   it('is our device, whose VNI and port another one holds: one line says which, and all comes once that one is gone', async () => {
@@ -82,7 +82,7 @@ describe.skipIf(why !== undefined)('what the kernel refuses', () => {
     await first().ip(['link delete cilium_vxlan'])
     await agent.ready()
     expect((await overlayText(first())).match(/onlink/g)?.length).toBeGreaterThan(9)
-    expect(agent.log().filter(({ msg }) => msg.includes('somebody changed'))).toEqual([])
+    expect(agent.log().filter(({ msg }) => msg.includes('another program changed'))).toEqual([])
   })
 
   it.each([
@@ -114,8 +114,8 @@ describe.skipIf(why !== undefined)('what the kernel refuses', () => {
       '-c',
       `while sleep 0.02; do ip route del ${prefix} dev flannel.1 2>/dev/null; done`,
     ])
-    const says = await agent.logs(/somebody keeps changing/)
-    expect(says.entry).toBe(`route ${prefix} metric 0`)
+    const says = await agent.logs(/another program keeps changing/)
+    expect(says.entries).toBe(`route ${prefix} metric 0`)
     expect(says.msg).toContain(
       "systemd-networkd's ManageForeignRoutes (networkd/networkd.conf.d-foreign-routes.conf)",
     )
@@ -126,7 +126,7 @@ describe.skipIf(why !== undefined)('what the kernel refuses', () => {
     expect(await readyz()).toBe('flanneld is ready')
   })
 
-  it('is a device whose MAC somebody keeps changing: named with what does that', async () => {
+  it('is a device whose MAC another program keeps changing: named with what does that', async () => {
     await overlay.configure({ Network: '10.244.0.0/16', Backend: { Type: 'vxlan' } })
     const agent = await start()
     const undo = first().spawn([
@@ -134,7 +134,7 @@ describe.skipIf(why !== undefined)('what the kernel refuses', () => {
       '-c',
       'while sleep 0.05; do ip link set flannel.1 address 02:ff:00:00:00:01; done',
     ])
-    const says = await agent.logs(/somebody keeps changing link flannel\.1/)
+    const says = await agent.logs(/another program keeps changing link flannel\.1/)
     expect(says.msg).toContain("udev's MACAddressPolicy (networkd/10-overlay.link)")
     await undo.stop()
     await until(

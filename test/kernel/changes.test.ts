@@ -11,7 +11,7 @@ import { enterOwnNetns } from '../support/own_netns.ts'
 
 const whyNot = await enterOwnNetns()
 const scope = { devices: ['flannel.1', 'flannel-v6.1'], routeProtocol: 117 }
-const nothing = { everything: [], underlay: false, present: [], gone: [] }
+const nothing = { everything: [], devices: [], dropped: [], underlay: false, present: [], gone: [] }
 const programmed = `
   link flannel.1 mtu 1450 state UP address 02:00:00:00:00:01 vxlan id 1 local 192.168.0.1 dev eth0 dstport 8472 nolearning
   address 10.1.1.0/32 dev flannel.1
@@ -37,6 +37,8 @@ describe.skipIf(whyNot !== undefined)(`changes of the kernel ${whyNot ?? ''}`, (
   const toldOf = async (act: () => void, changes?: AsyncIterable<KernelChange>) => {
     const told = {
       everything: [] as string[],
+      devices: [] as string[],
+      dropped: [] as string[],
       underlay: false,
       present: [] as string[],
       gone: [] as string[],
@@ -49,7 +51,9 @@ describe.skipIf(whyNot !== undefined)(`changes of the kernel ${whyNot ?? ''}`, (
     act()
     bed.ip('route add blackhole 10.99.0.0/16 proto 117')
     for (let next = await first; !next.done; next = await iterator.next()) {
-      const { entries, everything, underlay } = next.value
+      const { entries, devices, everything, underlay } = next.value
+      told.devices.push(...devices.map(({ reason }) => reason))
+      told.dropped.push(...devices.filter(({ hasDropped }) => hasDropped).map(({ name }) => name))
       if (everything !== undefined) told.everything.push(everything)
       told.underlay ||= underlay
       const others = entries.filter(({ key }) => !key.includes('10.99.0.0'))
@@ -64,23 +68,39 @@ describe.skipIf(whyNot !== undefined)(`changes of the kernel ${whyNot ?? ''}`, (
   }
 
   test.each([
-    ['link set flannel.1 down', 'device flannel.1 was set down'],
-    ['link set flannel.1 mtu 1400', 'device flannel.1 changed its MTU from 1450 to 1400'],
+    ['link set flannel.1 down', 'device flannel.1 was set down', true],
+    ['link set flannel.1 mtu 1400', 'device flannel.1 changed its MTU from 1450 to 1400', false],
     [
       'link set flannel.1 address 02:00:00:00:00:09',
       'device flannel.1 changed its MAC from 02:00:00:00:00:01 to 02:00:00:00:00:09',
+      false,
     ],
-    ['link delete flannel.1', 'device flannel.1 was deleted'],
-    ['link set flannel.1 name gone.1', 'device flannel.1 was renamed from flannel.1 to gone.1'],
-    ['link delete eth0', 'device flannel.1 was deleted'],
-    ['address delete 10.1.1.0/32 dev flannel.1', 'device flannel.1 lost its address 10.1.1.0/32'],
+    ['link delete flannel.1', 'device flannel.1 was deleted', true],
+    [
+      'link set flannel.1 name gone.1',
+      'device flannel.1 was set down; device flannel.1 was renamed from flannel.1 to gone.1',
+      true,
+    ],
+    ['link delete eth0', 'device flannel.1 was deleted', true],
+    ['address delete 10.1.1.0/32 dev flannel.1', 'device flannel.1 lost its address 10.1.1.0/32', true],
     [
       'link add flannel-v6.1 type vxlan id 1 local fd00::1 dev eth0 dstport 8472',
       'device flannel-v6.1 appeared',
+      false,
     ],
-  ])('ask to look at everything: %s', async (command, reason) => {
-    const { everything } = await toldOf(() => bed.ip(command))
-    expect(everything.join('; ')).toContain(reason)
+  ])(
+    'of a device of ours are told, and whether entries went with it: %s',
+    async (command, reason, hasDropped) => {
+      const { devices, dropped } = await toldOf(() => bed.ip(command))
+      expect(devices.join('; ')).toContain(reason.split('; ').at(-1))
+      expect(dropped.length > 0).toBe(hasDropped)
+    },
+  )
+
+  test('of an address that is not the last one drop nothing else', async () => {
+    bed.ip('address add 10.1.1.9/32 dev flannel.1')
+    const told = await toldOf(() => bed.ip('address delete 10.1.1.9/32 dev flannel.1'))
+    expect(told).toEqual({ ...nothing, gone: ['address 10.1.1.9/32 dev flannel.1'] })
   })
 
   test('are not told where a device of ours is set to what it is, or its counters move', async () => {
@@ -128,17 +148,14 @@ describe.skipIf(whyNot !== undefined)(`changes of the kernel ${whyNot ?? ''}`, (
   })
 
   test.each([
-    ['link set eth1 down', 'device eth1, which has routes of ours, was set down'],
-    ['link delete eth1', 'device eth1, which had routes of ours, was deleted'],
-    [
-      'address delete 192.168.9.1/24 dev eth1',
-      'device eth1, which has routes of ours, lost its address 192.168.9.1/24',
-    ],
-  ])('of an interface with routes of ours ask to look at everything: %s', async (command, reason) => {
+    ['link set eth1 down', 'device eth1 was set down'],
+    ['link delete eth1', 'device eth1 was deleted'],
+    ['address delete 192.168.9.1/24 dev eth1', 'device eth1 lost its address 192.168.9.1/24'],
+  ])('of an interface with routes of ours tell that these may be gone: %s', async (command, reason) => {
     bed.ip('route add 10.1.7.0/24 via 192.168.9.7 dev eth1 proto 117')
-    const { everything, underlay } = await toldOf(() => bed.ip(command))
-    expect(everything.join('; ')).toContain(reason)
-    expect(underlay).toBe(true)
+    const { devices, dropped, underlay } = await toldOf(() => bed.ip(command))
+    expect(devices.join('; ')).toContain(reason)
+    expect([dropped, underlay]).toEqual([['eth1'], true])
   })
 
   test('beyond the room in the receive queue ask to look at everything, and end nothing', async () => {

@@ -79,7 +79,9 @@ export class FakeKernel implements Kernel {
     signal.throwIfAborted()
     await this.hook('apply')
     signal.throwIfAborted()
-    return operations.map(operation => ({ operation, error: this.#apply(operation) }))
+    const results = operations.map(operation => ({ operation, error: this.#apply(operation) }))
+    await this.#caughtUp()
+    return results
   }
 
   /** Listens from the call on. */
@@ -87,6 +89,12 @@ export class FakeKernel implements Kernel {
     const slot = new ChangeSlot()
     this.#listeners.set(slot, scope)
     return this.#take(slot, signal)
+  }
+
+  /** Until all was taken; what is not taken within some turns of the event loop has no taker. */
+  async #caughtUp(): Promise<void> {
+    const isBehind = () => [...this.#listeners.keys()].some(slot => slot.isFilled)
+    for (let i = 0; i < 5 && isBehind(); i++) await new Promise(resolve => setImmediate(resolve))
   }
 
   async *#take(slot: ChangeSlot, signal: AbortSignal): AsyncGenerator<KernelChange, never> {
@@ -139,7 +147,7 @@ export class FakeKernel implements Kernel {
     for (const [slot, scope] of this.#listeners) {
       if (!isOurs(entry, scope)) continue
       if (entry.kind === 'link')
-        slot.everything(`device ${entry.name} ${what === 'gone' ? 'was deleted' : what}`)
+        slot.device(entry.name, what === 'gone' ? 'was deleted' : what, what === 'gone')
       else if (what === 'gone') slot.gone(entry)
       else slot.present(entry)
     }

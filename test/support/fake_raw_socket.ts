@@ -32,6 +32,7 @@ export class FakeRawSockets {
         })
       },
       join: () => {},
+      isEmpty: () => true,
       drops: () => 0,
       ref: () => {},
       close: () => {

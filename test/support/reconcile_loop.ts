@@ -58,7 +58,7 @@ export class ReconcileLoop {
 
   async settle(ms = 0): Promise<void> {
     // Rounds and notifications take turns, and each may wake the other.
-    for (let i = 0; i < 10; i++) {
+    for (let i = 0; i < 20; i++) {
       await vi.advanceTimersByTimeAsync(i === 0 ? ms : 0)
       await new Promise(resolve => setImmediate(resolve))
     }

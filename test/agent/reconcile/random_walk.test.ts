@@ -83,6 +83,7 @@ describe('the reconcile loop, whatever comes', () => {
           await loop.start()
           for (const act of steps) await act(loop)
           for (const line of everyText) loop.kernel.accept(entryKey(entry(line)))
+          await loop.settle()
           await loop.settle(120_000)
           const ours = await loop.kernel.snapshot(scope, new AbortController().signal)
           expect(ours.map(printEntry).sort()).toEqual(loop.wanted())

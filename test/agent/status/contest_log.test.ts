@@ -1,55 +1,66 @@
 import { existsSync } from 'node:fs'
 import { beforeEach, describe, expect, it } from 'vitest'
-import { Attempts } from '../../../agent/reconcile/attempts.ts'
+import { Contests } from '../../../agent/reconcile/contests.ts'
 import { ContestLog } from '../../../agent/status/contest_log.ts'
+import { entries } from '../../support/entries.ts'
 import { RecordingLog } from '../../support/log.ts'
 
-describe('the log of what somebody keeps undoing', () => {
+const device =
+  'link flannel.1 mtu 1450 state UP address 02:00:00:00:00:01 vxlan id 1 local 192.168.0.1 dev eth0 dstport 8472 nolearning'
+const route = 'route 10.1.2.0/24 via 10.1.2.0 dev flannel.1 onlink'
+const others = `
+  address 10.1.1.0/32 dev flannel.1
+  fdb 02:00:00:00:00:02 dev flannel.1 dst 192.168.0.2
+  neighbor 10.1.2.0 dev flannel.1 lladdr 02:00:00:00:00:02`
+
+describe('the log of what another program keeps undoing', () => {
   let log: RecordingLog
-  let contests: ContestLog
-  let attempts: Attempts
+  let contestLog: ContestLog
+  let contests: Contests
   beforeEach(() => {
     log = new RecordingLog()
-    contests = new ContestLog(log)
-    attempts = new Attempts()
+    contestLog = new ContestLog(log)
+    contests = new Contests()
   })
 
-  const fight = (key: string, times = 6) => {
-    for (let i = 0; i < times; i++) attempts.repaired(key, 0)
+  const fight = (text: string, fromMs = 0) => {
+    for (let i = 0; i < 7; i++) contests.repaired(entries(text), fromMs + i * 100)
+    contestLog.write(contests.named(fromMs + 600))
   }
 
-  it('names the entry, how often it was repaired, and who may be at it, once', () => {
-    fight('route 10.1.2.0/24 metric 0', 7)
-    contests.write(attempts.contested)
-    contests.write(attempts.contested)
+  it('names the entry, how often it was repaired, and which program that may be, once', () => {
+    fight(route)
+    fight(route, 700)
     expect(log.lines).toHaveLength(1)
     expect(log.lines[0]).toMatchObject({
       level: 'warn',
-      fields: { entry: 'route 10.1.2.0/24 metric 0', repaired: 7 },
-      message: expect.stringMatching(/^somebody keeps changing route .*ManageForeignRoutes/),
+      fields: { entries: 'route 10.1.2.0/24 metric 0', repaired: 7 },
+      message: expect.stringMatching(/^another program keeps changing route .*ManageForeignRoutes/),
     })
   })
 
   it('says when it is over, and again when it starts again', () => {
-    fight('link flannel.1')
-    contests.write(attempts.contested)
-    attempts.forget('link flannel.1')
-    contests.write(attempts.contested)
-    fight('link flannel.1')
-    contests.write(attempts.contested)
+    fight(device)
+    contestLog.write(contests.named(60_000))
+    fight(device, 60_000)
     expect(log.lines.map(({ level }) => level)).toEqual(['warn', 'info', 'warn'])
   })
 
-  it('names ten of many, and counts the others', () => {
-    for (let n = 0; n < 500; n++) fight(`neighbor 10.1.${n}.0 dev flannel.1`)
-    contests.write(attempts.contested)
-    expect(log.lines).toHaveLength(11)
-    expect(log.lines[10]?.fields).toEqual({ entries: 490 })
+  it('has one line for each cause, when it starts and when it ends, however many entries are undone', () => {
+    const many = Array.from(
+      { length: 500 },
+      (_, n) => `neighbor 10.1.${n % 256}.${n >> 8} dev flannel.1 lladdr 02:00:00:00:00:02`,
+    )
+    fight(many.join('\n'))
+    contestLog.write(contests.named(60_000))
+    expect(log.lines.map(({ fields }) => fields)).toMatchObject([
+      { entries: '500 neighbor entries on flannel.1', repaired: 7 },
+      { entries: '500 neighbor entries on flannel.1' },
+    ])
   })
 
   it('points to files that are there', () => {
-    for (const kind of ['link', 'address', 'route', 'neighbor', 'fdb']) fight(`${kind} x`)
-    contests.write(attempts.contested)
+    fight(`${device}\n${route}\n${others.trim()}`)
     const text = log.lines.map(({ message }) => message).join('\n')
     const files = [...text.matchAll(/\(([\w.-]+\/[\w.-]+)\)/g)].map(match => match[1])
     expect(new Set(files).size).toBe(5)

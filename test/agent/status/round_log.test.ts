@@ -23,9 +23,20 @@ describe('the log of rounds', () => {
 
   const write = (
     results: readonly Result[],
-    { drift = [], ...more }: { drift?: string[]; fullPass?: string } = {},
+    {
+      drift = [],
+      contested = [],
+      ...more
+    }: { drift?: string[]; contested?: string[]; fullPass?: string } = {},
   ) => {
-    const round: Round = { fullPass: undefined, results, durationMs: 1.4, ...more, drift: new Set(drift) }
+    const round: Round = {
+      fullPass: undefined,
+      results,
+      durationMs: 1.4,
+      contested: new Set(contested),
+      ...more,
+      drift: new Set(drift),
+    }
     const failing = results.filter(({ error }) => error).map(({ operation }) => entryKey(operation.entry))
     rounds.write(round, new Map(failing.map(key => [key, true])))
   }
@@ -53,7 +64,7 @@ describe('the log of rounds', () => {
     })
     expect(log.lines.at(-1)).toMatchObject({
       level: 'warn',
-      message: 'somebody changed the kernel: repaired',
+      message: 'another program changed the kernel: repaired',
       fields: {
         entries: 1,
         ms: 1,

@@ -48,7 +48,7 @@ describe('/healthz', () => {
   it('is not once a round hangs', async () => {
     let nowMs = 0
     const rounds = new RoundTotals(() => nowMs)
-    rounds.add({ fullPass: 'start', results: [], drift: new Set(), durationMs: 1 })
+    rounds.add({ fullPass: 'start', results: [], drift: new Set(), contested: new Set(), durationMs: 1 })
     nowMs = 200_000
     now = status({ rounds })
     expect(await get('/healthz')).toEqual({

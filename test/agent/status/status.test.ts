@@ -12,7 +12,7 @@ const neighbor: Entry = { kind: 'neighbor', dev: 'flannel.1', address: parseIp('
 const fdb: Entry = { kind: 'fdb', dev: 'flannel.1', mac, dst: parseIp('192.168.0.2') }
 
 function round(more: Partial<Round>): Round {
-  return { fullPass: undefined, results: [], drift: new Set(), durationMs: 1, ...more }
+  return { fullPass: undefined, results: [], drift: new Set(), contested: new Set(), durationMs: 1, ...more }
 }
 
 describe('the totals', () => {

@@ -1,41 +1,41 @@
 import { describe, expect, it } from 'vitest'
-import { Storm } from '../../../agent/reconcile/storm.ts'
+import { BurstGate } from '../../../agent/reconcile/burst_gate.ts'
 
 const signal = new AbortController().signal
 
-describe('a storm of changes', () => {
+describe('a burst of changes', () => {
   it('is none where few things change: nothing is waited for', async () => {
-    const storm = new Storm(() => 0)
-    for (let i = 0; i < 8; i++) storm.gust()
+    const gate = new BurstGate(() => 0)
+    for (let i = 0; i < 8; i++) gate.count()
     let looked = 0
-    await storm.over(() => ++looked > 0, signal)
+    await gate.pass(() => ++looked > 0, signal)
     expect(looked).toBe(0)
   })
 
   it('is waited for as long as it goes on, and no longer', async () => {
-    const storm = new Storm(() => 0)
-    for (let i = 0; i < 9; i++) storm.gust()
+    const gate = new BurstGate(() => 0)
+    for (let i = 0; i < 9; i++) gate.count()
     let left = 5
     const blowing = setInterval(() => {
-      if (left-- > 0) storm.gust()
+      if (left-- > 0) gate.count()
     }, 2)
-    await storm.over(() => false, signal)
+    await gate.pass(() => false, signal)
     clearInterval(blowing)
     expect(left).toBeLessThanOrEqual(0)
   })
 
   it('is over once it is clear what it was about, and at last by the clock', async () => {
     let nowMs = 0
-    const storm = new Storm(() => nowMs)
+    const gate = new BurstGate(() => nowMs)
     const blow = () => {
-      for (let i = 0; i < 9; i++) storm.gust()
+      for (let i = 0; i < 9; i++) gate.count()
     }
     blow()
-    await storm.over(() => true, signal)
+    await gate.pass(() => true, signal)
     expect(nowMs).toBe(0)
     blow()
     const blowing = setInterval(blow, 2)
-    await storm.over(() => {
+    await gate.pass(() => {
       nowMs += 100
       return false
     }, signal)
@@ -45,9 +45,9 @@ describe('a storm of changes', () => {
 
   it('does not outlast the signal', async () => {
     const stop = new AbortController()
-    const storm = new Storm(() => 0)
-    for (let i = 0; i < 9; i++) storm.gust()
-    const over = storm.over(() => false, stop.signal)
+    const gate = new BurstGate(() => 0)
+    for (let i = 0; i < 9; i++) gate.count()
+    const over = gate.pass(() => false, stop.signal)
     stop.abort(new Error('stopped'))
     await expect(over).rejects.toThrow('stopped')
   })

@@ -1,0 +1,40 @@
+import { backoffMs } from '../../lease/common/backoff.ts'
+
+/** What the kernel refuses: an operation that failed and is tried again with back-off. */
+export interface Refusal {
+  /** In a row. */
+  readonly count: number
+  /** Not to be tried again before. */
+  readonly notBeforeMs: number
+  /** Carries the kernel's own words. */
+  readonly error: Error
+}
+
+/** Back-off for each key that the kernel refuses. Times are of a monotonic clock, in ms. */
+export class Refusals {
+  readonly #refusals = new Map<string, Refusal>()
+
+  get byKey(): ReadonlyMap<string, Refusal> {
+    return this.#refusals
+  }
+
+  /** ms that the key still has to wait; 0: none. */
+  waitMs(key: string, nowMs: number): number {
+    return Math.max(0, (this.#refusals.get(key)?.notBeforeMs ?? 0) - nowMs)
+  }
+
+  add(key: string, error: Error, nowMs: number, longestMs?: number): void {
+    const count = (this.#refusals.get(key)?.count ?? 0) + 1
+    this.#refusals.set(key, { count, error, notBeforeMs: nowMs + backoffMs(count, longestMs) })
+  }
+
+  delete(key: string): void {
+    this.#refusals.delete(key)
+  }
+
+  /** The key may be tried again at once: something that it depends on has changed. */
+  retry(key: string): void {
+    const refusal = this.#refusals.get(key)
+    if (refusal !== undefined) this.#refusals.set(key, { ...refusal, count: 0, notBeforeMs: 0 })
+  }
+}
