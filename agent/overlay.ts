@@ -17,7 +17,6 @@ import type { OwnLease } from './membership/own_lease.ts'
 import { Peers, SELF } from './membership/peers.ts'
 import type { CniConfig } from './node_files/cni_config.ts'
 import type { NodeFiles } from './node_files/node_files.ts'
-import { printContest } from './reconcile/contests.ts'
 import { PassBudget } from './reconcile/pass_budget.ts'
 import { Reconciler, type Round } from './reconcile/reconciler.ts'
 import { entryKey } from './state/print.ts'
@@ -114,7 +113,7 @@ export class Overlay {
       peers: this.#peers.count,
       refused: this.#refused(),
       failing: Array.from(failing, ([key, { error }]) => ({ key, error: error.message })),
-      contested: Array.from(contested.values(), printContest),
+      contested: Array.from(contested.values(), ({ entries }) => entries),
     }
   }
 

@@ -15,6 +15,12 @@ export interface Contest {
   readonly notBeforeMs: number
 }
 
+/** What is said of a contest. */
+export interface NamedContest extends Contest {
+  /** The one key, or how many entries of which kind: `12 neighbor entries on flannel.1`. */
+  readonly entries: string
+}
+
 /** After so many repairs in a row the contest is named. */
 const NAMED = 5
 /** So many repairs in a row are done at once; each later one waits, up to the bound: a node must not stay cut off. */
@@ -30,10 +36,12 @@ export class Contests {
   readonly #contests = new Map<string, Contest>()
 
   /** By cause, those to be named. */
-  named(nowMs: number): ReadonlyMap<string, Contest> {
-    return new Map(
-      [...this.#contests].filter(([, contest]) => contest.count > NAMED && !isOver(contest, nowMs)),
-    )
+  named(nowMs: number): ReadonlyMap<string, NamedContest> {
+    const named = new Map<string, NamedContest>()
+    for (const [cause, contest] of this.#contests)
+      if (contest.count > NAMED && !isOver(contest, nowMs))
+        named.set(cause, { ...contest, entries: printContest(contest) })
+    return named
   }
 
   isNamed(entry: Entry): boolean {
@@ -84,8 +92,7 @@ export class Contests {
   }
 }
 
-/** The one key, or how many entries of which kind: `12 neighbor entries on flannel.1`. */
-export function printContest({ kind, dev, keys }: Contest): string {
+function printContest({ kind, dev, keys }: Contest): string {
   const [only] = keys
   if (keys.size === 1 && only !== undefined) return only
   return `${keys.size} ${kind} entries${dev === undefined ? '' : ` on ${dev}`}`

@@ -6,7 +6,7 @@ import type { Operation, Result } from '../state/operation.ts'
 import { entryDevice, entryKey } from '../state/print.ts'
 import { ActualState } from './actual_state.ts'
 import { BurstGate } from './burst_gate.ts'
-import { type Contest, Contests } from './contests.ts'
+import { Contests, type NamedContest } from './contests.ts'
 import { Devices, type Mended, nothingMended } from './devices.ts'
 import { PassBudget } from './pass_budget.ts'
 import { type Refusal, Refusals } from './refusals.ts'
@@ -82,7 +82,7 @@ export class Reconciler {
   }
 
   /** Entries that another program keeps undoing, by cause. */
-  get contested(): ReadonlyMap<string, Contest> {
+  get contested(): ReadonlyMap<string, NamedContest> {
     return this.#contests.named(this.#now())
   }
 

@@ -1,5 +1,5 @@
 import type { Log } from '../../lease/common/log.ts'
-import { type Contest, printContest } from '../reconcile/contests.ts'
+import type { NamedContest } from '../reconcile/contests.ts'
 
 /**
  * Who is known to change entries that are not its own, by kind, and the file below manifests/systemd/ that tells it not to.
@@ -9,7 +9,7 @@ import { type Contest, printContest } from '../reconcile/contests.ts'
  * - udev gives a device another MAC (MACAddressPolicy=persistent of 99-default.link, systemd.link(5)).
  * - NetworkManager takes over devices that it was not told to leave alone, dhcpcd every one that it sees.
  */
-const suspects: Readonly<Record<Contest['kind'], string>> = {
+const suspects: Readonly<Record<NamedContest['kind'], string>> = {
   link: "udev's MACAddressPolicy (networkd/10-overlay.link), systemd-networkd (networkd/10-overlay-unmanaged.network), NetworkManager (NetworkManager/10-overlay-unmanaged.conf)",
   address:
     'dhcpcd (dhcpcd/dhcpcd.conf), NetworkManager (NetworkManager/10-overlay-unmanaged.conf), systemd-networkd (networkd/10-overlay-unmanaged.network)',
@@ -29,12 +29,11 @@ export class ContestLog {
     this.#log = log
   }
 
-  write(contested: ReadonlyMap<string, Contest>): void {
-    for (const [cause, contest] of contested) {
+  write(contested: ReadonlyMap<string, NamedContest>): void {
+    for (const [cause, { entries, kind, count }] of contested) {
       if (this.#said.has(cause)) continue
-      const entries = printContest(contest)
       this.#said.set(cause, entries)
-      this.#log.warn({ entries, repaired: contest.count }, advice(entries, contest.kind))
+      this.#log.warn({ entries, repaired: count }, advice(entries, kind))
     }
     for (const [cause, entries] of this.#said) {
       if (contested.has(cause)) continue
@@ -44,6 +43,6 @@ export class ContestLog {
   }
 }
 
-function advice(entries: string, kind: Contest['kind']): string {
+function advice(entries: string, kind: NamedContest['kind']): string {
   return `another program keeps changing ${entries}: each time repaired. Known to do that: ${suspects[kind]}; the files that stop them are in manifests/systemd/`
 }

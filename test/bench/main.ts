@@ -10,6 +10,7 @@ import { membership } from './membership.ts'
 import { memory } from './memory.ts'
 import { pass } from './pass.ts'
 import { programming } from './programming.ts'
+import { repairs } from './repairs.ts'
 import { beginReport, isMissed, printHead, printRow, writeReport } from './report.ts'
 import type { Row } from './row.ts'
 import { start } from './start.ts'
@@ -36,7 +37,7 @@ const groups: Readonly<Record<string, () => AsyncIterable<Row>>> = {
   c: membership,
   d: memory,
   e: pass,
-  f: both(drift, wholesale),
+  f: both(drift, wholesale, repairs),
   g: takeover,
   h: etcdCost,
   i: kubernetes,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { Contests, printContest } from '../../../agent/reconcile/contests.ts'
+import { Contests } from '../../../agent/reconcile/contests.ts'
 import { entry } from '../../support/entries.ts'
 
 const route = (n: number) => entry(`route 10.1.${n}.0/24 via 10.1.${n}.0 dev flannel.1 onlink`)
@@ -14,7 +14,7 @@ describe('contests', () => {
     return (times - 1) * everyMs
   }
   const named = (contests: Contests, nowMs: number) =>
-    Array.from(contests.named(nowMs).values(), contest => `${printContest(contest)}: ${contest.count}`)
+    Array.from(contests.named(nowMs).values(), ({ entries, count }) => `${entries}: ${count}`)
 
   it('are named after five repairs in a row', () => {
     const contests = new Contests()

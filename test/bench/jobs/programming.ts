@@ -10,7 +10,7 @@ import type { Mac } from '../../../lease/net/mac.ts'
 import type { Prefix } from '../../../lease/net/prefix.ts'
 import { attempt, run } from '../../support/exec.ts'
 import { enterOwnNetns } from '../../support/own_netns.ts'
-import { madeUpPeer } from '../peers.ts'
+import { type MadeUpPeer, madeUpPeer } from '../peers.ts'
 
 const device = 'flannel.1'
 const noSignal = new AbortController().signal
@@ -29,6 +29,8 @@ export interface Pass {
 }
 
 /** A network namespace with one VXLAN device, filled by us or by iproute2. */
+export type Table = 'fdb' | 'neighbors' | 'routes'
+
 export interface ProgrammingJob {
   readonly [act: string]: (...words: never[]) => unknown
   /** Sets V8 flags, as the agent does at its start. */
@@ -37,6 +39,8 @@ export interface ProgrammingJob {
   /** From an empty device. */
   byTwill(peers: number): Promise<Programming>
   byIproute2(peers: number): Promise<Programming>
+  /** Puts these tables on a device that has been there for a while: ms. */
+  batch(peers: number, tables: readonly Table[]): Promise<number>
   /** Passes over what byTwill() left, with nothing to do. Wants --expose-gc. */
   idlePasses(peers: number, times: number): Promise<Pass[]>
   /** The same three tables listed by `ip` and `bridge`: ms. */
@@ -44,7 +48,7 @@ export interface ProgrammingJob {
 }
 
 export function programmingJob(): ProgrammingJob {
-  return { tune: setV8Flags, prepare, byTwill, byIproute2, idlePasses, listings }
+  return { tune: setV8Flags, prepare, byTwill, byIproute2, batch, idlePasses, listings }
 }
 
 async function prepare(): Promise<void> {
@@ -78,22 +82,30 @@ async function byTwill(peers: number): Promise<Programming> {
 
 async function byIproute2(peers: number): Promise<Programming> {
   await freshDevice()
-  const all = Array.from({ length: peers }, (_, i) => madeUpPeer(i))
-  const fdb = all.map(
-    ({ mac, publicIp }) => `fdb replace ${mac} dev ${device} dst ${publicIp} self permanent`,
-  )
-  const neighbors = all.map(
-    ({ gateway, mac }) => `neigh replace ${gateway} lladdr ${mac} dev ${device} nud permanent`,
-  )
-  const routes = all.map(
-    ({ subnet, gateway }) => `route replace ${subnet} via ${gateway} dev ${device} onlink`,
-  )
   const started = performance.now()
-  await run(['bridge', '-batch', '-'], { input: text(fdb) })
-  await run(['ip', '-batch', '-'], { input: text(neighbors) })
+  await put('fdb', peers)
+  await put('neighbors', peers)
   const between = performance.now()
-  await run(['ip', '-batch', '-'], { input: text(routes) })
+  await put('routes', peers)
   return timed(started, between, performance.now())
+}
+
+async function batch(peers: number, tables: readonly Table[]): Promise<number> {
+  await freshDevice()
+  const started = performance.now()
+  for (const table of tables) await put(table, peers)
+  return performance.now() - started
+}
+
+async function put(table: Table, peers: number): Promise<void> {
+  const lines = Array.from({ length: peers }, (_, i) => lineOf[table](madeUpPeer(i)))
+  await run([table === 'fdb' ? 'bridge' : 'ip', '-batch', '-'], { input: text(lines) })
+}
+
+const lineOf: Readonly<Record<Table, (peer: MadeUpPeer) => string>> = {
+  fdb: ({ mac, publicIp }) => `fdb replace ${mac} dev ${device} dst ${publicIp} self permanent`,
+  neighbors: ({ gateway, mac }) => `neigh replace ${gateway} lladdr ${mac} dev ${device} nud permanent`,
+  routes: ({ subnet, gateway }) => `route replace ${subnet} via ${gateway} dev ${device} onlink`,
 }
 
 async function idlePasses(peers: number, times: number): Promise<Pass[]> {
@@ -107,7 +119,7 @@ async function idlePasses(peers: number, times: number): Promise<Pass[]> {
   const reconciler = new Reconciler({
     kernel,
     scope,
-    desired: linksFirst(desired),
+    desired,
     resyncMs: 1e9,
     onRound: round => seen(round),
   })
@@ -174,11 +186,6 @@ function entriesOf(peers: number): Map<string, Entry> {
     })
   }
   return entries
-}
-
-function linksFirst(entries: ReadonlyMap<string, Entry>): Map<string, Entry> {
-  const links = [...entries].filter(([, { kind }]) => kind === 'link')
-  return new Map([...links, ...entries])
 }
 
 function timed(started: number, between: number, ended: number): Programming {
