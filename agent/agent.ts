@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { ExpectedError } from '../lease/common/errors.ts'
 import type { Log } from '../lease/common/log.ts'
 import { readWhole } from '../lease/common/replace_file.ts'
 import { familyOf } from '../lease/net/ip.ts'
@@ -11,6 +12,7 @@ import type { Backend } from './backend/backend.ts'
 import { withBlackholeRoute } from './backend/blackhole_route.ts'
 import { openBackend } from './backend/registry.ts'
 import type { AgentConfig } from './config/config.ts'
+import type { NodeDocuments } from './diagnose/node_documents.ts'
 import { runAsFirstHost } from './embedded_etcd/first_host.ts'
 import { Firewall } from './firewall/firewall.ts'
 import { deviceClaims, fileClaims, networkClaims } from './instance/claims.ts'
@@ -30,6 +32,11 @@ import { endpointAddresses } from './underlay/endpoint_addresses.ts'
 import { overlapWarnings } from './underlay/host_networks.ts'
 import { UnderlayWatch } from './underlay/underlay_watch.ts'
 import { version } from './version.ts'
+
+/** A question that this node cannot answer yet. */
+class NotReadyError extends ExpectedError {
+  override name = 'NotReadyError'
+}
 
 /**
  * One node of the overlay: leases on one side, the kernel on the other, wired here and nowhere else. Runs until the signal
@@ -115,6 +122,24 @@ export class Agent {
       resyncMs: this.#config.resyncMs,
       store,
     }
+  }
+
+  /** What the local API answers. Throws NotReadyError before this node has a lease. */
+  async documents(): Promise<NodeDocuments> {
+    const { nodeDocuments } = await import('./diagnose/node_documents.ts')
+    const { readHost } = await import('./inspect/read_host.ts')
+    return nodeDocuments({
+      view: async () => ({ ...this.#joined().view(), storeKind: this.#config.store.kind }),
+      snapshot: ({ backend }, signal) =>
+        this.#kernel.snapshot({ devices: backend.devices, routeProtocol: TWILL_PROTOCOL }, signal),
+      hostFacts: readHost,
+      agentFacts: () => ({ ...this.status(), pid: process.pid }),
+    })
+  }
+
+  #joined(): Overlay {
+    if (this.#overlay === undefined) throw new NotReadyError(`this node waits for ${this.#waitingFor}`)
+    return this.#overlay
   }
 
   /** Chooses the external interface and claims the lease. */

@@ -9,6 +9,7 @@ import { type ExitCode, exitCode } from './exit_code.ts'
 import { requireNetAdmin } from './kernel/capability.ts'
 import { NetlinkKernel } from './kernel/netlink_kernel.ts'
 import { loadLibc } from './netlink/libc.ts'
+import { type Documents, serveLocalApi } from './status/local_api.ts'
 import { createLogger } from './status/logger.ts'
 import { serveStatus } from './status/server.ts'
 import { version } from './version.ts'
@@ -41,9 +42,11 @@ async function run(config: AgentConfig): Promise<ExitCode> {
     libc.trimHeapAbove(128 * 1024)
     const kernel = await NetlinkKernel.open()
     const agent = new Agent(config, kernel, log)
-    const { healthz } = config
+    const { healthz, localSocket } = config
     const tasks = [(all: AbortSignal) => agent.run(all)]
     if (healthz !== undefined) tasks.push(all => serveStatus(healthz, () => agent.status(), log, all))
+    if (localSocket !== undefined)
+      tasks.push(all => serveLocalApi(localSocket, localDocuments(agent), log, all))
     await runTogether(stop.signal, tasks).finally(() => kernel.close())
     log.info({ why: `${stop.signal.reason}` }, 'twilld stops: the kernel keeps its entries, traffic flows on')
     return exitCode.stopped
@@ -54,6 +57,17 @@ async function run(config: AgentConfig): Promise<ExitCode> {
     }
     log.error({}, error.message)
     return error instanceof LeaseLostError ? exitCode.leaseLost : exitCode.startUp
+  }
+}
+
+/** Paths of the local API. Loaded when first asked. */
+function localDocuments(agent: Agent): Documents {
+  return {
+    status: async (_, signal) => (await agent.documents()).status(signal),
+    map: async (_, signal) => (await agent.documents()).map(signal),
+    diff: async (_, signal) => (await agent.documents()).diff(signal),
+    trace: async (query, signal) =>
+      (await agent.documents()).trace(query.get('from') ?? '', query.get('to') ?? '', signal),
   }
 }
 

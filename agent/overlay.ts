@@ -4,11 +4,12 @@ import { sleep } from '../lease/common/sleep.ts'
 import { runTogether } from '../lease/common/tasks.ts'
 import { WakeUp } from '../lease/common/wake_up.ts'
 import { type HostNetworks, hostNetworkUnder } from '../lease/host_networks.ts'
-import type { Lease, LeaseProblem } from '../lease/lease.ts'
+import type { Lease, LeaseTableChange } from '../lease/lease.ts'
 import type { NetworkConfig } from '../lease/network_config.ts'
 import { nodeSubnets } from '../lease/node_subnets.ts'
 import type { LeaseStore } from '../lease/store.ts'
 import type { Backend } from './backend/backend.ts'
+import type { NodeView } from './diagnose/node_view.ts'
 import { staleRoutes } from './diagnose/stale_routes.ts'
 import type { Firewall } from './firewall/firewall.ts'
 import type { Kernel, Scope } from './kernel/kernel.ts'
@@ -64,7 +65,7 @@ export class Overlay {
   readonly #rivals: Rivals
   #self: Lease
   #host: HostNetworks | undefined
-  #problems: readonly LeaseProblem[] = []
+  #leases: LeaseTableChange = { table: new Map(), changed: new Set(), problems: [] }
   #tableSeen = new WakeUp()
   #firstPassDone = false
 
@@ -117,11 +118,26 @@ export class Overlay {
     }
   }
 
+  /** What the documents of this node are made from. */
+  view(): Omit<NodeView, 'storeKind'> {
+    const { network, backend, ownLease } = this.#options
+    return {
+      network,
+      backend,
+      self: this.#self,
+      underlay: ownLease.underlay,
+      leases: this.#leases,
+      refused: this.#refused(),
+      desired: this.#peers.state.entries,
+    }
+  }
+
   async #followLeases(signal: AbortSignal): Promise<void> {
     const { store, ownLease } = this.#options
-    for await (const { table, changed, problems } of store.watch(signal)) {
+    for await (const leases of store.watch(signal)) {
+      const { table, changed, problems } = leases
+      this.#leases = leases
       this.#reconciler.touch(this.#peers.setTable(table, changed))
-      this.#problems = problems
       this.#peerLog.write(table, changed, this.#self.node)
       this.#peerLog.writeRefused(this.#refused(), problems)
       for (const node of changed) this.#rivals.see(node, this.#peers.rivalry(node))
@@ -169,7 +185,7 @@ export class Overlay {
     if (isDeepStrictEqual(host, this.#host)) return
     this.#host = host
     this.#reconciler.touch(this.#peers.setHost(host))
-    this.#peerLog.writeRefused(this.#refused(), this.#problems)
+    this.#peerLog.writeRefused(this.#refused(), this.#leases.problems)
   }
 
   #hostNetworks(): HostNetworks {
@@ -265,7 +281,7 @@ export class Overlay {
   #refused(): ReadonlyMap<string, string> {
     return new Map([
       ...this.#peers.refused,
-      ...this.#problems.map(({ key, reason }): [string, string] => [key, reason]),
+      ...this.#leases.problems.map(({ key, reason }): [string, string] => [key, reason]),
     ])
   }
 }

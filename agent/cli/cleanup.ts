@@ -72,6 +72,7 @@ export const cleanup = command({ flags, readsStore: true }, async (values, conte
   if (found === 0) context.out.write('There is nothing to remove\n')
   else if (!values.yes) context.out.write('Nothing was removed: stop the agent, and give --yes\n')
   if (refused > 0) throw new CleanupError(`${refused} of ${found} could not be removed; see above`)
+  return 0
 })
 
 /** An agent that runs would make at once what is removed. */

@@ -16,6 +16,8 @@ export interface CommandContext {
   readonly err: Output
   /** The store that the agent's flags and variables name. Throws ConfigError. */
   readonly store: () => StoreOptions
+  /** Whether a flag names the store: then the question is for that store, and not for this host's agent. */
+  readonly namesStore: boolean
   /** The words of the command line that are no flags, one for each of the command's `operands`. */
   readonly operands: readonly string[]
 }
@@ -27,14 +29,14 @@ export interface Command {
   readonly readsStore: boolean
   /** Names of the words that it needs beside its flags: `SRC`. */
   readonly operands?: readonly string[]
-  /** `words` are flags of its own, `--name=value`. */
-  run(words: readonly string[], context: CommandContext): Promise<void>
+  /** `words` are flags of its own, `--name=value`. Resolves to the exit code. */
+  run(words: readonly string[], context: CommandContext): Promise<number>
 }
 
 /** Gives `run` the values of the flags, typed as the flags are. */
 export function command<T extends FlagTable>(
   options: { readonly flags: T; readonly readsStore: boolean; readonly operands?: readonly string[] },
-  run: (values: FlagValues<T>, context: CommandContext) => Promise<void>,
+  run: (values: FlagValues<T>, context: CommandContext) => Promise<number>,
 ): Command {
   return { ...options, run: (words, context) => run(parseGoFlags(options.flags, words).values, context) }
 }

@@ -1,4 +1,3 @@
-import type { NetworkConfig } from '../../lease/network_config.ts'
 import { addressSpace, type Piece } from '../diagnose/address_space.ts'
 import type { MapRow, SubnetMap } from '../diagnose/subnet_map.ts'
 
@@ -24,10 +23,10 @@ const style = `
   .found rect { stroke: var(--ink); stroke-width: 3 } .hidden { opacity: 0.15 }`
 
 /** The address space as blocks with nodes on it, and the underlay networks that they are reached through. One file. */
-export function drawSvg(map: SubnetMap, network: NetworkConfig): string {
+export function drawSvg(map: SubnetMap): string {
   const drawing = new Drawing()
   drawing.text(`${map.networks.join(' + ')}, ${map.backend}, ${map.leases.length} leases`, 'title')
-  for (const family of network.families) {
+  for (const family of map.utilisation) {
     drawing.text(`${family.network} in subnets of /${family.subnetLength}`, 'soft')
     drawing.blocks(addressSpace(family, map.leases))
   }
@@ -36,7 +35,7 @@ export function drawSvg(map: SubnetMap, network: NetworkConfig): string {
 }
 
 /** The same in a page with a search field and the table, self-contained. */
-export function drawHtml(map: SubnetMap, network: NetworkConfig): string {
+export function drawHtml(map: SubnetMap): string {
   const rows = map.leases.map(
     row => `<tr><td>${[...cellsOf(row)].map(escapeXml).join('</td><td>')}</td></tr>`,
   )
@@ -50,7 +49,7 @@ export function drawHtml(map: SubnetMap, network: NetworkConfig): string {
   table { border-collapse: collapse; margin-top: 16px } td, th { text-align: left; padding: 2px 14px 2px 0; white-space: nowrap }
 </style>
 <input id="search" type="search" placeholder="node, subnet or address" aria-label="search">
-${drawSvg(map, network)}
+${drawSvg(map)}
 <table><thead><tr><th>Node</th><th>Subnet</th><th>Public IP</th><th>Backend</th><th>VTEP MAC</th><th>State</th></tr></thead>
 <tbody>${rows.join('\n')}</tbody></table>
 <ul>${problems.join('')}</ul>

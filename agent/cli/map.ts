@@ -1,45 +1,37 @@
-import { openStore } from '../../lease/registry.ts'
-import { bool, FlagError, int, string } from '../config/go_flags.ts'
-import { type MapRow, type StoreView, type SubnetMap, subnetMap } from '../diagnose/subnet_map.ts'
+import { bool, FlagError, string } from '../config/go_flags.ts'
+import type { MapRow, SubnetMap } from '../diagnose/subnet_map.ts'
+import { askMap, nodeFlags, timeoutMs, watchedStore } from './ask_node.ts'
 import { type CommandContext, command, type Output } from './command.ts'
 import { printJson, printMap } from './print_map.ts'
-import { readStore } from './read_store.ts'
 import { watchMap } from './watch_map.ts'
 
 const flags = {
+  ...nodeFlags,
   json: bool(false, 'print JSON'),
   output: string('', "'json': the same as --json"),
   format: string('table', 'table, json, dot, svg or html: the last two draw the address space in one file'),
   sort: string('subnet', 'subnet, node, ip or state'),
   wide: bool(false, 'print all columns, whatever the width of the terminal'),
   watch: bool(false, 'go on and show changes as they come, until Ctrl-C'),
-  timeout: int(5, 'seconds to wait for the store'),
 }
 
 /** `twill map`: the leases in the store, each with why agents would refuse it. */
 export const map = command({ flags, readsStore: true }, async (values, context) => {
-  const { timeout, watch, wide } = values
-  if (timeout < 1) throw new FlagError(`--timeout is ${timeout}: it must be at least 1`)
   const format = formatOf(values)
   const sort = orders[values.sort]
   if (sort === undefined)
     throw new FlagError(`--sort is '${values.sort}': it must be subnet, node, ip or state`)
-  const options = context.store()
-  const sorted = (view: StoreView) => {
-    const found = subnetMap(view, options.kind)
-    return { ...found, leases: sort(found.leases) }
-  }
-  if (watch) {
+  const sorted = (found: SubnetMap) => ({ ...found, leases: sort(found.leases) })
+  const style = () => styleOf(context.out, context.env, values.wide)
+  if (values.watch) {
     if (format !== 'table') throw new FlagError('--watch goes with the table only')
-    return await watchMap(
-      log => openStore(options, log),
-      timeout * 1000,
-      (view, changed) => printMap(sorted(view), { ...styleOf(context.out, context.env, wide), changed }),
-      context.out,
-    )
+    const print = (found: SubnetMap, changed: ReadonlySet<string>) =>
+      printMap(sorted(found), { ...style(), changed })
+    await watchMap(watchedStore(context), timeoutMs(values), print, context.out)
+    return 0
   }
-  const view = await readStore(log => openStore(options, log), timeout * 1000)
-  context.out.write(await draw(format, sorted(view), view, styleOf(context.out, context.env, wide)))
+  context.out.write(await draw(format, sorted(await askMap(values, context)), style()))
+  return 0
 })
 
 type Format = 'table' | 'json' | 'dot' | 'svg' | 'html'
@@ -74,15 +66,10 @@ function styleOf(out: Output, env: CommandContext['env'], wide: boolean) {
   return { width: width ?? Number.POSITIVE_INFINITY, color, changed: new Set<string>() }
 }
 
-async function draw(
-  format: Format,
-  found: SubnetMap,
-  { network }: StoreView,
-  style: ReturnType<typeof styleOf>,
-): Promise<string> {
+async function draw(format: Format, found: SubnetMap, style: ReturnType<typeof styleOf>): Promise<string> {
   if (format === 'table') return printMap(found, style)
   if (format === 'json') return printJson(found)
   const { drawDot, drawHtml, drawSvg } = await import('./draw_map.ts')
   if (format === 'dot') return drawDot(found)
-  return format === 'svg' ? drawSvg(found, network) : drawHtml(found, network)
+  return format === 'svg' ? drawSvg(found) : drawHtml(found)
 }

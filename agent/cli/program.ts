@@ -21,6 +21,17 @@ const commands: readonly Row[] = [
     load: async () => (await import('./map.ts')).map,
   },
   {
+    name: 'status',
+    description: 'this node in ten lines: lease, device, store, what differs, what to do next',
+    load: async () => (await import('./status.ts')).status,
+  },
+  {
+    name: 'diff',
+    description:
+      "what differs between this host's kernel and what its leases ask for, as ip and bridge commands",
+    load: async () => (await import('./diff.ts')).diff,
+  },
+  {
     name: 'trace',
     description: 'the way of a packet between two addresses, hop by hop, and the first hop that is broken',
     load: async () => (await import('./trace.ts')).trace,
@@ -43,19 +54,23 @@ const commands: readonly Row[] = [
 ]
 
 /** Runs one command line (without the program's name). Prints what goes wrong, and returns the exit code. */
-export async function run(words: readonly string[], env: Env, out: Output, err: Output): Promise<ExitCode> {
+export async function run(words: readonly string[], env: Env, out: Output, err: Output): Promise<number> {
   const program = new Commander('twill')
     .description('Looks into a twill or flannel network')
     .version(version)
     .exitOverride()
     .configureOutput({ writeOut: text => out.write(text), writeErr: text => err.write(text) })
+  let answer: number = exitCode.stopped
   for (const { name, description, load } of commands) {
     const commander = program.command(name).description(description)
-    if (words.includes(name)) define(commander, await load(), env, out, err)
+    if (!words.includes(name)) continue
+    define(commander, await load(), env, out, err, code => {
+      answer = code
+    })
   }
   try {
     await program.parseAsync(words, { from: 'user' })
-    return exitCode.stopped
+    return answer
   } catch (error) {
     // commander has printed its own errors.
     if (error instanceof CommanderError) return error.exitCode === 0 ? exitCode.stopped : exitCode.badFlag
@@ -70,6 +85,7 @@ function define(
   env: Env,
   out: Output,
   err: Output,
+  answered: (code: number) => void,
 ) {
   addOptions(commander, flags, () => '')
   if (readsStore) addOptions(commander, storeFlags, name => `${variableName(name)}, `)
@@ -79,7 +95,11 @@ function define(
     return store
   }
   for (const name of operands) commander.argument(`<${name}>`)
-  commander.action(() => run(wordsOf(commander, flags), { env, out, err, store, operands: commander.args }))
+  commander.action(async () => {
+    const namesStore = readsStore && wordsOf(commander, storeFlags).length > 0
+    const context = { env, out, err, store, namesStore, operands: commander.args }
+    answered(await run(wordsOf(commander, flags), context))
+  })
 }
 
 function addOptions(commander: Commander, flags: FlagTable, note: (name: string) => string): void {

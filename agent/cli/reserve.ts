@@ -21,6 +21,7 @@ export const reserve = command({ flags: reserveFlags, readsStore: true }, async 
   )
   const words = came === 'reserved' ? 'is reserved' : 'was reserved already'
   context.out.write(`${print(subnets)} ${words} for ${publicIps.join(' + ')}\n`)
+  return 0
 })
 
 /** `twill release`: the subnet is free, or its node's as long as that one renews it. */
@@ -30,6 +31,7 @@ export const release = command({ flags: subnetFlags, readsStore: true }, async (
   const words =
     came === 'removed' ? 'is free' : 'is an ordinary lease again: it stays as long as its node renews it'
   context.out.write(`${print(subnets)} ${words}\n`)
+  return 0
 })
 
 function needed<T>(flag: string, texts: readonly string[], parse: (text: string) => T): readonly T[] {

@@ -1,16 +1,23 @@
+import type { Log } from '../../lease/common/log.ts'
+import type { StoreOptions } from '../../lease/options.ts'
 import type { LeaseStore } from '../../lease/store.ts'
-import type { StoreView } from '../diagnose/subnet_map.ts'
+import { type SubnetMap, subnetMap } from '../diagnose/subnet_map.ts'
 import type { Output } from './command.ts'
 import { askStore } from './read_store.ts'
 
 /** xterm: the alternate screen, so that the shell's own text is there again afterwards; home, and clear to the end. */
 const screen = { enter: '\x1b[?1049h\x1b[?25l', leave: '\x1b[?25h\x1b[?1049l', home: '\x1b[H\x1b[J' }
 
+export interface WatchedStore {
+  readonly kind: StoreOptions['kind']
+  readonly open: (log: Log) => Promise<LeaseStore>
+}
+
 /** Prints the map again whenever a lease changes, until SIGINT or SIGTERM; the terminal is then as it was before. */
 export async function watchMap(
-  open: Parameters<typeof askStore<LeaseStore, void>>[0],
+  { kind, open }: WatchedStore,
   timeoutMs: number,
-  print: (view: StoreView, changed: ReadonlySet<string>) => string,
+  print: (found: SubnetMap, changed: ReadonlySet<string>) => string,
   out: Output,
 ): Promise<void> {
   const stop = new AbortController()
@@ -26,7 +33,7 @@ export async function watchMap(
       let first = true
       for await (const leases of store.watch(stop.signal)) {
         const changed = first ? new Set<string>() : leases.changed
-        const text = print({ network, leases }, changed)
+        const text = print(subnetMap({ network, leases }, kind), changed)
         out.write(terminal ? screen.home + text : text)
         first = false
       }

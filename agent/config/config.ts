@@ -21,6 +21,8 @@ export interface AgentConfig {
   readonly firewall: Omit<FirewallOptions, 'nftables' | 'nftGeneration'>
   /** Undefined: no health, readiness and metrics. */
   readonly healthz: { readonly ip: Ip; readonly port: number } | undefined
+  /** Unix socket of the local API; undefined: none. */
+  readonly localSocket: string | undefined
   /** Undefined: none. The store's endpoint is then its loopback one, unless another was given. */
   readonly embeddedEtcd: { readonly dataDir: string } | undefined
   /** Drop what is sent to pods of this node that are not there, instead of sending it to the default gateway. */
@@ -83,6 +85,7 @@ async function agentConfig(settings: Settings<typeof allFlags>, env: Env): Promi
     cniConfigFile: nonEmpty(values['cni-conf-file']),
     firewall: firewallOptions(values),
     healthz: port === 0 ? undefined : { ip: requiredAddress('healthz-ip', values['healthz-ip']), port },
+    localSocket: nonEmpty(values['local-socket']),
     embeddedEtcd: embedded ? { dataDir: values['embedded-etcd-dir'] } : undefined,
     blackholeRoute: values['ip-blackhole-route'],
     logLevel: logLevel(values.v),

@@ -68,6 +68,7 @@ const ownFlags = {
     false,
     'put our accepts first in FORWARD where a rule before them drops or rejects everything',
   ),
+  'local-socket': string('/run/twill/twilld.sock', 'unix socket where twill asks this agent; empty: off'),
   resync: int(60, 'seconds between two full passes over the kernel'),
   'lease-lost': string(
     'wait',

@@ -3,9 +3,7 @@ import { contains, type Prefix, prefixRange } from '../../lease/net/prefix.ts'
 import type { FamilyNetwork } from '../../lease/network_config.ts'
 
 /** How much of one family's network is leased, in subnets of the network's own length. */
-export interface Utilisation {
-  readonly network: Prefix
-  readonly subnetLength: number
+export interface Utilisation extends FamilyNetwork {
   /** From SubnetMin to SubnetMax. Decimal text: an IPv6 network holds more than a JSON number can tell. */
   readonly total: string
   readonly used: number
@@ -31,8 +29,7 @@ export function utilisation(family: FamilyNetwork, rows: readonly Holder[]): Uti
   const total = totalOf(family)
   const free = total - BigInt(taken.length)
   return {
-    network: family.network,
-    subnetLength: family.subnetLength,
+    ...family,
     total: String(total),
     used: taken.length,
     reserved: taken.filter(({ backend }) => backend === '').length,

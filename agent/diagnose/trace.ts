@@ -20,6 +20,8 @@ export interface Trace {
   readonly hops: readonly Hop[]
   /** The first hop that is broken; null where all that could be seen is sound. */
   readonly broken: Hop | null
+  /** What could not be read on this host, and why. */
+  readonly unseen: readonly string[]
 }
 
 /**
@@ -31,7 +33,7 @@ export function trace(input: TraceInput, from: Ip, to: Ip): Trace {
   const peer = Array.from(leases.values()).find(lease => holds(lease, to))
   const hops = self === undefined ? [noOwnLease()] : walk({ ...input, self }, peer, from, to)
   const broken = hops.find(({ state }) => state === 'broken') ?? null
-  return { from, to, peer: peer?.node ?? null, hops, broken }
+  return { from, to, peer: peer?.node ?? null, hops, broken, unseen: input.facts.unseen }
 }
 
 function walk(

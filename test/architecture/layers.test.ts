@@ -26,6 +26,7 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
   ],
   'agent/membership/': [...ground, 'agent/state/', 'agent/backend/', 'lease/'],
   'agent/diagnose/': [...ground, 'lease/', 'agent/state/', 'agent/backend/'],
+  'agent/inspect/': ['agent/diagnose/'],
 
   // The kernel; who decides needs no more of it than its interface.
   'agent/netlink/': ground,
@@ -80,6 +81,8 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
     'agent/reconcile/',
     'agent/exit_code.ts',
     'agent/version.ts',
+    'agent/inspect/',
+    'agent/membership/',
   ],
 }
 

@@ -34,6 +34,7 @@ export class Agent {
       `--subnet-file=${host.subnetFile}`,
       `--cache-file=${join(host.directory, 'leases.json')}`,
       `--healthz-port=${healthPort}`,
+      `--local-socket=${host.localSocket}`,
       '--iface=eth0',
     ]
     const node = [process.execPath, '--throw-deprecation', ...nodeFlags]

@@ -39,6 +39,11 @@ export class Host extends Namespace {
     return join(this.directory, 'subnet.env')
   }
 
+  /** As below /run/twill on a real machine. */
+  get localSocket(): string {
+    return join(this.directory, 'twilld.sock')
+  }
+
   /** The subnet file's lines as a record. Throws where there is none yet. */
   subnetEnv(): Record<string, string> {
     const lines = readFileSync(this.subnetFile, 'utf8').trim().split('\n')

@@ -32,7 +32,7 @@ const mapOf = (table: LeaseTable, problems: { key: string; reason: string }[] = 
 
 describe('a drawn map', () => {
   it('has a block with its name for each node, and one for each free run', () => {
-    const svg = drawSvg(mapOf(tableOf(3)), network)
+    const svg = drawSvg(mapOf(tableOf(3)))
     expect(svg.match(/data-node="[^"]+"/g)).toEqual([
       'data-node="node-1"',
       'data-node="node-2"',
@@ -46,7 +46,7 @@ describe('a drawn map', () => {
     const [lease] = tableOf(1).values()
     const hostile: LeaseTable = new Map([['x', { ...(lease as Lease), node: '"><script>alert(1)</script>' }]])
     const problems = [{ key: '<img src=x onerror=alert(1)>', reason: 'junk' }]
-    for (const text of [drawSvg(mapOf(hostile), network), drawHtml(mapOf(hostile, problems), network)]) {
+    for (const text of [drawSvg(mapOf(hostile)), drawHtml(mapOf(hostile, problems))]) {
       expect(text).not.toContain('<script>alert')
       expect(text).not.toContain('<img')
     }
@@ -63,7 +63,7 @@ describe.skipIf(why !== undefined)('a drawn map in a browser', () => {
 
   it.each([3, 5000])('is readable and searchable with %d nodes, in light and dark', nodes => {
     const file = join(directory, `${nodes}.html`)
-    writeFileSync(file, drawHtml(mapOf(tableOf(nodes)), network))
+    writeFileSync(file, drawHtml(mapOf(tableOf(nodes))))
     for (const dark of [false, true]) {
       const { dom, console, colors } = openPage(`${pathToFileURL(file)}#node-3`, dark)
       expect(console).toEqual([])

@@ -40,6 +40,7 @@ describe('the configuration', () => {
       embeddedEtcd: undefined,
       blackholeRoute: false,
       logLevel: 'info',
+      localSocket: '/run/twill/twilld.sock',
       leaseLost: 'wait',
       resyncMs: 60_000,
       warnings: [],

@@ -56,8 +56,7 @@ describe('the address space', () => {
       IPv6SubnetLen: 126,
     })
     expect(utilisation(wide, [row('a', 'fd00::4/126')])).toEqual({
-      network: 'fd00::/16',
-      subnetLength: 126,
+      ...wide,
       total: String(2n ** 110n - 1n),
       used: 1,
       reserved: 0,

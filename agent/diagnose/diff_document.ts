@@ -1,0 +1,65 @@
+import { contains, networkAddress, type Prefix } from '../../lease/net/prefix.ts'
+import { diff, type EntryMap } from '../state/diff.ts'
+import type { Entry, Route } from '../state/entry.ts'
+import { type Operation, printOperation } from '../state/operation.ts'
+import { entryKey, printEntry } from '../state/print.ts'
+import { printCommands } from './commands.ts'
+import type { HostFacts } from './host_facts.ts'
+import { lookUp, printTableRoute } from './route_lookup.ts'
+
+/** What differs between the kernel and what is desired, at one moment. */
+export interface DiffDocument {
+  /** In the agent's words and order: `add route 10.244.2.0/24 via ...`. */
+  readonly operations: readonly string[]
+  /** The same as ip and bridge would take it. */
+  readonly commands: readonly string[]
+  /** Routes of others that are used instead of ours. */
+  readonly shadows: readonly { readonly wanted: string; readonly used: string }[]
+}
+
+/** What the agent would do now. `actual`: a snapshot of all that is ours. */
+export function driftOf(desired: EntryMap, actual: readonly Entry[]): readonly Operation[] {
+  const standing = new Map(actual.map(entry => [entryKey(entry), entry]))
+  return diff(new Set([...desired.keys(), ...standing.keys()]), standing, desired)
+}
+
+export function diffDocument(
+  desired: EntryMap,
+  actual: readonly Entry[],
+  facts: HostFacts | undefined,
+): DiffDocument {
+  const operations = driftOf(desired, actual)
+  return {
+    operations: operations.map(printOperation),
+    commands: operations.flatMap(printCommands),
+    shadows: facts === undefined ? [] : shadowsOf(desired, facts),
+  }
+}
+
+type Shadow = DiffDocument['shadows'][number]
+
+/** Routes of others inside a peer's subnet, and rules that lead to another table: asked one by one, as there are few. */
+function shadowsOf(desired: EntryMap, facts: HostFacts): readonly Shadow[] {
+  const wanted = Array.from(desired.values()).filter(entry => entry.kind === 'route')
+  const ours = new Set(wanted.map(({ dst }) => dst))
+  const suspects: Prefix[] = [
+    ...facts.routes.filter(({ table, dst }) => table !== 'local' && !ours.has(dst)).map(({ dst }) => dst),
+    ...facts.rules.filter(({ table }) => !usual.has(table ?? '')).flatMap(({ dst }) => (dst ? [dst] : [])),
+  ]
+  const found = suspects.flatMap(suspect => {
+    const want = wanted.find(({ dst }) => contains(dst, suspect) || (ours.size > 0 && contains(suspect, dst)))
+    return want === undefined ? [] : [shadowOf(want, suspect, facts)]
+  })
+  return found.filter(shadow => shadow !== undefined)
+}
+
+const usual: ReadonlySet<string> = new Set(['local', 'main', 'default'])
+
+/** Asks the kernel's tables for the first address that both hold. */
+function shadowOf(want: Route, suspect: Prefix, facts: HostFacts): Shadow | undefined {
+  const dst = networkAddress(contains(want.dst, suspect) ? suspect : want.dst)
+  const { route, outcome } = lookUp(facts, { src: undefined, dst, iif: undefined })
+  const dev = want.type === 'unicast' ? want.dev : undefined
+  if (route?.dev === dev) return undefined
+  return { wanted: printEntry(want), used: route === undefined ? outcome : printTableRoute(route) }
+}

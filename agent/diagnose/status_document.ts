@@ -1,0 +1,107 @@
+import { printLease } from '../../lease/lease.ts'
+import type { Entry } from '../state/entry.ts'
+import { printEntry } from '../state/print.ts'
+import { driftOf } from './diff_document.ts'
+import type { AgentFacts, NodeView } from './node_view.ts'
+
+/** This node in ten lines. */
+export interface StatusDocument {
+  /** Null where no agent answers. */
+  readonly agent: { readonly version: string; readonly pid: number } | null
+  readonly node: string | null
+  /** `10.244.1.0/24 at 192.168.0.7`. */
+  readonly lease: string | null
+  readonly backend: string
+  /** The overlay's devices as ip prints them; what the kernel lacks says so. */
+  readonly devices: readonly string[]
+  readonly underlay: { readonly name: string; readonly underlayMtu: number; readonly overlayMtu: number }
+  readonly peers: { readonly known: number; readonly refused: number }
+  readonly entries: { readonly desired: number; readonly actual: number; readonly drifted: number }
+  /** Null where no agent answers. */
+  readonly store: { readonly lastContactSeconds: number | null; readonly trouble: string | null } | null
+  /** Why pods here may not reach their peers; empty: nothing is known to be wrong. */
+  readonly troubles: readonly string[]
+  /** What to do next. */
+  readonly next: string
+}
+
+/** `degraded`: something is wrong; `unknown`: no agent answers, and nothing else is wrong. */
+export type Health = 'healthy' | 'degraded' | 'unknown'
+
+export function statusDocument(
+  view: NodeView,
+  actual: readonly Entry[],
+  agent: AgentFacts | undefined,
+  nowMs: number,
+): StatusDocument {
+  const { self, backend, underlay, desired, leases, refused } = view
+  const drift = driftOf(desired, actual)
+  const troubles = agent?.notReady ?? [
+    ...(self === undefined ? ['this host has no lease'] : []),
+    ...(drift.length > 0 ? [`${drift.length} entries differ from what is desired`] : []),
+  ]
+  return {
+    agent: agent === undefined ? null : { version: agent.version, pid: agent.pid },
+    node: self?.node ?? null,
+    lease: self === undefined ? null : printLease(self),
+    backend: backend.type,
+    devices: backend.devices.map(name => printDevice(name, actual)),
+    underlay: {
+      name: underlay.name,
+      underlayMtu: underlay.underlayMtu,
+      overlayMtu: backend.overlayMtu(underlay),
+    },
+    peers: { known: Math.max(0, leases.table.size - (self === undefined ? 0 : 1)), refused: refused.size },
+    entries: { desired: desired.size, actual: actual.length, drifted: drift.length },
+    store: agent === undefined ? null : storeOf(agent, nowMs),
+    troubles,
+    next: nextStep(agent, troubles, drift.length),
+  }
+}
+
+export function healthOf({ agent, troubles }: StatusDocument): Health {
+  if (troubles.length > 0) return 'degraded'
+  return agent === null ? 'unknown' : 'healthy'
+}
+
+/** One fact a line. */
+export function printStatus(document: StatusDocument): string {
+  const { agent, underlay, peers, entries, store } = document
+  const contact = store?.lastContactSeconds ?? null
+  const lines: readonly (readonly [string, string])[] = [
+    ['agent', agent === null ? 'none answers' : `twilld ${agent.version}, process ${agent.pid}`],
+    ['node', document.node ?? '-'],
+    ['lease', document.lease ?? 'none'],
+    ['backend', document.backend],
+    ...document.devices.map(device => ['device', device] as const),
+    ['underlay', `${underlay.name} mtu ${underlay.underlayMtu}, overlay mtu ${underlay.overlayMtu}`],
+    ['peers', `${peers.known}, ${peers.refused} of them refused`],
+    ['entries', `${entries.desired} desired, ${entries.actual} in the kernel, ${entries.drifted} differ`],
+    ['store', store?.trouble ?? (contact === null ? '-' : `answered ${contact} s ago`)],
+    ...document.troubles.map(trouble => ['trouble', trouble] as const),
+    ['next', document.next],
+  ]
+  return lines.map(([name, text]) => `${name.padEnd(9)} ${text}\n`).join('')
+}
+
+function printDevice(name: string, actual: readonly Entry[]): string {
+  const device = actual.find(entry => entry.kind === 'link' && entry.name === name)
+  return device === undefined ? `${name} does not exist` : printEntry(device).slice('link '.length)
+}
+
+function storeOf({ store }: AgentFacts, nowMs: number): StatusDocument['store'] {
+  const { lastContactMs, trouble } = store
+  return {
+    lastContactSeconds: lastContactMs === undefined ? null : Math.round((nowMs - lastContactMs) / 1000),
+    trouble: trouble ?? null,
+  }
+}
+
+function nextStep(agent: AgentFacts | undefined, troubles: readonly string[], drifted: number): string {
+  if (agent === undefined)
+    return 'start the agent: systemctl start twilld; see why it ended: journalctl -u twilld'
+  if (drifted > 0) return 'see what differs: twill diff'
+  return troubles.length > 0
+    ? 'mend the trouble above; twill doctor looks for its cause'
+    : 'nothing: this node is well'
+}
