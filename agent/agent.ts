@@ -153,14 +153,18 @@ export class Agent {
     const previousNetworks = readPreviousNetworks(subnetEnv)
     const networks = [...network.families.map(family => family.network), ...previousNetworks]
     const scope: Scope = { devices: backend.devices, routeProtocol: TWILL_PROTOCOL, networks }
-    const underlay = new UnderlayWatch(
-      this.#kernel,
+    const underlay = new UnderlayWatch({
+      kernel: this.#kernel,
       scope,
       network,
-      await this.#wish(store, signal),
-      this.#log,
-      await endpointAddresses(store.endpoints ?? [], signal),
-    )
+      wish: await this.#wish(store, signal),
+      endpoints: await endpointAddresses(store.endpoints ?? [], signal),
+      patienceMs: this.#config.underlayPatienceMs,
+      log: this.#log,
+      onTrouble: trouble => {
+        this.#waitingFor = `an external interface: ${trouble}`
+      },
+    })
     const first = await underlay.choose(signal)
     const previousSubnets = readPreviousSubnets(subnetEnv)
     for (const warning of overlapWarnings(network, underlay.hostNetworks(previousSubnets)))

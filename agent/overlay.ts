@@ -166,7 +166,7 @@ export class Overlay {
       if (moved !== undefined) this.#move(moved, ownLease)
       this.#reviewHost()
       this.#reconciler.retryFailing()
-      await this.#underlayChanged.wait(Number.POSITIVE_INFINITY, signal)
+      await this.#underlayChanged.wait(underlay.againInMs, signal)
     }
   }
 

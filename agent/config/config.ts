@@ -7,7 +7,7 @@ import { effectiveSettings } from './effective.ts'
 import { allFlags, type Env, readSettings, type Settings, unknownVariables } from './flags.ts'
 import { type FlagValues, printFlags } from './go_flags.ts'
 import { storeOptions, storeWarnings } from './store_options.ts'
-import { address, ConfigError, inRange, nonEmpty, requiredAddress } from './values.ts'
+import { address, ConfigError, durationMs, inRange, nonEmpty, requiredAddress } from './values.ts'
 import { settingsWithoutEffect } from './without_effect.ts'
 
 /** What one agent runs with: flanneld's flags and variables, and ours, parsed and checked. */
@@ -30,6 +30,8 @@ export interface AgentConfig {
   readonly logLevel: LogLevel
   /** Once our lease is another's: keep forwarding and wait for an operator, or exit. */
   readonly leaseLost: 'wait' | 'exit'
+  /** How long an external interface or address that is gone may come back before another one is taken. */
+  readonly underlayPatienceMs: number
   /** Between two full passes. */
   readonly resyncMs: number
   /** NOTIFY_SOCKET: where systemd wants to be told that the service is up. */
@@ -90,6 +92,7 @@ async function agentConfig(settings: Settings<typeof allFlags>, env: Env): Promi
     blackholeRoute: values['ip-blackhole-route'],
     logLevel: logLevel(values.v),
     leaseLost: leaseLost(values['lease-lost']),
+    underlayPatienceMs: durationMs('underlay-patience', values['underlay-patience']),
     resyncMs: inRange('resync', values.resync, 1, 86_400) * 1000,
     notifySocket: nonEmpty(env.NOTIFY_SOCKET),
     warnings: [

@@ -69,6 +69,10 @@ const ownFlags = {
     'put our accepts first in FORWARD where a rule before them drops or rejects everything',
   ),
   'local-socket': string('/run/twill/twilld.sock', 'unix socket where twill asks this agent; empty: off'),
+  'underlay-patience': string(
+    '10s',
+    'how long an external interface or address that is gone may come back before another one takes its place',
+  ),
   resync: int(60, 'seconds between two full passes over the kernel'),
   'lease-lost': string(
     'wait',

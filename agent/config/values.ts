@@ -32,3 +32,11 @@ export function requiredAddress(name: string, text: string): Ip {
 export function nonEmpty(text: string | undefined): string | undefined {
   return text === '' ? undefined : text
 }
+
+/** `10s`, `500ms`, `2m`, as Go writes a duration of one unit; a bare number counts seconds. Throws ConfigError. */
+export function durationMs(flag: string, text: string): number {
+  const [, digits, unit = 's'] = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text) ?? []
+  const ms = Number(digits) * ({ ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }[unit] ?? Number.NaN)
+  if (Number.isFinite(ms) && ms <= 86_400_000) return ms
+  throw new ConfigError(`--${flag} is '${text}': a duration of at most 24h is needed, as 10s or 500ms`)
+}

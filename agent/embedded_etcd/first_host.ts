@@ -3,7 +3,14 @@ import type { Family, Ip } from '../../lease/net/ip.ts'
 import type { AgentConfig } from '../config/config.ts'
 import type { UnderlaySource } from '../kernel/kernel.ts'
 import { TWILL_PROTOCOL } from '../state/ownership.ts'
-import { chooseUnderlay, UnderlayError } from '../underlay/underlay.ts'
+import {
+  chooseUnderlay,
+  type UnderlayChoice,
+  UnderlayError,
+  type UnderlayView,
+  type UnderlayWish,
+} from '../underlay/underlay.ts'
+import { whenChosen } from '../underlay/when_chosen.ts'
 import { withEmbeddedEtcd } from './embedded_etcd.ts'
 
 /** What flannel's own manifests have. */
@@ -29,7 +36,7 @@ export async function runAsFirstHost(options: FirstHostOptions, signal: AbortSig
   const { store } = config
   if (store.kind !== 'etcd') return await run(signal)
   const own = new URL(store.endpoints[0] ?? '')
-  const address = await reachableAddress(config, kernel, signal)
+  const address = await reachableAddress(config, kernel, log, signal)
   const forOthers = `http://${address.includes(':') ? `[${address}]` : address}:${own.port}`
   const clientUrls = [...new Set([own.origin, forOthers])]
   await withEmbeddedEtcd({ dataDir, clientUrls }, log, signal, async all => {
@@ -47,27 +54,35 @@ export async function runAsFirstHost(options: FirstHostOptions, signal: AbortSig
   })
 }
 
-/** Where other hosts reach this one, before there is a network config that says in which family. */
+/** Where other hosts reach this one, before there is a network config that says in which family; waits for an interface. */
 async function reachableAddress(
   config: AgentConfig,
   kernel: UnderlaySource,
+  log: Log,
   signal: AbortSignal,
 ): Promise<Ip> {
-  const facts = {
-    interfaces: await kernel.listInterfaces(signal),
-    routes: await kernel.listRoutes({ devices: [], routeProtocol: TWILL_PROTOCOL }, signal),
-  }
   const wish = { ...config.interfaces, publicIps: config.publicIps }
-  const families: readonly (readonly Family[])[] = [['ipv4'], ['ipv6']]
+  const scope = { devices: [], routeProtocol: TWILL_PROTOCOL }
+  const choose = (view: UnderlayView) => chooseFirst([['ipv4'], ['ipv6']], view, wish)
+  const choice = await whenChosen({ kernel, scope, wish, log, onTrouble: () => {} }, choose, signal)
+  const [local] = choice.localIps
+  if (local === undefined) throw new UnderlayError('Cannot find an address for the embedded etcd')
+  return local
+}
+
+function chooseFirst(
+  families: readonly (readonly Family[])[],
+  view: UnderlayView,
+  wish: UnderlayWish,
+): UnderlayChoice {
   const failures: UnderlayError[] = []
   for (const family of families) {
     try {
-      const [local] = chooseUnderlay(family, facts, wish).localIps
-      if (local !== undefined) return local
+      return chooseUnderlay(family, view, wish)
     } catch (error) {
       if (!(error instanceof UnderlayError)) throw error
       failures.push(error)
     }
   }
-  throw failures[0] ?? new UnderlayError('Cannot find an address for the embedded etcd')
+  throw failures[0] ?? new UnderlayError('Cannot choose an external interface: no family was asked for')
 }

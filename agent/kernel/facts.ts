@@ -29,11 +29,13 @@ export async function readInterfaces(
 ): Promise<readonly InterfaceFacts[]> {
   const links = await dumpLinks(requests, signal)
   const addresses = new Map<number, InterfaceAddress[]>(links.map(link => [link.index, []]))
+  const names = new Map(links.map(link => [link.index, link.name]))
   for (const message of await dumpAddresses(requests, signal))
-    addresses.get(message.index)?.push(interfaceAddress(message))
+    addresses.get(message.index)?.push(interfaceAddress(message, names.get(message.index) ?? ''))
   return links.map(link => ({
     index: link.index,
     name: link.name,
+    ...(link.altNames.length > 0 && { altNames: link.altNames }),
     underlayMtu: link.mtu,
     up: link.up,
     loopback: link.loopback,
@@ -91,10 +93,13 @@ const SCOPES: ReadonlyMap<number, AddressScope> = new Map([
   [254, 'host'],
 ])
 
-function interfaceAddress({ family, address, length, scope, flags }: AddressMessage): InterfaceAddress {
+function interfaceAddress(message: AddressMessage, interfaceName: string): InterfaceAddress {
+  const { family, address, label, length, scope, flags } = message
+
   const has = (bit: number) => (flags & bit) !== 0
   return {
     address,
+    ...(label !== '' && label !== interfaceName && { label }),
     length,
     scope: SCOPES.get(scope) ?? 'nowhere',
     permanent: has(IFA_F_PERMANENT),

@@ -1,7 +1,8 @@
+import type { Ip } from '../../lease/net/ip.ts'
 import type { Prefix } from '../../lease/net/prefix.ts'
 import type { Entry, Link } from '../state/entry.ts'
 import type { Operation, Result } from '../state/operation.ts'
-import type { InterfaceFacts, RouteFacts } from '../state/underlay_facts.ts'
+import type { InterfaceFacts, RouteFacts, RouteLookup } from '../state/underlay_facts.ts'
 
 /** What belongs to this agent in the kernel. All that is outside of it is neither listed nor changed. */
 export interface Scope {
@@ -69,4 +70,6 @@ export interface UnderlaySource {
   listInterfaces(signal: AbortSignal): Promise<readonly InterfaceFacts[]>
   /** Unicast routes of the main table that are not ours. */
   listRoutes(scope: Scope, signal: AbortSignal): Promise<readonly RouteFacts[]>
+  /** Which way a packet for that address goes, by policy rules and all tables; undefined where there is none. */
+  routeTo(address: Ip, signal: AbortSignal): Promise<RouteLookup | undefined>
 }

@@ -1,3 +1,4 @@
+import { isSingleAddress } from '../../lease/net/prefix.ts'
 import { type AddressMessage, RTM_DELADDR, RTM_NEWADDR, readAddress } from '../netlink/address.ts'
 import { AF_BRIDGE, AF_UNSPEC } from '../netlink/family.ts'
 import { type LinkMessage, RTM_DELLINK, RTM_NEWLINK, readLink } from '../netlink/link.ts'
@@ -150,7 +151,9 @@ export class Notifications {
     if (route === undefined || route.table !== RT_TABLE_MAIN || route.cloned) return
     const dev = this.#ourDevice(route.index)
     if (!isOurRoute(route, dev !== undefined, this.#scope)) {
-      const leads = route.via !== undefined || route.dst.endsWith('/0')
+      // Runtimes add a route for each pod, the kernel one for each address, which is announced itself.
+      const byProgram = route.protocol !== RTPROT_KERNEL && !isSingleAddress(route.dst)
+      const leads = route.via !== undefined || route.dst.endsWith('/0') || byProgram
       if (dev === undefined && leads) this.#slot.underlay()
       // Somebody's route of the same key may have taken the place of ours, which goes without a word (NLM_F_REPLACE).
       if (isThere && route.protocol !== RTPROT_KERNEL) this.#slot.gone(routeEntry(route, undefined))

@@ -8,9 +8,10 @@ export const RTM_NEWADDR = 20
 export const RTM_DELADDR = 21
 export const RTM_GETADDR = 22
 
-/** #define IFA_ADDRESS 1, IFA_LOCAL 2, IFA_FLAGS 8 */
+/** #define IFA_ADDRESS 1, IFA_LOCAL 2, IFA_LABEL 3, IFA_FLAGS 8 */
 const IFA_ADDRESS = 1
 const IFA_LOCAL = 2
+const IFA_LABEL = 3
 const IFA_FLAGS = 8
 
 /** #define IFA_F_TEMPORARY 0x01 (IPv4: IFA_F_SECONDARY), IFA_F_DADFAILED 0x08, IFA_F_DEPRECATED 0x20, ... */
@@ -34,6 +35,8 @@ export interface AddressMessage {
   readonly scope: number
   /** Our side: IFA_LOCAL where it is there; IFA_ADDRESS is the peer's on a point-to-point link. */
   readonly address: Ip
+  /** IPv4 only: the name of its device, or `eth0:1` (ip-address(8), label); '' where there is none. */
+  readonly label: string
 }
 
 export function readAddress(buffer: Buffer, start: number, end: number): AddressMessage {
@@ -41,10 +44,12 @@ export function readAddress(buffer: Buffer, start: number, end: number): Address
   let flags = buffer.readUInt8(start + 2)
   let local: Ip | undefined
   let address: Ip | undefined
+  let label = ''
   const attributes = new Attributes(buffer, start + IFADDRMSG, end)
   while (attributes.next()) {
     if (attributes.type === IFA_LOCAL) local = attributes.ip()
     else if (attributes.type === IFA_ADDRESS) address = attributes.ip()
+    else if (attributes.type === IFA_LABEL) label = attributes.text()
     else if (attributes.type === IFA_FLAGS) flags = attributes.u32()
   }
   const own = local ?? address
@@ -57,6 +62,7 @@ export function readAddress(buffer: Buffer, start: number, end: number): Address
     flags,
     scope: buffer.readUInt8(start + 3),
     address: own,
+    label,
   }
 }
 

@@ -19,6 +19,9 @@ const IFLA_IFNAME = 3
 const IFLA_MTU = 4
 const IFLA_LINKINFO = 18
 const IFLA_EXT_MASK = 29
+/** IFLA_PROP_LIST 52 holds IFLA_ALT_IFNAME 53, once for each other name (`ip link property add`). */
+const IFLA_PROP_LIST = 52
+const IFLA_ALT_IFNAME = 53
 const IFLA_INFO_KIND = 1
 const IFLA_INFO_DATA = 2
 
@@ -33,6 +36,8 @@ export interface LinkMessage {
   readonly family: number
   readonly index: number
   readonly name: string
+  /** Other names of the device (altname). */
+  readonly altNames: readonly string[]
   readonly mtu: number
   /** Administratively. */
   readonly up: boolean
@@ -47,6 +52,7 @@ export function readLink(buffer: Buffer, start: number, end: number): LinkMessag
   needHeader('a link', start, end, IFINFOMSG)
   const flags = buffer.readUInt32LE(start + 8)
   let name = ''
+  let altNames: readonly string[] = []
   let mtu = 0
   let mac: Mac | undefined
   let info: { kind: string; vxlan: VxlanMessage | undefined } = { kind: '', vxlan: undefined }
@@ -55,18 +61,26 @@ export function readLink(buffer: Buffer, start: number, end: number): LinkMessag
     if (attributes.type === IFLA_IFNAME) name = attributes.text()
     else if (attributes.type === IFLA_MTU) mtu = attributes.u32()
     else if (attributes.type === IFLA_ADDRESS) mac = attributes.mac()
+    else if (attributes.type === IFLA_PROP_LIST) altNames = readAltNames(attributes.nested())
     else if (attributes.type === IFLA_LINKINFO) info = readInfo(attributes.nested())
   }
   return {
     family: buffer.readUInt8(start),
     index: buffer.readInt32LE(start + 4),
     name,
+    altNames,
     mtu,
     up: (flags & IFF_UP) !== 0,
     loopback: (flags & IFF_LOOPBACK) !== 0,
     mac,
     ...info,
   }
+}
+
+function readAltNames(attributes: Attributes): readonly string[] {
+  const names: string[] = []
+  while (attributes.next()) if (attributes.type === IFLA_ALT_IFNAME) names.push(attributes.text())
+  return names
 }
 
 function readInfo(attributes: Attributes): { kind: string; vxlan: VxlanMessage | undefined } {

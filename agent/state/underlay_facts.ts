@@ -5,6 +5,8 @@ import type { Prefix } from '../../lease/net/prefix.ts'
 export interface InterfaceFacts {
   readonly index: number
   readonly name: string
+  /** Other names that it is known by (`ip link property add dev eth0 altname enp0s3`). */
+  readonly altNames?: readonly string[]
   /** In bytes, of the interface itself. */
   readonly underlayMtu: number
   /** Administratively up (IFF_UP); carrier does not count. */
@@ -21,6 +23,8 @@ export type AddressScope = 'global' | 'site' | 'link' | 'host' | 'nowhere'
 
 export interface InterfaceAddress {
   readonly address: Ip
+  /** `eth0:1`; undefined where it has none but the interface's name. */
+  readonly label?: string
   /** In bits. */
   readonly length: number
   readonly scope: AddressScope

@@ -1,8 +1,9 @@
 import type { HostNetwork, HostNetworks } from '../../lease/host_networks.ts'
-import { familyBits, familyOf, type Ip, scopeOf } from '../../lease/net/ip.ts'
+import { type Ip, scopeOf } from '../../lease/net/ip.ts'
 import {
   contains,
   hostPrefix,
+  isSingleAddress,
   networkAddress,
   overlaps,
   type Prefix,
@@ -12,7 +13,7 @@ import {
 import type { NetworkConfig } from '../../lease/network_config.ts'
 import { BOOT_PROTOCOL } from '../state/ownership.ts'
 import type { InterfaceFacts, RouteFacts } from '../state/underlay_facts.ts'
-import type { UnderlayFacts } from './underlay.ts'
+import type { UnderlayFacts } from './local_address.ts'
 
 /** So many are named in one warning. */
 const NAMED = 5
@@ -119,13 +120,13 @@ function connectedOf(
   )
   const byRoute = routes.flatMap(({ dst, dev, via }) => (via === undefined ? [{ prefix: dst, dev }] : []))
   return [...byAddress, ...byRoute].filter(
-    ({ prefix }) => isGlobal(networkAddress(prefix)) && prefixLength(prefix) < familyBits(familyOf(prefix)),
+    ({ prefix }) => isGlobal(networkAddress(prefix)) && !isSingleAddress(prefix),
   )
 }
 
 /** A route of another program through a gateway. flanneld's host-gw routes look like those of `ip route add`. */
 function routed({ dst, via, dev, protocol }: RouteFacts): readonly HostNetwork[] {
-  if (via === undefined && prefixLength(dst) < familyBits(familyOf(dst))) return []
+  if (via === undefined && !isSingleAddress(dst)) return []
   const use = via === undefined ? `is routed to ${dev}` : `is routed via ${via} on ${dev}`
   return [{ prefix: dst, use, refuses: protocol === BOOT_PROTOCOL ? 'smaller' : 'inside' }]
 }

@@ -1,16 +1,17 @@
 import { ExpectedError } from '../../lease/common/errors.ts'
-import { type Family, familyOf, type Ip, parseIp, scopeOf } from '../../lease/net/ip.ts'
-import { contains, type Prefix, prefixLength } from '../../lease/net/prefix.ts'
+import { type Family, familyOf, type Ip, parseIp } from '../../lease/net/ip.ts'
+import { type Prefix, prefixLength } from '../../lease/net/prefix.ts'
 import type { Underlay } from '../backend/backend.ts'
-import type { InterfaceAddress, InterfaceFacts, RouteFacts } from '../state/underlay_facts.ts'
+import type { InterfaceFacts, RouteFacts, RouteLookup } from '../state/underlay_facts.ts'
+import { defaultRoutes, localAddress, type UnderlayFacts } from './local_address.ts'
 
-/** Which interface an operator asks for, if any; what is asked first comes first. */
 /** On a name or an address; `source` is as the operator wrote it. */
 export interface NamePattern {
   readonly source: string
   test(text: string): boolean
 }
 
+/** Which interface an operator asks for, if any; what is asked first comes first. */
 export interface InterfaceWish {
   /** IPs or names, in order. */
   readonly iface: readonly string[]
@@ -26,10 +27,10 @@ export interface UnderlayWish extends InterfaceWish {
   readonly publicIps: PublicIps
 }
 
-/** What the kernel lists. */
-export interface UnderlayFacts {
-  readonly interfaces: readonly InterfaceFacts[]
-  readonly routes: readonly RouteFacts[]
+/** What the choice is made from. */
+export interface UnderlayView extends UnderlayFacts {
+  /** Which way the kernel sends a packet for `ifaceCanReach`; undefined where there is none, or none is wished for. */
+  readonly reach?: RouteLookup | undefined
 }
 
 export interface UnderlayChoice extends Underlay {
@@ -59,13 +60,12 @@ type Try = Candidate | string
  */
 export function chooseUnderlay(
   families: readonly Family[],
-  facts: UnderlayFacts,
+  facts: UnderlayView,
   wish: UnderlayWish,
 ): UnderlayChoice {
   const failures: string[] = []
   for (const attempt of tries(families, facts, wish)) {
-    const choice =
-      typeof attempt === 'string' ? attempt : choiceOf(attempt, families, facts.routes, wish.publicIps)
+    const choice = typeof attempt === 'string' ? attempt : choiceOf(attempt, families, facts, wish.publicIps)
     if (typeof choice !== 'string') return choice
     failures.push(choice)
   }
@@ -76,7 +76,7 @@ export function chooseUnderlay(
   )
 }
 
-function* tries(families: readonly Family[], facts: UnderlayFacts, wish: UnderlayWish): Iterable<Try> {
+function* tries(families: readonly Family[], facts: UnderlayView, wish: UnderlayWish): Iterable<Try> {
   const wished = wish.iface.length > 0 || wish.ifaceRegex.length > 0 || wish.ifaceCanReach !== undefined
   if (!wished) {
     for (const family of families) {
@@ -91,18 +91,15 @@ function* tries(families: readonly Family[], facts: UnderlayFacts, wish: Underla
 }
 
 function byPublicIp(ip: Ip, { interfaces }: UnderlayFacts): Try {
-  const found = interfaces.filter(isPossible).find(holds(ip))
+  const found = [...interfaces.filter(isPossible), ...interfaces.filter(({ loopback }) => loopback)].find(
+    holds(ip),
+  )
   return found ? { found, address: ip, reason: `it has the public IP ${ip}` } : `no interface has ${ip}`
 }
 
 /** The best default route's interface; for two families, the first interface that has a default route for both. */
 function* byDefaultRoute(families: readonly Family[], { interfaces, routes }: UnderlayFacts): Iterable<Try> {
-  const perFamily = families.map(family =>
-    routes
-      .filter(({ dst }) => prefixLength(dst) === 0 && familyOf(dst) === family)
-      .sort((a, b) => a.metric - b.metric)
-      .map(({ dev }) => dev),
-  )
+  const perFamily = families.map(family => defaultRoutes(routes, family).map(({ dev }) => dev))
   const names = new Set(perFamily[0]?.filter(name => perFamily.every(devices => devices.includes(name))))
   const found = interfaces.filter(at => isPossible(at) && names.has(at.name))
   found.sort((a, b) => [...names].indexOf(a.name) - [...names].indexOf(b.name))
@@ -111,11 +108,23 @@ function* byDefaultRoute(families: readonly Family[], { interfaces, routes }: Un
   for (const at of found) yield { found: at, address: undefined, reason: `it has ${what}` }
 }
 
+/** A name, another name of the device, the label of one of its addresses (`eth0:1`), or an address. */
 function byNameOrIp(text: string, { interfaces }: UnderlayFacts): Try {
   const ip = ipOrUndefined(text)
-  const found = interfaces.find(ip === undefined ? ({ name }) => name === text : holds(ip))
-  if (found === undefined) return `--iface ${text}: no such ${ip === undefined ? 'interface' : 'address'}`
-  return { found, address: ip, reason: `--iface ${text}` }
+  const reason = `--iface ${text}`
+  if (ip !== undefined) {
+    const found = interfaces.filter(holds(ip)).sort((a, b) => Number(a.loopback) - Number(b.loopback))[0]
+    return found ? { found, address: ip, reason } : `${reason}: no such address`
+  }
+  const found =
+    interfaces.find(({ name }) => name === text) ??
+    interfaces.find(({ altNames }) => altNames?.includes(text))
+  if (found) return { found, address: undefined, reason }
+  for (const at of interfaces) {
+    const labelled = at.addresses.find(({ label }) => label === text)
+    if (labelled) return { found: at, address: labelled.address, reason }
+  }
+  return `${reason}: no such interface`
 }
 
 function* byPattern(pattern: NamePattern, { interfaces }: UnderlayFacts): Iterable<Try> {
@@ -134,15 +143,13 @@ function* byPattern(pattern: NamePattern, { interfaces }: UnderlayFacts): Iterab
   yield* byName
 }
 
-/** The longest prefix that holds the address, then the smallest metric, as the kernel's own lookup goes. */
-function byReach(ip: Ip, { interfaces, routes }: UnderlayFacts): Try {
-  const possible = interfaces.filter(isPossible)
-  const [best] = routes
-    .filter(({ dst, dev }) => contains(dst, ip) && possible.some(({ name }) => name === dev))
-    .sort((a, b) => prefixLength(b.dst) - prefixLength(a.dst) || a.metric - b.metric)
-  const found = possible.find(({ name }) => name === best?.dev)
-  if (best === undefined || found === undefined) return `--iface-can-reach ${ip}: no route to it`
-  return { found, address: best.src, reason: `--iface-can-reach ${ip}` }
+function byReach(ip: Ip, { interfaces, reach }: UnderlayView): Try {
+  const reason = `--iface-can-reach ${ip}`
+  if (reach === undefined) return `${reason}: no route to it`
+  const found = interfaces.find(({ name }) => name === reach.dev)
+  if (found === undefined) return `${reason}: no interface ${reach.dev}`
+  if (found.loopback) return `${reason}: it is an address of this host`
+  return { found, address: reach.src, reason }
 }
 
 /**
@@ -155,41 +162,45 @@ function byReach(ip: Ip, { interfaces, routes }: UnderlayFacts): Try {
 function choiceOf(
   { found, address: wished, reason }: Candidate,
   families: readonly Family[],
-  routes: readonly RouteFacts[],
+  facts: UnderlayFacts,
   publicIps: PublicIps,
 ): UnderlayChoice | string {
-  if (found.underlayMtu <= 0) return `${found.name} (${reason}): its MTU is 0`
+  const carrier = found.loopback ? carrierOf(families, facts) : found
+  if (carrier === undefined)
+    return `${found.name} (${reason}): it carries no packets, and no interface has a default route`
+  if (carrier.underlayMtu <= 0) return `${carrier.name} (${reason}): its MTU is 0`
+  const local = [found, carrier, ...facts.interfaces.filter(({ loopback }) => loopback)]
   const localIps: Ip[] = []
   for (const family of families) {
-    const own = found.addresses.filter(({ address }) => familyOf(address) === family)
-    const named = [publicIps[family], wished].find(ip => own.some(({ address }) => address === ip))
-    const local = named ?? preferredAddress(own)
-    if (local === undefined) return `${found.name} (${reason}): it has no ${family} address to use`
-    localIps.push(local)
+    const named = [publicIps[family], wished].find(
+      ip => ip !== undefined && familyOf(ip) === family && local.some(holds(ip)),
+    )
+    const ip =
+      named ?? localAddress(family, carrier, found, facts) ?? localAddress(family, carrier, carrier, facts)
+    if (ip === undefined) return `${found.name} (${reason}): it has no ${family} address to use`
+    localIps.push(ip)
   }
   return {
-    name: found.name,
-    underlayMtu: found.underlayMtu,
+    name: carrier.name,
+    underlayMtu: carrier.underlayMtu,
     publicIps: localIps.map(local => publicIps[familyOf(local)] ?? local),
     localIps,
-    onLink: onLinkPrefixes(found.name, families, routes),
-    reason: found.up ? reason : `${reason}, though it is down`,
+    onLink: onLinkPrefixes(carrier.name, families, facts.routes),
+    reason: carrier.up ? reason : `${reason}, though it is down`,
   }
 }
 
-/**
- * Permanent before dynamic, lasting before temporary; tentative only where there is no other. Never link-local: peers could
- * not tell on which link it is, and refuse it. flanneld falls back to it, for one when a link that went down took the others.
- */
-function preferredAddress(addresses: readonly InterfaceAddress[]): Ip | undefined {
-  const rank = (at: InterfaceAddress) => [at.tentative, at.temporary, !at.permanent]
-  const value = (at: InterfaceAddress) => rank(at).reduce((sum, worse) => 2 * sum + Number(worse), 0)
-  const usable = addresses.filter(({ address, deprecated }) => !deprecated && scopeOf(address) === 'global')
-  return usable.toSorted((a, b) => value(a) - value(b))[0]?.address
+/** lo carries nothing to other hosts: an address on it is reached by the interface of the default route. */
+function carrierOf(
+  families: readonly Family[],
+  { interfaces, routes }: UnderlayFacts,
+): InterfaceFacts | undefined {
+  const devices = families.flatMap(family => defaultRoutes(routes, family).map(({ dev }) => dev))
+  return devices.flatMap(dev => interfaces.find(at => at.name === dev && isPossible(at)) ?? [])[0]
 }
 
 /** Connected prefixes. Not a default route without a gateway: behind a point-to-point link peers are hops away. */
-function onLinkPrefixes(
+export function onLinkPrefixes(
   name: string,
   families: readonly Family[],
   routes: readonly RouteFacts[],

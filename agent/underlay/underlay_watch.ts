@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
+import { ExpectedError } from '../../lease/common/errors.ts'
 import type { Log } from '../../lease/common/log.ts'
 import type { HostNetworks } from '../../lease/host_networks.ts'
 import type { Ip } from '../../lease/net/ip.ts'
@@ -7,45 +8,52 @@ import type { NetworkConfig } from '../../lease/network_config.ts'
 import { publicIpTrouble } from '../../lease/public_ip.ts'
 import type { Scope, UnderlaySource } from '../kernel/kernel.ts'
 import type { RouteFacts } from '../state/underlay_facts.ts'
+import { HeldChoice, type Verdict } from './held_choice.ts'
 import { hostNetworks } from './host_networks.ts'
-import {
-  chooseUnderlay,
-  type UnderlayChoice,
-  UnderlayError,
-  type UnderlayFacts,
-  type UnderlayWish,
-} from './underlay.ts'
+import type { UnderlayFacts } from './local_address.ts'
+import { chooseUnderlay, type UnderlayChoice, UnderlayError, type UnderlayWish } from './underlay.ts'
+import { readUnderlay, whenChosen } from './when_chosen.ts'
 
-/** The external interface, chosen again whenever the kernel's interfaces, addresses or routes changed. */
+export interface UnderlayWatchOptions {
+  readonly kernel: UnderlaySource
+  readonly scope: Scope
+  readonly network: NetworkConfig
+  readonly wish: UnderlayWish
+  /** Addresses of the store. */
+  readonly endpoints: readonly Ip[]
+  /** How long a choice that is gone may come back before another interface or a doubtful address is taken. */
+  readonly patienceMs: number
+  readonly log: Log
+  /** Called with the reason while there is no interface to start with. */
+  readonly onTrouble?: (trouble: string) => void
+  /** Monotonic, in ms. */
+  readonly now?: () => number
+}
+
+/** A public IP that peers would refuse. The message names the address and the rule. */
+export class PublicIpError extends ExpectedError {
+  override name = 'PublicIpError'
+}
+
+/** So many different better choices are told of; an interface that comes and goes with ever new addresses fills no log. */
+const TOLD = 50
+
+/** The external interface: chosen once, then held on to while the kernel's interfaces, addresses and routes change. */
 export class UnderlayWatch {
-  readonly #kernel: UnderlaySource
-  readonly #scope: Scope
-  readonly #network: NetworkConfig
+  readonly #options: UnderlayWatchOptions
   readonly #families
-  readonly #wish: UnderlayWish
-  readonly #log: Log
-  readonly #endpoints: readonly Ip[]
-  #choice: UnderlayChoice | undefined
+  readonly #now: () => number
+  readonly #told = new Set<string>()
+  #held: HeldChoice | undefined
   #facts: UnderlayFacts = { interfaces: [], routes: [] }
-  /** Why there is none to choose just now, though there was one; the last choice stands. */
+  #againAtMs = Number.POSITIVE_INFINITY
+  /** Why the choice cannot be used just now, though it stays; undefined while it stands. */
   trouble: string | undefined
 
-  /** `endpoints`: addresses of the store. */
-  constructor(
-    kernel: UnderlaySource,
-    scope: Scope,
-    network: NetworkConfig,
-    wish: UnderlayWish,
-    log: Log,
-    endpoints: readonly Ip[] = [],
-  ) {
-    this.#kernel = kernel
-    this.#scope = scope
-    this.#network = network
-    this.#endpoints = endpoints
-    this.#families = network.families.map(({ family }) => family)
-    this.#wish = wish
-    this.#log = log
+  constructor(options: UnderlayWatchOptions) {
+    this.#options = options
+    this.#families = options.network.families.map(({ family }) => family)
+    this.#now = options.now ?? (() => performance.now())
   }
 
   /** Those that are not ours, at the last look. */
@@ -53,62 +61,122 @@ export class UnderlayWatch {
     return this.#facts.routes
   }
 
+  /** After so long another look is due, though nothing may have changed. */
+  get againInMs(): number {
+    return Math.max(0, this.#againAtMs - this.#now())
+  }
+
   /** What the host lives on, at the last look, where this node's pods have these subnets. */
   hostNetworks(ownSubnets: readonly Prefix[]): HostNetworks {
-    return this.#hostNetworks(this.#choice?.name ?? '', ownSubnets)
+    return this.#hostNetworks(this.#held?.choice.name ?? '', ownSubnets)
   }
 
-  #hostNetworks(external: string, ownSubnets: readonly Prefix[]): HostNetworks {
-    return hostNetworks(this.#facts, {
-      network: this.#network,
-      devices: this.#scope.devices,
-      external,
-      endpoints: this.#endpoints,
-      ownSubnets,
-    })
-  }
-
-  /** Rejects with UnderlayError where no interface fits. */
+  /** Waits until there is an interface to choose. Rejects with PublicIpError where the public IP cannot be published. */
   async choose(signal: AbortSignal): Promise<UnderlayChoice> {
-    const facts = {
-      interfaces: await this.#kernel.listInterfaces(signal),
-      routes: await this.#kernel.listRoutes(this.#scope, signal),
-    }
-    this.#facts = facts
-    const choice = chooseUnderlay(this.#families, facts, this.#wish)
+    const { kernel, scope, wish, patienceMs, log, onTrouble = () => {} } = this.#options
+    const choice = await whenChosen(
+      { kernel, scope, wish, log, onTrouble },
+      facts => {
+        this.#facts = facts
+        return chooseUnderlay(this.#families, facts, wish)
+      },
+      signal,
+    )
     this.#checkPublicIps(choice)
-    const { name, publicIps, underlayMtu, reason } = choice
-    if (!isDeepStrictEqual(choice, this.#choice))
-      this.#log.info({ interface: name, publicIps, underlayMtu, why: reason }, 'external interface chosen')
-    this.#choice = choice
+    this.#held = new HeldChoice(choice, this.#facts, patienceMs)
     this.trouble = undefined
+    this.#say(choice)
     return choice
+  }
+
+  /** The choice where it is another one than before; undefined where it stays. Call `choose` first. */
+  async review(signal: AbortSignal): Promise<UnderlayChoice | undefined> {
+    const held = this.#held
+    if (held === undefined) throw new Error('review() without choose()')
+    const { kernel, scope, wish } = this.#options
+    const view = await readUnderlay(kernel, scope, wish, signal)
+    this.#facts = view
+    const before = held.choice
+    const fresh = this.#fresh(() => chooseUnderlay(this.#families, view, wish))
+    const verdict = held.review(view, fresh, this.#now())
+    this.#againAtMs = verdict.kind === 'waits' ? this.#now() + verdict.forMs : Number.POSITIVE_INFINITY
+    this.#tell(verdict, before, fresh)
+    return isDeepStrictEqual(held.choice, before) ? undefined : held.choice
+  }
+
+  #fresh(choose: () => UnderlayChoice): UnderlayChoice | UnderlayError {
+    try {
+      const choice = choose()
+      this.#checkPublicIps(choice)
+      return choice
+    } catch (error) {
+      if (error instanceof PublicIpError) return new UnderlayError(error.message)
+      if (error instanceof UnderlayError) return error
+      throw error
+    }
+  }
+
+  #tell(verdict: Verdict, before: UnderlayChoice, fresh: UnderlayChoice | UnderlayError): void {
+    const { log } = this.#options
+    if (verdict.kind === 'stands') {
+      if (this.trouble !== undefined) log.info({}, `external interface is back: ${placeOf(verdict.choice)}`)
+      else if (!isDeepStrictEqual(verdict.choice, before)) this.#say(verdict.choice)
+      this.trouble = undefined
+      if (verdict.better !== undefined) this.#tellBetter(verdict.better, verdict.choice)
+    } else if (verdict.kind === 'moves') {
+      this.trouble = undefined
+      const why = verdict.sure ? verdict.choice.reason : `${placeOf(before)} did not come back`
+      log.warn({ was: placeOf(before), now: placeOf(verdict.choice), why }, 'external interface changed')
+    } else {
+      const seconds = this.#options.patienceMs / 1000
+      const trouble =
+        verdict.next === undefined
+          ? messageOf(fresh)
+          : `external interface ${placeOf(before)} is gone; ${placeOf(verdict.next)} is taken once it has been away for ${seconds} s`
+      if (this.trouble !== trouble) log.error({ stays: before.name }, trouble)
+      this.trouble = trouble
+    }
+  }
+
+  #tellBetter(better: UnderlayChoice, choice: UnderlayChoice): void {
+    const place = placeOf(better)
+    if (this.#told.has(place) || this.#told.size >= TOLD) return
+    this.#told.add(place)
+    this.#options.log.warn(
+      { stays: placeOf(choice) },
+      `${place} would be chosen as external interface at the next start (${better.reason}): this node stays with ${placeOf(choice)} ` +
+        'while that stands; to make one of them last, name its address with --iface',
+    )
+  }
+
+  #say({ name, publicIps, underlayMtu, reason }: UnderlayChoice): void {
+    const fields = { interface: name, publicIps, underlayMtu, why: reason }
+    this.#options.log.info(fields, 'external interface chosen')
   }
 
   /** By the rules that peers judge them by, before they are published. */
   #checkPublicIps({ name, publicIps }: UnderlayChoice): void {
     const host = this.#hostNetworks(name, [])
-    for (const [i, { network }] of this.#network.families.entries()) {
+    for (const [i, { network }] of this.#options.network.families.entries()) {
       const publicIp = publicIps[i]
       const trouble = publicIp && publicIpTrouble(publicIp, network, host)
       if (trouble)
-        throw new UnderlayError(
+        throw new PublicIpError(
           `Cannot publish ${publicIp} as this node's public IP: it ${trouble}; correct --public-ip or --iface`,
         )
     }
   }
 
-  /** The new choice where it is another one; undefined where nothing changed or nothing fits any more. */
-  async review(signal: AbortSignal): Promise<UnderlayChoice | undefined> {
-    const before = this.#choice
-    try {
-      const choice = await this.choose(signal)
-      return isDeepStrictEqual(choice, before) ? undefined : choice
-    } catch (error) {
-      if (!(error instanceof UnderlayError)) throw error
-      if (this.trouble !== error.message) this.#log.error({ stays: before?.name }, error.message)
-      this.trouble = error.message
-      return undefined
-    }
+  #hostNetworks(external: string, ownSubnets: readonly Prefix[]): HostNetworks {
+    const { network, scope, endpoints } = this.#options
+    return hostNetworks(this.#facts, { network, devices: scope.devices, external, endpoints, ownSubnets })
   }
+}
+
+function placeOf({ name, localIps }: UnderlayChoice): string {
+  return `${name} with ${localIps.join(' and ')}`
+}
+
+function messageOf(fresh: UnderlayChoice | UnderlayError): string {
+  return fresh instanceof Error ? fresh.message : ''
 }

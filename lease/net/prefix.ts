@@ -46,6 +46,11 @@ export function hostPrefix(ip: Ip): Prefix {
   return `${ip}/${familyBits(familyOf(ip))}` as Prefix
 }
 
+/** Whether the prefix holds one address alone: /32 or /128. */
+export function isSingleAddress(prefix: Prefix): boolean {
+  return prefixLength(prefix) === familyBits(familyOf(prefix))
+}
+
 /** The first address, host bits zero. */
 export function networkAddress(prefix: Prefix): Ip {
   return prefix.slice(0, prefix.indexOf('/')) as Ip

@@ -80,6 +80,7 @@ describe('an overlay', () => {
       return [eth0(ip)]
     },
     listRoutes: async () => [],
+    routeTo: async () => undefined,
   }
 
   /** Joined, but nothing runs yet. */
@@ -94,7 +95,15 @@ describe('an overlay', () => {
       ifaceCanReach: undefined,
       publicIps: { ipv4: undefined, ipv6: undefined },
     }
-    const underlay = new UnderlayWatch(source, scope, network, wish, log)
+    const underlay = new UnderlayWatch({
+      kernel: source,
+      scope,
+      network,
+      wish,
+      endpoints: [],
+      patienceMs: 10_000,
+      log,
+    })
     const ownLease = new OwnLease(
       {
         store,

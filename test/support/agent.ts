@@ -9,6 +9,8 @@ export interface AgentOptions {
   readonly endpoints: readonly string[]
   /** More of twilld's flags, which win over those set here. */
   readonly flags?: readonly string[]
+  /** `--iface`; '' lets the agent choose. */
+  readonly iface?: string
   readonly env?: Readonly<Record<string, string>>
   /** Of node itself: `--import=...`. */
   readonly nodeFlags?: readonly string[]
@@ -27,7 +29,11 @@ export class Agent {
   readonly process: Process
   readonly #host: Host
 
-  constructor(host: Host, name: string, { endpoints, flags = [], env = {}, nodeFlags = [] }: AgentOptions) {
+  constructor(
+    host: Host,
+    name: string,
+    { endpoints, flags = [], iface = 'eth0', env = {}, nodeFlags = [] }: AgentOptions,
+  ) {
     this.#host = host
     const own = [
       `--etcd-endpoints=${endpoints.join(',')}`,
@@ -35,7 +41,7 @@ export class Agent {
       `--cache-file=${join(host.directory, 'leases.json')}`,
       `--healthz-port=${healthPort}`,
       `--local-socket=${host.localSocket}`,
-      '--iface=eth0',
+      ...(iface === '' ? [] : [`--iface=${iface}`]),
     ]
     const node = [process.execPath, '--throw-deprecation', ...nodeFlags]
     this.process = host.spawn([...node, './dist/twilld.js', ...own, ...flags], { name, env })

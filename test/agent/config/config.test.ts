@@ -42,6 +42,7 @@ describe('the configuration', () => {
       logLevel: 'info',
       localSocket: '/run/twill/twilld.sock',
       leaseLost: 'wait',
+      underlayPatienceMs: 10_000,
       resyncMs: 60_000,
       warnings: [],
       notes: [],

@@ -5,7 +5,7 @@ import {
   type PublicIps,
   type UnderlayChoice,
   UnderlayError,
-  type UnderlayFacts,
+  type UnderlayView,
   type UnderlayWish,
 } from '../../../agent/underlay/underlay.ts'
 import { type Family, familyOf, parseIp, scopeOf } from '../../../lease/net/ip.ts'
@@ -18,7 +18,7 @@ const overlay = nic('flannel.1', ['10.244.1.0/32'], { underlayMtu: 1450 })
 const bridge = nic('cni0', ['10.244.1.1/24'])
 
 /** As on a Vagrant host: the default route leads out by a NAT interface that all hosts have alike. */
-const facts: UnderlayFacts = {
+const facts: UnderlayView = {
   interfaces: [lo, eth0, eth1, overlay, bridge],
   routes: [
     route('0.0.0.0/0 via 10.0.2.2 dev eth0 metric 100'),
@@ -107,19 +107,37 @@ describe('with a wish', () => {
     expect(choose({ ifaceRegex: [/^enp/, /^eth1$/] }).name).toBe('eth1')
   })
 
-  it('--iface-can-reach follows the longest prefix and takes its source address', () => {
-    expect(choose({ ifaceCanReach: parseIp('172.16.3.4') })).toMatchObject({
+  it('--iface-can-reach takes the interface and the source address that the kernel answers', () => {
+    const ifaceCanReach = parseIp('172.16.3.4')
+    const reach = { dev: 'eth1', via: parseIp('192.168.56.1'), src: parseIp('192.168.56.11') }
+    expect(choose({ ifaceCanReach }, { ...facts, reach })).toMatchObject({
       name: 'eth1',
       localIps: ['192.168.56.11'],
     })
-    expect(choose({ ifaceCanReach: parseIp('8.8.8.8') }).name).toBe('eth0')
+    expect(() => choose({ ifaceCanReach })).toThrow('--iface-can-reach 172.16.3.4: no route to it')
+    const local = { dev: 'lo', via: undefined, src: parseIp('172.16.3.4') }
+    expect(() => choose({ ifaceCanReach }, { ...facts, reach: local })).toThrow('an address of this host')
+  })
+
+  it('--iface takes another name of a device, and the label of an address', () => {
+    const labelled = { ...address('192.168.56.12/24'), label: 'eth1:1' }
+    const eth1 = nic('eth1', ['192.168.56.10/24'], { altNames: ['enp0s8', 'storage'] })
+    const interfaces = [eth0, { ...eth1, addresses: [...eth1.addresses, labelled] }]
+    expect(choose({ iface: ['storage'] }, { ...facts, interfaces }).localIps).toEqual(['192.168.56.10'])
+    expect(choose({ iface: ['eth1:1'] }, { ...facts, interfaces })).toMatchObject({
+      name: 'eth1',
+      localIps: ['192.168.56.12'],
+    })
   })
 
   it('--iface goes before --iface-regex, and that before --iface-can-reach', () => {
     const ifaceCanReach = parseIp('8.8.8.8')
     expect(choose({ iface: ['eth0'], ifaceRegex: [/eth1/], ifaceCanReach }).name).toBe('eth0')
     expect(choose({ iface: ['eth9'], ifaceRegex: [/eth1/], ifaceCanReach }).name).toBe('eth1')
-    expect(choose({ iface: ['eth9'], ifaceRegex: [/eth8/], ifaceCanReach }).name).toBe('eth0')
+    const reach = { dev: 'eth0', via: undefined, src: undefined }
+    expect(choose({ iface: ['eth9'], ifaceRegex: [/eth8/], ifaceCanReach }, { ...facts, reach }).name).toBe(
+      'eth0',
+    )
   })
 
   it('nothing else is taken where none of it fits', () => {
@@ -175,6 +193,56 @@ describe('of several addresses', () => {
     expect(best(address('fd00::9/64', { deprecated: true }), slaac)).toBe('fd00::1')
     expect(best(address('fd00::9/64', { tentative: true }), privacy)).toBe('fd00::2')
     expect(best(address('fd00::9/64', { tentative: true }))).toBe('fd00::9')
+  })
+})
+
+describe('of several IPv4 addresses', () => {
+  const first = (routes: string[], ...addresses: InterfaceAddress[]) =>
+    choose({}, { interfaces: [lo, { ...nic('eth0', []), addresses }], routes: routes.map(route) }).localIps[0]
+  const vip = address('10.0.2.100/32')
+  const dhcp = address('10.0.2.15/24', { permanent: false })
+
+  it("the preferred source of the default route is the kernel's own answer", () => {
+    const routes = ['0.0.0.0/0 via 10.0.2.2 dev eth0 src 10.0.2.16']
+    expect(first(routes, dhcp, address('10.0.2.16/24'))).toBe('10.0.2.16')
+    expect(first(routes, dhcp)).toBe('10.0.2.15')
+  })
+
+  it('one in the prefix of the gateway goes before the others', () => {
+    expect(first(['0.0.0.0/0 via 10.0.2.2 dev eth0'], address('172.30.0.5/16'), dhcp)).toBe('10.0.2.15')
+  })
+
+  it('a virtual IP with /32 goes last beside a real prefix, and is taken alone', () => {
+    expect(first(['0.0.0.0/0 via 10.0.2.2 dev eth0'], vip, dhcp)).toBe('10.0.2.15')
+    expect(first(['0.0.0.0/0 dev eth0'], vip, dhcp)).toBe('10.0.2.15')
+    expect(first(['0.0.0.0/0 dev eth0'], vip)).toBe('10.0.2.100')
+  })
+
+  it('240.0.0.0/4 is as good as any', () => {
+    expect(first(['0.0.0.0/0 dev eth0'], address('240.0.0.5/24'))).toBe('240.0.0.5')
+  })
+})
+
+describe("an address of the node's own on lo", () => {
+  const loopback = nic('lo', ['127.0.0.1/8', '10.99.0.7/32'], { loopback: true, underlayMtu: 65536 })
+  const interfaces = [loopback, eth0, eth1]
+  const withSource = [route('0.0.0.0/0 via 10.0.2.2 dev eth0 src 10.99.0.7'), ...facts.routes.slice(1)]
+  const expected = 'eth0 mtu 1500 public 10.99.0.7 local 10.99.0.7 on-link 10.0.2.0/24'
+
+  it('is taken where the default route says so, with the MTU of the interface that carries it', () => {
+    expect(print(choose({}, { interfaces, routes: withSource }))).toBe(expected)
+  })
+
+  it.each([
+    ['--iface with the address', { iface: ['10.99.0.7'] }],
+    ['--public-ip', { publicIps: publicIps('10.99.0.7') }],
+    ['--iface lo', { iface: ['lo'] }],
+  ])('is taken with %s, over the interface of the default route', (_, wish) => {
+    expect(print(choose(wish, { interfaces, routes: facts.routes }))).toBe(expected)
+  })
+
+  it('is nothing where no interface has a default route', () => {
+    expect(() => choose({ iface: ['lo'] }, { interfaces, routes: [] })).toThrow('it carries no packets')
   })
 })
 

@@ -1,0 +1,113 @@
+import { familyOf, type Ip } from '../../lease/net/ip.ts'
+import { isSingleAddress } from '../../lease/net/prefix.ts'
+import type { InterfaceFacts } from '../state/underlay_facts.ts'
+import { prefixIn, type UnderlayFacts } from './local_address.ts'
+import { onLinkPrefixes, type UnderlayChoice, type UnderlayError } from './underlay.ts'
+
+/** What the facts of the moment mean for the choice that this node lives by. */
+export type Verdict =
+  /** The choice with its MTU and on-link prefixes of now; `better`: the other one that a start would choose. */
+  | { readonly kind: 'stands'; readonly choice: UnderlayChoice; readonly better: UnderlayChoice | undefined }
+  /** Another choice from now on. `sure`: renumbered, or back where it was. */
+  | { readonly kind: 'moves'; readonly choice: UnderlayChoice; readonly sure: boolean }
+  /** The choice is gone; `next` is taken after `forMs` unless it comes back; undefined: there is none. */
+  | { readonly kind: 'waits'; readonly next: UnderlayChoice | undefined; readonly forMs: number }
+
+interface Held {
+  readonly choice: UnderlayChoice
+  /** Of the interface: it keeps it when it is renamed. */
+  readonly index: number | undefined
+}
+
+/**
+ * Holds on to a choice: what carries traffic stays until it is itself gone. While the interface and its addresses stand, a better
+ * default route, another address or another metric move nothing. When they are gone:
+ *
+ * - the same addresses on another interface, or a new address with a real prefix on the same interface (renumbering), are followed at once;
+ * - anything else (a /32, an address that was there before, another interface) only after `patienceMs`, which a flap does not outlast,
+ *   and is given up for the former choice as soon as that one stands again.
+ *
+ * Times are of a monotonic clock.
+ */
+export class HeldChoice {
+  readonly #patienceMs: number
+  #held: Held
+  #former: Held | undefined
+  /** All addresses of the host when the choice was made: one that is not among them is new. */
+  #known: ReadonlySet<Ip>
+  #goneSinceMs: number | undefined
+
+  constructor(choice: UnderlayChoice, facts: UnderlayFacts, patienceMs: number) {
+    this.#patienceMs = patienceMs
+    this.#held = held(choice, facts)
+    this.#known = addressesOf(facts)
+  }
+
+  get choice(): UnderlayChoice {
+    return this.#held.choice
+  }
+
+  /** `fresh` is what a start would choose now. */
+  review(facts: UnderlayFacts, fresh: UnderlayChoice | UnderlayError, nowMs: number): Verdict {
+    const next = fresh instanceof Error ? undefined : fresh
+    const former = this.#former && standing(this.#former, facts)
+    if (former !== undefined) return this.#move(former, facts, true)
+    const choice = standing(this.#held, facts)
+    if (choice !== undefined) {
+      this.#goneSinceMs = undefined
+      this.#held = held(choice, facts)
+      return { kind: 'stands', choice, better: next && isSamePlace(next, choice) ? undefined : next }
+    }
+    this.#goneSinceMs ??= nowMs
+    const leftMs = this.#goneSinceMs + this.#patienceMs - nowMs
+    if (next === undefined) return { kind: 'waits', next, forMs: Number.POSITIVE_INFINITY }
+    if (this.#isSure(next, facts)) return this.#move(next, facts, true)
+    return leftMs > 0 ? { kind: 'waits', next, forMs: leftMs } : this.#move(next, facts, false)
+  }
+
+  #move(choice: UnderlayChoice, facts: UnderlayFacts, sure: boolean): Verdict {
+    // The first of several unsure ones: that is the one to come back to.
+    this.#former = sure ? undefined : (this.#former ?? this.#held)
+    this.#held = held(choice, facts)
+    this.#known = addressesOf(facts)
+    this.#goneSinceMs = undefined
+    return { kind: 'moves', choice, sure }
+  }
+
+  #isSure(next: UnderlayChoice, { interfaces }: UnderlayFacts): boolean {
+    const { choice } = this.#held
+    const addresses = interfaces.flatMap(it => it.addresses)
+    const isNew = (ip: Ip) =>
+      !this.#known.has(ip) && addresses.some(at => at.address === ip && !isSingleAddress(prefixIn(at)))
+    const changed = next.localIps.filter((ip, i) => ip !== choice.localIps[i])
+    return changed.length === 0 || (next.name === choice.name && changed.every(isNew))
+  }
+}
+
+/** The choice as it is now, where its interface and all its local addresses are there; undefined where not. */
+function standing(
+  { choice, index }: Held,
+  { interfaces, routes }: UnderlayFacts,
+): UnderlayChoice | undefined {
+  const found =
+    interfaces.find(at => at.index === index) ?? interfaces.find(({ name }) => name === choice.name)
+  if (found === undefined) return undefined
+  const places = [found, ...interfaces.filter(({ loopback }) => loopback)]
+  const isThere = (ip: Ip) => places.some(({ addresses }) => addresses.some(({ address }) => address === ip))
+  if (!choice.localIps.every(isThere)) return undefined
+  const families = choice.localIps.map(familyOf)
+  const { name, underlayMtu } = found
+  return { ...choice, name, underlayMtu, onLink: onLinkPrefixes(name, families, routes) }
+}
+
+function held(choice: UnderlayChoice, { interfaces }: UnderlayFacts): Held {
+  return { choice, index: interfaces.find(({ name }) => name === choice.name)?.index }
+}
+
+function addressesOf({ interfaces }: { readonly interfaces: readonly InterfaceFacts[] }): ReadonlySet<Ip> {
+  return new Set(interfaces.flatMap(({ addresses }) => addresses.map(({ address }) => address)))
+}
+
+function isSamePlace(a: UnderlayChoice, b: UnderlayChoice): boolean {
+  return a.name === b.name && a.localIps.join() === b.localIps.join()
+}

@@ -1,0 +1,66 @@
+import { type Family, familyOf, type Ip, scopeOf } from '../../lease/net/ip.ts'
+import { contains, isSingleAddress, type Prefix, prefixLength, prefixOf } from '../../lease/net/prefix.ts'
+import type { InterfaceAddress, InterfaceFacts, RouteFacts } from '../state/underlay_facts.ts'
+
+export interface UnderlayFacts {
+  readonly interfaces: readonly InterfaceFacts[]
+  /** Unicast routes of the main table that are not ours. */
+  readonly routes: readonly RouteFacts[]
+}
+
+/** Default routes of a family, the best first. */
+export function defaultRoutes(routes: readonly RouteFacts[], family: Family): readonly RouteFacts[] {
+  return routes
+    .filter(({ dst }) => prefixLength(dst) === 0 && familyOf(dst) === family)
+    .sort((a, b) => a.metric - b.metric)
+}
+
+/**
+ * The address of one family that packets through `carrier` leave with. The kernel's answer first: the preferred source (`src`) of
+ * the default route, which may be an address on lo. Then the best that `holder`, the interface itself or lo, has.
+ */
+export function localAddress(
+  family: Family,
+  carrier: InterfaceFacts,
+  holder: InterfaceFacts,
+  { interfaces, routes }: UnderlayFacts,
+): Ip | undefined {
+  const defaults = defaultRoutes(routes, family).filter(({ dev }) => dev === carrier.name)
+  const held = [holder, ...interfaces.filter(({ loopback }) => loopback)].flatMap(it => it.addresses)
+  const preferred = defaults.flatMap(({ src }) => src ?? []).find(src => held.some(isUsableAs(src)))
+  if (preferred !== undefined) return preferred
+  const gateways = defaults.flatMap(({ via }) => via ?? [])
+  return bestOf(
+    holder.addresses.filter(({ address }) => familyOf(address) === family),
+    gateways,
+  )
+}
+
+/**
+ * One in the gateway's own prefix first. Then lasting before temporary, one of a real prefix before a single address (/32, /128), as
+ * virtual IPs are, and permanent before dynamic; tentative only where there is no other. Never link-local: peers could not tell on which
+ * link it is, and refuse it.
+ */
+function bestOf(addresses: readonly InterfaceAddress[], gateways: readonly Ip[]): Ip | undefined {
+  const rank = (at: InterfaceAddress) => {
+    const prefix = prefixIn(at)
+    const leadsOut = !isSingleAddress(prefix) && gateways.some(gateway => contains(prefix, gateway))
+    return [at.tentative, !leadsOut, at.temporary, isSingleAddress(prefix), !at.permanent]
+  }
+  const value = (at: InterfaceAddress) => rank(at).reduce((sum, worse) => 2 * sum + Number(worse), 0)
+  const usable = addresses.filter(isUsable)
+  return usable.toSorted((a, b) => value(a) - value(b))[0]?.address
+}
+
+/** The prefix that an address was given with. */
+export function prefixIn({ address, length }: InterfaceAddress): Prefix {
+  return prefixOf(address, length)
+}
+
+function isUsable({ address, deprecated }: InterfaceAddress): boolean {
+  return !deprecated && scopeOf(address) === 'global'
+}
+
+function isUsableAs(ip: Ip): (at: InterfaceAddress) => boolean {
+  return at => at.address === ip && isUsable(at)
+}

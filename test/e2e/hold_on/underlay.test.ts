@@ -1,0 +1,163 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { type Agent, healthPort } from '../../support/agent.ts'
+import { whyNoBed } from '../../support/bed.ts'
+import type { Host } from '../../support/host.ts'
+import { type OverlayBed, overlayBed } from '../../support/overlay_bed.ts'
+import type { Pod } from '../../support/pod.ts'
+import { until } from '../../support/until.ts'
+
+const why = whyNoBed()
+if (why !== undefined) console.warn(why)
+
+describe.skipIf(why !== undefined)('the external interface', () => {
+  let overlay: OverlayBed
+  let [h1, h2]: Host[] = []
+  beforeEach(async () => {
+    overlay = await overlayBed('hold', ['h1', 'h2'])
+    ;[h1, h2] = overlay.hosts as [Host, Host]
+    await overlay.configure({ Network: '10.244.0.0/16' })
+    await overlay.bed.router('router', [overlay.lan])
+  })
+  afterEach(() => overlay.dispose())
+
+  const first = () => h1 as Host
+  const second = () => h2 as Host
+  const start = (host: Host, iface = '', flags: string[] = []) =>
+    host.startAgent({ endpoints: overlay.etcd.endpoints, iface, flags })
+  const leases = () => overlay.etcd.ctl('get', '--prefix', '/coreos.com/network/subnets')
+  const localOf = async (host: Host) =>
+    /local (\S+) dev (\S+)/
+      .exec(await host.exec(['ip', '-d', 'link', 'show', 'flannel.1']))
+      ?.slice(1)
+      .join(' ')
+  const ready = async (host: Host) => (await host.httpGet(healthPort, '/readyz'))?.status === 200
+  const pods = async () => {
+    const [one, two] = (await Promise.all([first().pod(), second().pod()])) as [Pod, Pod]
+    await until('the pods to reach each other', async () => (await one.ping(two.address())).length === 3)
+    return [one, two] as const
+  }
+
+  it('stays while it stands: a virtual IP, a second address, a VPN with a better default route cost no packet', async () => {
+    await first().ip([
+      'address add 192.168.50.100/32 dev eth0',
+      'route delete default',
+      'route add default via 192.168.50.1 metric 100',
+    ])
+    const agent = await start(first())
+    await start(second())
+    expect(await localOf(first())).toBe('192.168.50.12 eth0')
+    const text = await leases()
+    const [one, two] = await pods()
+    const answers = one.ping(two.address(), { count: 3000, intervalSeconds: 0.001 })
+    await first().ip([
+      'address delete 192.168.50.100/32 dev eth0',
+      'address add 192.168.50.101/32 dev eth0',
+      'address add 192.168.50.102/24 dev eth0',
+      'link add tun0 type bridge',
+      'address add 10.8.0.2/24 dev tun0',
+      'link set tun0 up',
+      'route add default via 10.8.0.1 dev tun0 metric 1',
+    ])
+    const said = await agent.logs(/would be chosen as external interface at the next start/)
+    expect(said.msg).toContain('tun0 with 10.8.0.2 would be chosen')
+    expect(said.level).toBe('warn')
+    expect(await answers).toHaveLength(3000)
+    expect([await leases(), await localOf(first()), await ready(first())]).toEqual([
+      text,
+      '192.168.50.12 eth0',
+      true,
+    ])
+  })
+
+  it('that loses its address for a moment keeps it: nothing is published', async () => {
+    await first().ip(['address add 192.168.50.100/32 dev eth0'])
+    const agent = await start(first())
+    await start(second())
+    const text = await leases()
+    await pods()
+    await first().ip(['address delete 192.168.50.12/24 dev eth0'])
+    await agent.logs(/external interface eth0 with 192\.168\.50\.12 is gone; .* away for 10 s/)
+    expect(await ready(first())).toBe(false)
+    await first().ip(['address add 192.168.50.12/24 dev eth0', 'route replace default via 192.168.50.1'])
+    await agent.logs(/external interface is back: eth0 with 192\.168\.50\.12/)
+    await until('the node to be ready', () => ready(first()))
+    expect([await leases(), await localOf(first())]).toEqual([text, '192.168.50.12 eth0'])
+    const [one, two] = [first().pods[0], second().pods[0]] as [Pod, Pod]
+    await until('the pods', async () => (await one.ping(two.address())).length === 3)
+  })
+
+  it('is left for a doubtful address only after the patience, and taken again when it is back', async () => {
+    await first().ip(['address add 192.168.50.100/32 dev eth0'])
+    const agent = await start(first(), '', ['--underlay-patience=500ms'])
+    await start(second())
+    await pods()
+    await first().ip([
+      'address delete 192.168.50.12/24 dev eth0',
+      'route add 192.168.50.0/24 dev eth0 src 192.168.50.100',
+    ])
+    await agent.logs(/external interface changed/)
+    await until('peers to lead there', async () => (await leases()).includes('192.168.50.100'))
+    await first().ip(['route delete 192.168.50.0/24 dev eth0', 'address add 192.168.50.12/24 dev eth0'])
+    await until('the former address', async () => (await leases()).includes('"192.168.50.12"'))
+    const [one, two] = [first().pods[0], second().pods[0]] as [Pod, Pod]
+    await until('the pods', async () => (await one.ping(two.address())).length === 3)
+  })
+
+  it('has the preferred source of the default route, which may be an address on lo', async () => {
+    await first().ip([
+      'address add 192.168.50.102/24 dev eth0',
+      'route replace default via 192.168.50.1 src 192.168.50.102',
+    ])
+    await second().ip([
+      'address add 10.99.0.2/32 dev lo',
+      'route replace default via 192.168.50.1 src 10.99.0.2',
+    ])
+    await first().ip(['route add 10.99.0.2/32 via 192.168.50.13'])
+    await start(first())
+    await start(second())
+    expect([await localOf(first()), await localOf(second())]).toEqual([
+      '192.168.50.102 eth0',
+      '10.99.0.2 eth0',
+    ])
+    expect(second().subnetEnv().FLANNEL_MTU).toBe('1450')
+    const [one, two] = await pods()
+    expect(await one.ping(two.address(), { count: 500, intervalSeconds: 0.001 })).toHaveLength(500)
+  })
+
+  it('is waited for at start, and may be named by its other name or by a label', async () => {
+    const agent = first().launchAgent({ endpoints: overlay.etcd.endpoints, iface: 'eth1' })
+    await agent.logs(/Cannot choose an external interface: --iface eth1: no such interface.*Waiting for one/)
+    expect((await first().httpGet(healthPort, '/readyz'))?.body).toContain(
+      'waiting for an external interface: Cannot choose',
+    )
+    const lab = await overlay.bed.segment('lab', ['192.168.60.0/24'])
+    await lab.plug(first(), 'eth1')
+    await first().ip(['link set eth1 up', 'address add 192.168.60.12/24 dev eth1'])
+    await agent.ready()
+    expect(await localOf(first())).toBe('192.168.60.12 eth1')
+
+    await second().ip([
+      'link property add dev eth0 altname enp0s3',
+      'address add 192.168.50.102/24 dev eth0 label eth0:1',
+    ])
+    const other = await start(second(), 'enp0s3')
+    expect(await localOf(second())).toBe('192.168.50.13 eth0')
+    await other.stop()
+    await start(second(), 'eth0:1')
+    expect(await localOf(second())).toBe('192.168.50.102 eth0')
+  })
+
+  it('that can reach an address is what the kernel says by its policy rules', async () => {
+    const lab = await overlay.bed.segment('lab', ['192.168.60.0/24'])
+    await lab.plug(first(), 'eth1')
+    await first().ip([
+      'address add 192.168.60.12/24 dev eth1',
+      'link set eth1 up',
+      'rule add to 203.0.113.0/24 table 100',
+      'route add 203.0.113.0/24 via 192.168.60.1 dev eth1 src 192.168.60.12 table 100',
+    ])
+    const agent: Agent = await start(first(), '', ['--iface-can-reach=203.0.113.7'])
+    expect(await localOf(first())).toBe('192.168.60.12 eth1')
+    expect(agent.process.exit).toBeUndefined()
+  })
+})
