@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto'
-import { ExpectedError } from '../lease/common/errors.ts'
+import { ExpectedError, isScarcity } from '../lease/common/errors.ts'
 import type { Log } from '../lease/common/log.ts'
 import { readWhole } from '../lease/common/replace_file.ts'
+import { Retrier } from '../lease/common/retry.ts'
+import { WakeUp } from '../lease/common/wake_up.ts'
 import { familyOf } from '../lease/net/ip.ts'
 import type { Mac } from '../lease/net/mac.ts'
 import type { NetworkConfig } from '../lease/network_config.ts'
@@ -48,6 +50,7 @@ export class Agent {
   readonly #log: Log
   readonly #rounds = new RoundTotals()
   readonly #locks = new Locks(version)
+  readonly #retrier: Retrier
   #waitingFor = 'the lease store'
   #store: LeaseStore | undefined
   #overlay: Overlay | undefined
@@ -56,6 +59,20 @@ export class Agent {
     this.#config = config
     this.#kernel = kernel
     this.#log = log
+    this.#retrier = new Retrier({
+      minMs: 100,
+      maxMs: 1_000,
+      away: { failures: Number.POSITIVE_INFINITY, afterMs: Number.POSITIVE_INFINITY },
+      isTrouble: isScarcity,
+      random: Math.random,
+      now: () => performance.now(),
+      log,
+    })
+  }
+
+  /** Looks at all that this node has, and makes it right; nothing to do before it has its lease. */
+  refresh(reason: string): void {
+    this.#overlay?.refresh(reason)
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -108,6 +125,7 @@ export class Agent {
     const why = store.trouble === undefined ? '' : `: ${store.trouble}`
     const notReady = [
       ...(overlay ? [...overlay.notReady, storeAway(store)] : [`waiting for ${this.#waitingFor}${why}`]),
+      this.#retrier.trouble,
       store.conflict,
     ]
     return {
@@ -165,10 +183,13 @@ export class Agent {
         this.#waitingFor = `an external interface: ${trouble}`
       },
     })
-    const first = await underlay.choose(signal)
+    const choose = () => underlay.choose(signal)
+    const first = await this.#retrier.until('choose the external interface', choose, signal)
     const previousSubnets = readPreviousSubnets(subnetEnv)
     for (const warning of overlapWarnings(network, underlay.hostNetworks(previousSubnets)))
       this.#log.warn({}, warning)
+    const stateChanged = new WakeUp()
+    const onChange = () => stateChanged.set()
     const ownLease = new OwnLease(
       {
         store,
@@ -180,6 +201,7 @@ export class Agent {
         leaseLost: this.#config.leaseLost,
         hostNetworks: own => underlay.hostNetworks(own).overlapping.map(({ prefix }) => prefix),
         randomBytes: () => randomBytes(6),
+        onChange,
       },
       first,
     )
@@ -197,17 +219,20 @@ export class Agent {
       self,
       rounds: this.#rounds,
       resyncMs: this.#config.resyncMs,
-      files: new NodeFiles({ ...this.#config, ipMasq: firewall.ipMasq, log: this.#log }),
+      files: new NodeFiles({ ...this.#config, ipMasq: firewall.ipMasq, log: this.#log, onChange }),
       firewall: new Firewall(
         {
           ...firewall,
           nftables: network.enableNftables,
           nftGeneration: await loadNftGeneration(),
           previousNetworks,
+          onChange,
         },
         nodeSubnets(network, self),
         this.#log,
       ),
+      stateChanged,
+      retrier: this.#retrier,
       onReady: all => this.#announce(store, all),
       log: this.#log,
     })
@@ -235,11 +260,9 @@ export class Agent {
     }
   }
 
-  async #deviceMacs({ devices, ...rest }: Scope, signal: AbortSignal): Promise<(Mac | undefined)[]> {
-    const entries = await this.#kernel.snapshot({ devices, ...rest }, signal)
-    return devices.map(name => {
-      const link = entries.find(entry => entry.kind === 'link' && entry.name === name)
-      return link?.kind === 'link' ? link.mac : undefined
-    })
+  async #deviceMacs(scope: Scope, signal: AbortSignal): Promise<(Mac | undefined)[]> {
+    const read = () => this.#kernel.devices(scope, signal)
+    const links = await this.#retrier.until('read the devices', read, signal)
+    return scope.devices.map(name => links.find(link => link.name === name)?.mac)
   }
 }

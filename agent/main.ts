@@ -12,6 +12,7 @@ import { loadLibc } from './netlink/libc.ts'
 import { type Documents, serveLocalApi } from './status/local_api.ts'
 import { createLogger } from './status/logger.ts'
 import { serveStatus } from './status/server.ts'
+import { heedSignals } from './status/signals.ts'
 import { version } from './version.ts'
 
 async function main(): Promise<ExitCode> {
@@ -34,7 +35,6 @@ async function run(config: AgentConfig): Promise<ExitCode> {
   for (const note of config.notes) log.info({}, note)
   for (const warning of config.warnings) log.warn({}, warning)
   const stop = new AbortController()
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop.abort(signal))
   try {
     requireNetAdmin()
     // By default glibc keeps up to 64 MB of free memory, depending on the largest block that was ever freed.
@@ -42,6 +42,7 @@ async function run(config: AgentConfig): Promise<ExitCode> {
     libc.trimHeapAbove(128 * 1024)
     const kernel = await NetlinkKernel.open()
     const agent = new Agent(config, kernel, log)
+    heedSignals({ log, stop: signal => stop.abort(signal), refresh: reason => agent.refresh(reason) })
     const { healthz, localSocket } = config
     const tasks = [(all: AbortSignal) => agent.run(all)]
     if (healthz !== undefined) tasks.push(all => serveStatus(healthz, () => agent.status(), log, all))

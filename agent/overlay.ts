@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Log } from '../lease/common/log.ts'
+import type { Retrier } from '../lease/common/retry.ts'
 import { sleep } from '../lease/common/sleep.ts'
 import { runTogether } from '../lease/common/tasks.ts'
 import { WakeUp } from '../lease/common/wake_up.ts'
@@ -41,6 +42,10 @@ export interface OverlayOptions {
   readonly resyncMs: number
   readonly files: NodeFiles
   readonly firewall: Firewall
+  /** Set after each change of what keeps this node from being ready, by the lease, the firewall and the files. */
+  readonly stateChanged: WakeUp
+  /** For what this host may run out of, file descriptors for one. */
+  readonly retrier: Retrier
   /** Called once traffic can flow. */
   readonly onReady: (signal: AbortSignal) => Promise<void>
   readonly log: Log
@@ -49,8 +54,9 @@ export interface OverlayOptions {
 /** So many stale routes are named at once. */
 const NAMED_ROUTES = 20
 
-/** How long an announcement that traffic can flow waits before it looks again. */
-const NOT_READY_MS = 1_000
+const FOLLOW = 'follow the changes of the kernel'
+const REVIEW = 'look at the interfaces'
+const PROGRAM = 'program the kernel'
 
 /** A node that has its lease: follows the leases, the underlay and the kernel, each in a task of its own. */
 export class Overlay {
@@ -68,6 +74,7 @@ export class Overlay {
   #leases: LeaseTableChange = { table: new Map(), changed: new Set(), problems: [] }
   #tableSeen = new WakeUp()
   #firstPassDone = false
+  #hasListened = false
 
   constructor(options: OverlayOptions) {
     const { network, backend, self, ownLease, kernel, scope, resyncMs, log } = options
@@ -95,8 +102,8 @@ export class Overlay {
     return runTogether(signal, [
       all => this.#followLeases(all),
       // Before the underlay is reviewed and the first pass looks: what changes afterwards is told.
-      all => this.#followKernel(all),
-      all => this.#followUnderlay(all),
+      all => this.#persist(FOLLOW, () => this.#followKernel(all), all),
+      all => this.#persist(REVIEW, () => this.#followUnderlay(all), all),
       all => this.#reconcile(all),
       all => ownLease.keep(lease => this.#setSelf(lease), all),
       all => this.#options.firewall.keep(all),
@@ -132,26 +139,75 @@ export class Overlay {
     }
   }
 
+  /** An operator asks for a look at everything. */
+  refresh(reason: string): void {
+    const { firewall, files } = this.#options
+    this.#reconciler.requestFullPass(reason)
+    this.#underlayChanged.set()
+    firewall.setOverlay(this.#cniConfig().families)
+    files.review()
+  }
+
   async #followLeases(signal: AbortSignal): Promise<void> {
-    const { store, ownLease } = this.#options
-    for await (const leases of store.watch(signal)) {
-      const { table, changed, problems } = leases
-      this.#leases = leases
-      this.#reconciler.touch(this.#peers.setTable(table, changed))
-      this.#peerLog.write(table, changed, this.#self.node)
-      this.#peerLog.writeRefused(this.#refused(), problems)
-      for (const node of changed) this.#rivals.see(node, this.#peers.rivalry(node))
-      if (changed.has(this.#self.node)) ownLease.reconsider()
+    for await (const change of this.#options.store.watch(signal)) {
+      this.#program(change)
+      this.#logPeers(change)
+      this.#logRefused()
+      this.#reportConflicts(change)
+      this.#reconsiderOwnLease(change)
       this.#tableSeen.set()
     }
   }
 
-  async #followKernel(signal: AbortSignal): Promise<void> {
+  #program(leases: LeaseTableChange): void {
+    this.#leases = leases
+    this.#reconciler.touch(this.#peers.setTable(leases.table, leases.changed))
+  }
+
+  #logPeers({ table, changed }: LeaseTableChange): void {
+    this.#peerLog.write(table, changed, this.#self.node)
+  }
+
+  /** After each change of a lease, of our own lease and of the underlay: each of them may refuse a peer, or no longer. */
+  #logRefused(): void {
+    this.#peerLog.writeRefused(this.#refused(), this.#leases.problems)
+  }
+
+  #reportConflicts({ changed }: LeaseTableChange): void {
+    for (const node of changed) this.#rivals.see(node, this.#peers.rivalry(node))
+  }
+
+  /** The table's word on our own key has changed: a lost lease may be free again. */
+  #reconsiderOwnLease({ changed }: LeaseTableChange): void {
+    if (changed.has(this.#self.node)) this.#options.ownLease.reconsider()
+  }
+
+  /** Starts a task again that failed because this host has run out of something. */
+  #persist(activity: string, task: () => Promise<never>, signal: AbortSignal): Promise<never> {
+    return this.#options.retrier.until(activity, task, signal)
+  }
+
+  /** The task works. */
+  #works(activity: string): void {
+    this.#options.retrier.over(activity)
+    this.#options.stateChanged.set()
+  }
+
+  async #followKernel(signal: AbortSignal): Promise<never> {
     const { kernel, scope } = this.#options
-    for await (const change of kernel.changes(scope, signal)) {
+    const changes = kernel.changes(scope, signal)
+    // What changed while no socket listened was not told.
+    if (this.#hasListened) {
+      this.#reconciler.requestFullPass('the notification socket was opened again')
+      this.#underlayChanged.set()
+    }
+    this.#hasListened = true
+    this.#works(FOLLOW)
+    for await (const change of changes) {
       this.#reconciler.observe(change)
       if (change.underlay) this.#underlayChanged.set()
     }
+    throw signal.reason
   }
 
   /** Reviewed at once, for it was chosen before anybody listened, and after each change, but not for ever in a row. */
@@ -166,6 +222,7 @@ export class Overlay {
       if (moved !== undefined) this.#move(moved, ownLease)
       this.#reviewHost()
       this.#reconciler.retryFailing()
+      this.#works(REVIEW)
       await this.#underlayChanged.wait(underlay.againInMs, signal)
     }
   }
@@ -175,6 +232,7 @@ export class Overlay {
     this.#options.store.reconnect?.()
     ownLease.move(underlay)
     this.#reconciler.touch(this.#peers.setSelf(this.#self, underlay))
+    this.#logRefused()
     this.#reconciler.requestFullPass('the underlay has changed')
     this.#options.files.review()
   }
@@ -185,7 +243,7 @@ export class Overlay {
     if (isDeepStrictEqual(host, this.#host)) return
     this.#host = host
     this.#reconciler.touch(this.#peers.setHost(host))
-    this.#peerLog.writeRefused(this.#refused(), this.#leases.problems)
+    this.#logRefused()
   }
 
   #hostNetworks(): HostNetworks {
@@ -206,6 +264,7 @@ export class Overlay {
     this.#self = self
     this.#reviewHost()
     this.#reconciler.touch(this.#peers.setSelf(self, this.#options.ownLease.underlay))
+    this.#logRefused()
     this.#reconciler.requestFullPass('this node has another lease')
     this.#options.firewall.setOverlay(this.#cniConfig().families)
     this.#options.files.review()
@@ -214,7 +273,12 @@ export class Overlay {
   /** Nothing is pruned for want of knowledge: the first pass waits for the first complete table. */
   async #reconcile(signal: AbortSignal): Promise<void> {
     await this.#tableSeen.wait(Number.POSITIVE_INFINITY, signal)
-    await this.#reconciler.run(signal)
+    const run = async () => {
+      // A round that failed has forgotten what it was about.
+      if (this.#firstPassDone) this.#reconciler.requestFullPass('the last round failed')
+      return await this.#reconciler.run(signal)
+    }
+    await this.#persist(PROGRAM, run, signal)
   }
 
   #onRound(round: Round): void {
@@ -222,10 +286,12 @@ export class Overlay {
     const { failing, contested } = this.#reconciler
     this.#roundLog.write(round, failing)
     this.#contestLog.write(contested)
+    this.#works(PROGRAM)
     if (this.#firstPassDone || round.fullPass === undefined) return
     this.#firstPassDone = true
     this.#nameStaleRoutes()
     this.#programmed.set()
+    this.#options.stateChanged.set()
   }
 
   #nameStaleRoutes(): void {
@@ -255,7 +321,8 @@ export class Overlay {
 
   /** Tells who runs the cluster once that traffic can flow. */
   async #announce(signal: AbortSignal): Promise<void> {
-    while (this.#notReady().length > 0) await sleep(NOT_READY_MS, signal)
+    while (this.#notReady().length > 0)
+      await this.#options.stateChanged.wait(Number.POSITIVE_INFINITY, signal)
     await this.#options.onReady(signal)
     await sleep(Number.POSITIVE_INFINITY, signal)
   }

@@ -1,5 +1,5 @@
-import { spawn } from 'node:child_process'
-import { ExpectedError } from '../../lease/common/errors.ts'
+import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
+import { ExpectedError, messageOf } from '../../lease/common/errors.ts'
 
 /** A firewall tool did not do what it was asked to. The message holds the command and what the tool said. */
 export class FirewallError extends ExpectedError {
@@ -23,23 +23,40 @@ export const runCommand: RunCommand = async ([program = '', ...words], input, si
   signal.throwIfAborted()
   // The tools are in /usr/sbin, which a service's PATH may lack.
   const PATH = `${process.env.PATH ?? ''}:/usr/sbin:/sbin:/usr/bin:/bin`
-  const child = spawn(program, words, { signal, killSignal: 'SIGKILL', env: { PATH, LC_ALL: 'C' } })
+  const child = start(program, words, { signal, killSignal: 'SIGKILL', env: { PATH, LC_ALL: 'C' } })
   const output = { stdout: '', stderr: '' }
   for (const name of ['stdout', 'stderr'] as const)
-    child[name].setEncoding('utf8').on('data', (text: string) => {
+    child[name]?.setEncoding('utf8').on('data', (text: string) => {
       output[name] += text
     })
   // A tool that ends before it has read everything closes the pipe; its exit code says what it thought of it.
-  child.stdin.on('error', () => undefined)
-  child.stdin.end(input)
+  child.stdin?.on('error', () => undefined)
+  child.stdin?.end(input)
   return await new Promise((resolve, reject) => {
     child.once('error', (error: NodeJS.ErrnoException) => {
       if (signal.aborted) reject(signal.reason)
       else if (error.code === 'ENOENT') resolve('missing')
-      else reject(new FirewallError(`Cannot run ${program}: ${error.message}`, { cause: error }))
+      else reject(cannotRun(program, error))
     })
     child.once('close', code => resolve({ code: code ?? -1, ...output }))
   })
+}
+
+/** Without a descriptor left the child has no streams (EMFILE), and without memory spawn() throws (ENOMEM). */
+function start(
+  program: string,
+  words: readonly string[],
+  options: SpawnOptions,
+): Pick<ChildProcess, 'stdin' | 'stdout' | 'stderr' | 'once'> {
+  try {
+    return spawn(program, words, options)
+  } catch (error) {
+    throw cannotRun(program, error)
+  }
+}
+
+function cannotRun(program: string, cause: unknown): FirewallError {
+  return new FirewallError(`Cannot run ${program}: ${messageOf(cause)}`, { cause })
 }
 
 /** What the tool said that failed, on one line, behind what was wanted. */

@@ -15,6 +15,8 @@ export interface FirewallOptions extends IptablesModeOptions {
   readonly resyncMs: number
   /** A number that differs after every change to nftables of any program; undefined where the kernel does not tell. */
   readonly nftGeneration?: () => number | undefined
+  /** Called when the trouble may be another. */
+  readonly onChange?: () => void
   /** Networks that this node had in its last life: their rules are ours too. */
   readonly previousNetworks?: readonly Prefix[]
 }
@@ -110,6 +112,7 @@ export class Firewall {
     // Without masquerading it is only accepts that are missing, which matters where something else drops.
     this.#trouble = this.#options.ipMasq ? trouble : undefined
     if (this.#trouble === undefined) this.#stands.set()
+    this.#options.onChange?.()
   }
 
   #ownNetworks(): readonly Prefix[] {

@@ -24,6 +24,8 @@ export interface OwnLeaseOptions {
   readonly hostNetworks: (own: readonly Prefix[]) => readonly Prefix[]
   /** At least 6 bytes. */
   readonly randomBytes: () => Uint8Array
+  /** Called when the trouble may be another. */
+  readonly onChange?: () => void
 }
 
 /** How long a lost subnet is left to its new holder before it is asked for again, unless the table says sooner. */
@@ -130,6 +132,7 @@ export class OwnLease {
       const { holder } = error
       if (this.trouble !== error.message) log.error({ holder: holder && printLease(holder) }, error.message)
       this.trouble = error.message
+      this.#options.onChange?.()
       if (holder === undefined) this.#lease = undefined
       else await this.#lostAgain.wait(LOST_RETRY_MS, signal).catch(() => undefined)
     }
@@ -139,6 +142,7 @@ export class OwnLease {
   #kept(): void {
     if (this.trouble !== undefined) this.#options.log.info({}, 'this node has its subnet back')
     this.trouble = undefined
+    this.#options.onChange?.()
   }
 
   /** The MAC that peers know, else that of the device that stands, else a new one. */

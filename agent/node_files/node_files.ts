@@ -17,6 +17,8 @@ export interface NodeFilesOptions {
   /** What subnet.env says of masquerading: whether the agent does it. */
   readonly ipMasq: boolean
   readonly log: Log
+  /** Called when the trouble may be another. */
+  readonly onChange?: () => void
 }
 
 /** How often the files are looked at without a reason; also how long one that could not be written waits. */
@@ -64,6 +66,7 @@ export class NodeFiles {
     try {
       for (;;) {
         await this.#look(current(), signal)
+        this.#options.onChange?.()
         await this.#due.wait(LOOK_MS, signal)
       }
     } finally {

@@ -51,6 +51,8 @@ export async function serveStatus(
   try {
     const actual = await listen(server, ip, port)
     log.info({ ip, port: actual }, 'serving /healthz, /readyz and /metrics')
+    // accept(2) without a descriptor left, for one: the next connection may fare better.
+    server.on('error', error => log.warn({}, `Cannot take a connection: ${messageOf(error)}`))
     onListening(actual)
   } catch (error) {
     log.error(

@@ -15,3 +15,17 @@ export function isUnexpected(error: unknown): boolean {
 export function messageOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown)
 }
+
+/**
+ * What a host runs out of and may have again soon: file descriptors, memory, room on a disk, processes, socket buffers.
+ * errno(3), with which call fails so: EMFILE and ENFILE open(2), ENOMEM and EAGAIN fork(2), ENOSPC, EDQUOT and EFBIG write(2),
+ * ENOBUFS send(2).
+ */
+const scarce = new Set(['EMFILE', 'ENFILE', 'ENOMEM', 'EAGAIN', 'ENOSPC', 'EDQUOT', 'EFBIG', 'ENOBUFS'])
+
+/** Whether the host has run out of something, by the error's code or that of its causes: to be tried again. */
+export function isScarcity(error: unknown): boolean {
+  if (!(error instanceof Error)) return false
+  const isItself = 'code' in error && typeof error.code === 'string' && scarce.has(error.code)
+  return isItself || isScarcity(error.cause)
+}

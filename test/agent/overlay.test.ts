@@ -11,6 +11,9 @@ import { Overlay } from '../../agent/overlay.ts'
 import type { InterfaceFacts } from '../../agent/state/underlay_facts.ts'
 import { RoundTotals } from '../../agent/status/status.ts'
 import { UnderlayWatch } from '../../agent/underlay/underlay_watch.ts'
+import { isScarcity } from '../../lease/common/errors.ts'
+import { Retrier } from '../../lease/common/retry.ts'
+import { WakeUp } from '../../lease/common/wake_up.ts'
 import { parseIp } from '../../lease/net/ip.ts'
 import { parsePrefix } from '../../lease/net/prefix.ts'
 import { parseNetworkConfig } from '../../lease/network_config.ts'
@@ -104,6 +107,8 @@ describe('an overlay', () => {
       patienceMs: 10_000,
       log,
     })
+    const stateChanged = new WakeUp()
+    const onChange = () => stateChanged.set()
     const ownLease = new OwnLease(
       {
         store,
@@ -115,6 +120,7 @@ describe('an overlay', () => {
         leaseLost: 'wait',
         hostNetworks: () => [],
         randomBytes: () => Uint8Array.of(2, 1, 2, 3, 4, 5),
+        onChange,
       },
       await underlay.choose(stop.signal),
     )
@@ -126,6 +132,7 @@ describe('an overlay', () => {
       forwardFirst: false,
       nftables: false,
       resyncMs: 60_000,
+      onChange,
     }
     return new Overlay({
       store,
@@ -143,8 +150,19 @@ describe('an overlay', () => {
         cniConfigFile: undefined,
         ipMasq: false,
         log,
+        onChange,
       }),
       firewall: new Firewall(rules, nodeSubnets(network, self), log, async () => 'missing'),
+      stateChanged,
+      retrier: new Retrier({
+        minMs: 1,
+        maxMs: 1,
+        away: { failures: 1, afterMs: 1 },
+        isTrouble: isScarcity,
+        random: Math.random,
+        now: () => performance.now(),
+        log,
+      }),
       onReady: async () => {
         ready = true
       },
