@@ -10,6 +10,7 @@ import type { NetworkConfig } from '../lease/network_config.ts'
 import { nodeSubnets } from '../lease/node_subnets.ts'
 import type { LeaseStore } from '../lease/store.ts'
 import type { Backend } from './backend/backend.ts'
+import { bridgeTrouble } from './diagnose/bridge_subnet.ts'
 import type { NodeView } from './diagnose/node_view.ts'
 import { staleRoutes } from './diagnose/stale_routes.ts'
 import type { Firewall } from './firewall/firewall.ts'
@@ -328,7 +329,7 @@ export class Overlay {
   }
 
   #notReady(): string[] {
-    const { ownLease, underlay, firewall, files } = this.#options
+    const { ownLease, underlay, firewall, files, network } = this.#options
     if (!this.#firstPassDone) return ['waiting for the first complete lease table']
     const failing = this.#reconciler.failing
     const own = this.#peers.state.entriesOf(SELF).flatMap(entry => {
@@ -339,6 +340,7 @@ export class Overlay {
       ...own,
       ownLease.trouble,
       this.#takenFromHost(),
+      bridgeTrouble(underlay.interfaces, network, this.#self),
       underlay.trouble,
       firewall.trouble,
       files.trouble,

@@ -1,6 +1,7 @@
+import { couldBeLeased } from './allocate.ts'
 import { type HostNetworks, hostNetworkUnder, noHostNetworks } from './host_networks.ts'
 import type { Lease, LeaseTable, Subnet } from './lease.ts'
-import { familyOf, type Ip } from './net/ip.ts'
+import { familyOf } from './net/ip.ts'
 import { contains, overlaps, type Prefix } from './net/prefix.ts'
 import { PrefixIndex } from './net/prefix_index.ts'
 import type { NetworkConfig } from './network_config.ts'
@@ -16,7 +17,8 @@ interface Claim {
 
 /**
  * Keeps the invariant that a lease is foreign input: what reaches a backend lies inside the network, overlaps neither our
- * own subnets nor another peer's, and is sent to an address that can be a peer's and is nobody else's.
+ * own subnets nor another peer's, and is sent to an address that can be a peer's. One public IP in two leases is no conflict:
+ * a host that was given another's address must not be cut off by what that one left.
  *
  * Where two peers claim the same, the older (by `since`, then by name) has it, unless it is refused itself; when it goes,
  * the younger is let in. A claim is one family's: a peer with one bad family keeps the other. What it costs depends on what
@@ -34,7 +36,6 @@ export class Admission {
   readonly #peers = new Map<string, { readonly lease: Lease; readonly claims: readonly Claim[] }>()
   /** Claims that are sound by themselves. */
   #prefixes = new PrefixIndex<Claim>()
-  #publicIps = new Map<Ip, Claim[]>()
   #self: Lease | undefined
   #host: HostNetworks = noHostNetworks
   #hostChanged = false
@@ -79,7 +80,6 @@ export class Admission {
     for (const node of this.#peers.keys()) touched.add(node)
     this.#peers.clear()
     this.#prefixes = new PrefixIndex()
-    this.#publicIps = new Map()
   }
 
   #replace(node: string, lease: Lease | undefined, dirty: Set<Claim>): void {
@@ -90,6 +90,15 @@ export class Admission {
     }
     this.#peers.delete(node)
     if (lease === undefined || this.#isSelf(lease)) return
+    // A reservation that no node has taken up leads nowhere, and stands in no peer's way.
+    if (lease.backendType === '') {
+      const reason = 'it is reserved, and no node has taken it yet'
+      this.#peers.set(node, {
+        lease,
+        claims: lease.subnets.map(subnet => ({ node, since: lease.since, subnet, reason })),
+      })
+      return
+    }
     const claims = lease.subnets.map(subnet => this.#claim(lease, subnet, dirty))
     this.#peers.set(node, { lease, claims })
   }
@@ -100,18 +109,11 @@ export class Admission {
     if (unsound !== undefined) return claim
     dirty.add(claim)
     this.#prefixes.add(subnet.prefix, claim)
-    const sharers = this.#publicIps.get(subnet.publicIp)
-    if (sharers === undefined) this.#publicIps.set(subnet.publicIp, [claim])
-    else sharers.push(claim)
     return claim
   }
 
   #unlink(claim: Claim): void {
-    const { prefix, publicIp } = claim.subnet
-    this.#prefixes.delete(prefix, claim)
-    const sharers = this.#publicIps.get(publicIp)?.filter(other => other !== claim) ?? []
-    if (sharers.length === 0) this.#publicIps.delete(publicIp)
-    else this.#publicIps.set(publicIp, sharers)
+    this.#prefixes.delete(claim.subnet.prefix, claim)
   }
 
   /** Older before younger: whatever can stand in a claim's way is settled when its turn comes. */
@@ -140,17 +142,13 @@ export class Admission {
       if (inTheWay && (first === undefined || byAge(other, first) < 0)) first = other
     }
     if (first === undefined) return undefined
-    const { prefix, publicIp } = claim.subnet
-    const what = overlaps(first.subnet.prefix, prefix)
-      ? `subnet ${prefix} overlaps ${first.subnet.prefix} of the older '${first.node}'`
-      : `public IP ${publicIp} of ${prefix} is that of the older '${first.node}'`
+    const what = `subnet ${claim.subnet.prefix} overlaps ${first.subnet.prefix} of the older '${first.node}'`
     return `${what}: remove whichever of the two leases is stale`
   }
 
-  /** Sound claims to the same addresses or the same public IP, this one among them; it is never older than itself. */
-  *#rivals({ subnet }: Claim): Iterable<Claim> {
-    yield* this.#prefixes.overlapping(subnet.prefix)
-    yield* this.#publicIps.get(subnet.publicIp) ?? []
+  /** Sound claims to the same addresses, this one among them; it is never older than itself. */
+  #rivals({ subnet }: Claim): Iterable<Claim> {
+    return this.#prefixes.overlapping(subnet.prefix)
   }
 
   /** What is wrong with a subnet whoever else there is; undefined where nothing is. */
@@ -166,7 +164,10 @@ export class Admission {
       return `public IP ${publicIp} lies in the subnet ${prefix} that it leads to: ${remedy}`
     return (
       this.#takesOurs({ prefix, publicIp }, remedy) ??
-      this.#takesFromHost({ prefix, publicIp }, network, remedy)
+      this.#takesFromHost({ prefix, publicIp }, network, remedy) ??
+      (couldBeLeased(this.#network, prefix)
+        ? undefined
+        : `subnet ${prefix} is more than a quarter of the network ${network}, which no lease can be: delete it`)
     )
   }
 

@@ -7,7 +7,7 @@ import type { Prefix } from '../../lease/net/prefix.ts'
 import type { NetworkConfig } from '../../lease/network_config.ts'
 import { publicIpTrouble } from '../../lease/public_ip.ts'
 import type { Scope, UnderlaySource } from '../kernel/kernel.ts'
-import type { RouteFacts } from '../state/underlay_facts.ts'
+import type { InterfaceFacts, RouteFacts } from '../state/underlay_facts.ts'
 import { HeldChoice, type Verdict } from './held_choice.ts'
 import { hostNetworks } from './host_networks.ts'
 import type { UnderlayFacts } from './local_address.ts'
@@ -64,6 +64,11 @@ export class UnderlayWatch {
   /** After so long another look is due, though nothing may have changed. */
   get againInMs(): number {
     return Math.max(0, this.#againAtMs - this.#now())
+  }
+
+  /** All of them, at the last look. */
+  get interfaces(): readonly InterfaceFacts[] {
+    return this.#facts.interfaces
   }
 
   /** What the host lives on, at the last look, where this node's pods have these subnets. */

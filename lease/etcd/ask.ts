@@ -1,44 +1,46 @@
 /**
  * How agents tell whether the writer of a key still runs: the one that asks touches the key, which changes its revision and
- * nothing else, and the agent that holds the key touches it too. Peers see no difference. flanneld does not answer.
+ * nothing else, and the agent that holds the key renews it at once, under a new etcd lease. Peers see no difference. flanneld
+ * does not answer.
  */
 import type { EtcdContext } from './context.ts'
 import { type KeyValue, oneKey } from './keys.ts'
-
-type Version = Pick<KeyValue, 'key' | 'modRevision'>
-
-/** Resolves to the new revision, undefined where the key is no longer as it was read. */
-export async function touch(
-  ctx: EtcdContext,
-  version: Version,
-  signal: AbortSignal,
-): Promise<number | undefined> {
-  const outcome = await ctx.client.commit(
-    { conditions: [version], changes: [{ touch: version.key }] },
-    signal,
-  )
-  return outcome.held ? outcome.revision : undefined
-}
+import { NO_LEASE } from './record.ts'
 
 export interface Answer {
   readonly isAlive: boolean
+  /** The key's, after all that was heard of it. */
   readonly modRevision: number
 }
 
 /** Undefined where the key changed before it could be touched: read it again. */
-export async function ask(
-  ctx: EtcdContext,
-  version: Version,
-  signal: AbortSignal,
-): Promise<Answer | undefined> {
-  const touched = await touch(ctx, version, signal)
-  if (touched === undefined) return undefined
+export async function ask(ctx: EtcdContext, kv: KeyValue, signal: AbortSignal): Promise<Answer | undefined> {
+  let modRevision = await touch(ctx, kv, signal)
+  if (modRevision === undefined) return undefined
   const until = AbortSignal.any([signal, AbortSignal.timeout(ctx.tuning.askMs)])
   try {
-    for await (const { through } of ctx.client.watch(oneKey(version.key), touched + 1, until))
-      if (through > touched) return { isAlive: true, modRevision: through }
+    for await (const { through, puts } of ctx.client.watch(oneKey(kv.key), modRevision + 1, until)) {
+      if (through > modRevision) modRevision = through
+      if (puts.some(put => isAnswer(kv, put))) return { isAlive: true, modRevision }
+    }
   } catch (error) {
     if (signal.aborted || !until.aborted) throw error
   }
-  return { isAlive: false, modRevision: touched }
+  return { isAlive: false, modRevision }
+}
+
+/** Resolves to the new revision, undefined where the key is no longer as it was read. */
+export async function touch(
+  ctx: EtcdContext,
+  { key, modRevision }: KeyValue,
+  signal: AbortSignal,
+): Promise<number | undefined> {
+  const transaction = { conditions: [{ key, modRevision }], changes: [{ touch: key }] }
+  const outcome = await ctx.client.commit(transaction, signal)
+  return outcome.held ? outcome.revision : undefined
+}
+
+/** Others may ask at the same time: their touch is no answer. A reservation has no etcd lease, and is touched in answer. */
+function isAnswer(asked: KeyValue, put: KeyValue): boolean {
+  return put.leaseId !== asked.leaseId || put.value !== asked.value || asked.leaseId === NO_LEASE
 }

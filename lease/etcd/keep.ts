@@ -137,11 +137,12 @@ export class Keeper {
     return this.#rewritten(record)
   }
 
-  /** Another host asked whether we run. */
+  /** Another host asked whether we run: see `ask`. */
   async #answer(kv: KeyValue, signal: AbortSignal): Promise<Lost | undefined> {
-    const modRevision = await touch(this.#ctx, kv, signal)
+    const modRevision = kv.leaseId === NO_LEASE ? await touch(this.#ctx, kv, signal) : kv.modRevision
     if (modRevision === undefined) return lost
     this.#claim = { ...this.#claim, kv: { ...kv, modRevision } }
+    if (kv.leaseId !== NO_LEASE) this.#renewAt = this.#ctx.tuning.clock.now()
     return undefined
   }
 

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { Admission } from '../../lease/admission.ts'
+import { couldBeLeased } from '../../lease/allocate.ts'
 import { type Lease, type LeaseTable, printLease, type Subnet } from '../../lease/lease.ts'
 import { familyOf, scopeOf } from '../../lease/net/ip.ts'
 import { contains, overlaps } from '../../lease/net/prefix.ts'
@@ -91,8 +92,23 @@ describe('admission', () => {
     const sameIp = lease('same-ip', 4, '10.1.9.0/24 at 192.168.0.5')
     expect(judge(ipv4, self, wide, inside, sameIp)).toEqual([
       'inside: 10.1.5.0/24 at 192.168.0.5',
-      "not same-ip: public IP 192.168.0.5 of 10.1.9.0/24 is that of the older 'inside': remove whichever of the two leases is stale",
+      'same-ip: 10.1.9.0/24 at 192.168.0.5',
       "not wide: subnet 10.1.4.0/22 overlaps 10.1.5.0/24 of the older 'inside': remove whichever of the two leases is stale",
+    ])
+  })
+
+  it('lets no reservation and no key as wide as a network stand in the way of a lease', () => {
+    const reserved = { ...lease('reserved', 2, '10.1.4.0/22 at 192.168.0.4'), backendType: '' }
+    const half = lease('half', 3, '10.1.128.0/17 at 192.168.0.3')
+    const [a, b] = [
+      lease('a', 4, '10.1.5.0/24 at 192.168.0.5'),
+      lease('b', 5, '10.1.130.0/24 at 192.168.0.6'),
+    ]
+    expect(judge(ipv4, self, reserved, half, a, b)).toEqual([
+      'a: 10.1.5.0/24 at 192.168.0.5',
+      'b: 10.1.130.0/24 at 192.168.0.6',
+      'not half: subnet 10.1.128.0/17 is more than a quarter of the network 10.1.0.0/16, which no lease can be: delete it',
+      'not reserved: it is reserved, and no node has taken it yet',
     ])
   })
 
@@ -246,16 +262,14 @@ function slowly(network: NetworkConfig, own: Lease, table: LeaseTable): Map<stri
   for (const claim of claims) {
     const { prefix, publicIp } = claim
     const sound =
-      network.families.some(it => contains(it.network, prefix)) &&
+      couldBeLeased(network, prefix) &&
       familyOf(prefix) === familyOf(publicIp) &&
       scopeOf(publicIp) === 'global' &&
       ![...network.families.map(it => it.network), ...own.subnets.map(it => it.prefix)].some(it =>
         contains(it, publicIp),
       ) &&
       !own.subnets.some(it => overlaps(it.prefix, prefix) || it.publicIp === publicIp)
-    const inTheWay = good.some(
-      it => it.node !== claim.node && (overlaps(it.prefix, prefix) || it.publicIp === publicIp),
-    )
+    const inTheWay = good.some(it => it.node !== claim.node && overlaps(it.prefix, prefix))
     if (sound && !inTheWay) good.push(claim)
   }
   const admitted = new Map<string, Lease>()

@@ -1,0 +1,158 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Agent } from '../support/agent.ts'
+import { whyNoBed } from '../support/bed.ts'
+import type { Host } from '../support/host.ts'
+import { type OverlayBed, overlayBed } from '../support/overlay_bed.ts'
+import type { Pod } from '../support/pod.ts'
+import { until } from '../support/until.ts'
+
+const why = whyNoBed()
+if (why !== undefined) console.warn(why)
+
+const folder = '/coreos.com/network/subnets'
+
+describe.skipIf(why !== undefined)('a subnet stays with its node', () => {
+  let overlay: OverlayBed
+  let [h1, h2, h3]: Host[] = []
+  let agents: Agent[]
+  let pods: Pod[]
+
+  beforeAll(async () => {
+    overlay = await overlayBed('own', ['h1', 'h2', 'h3'])
+    await overlay.configure({ Network: '10.244.0.0/16', Backend: { Type: 'vxlan' } })
+    agents = await overlay.startAgents()
+    ;[h1, h2, h3] = overlay.hosts
+    pods = await Promise.all(overlay.hosts.map(host => host.pod()))
+    await until('all peers', async () => (await pairs()).every(Boolean))
+  })
+  afterAll(() => overlay.dispose())
+
+  const host = (n: 1 | 2 | 3) => [h1, h2, h3][n - 1] as Host
+  const pod = (n: 1 | 2 | 3) => pods[n - 1] as Pod
+  const keyOf = (one: Host) => `${folder}/${(one.subnetEnv().FLANNEL_SUBNET ?? '').replace('.1/', '.0-')}`
+  const held = async (key: string) => (await overlay.etcd.ctl('get', '--print-value-only', key)).trim()
+  const readiness = async (one: Host) => (await one.httpGet(8081, '/readyz')) ?? { status: 0, body: '' }
+  const ready = (one: Host) =>
+    until(`${one.name} to be ready`, async () => (await readiness(one)).status === 200, {
+      withinMs: 20_000,
+      otherwise: () => agents.map(agent => agent.process.text().slice(-1500)).join('\n---\n'),
+    })
+  /** A second of pings at 1 ms in both directions. */
+  const noneLost = async (a: Pod, b: Pod) => {
+    const flags = { count: 1000, intervalSeconds: 0.001 }
+    const counts = await Promise.all([a.ping(b.address(), flags), b.ping(a.address(), flags)])
+    expect(counts.map(times => times.length)).toEqual([1000, 1000])
+  }
+  const reaches = async (a: Pod, b: Pod) =>
+    (await a.ping(b.address(), { count: 1, timeoutSeconds: 0.3 })).length === 1
+  const pairs = () => Promise.all([reaches(pod(1), pod(2)), reaches(pod(1), pod(3)), reaches(pod(2), pod(3))])
+  /** What a DHCP client's gratuitous ARP does: neighbors forget whose MAC had the address. */
+  const announce = () => Promise.all(overlay.hosts.map(one => one.ip(['neigh flush dev eth0'])))
+  const keys = async () =>
+    (await overlay.etcd.ctl('get', '--prefix', '--keys-only', folder)).split('\n').filter(Boolean)
+
+  it('that gets the address of one that is off, by DHCP: peers follow the address, the lease of the other is left alone', async () => {
+    const [own, other] = [keyOf(host(1)), keyOf(host(3))]
+    const before = host(1).subnetEnv()
+    await agents[2]?.kill9()
+    await host(3).ip(['address del 192.168.50.14/24 dev eth0'])
+    const left = await held(other)
+    await host(1).ip(['address del 192.168.50.12/24 dev eth0', 'address add 192.168.50.14/24 dev eth0'])
+    await announce()
+    await until('the new address', async () => (await held(own)).includes('"192.168.50.14"'))
+    await until('pods to reach each other', () => reaches(pod(2), pod(1)))
+    await noneLost(pod(1), pod(2))
+    expect(host(1).subnetEnv()).toEqual(before)
+    expect(await held(other)).toBe(left)
+    expect(await keys()).toHaveLength(3)
+    await ready(host(1))
+
+    // The other comes back under yet another address, with all that it remembers.
+    await host(3).ip(['address add 192.168.50.15/24 dev eth0'])
+    agents[2] = await host(3).startAgent({ endpoints: overlay.etcd.endpoints })
+    expect(keyOf(host(3))).toBe(other)
+    expect(await held(other)).toContain('"192.168.50.15"')
+    await until('all to reach all', async () => (await pairs()).every(Boolean))
+    await noneLost(pod(3), pod(1))
+    await host(1).ip(['address del 192.168.50.14/24 dev eth0', 'address add 192.168.50.12/24 dev eth0'])
+    await announce()
+    await until('all to reach all', async () => (await pairs()).every(Boolean))
+    expect(await keys()).toHaveLength(3)
+  })
+
+  it('while its key is another’s: /readyz says so for as long as etcd holds it, and pods go on', async () => {
+    const own = keyOf(host(1))
+    const ours = await held(own)
+    const foreign = ours
+      .replace('192.168.50.12', '192.168.50.99')
+      .replace(/"VtepMAC":"[^"]*"/, '"VtepMAC":"02:00:00:00:00:99"')
+    await overlay.etcd.ctl('put', own, foreign)
+    await until('h1 to be not ready', async () => (await readiness(host(1))).status === 503)
+    // Longer than any timer that once called it settled.
+    for (
+      const end = Date.now() + 6_000;
+      Date.now() < end;
+      await new Promise(resolve => setTimeout(resolve, 250))
+    )
+      expect((await readiness(host(1))).body).toContain('192.168.50.99')
+    expect(await held(own)).toBe(foreign)
+    await overlay.etcd.ctl('del', own)
+    await ready(host(1))
+    expect(await held(own)).toBe(ours)
+    await until('peers to follow', () => reaches(pod(2), pod(1)))
+    await noneLost(pod(1), pod(2))
+  })
+
+  it('and a second host with its public IP gets another: each names the other', async () => {
+    const own = keyOf(host(1))
+    await agents[2]?.stop()
+    const h4 = await overlay.bed.host('h4', overlay.lan)
+    const twin = h4.launchAgent({ endpoints: overlay.etcd.endpoints, flags: ['--public-ip=192.168.50.12'] })
+    await until(
+      'h4 to name h1',
+      async () => (await readiness(h4)).body.includes('another host has our public IP'),
+      {
+        otherwise: () => twin.process.text(),
+        withinMs: 20_000,
+      },
+    )
+    const mac = /VtepMAC":"([^"]*)"/.exec(await held(own))?.[1] ?? 'none'
+    expect((await readiness(h4)).body).toContain(
+      `${(own.split('/').at(-1) ?? '').replace('-', '/')} at 192.168.50.12, VTEP MAC ${mac}`,
+    )
+    await until('h1 to name h4', async () =>
+      (await readiness(host(1))).body.includes('another host has our public IP'),
+    )
+    expect(new Set(await keys()).size).toBe(4)
+    expect(keyOf(host(1))).toBe(own)
+    await noneLost(pod(1), pod(2))
+    await twin.stop()
+    await overlay.etcd.ctl(
+      'del',
+      (await keys()).find(key => ![own, keyOf(host(2)), keyOf(host(3))].includes(key)) ?? '',
+    )
+    await ready(host(1))
+    agents[2] = await host(3).startAgent({ endpoints: overlay.etcd.endpoints })
+  })
+
+  it('unless another node was given it while it was off: that is a warning, and the bridge with the old subnet is named', async () => {
+    const own = keyOf(host(1))
+    await agents[0]?.stop()
+    const taken = (await held(own))
+      .replace('192.168.50.12', '192.168.50.99')
+      .replace(/"VtepMAC":"[^"]*"/, '"VtepMAC":"02:00:00:00:00:99"')
+    await overlay.etcd.ctl('put', own, taken)
+    const before = host(1).subnetEnv().FLANNEL_SUBNET ?? ''
+    const again = host(1).launchAgent({ endpoints: overlay.etcd.endpoints })
+    agents[0] = again
+    await again.logs(/this node's subnet was .* and is .* now: pods made before keep addresses/)
+    await until(
+      'the bridge to be named',
+      async () => (await readiness(host(1))).body.includes(`bridge cni0 still has ${before}`),
+      { otherwise: () => again.process.text() },
+    )
+    await host(1).ip([`address del ${before} dev cni0`])
+    await ready(host(1))
+    expect(await held(own)).toBe(taken)
+  })
+})
