@@ -41,8 +41,8 @@ export class Monitor {
             line =>
               line !== '' && !/mark\d|02:00:00:00:99:99| dev eth0 (lladdr|INCOMPLETE|FAILED|\w+$)/.test(line),
           )
-          // A mark's own FDB entry, told so late that the mark has gone and has no name any more.
-          .filter(line => !/ dev (if\d+) master \1 /.test(line))
+          // About a mark that was deleted before the monitor looked up its name: the monitor prints its index then.
+          .filter(line => !/\bif\d+\b/.test(line))
           .filter(line => !/^link\/ether|^\S+ dev eth0 .*(REACHABLE|STALE|PROBE|DELAY|FAILED)/.test(line))
       )
     })
