@@ -105,7 +105,7 @@ export class Agent {
     this.#store = store
     try {
       this.#waitingFor = 'the network config'
-      const network = await store.networkConfig(signal)
+      const network = await store.networkConfig(signal, { accept: openBackend })
       const plain = openBackend(network)
       const backend = this.#config.blackholeRoute ? withBlackholeRoute(plain) : plain
       const networks = network.families.map(family => family.network)
@@ -127,6 +127,7 @@ export class Agent {
       ...(overlay ? [...overlay.notReady, storeAway(store)] : [`waiting for ${this.#waitingFor}${why}`]),
       this.#retrier.trouble,
       store.conflict,
+      store.notice,
     ]
     return {
       version,

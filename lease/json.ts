@@ -27,7 +27,7 @@ export function parseJson(text: string, maxBytes: number): unknown {
     throw new JsonError(`it is longer than ${maxBytes} bytes`)
   if (isDeeperThan(text, MAX_DEPTH)) throw new JsonError(`it is nested deeper than ${MAX_DEPTH} levels`)
   try {
-    return JSON.parse(text)
+    return JSON.parse(withoutByteOrderMark(text))
   } catch (cause) {
     throw new JsonError(messageOf(cause), { cause })
   }
@@ -89,6 +89,11 @@ export function goJson(value: unknown): string {
     /[<>&\u2028\u2029]/g,
     char => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
   )
+}
+
+/** Windows' editors begin a file with one. */
+function withoutByteOrderMark(text: string): string {
+  return text.charCodeAt(0) === 0xfeff ? text.slice(1) : text
 }
 
 /** Counts brackets outside of strings, without recursion. Of a text that is no JSON, it says whatever it counts. */

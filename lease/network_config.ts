@@ -1,7 +1,9 @@
 import { ExpectedError, messageOf } from './common/errors.ts'
-import { type Fields, field, fieldsOf, parseFields, printJson } from './json.ts'
+import { type Fields, field, fieldsOf, MAX_LEASE_BYTES, parseFields, printJson } from './json.ts'
+import { nameFault } from './json_faults.ts'
 import { type Family, familyBits, familyOf, type Ip, ipFromNumber, ipToNumber, parseIp } from './net/ip.ts'
 import { contains, type Prefix, parsePrefix, prefixLength, prefixRange } from './net/prefix.ts'
+import { whyNoPods } from './special_networks.ts'
 
 /** One family's share of the network config. */
 export interface FamilyNetwork {
@@ -110,7 +112,7 @@ function parse(text: string): Fields {
   try {
     return parseFields(text)
   } catch (cause) {
-    const why = messageOf(cause)
+    const why = (text.length <= MAX_LEASE_BYTES ? nameFault(text) : undefined) ?? messageOf(cause)
     const remedy = `write it like {"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}`
     throw new NetworkConfigError(`Cannot parse the network config: ${why}; ${remedy}`, { cause })
   }
@@ -159,8 +161,15 @@ function parseNetwork(fields: Fields, rules: FamilyRules): Prefix {
   if (value === undefined) throw refuse('it is missing')
   if (typeof value !== 'string') throw refuse(`it is ${printJson(value)}`)
   if (familyOf(value) !== rules.family) throw refuse(`${printJson(value)} is of the other family`)
+  const network = prefixIn(value, refuse)
+  const why = whyNoPods(network)
+  if (why !== undefined) throw refuse(why)
+  return network
+}
+
+function prefixIn(text: string, refuse: (what: string, cause: unknown) => NetworkConfigError): Prefix {
   try {
-    return parsePrefix(value)
+    return parsePrefix(text)
   } catch (cause) {
     throw refuse(messageOf(cause), cause)
   }

@@ -30,6 +30,14 @@ export interface LeaseRequest {
   readonly backendData: (previous: Lease | undefined) => readonly BackendData[]
 }
 
+/** What a network config must be beyond its own rules, and what is done about one that cannot be used. */
+export interface ConfigDemands {
+  /** Throws NetworkConfigError, as for a backend that there is not. */
+  readonly accept?: (network: NetworkConfig) => void
+  /** `wait` where it is not given: until it is mended. */
+  readonly onInvalid?: 'wait' | 'reject'
+}
+
 /**
  * Who owns which subnet. What every implementation promises:
  *
@@ -40,8 +48,11 @@ export interface LeaseRequest {
  * - Nothing here knows of the kernel.
  */
 export interface LeaseStore {
-  /** Waits until there is one. Rejects with NetworkConfigError where there is one and it is wrong. */
-  networkConfig(signal: AbortSignal): Promise<NetworkConfig>
+  /**
+   * Waits until there is one that can be used. Rejects with NetworkConfigError where `onInvalid` asks for it, and where it
+   * comes from a file.
+   */
+  networkConfig(signal: AbortSignal, demands?: ConfigDemands): Promise<NetworkConfig>
 
   /**
    * Claims, or claims again, this node's subnets and publishes its data. Where none can be had as things stand (out of
@@ -102,6 +113,8 @@ export interface StoreHealth {
   readonly troubleMs: number
   /** What another host does with our lease or our public IP, and what to do about it; undefined while none does. */
   readonly conflict?: string | undefined
+  /** What an operator must do though the store answers, as where the network config was changed; undefined: nothing. */
+  readonly notice?: string | undefined
 }
 
 /** The lease is another node's, or gone. */

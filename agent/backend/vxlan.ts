@@ -3,19 +3,23 @@ import type { Lease, Subnet } from '../../lease/lease.ts'
 import { type Family, familyBits, familyOf } from '../../lease/net/ip.ts'
 import type { Mac } from '../../lease/net/mac.ts'
 import { networkAddress } from '../../lease/net/prefix.ts'
-import type { NetworkConfig } from '../../lease/network_config.ts'
+import { type NetworkConfig, NetworkConfigError } from '../../lease/network_config.ts'
 import type { Address, Entry, Link } from '../state/entry.ts'
 import { BOOT_PROTOCOL } from '../state/ownership.ts'
 import { type Backend, PeerRefusedError, type Underlay } from './backend.ts'
 import { defaultMetric, directRoute, isOnLink, sharedSubnets } from './direct_route.ts'
-import { parseVxlanOptions } from './vxlan_options.ts'
+import { parseVxlanOptions, type VxlanOptions } from './vxlan_options.ts'
 
-/** All that differs between the families: the device's name, and what the outer headers add to a packet, in bytes. */
-const perFamily: Readonly<Record<Family, { device: string; headroom: number }>> = {
+/** All that differs between the families. In bytes: what the outer headers add to a packet, and the least that a device carries. */
+const perFamily: Readonly<Record<Family, { device: string; headroom: number; leastMtu: number }>> = {
+  // ETH_MIN_MTU (linux/if_ether.h) and IPV6_MIN_MTU (RFC 8200, 5).
   // Ethernet 14 + IPv4 20 + UDP 8 + VXLAN 8 (RFC 7348, 5), and 40 for an outer IPv6 header.
-  ipv4: { device: 'flannel', headroom: 50 },
-  ipv6: { device: 'flannel-v6', headroom: 70 },
+  ipv4: { device: 'flannel', headroom: 50, leastMtu: 68 },
+  ipv6: { device: 'flannel-v6', headroom: 70, leastMtu: 1280 },
 }
+
+/** IFNAMSIZ (linux/if.h) less the zero byte at the end. */
+const MAX_NAME = 15
 
 /** What our devices of both families are called, whatever the network has. */
 export function vxlanDevices(vni: number): readonly string[] {
@@ -27,6 +31,7 @@ export function vxlan(network: NetworkConfig): Backend {
   const options = parseVxlanOptions(network.backend.options)
   const families = network.families.map(({ family }) => family)
   const nameOf = (family: Family) => `${perFamily[family].device}.${options.vni}`
+  for (const family of families) refuseImpossible(family, nameOf(family), options)
   const mtuOf = (family: Family, underlay: Underlay) =>
     Math.min(options.mtu ?? underlay.underlayMtu, underlay.underlayMtu) - perFamily[family].headroom
 
@@ -80,6 +85,22 @@ export function vxlan(network: NetworkConfig): Backend {
     ownEntries,
     peerEntries,
   }
+}
+
+/** What the kernel would refuse when the device is made, whatever the underlay is. Throws NetworkConfigError. */
+function refuseImpossible(family: Family, name: string, { vni, mtu }: VxlanOptions): void {
+  const { device, headroom, leastMtu } = perFamily[family]
+  const digits = MAX_NAME - device.length - 1
+  if (name.length > MAX_NAME)
+    throw new NetworkConfigError(
+      `Backend.VNI is ${vni}: the device ${name} would have a name of ${name.length} characters, Linux has at most ` +
+        `${MAX_NAME}; take a VNI of at most ${10 ** digits - 1}`,
+    )
+  if (mtu !== undefined && mtu - headroom < leastMtu)
+    throw new NetworkConfigError(
+      `Backend.MTU is ${mtu}: less ${headroom} for the tunnel, ${name} would have an MTU of ${mtu - headroom}, and ` +
+        `${family} needs ${leastMtu}; take ${leastMtu + headroom} or more, or leave it out`,
+    )
 }
 
 /** flannel gives its device the subnet's network address as a host address: what the node itself sends has a source in its subnet. */

@@ -21,7 +21,7 @@ interface Askable {
 export function readStore(open: OpenStore, timeoutMs: number): Promise<StoreView> {
   return askStore(open, timeoutMs, async (store, says, signal) => {
     says('read the network config')
-    const network = await store.networkConfig(signal)
+    const network = await store.networkConfig(signal, { onInvalid: 'reject' })
     says('read the leases')
     return { network, leases: await firstChange(store, signal) }
   })

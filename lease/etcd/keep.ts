@@ -10,7 +10,6 @@ import { describeLease } from './describe.ts'
 import { candidate, hasSameMac } from './identity.ts'
 import { type KeyValue, keysUnder, oneKey } from './keys.ts'
 import { Namesakes } from './namesakes.ts'
-import { confirmConfig } from './network.ts'
 import {
   isHeldBy,
   isReservation,
@@ -116,7 +115,6 @@ export class Keeper {
   }
 
   async #makeRight(signal: AbortSignal): Promise<Claim | Lost> {
-    await confirmConfig(this.#ctx, signal)
     const listing = await this.#ctx.client.range(oneKey(this.#claim.kv.key), signal)
     const [kv] = listing.kvs
     if (kv === undefined) return this.#reclaim(signal)

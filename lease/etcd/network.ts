@@ -1,38 +1,163 @@
+import { isDeepStrictEqual } from 'node:util'
 import { shellQuote } from '../common/shell_quote.ts'
+import { sleep } from '../common/sleep.ts'
 import { type NetworkConfig, NetworkConfigError, parseNetworkConfig } from '../network_config.ts'
+import { networkConfigWarnings } from '../network_config_warnings.ts'
 import type { EtcdOptions } from '../options.ts'
+import type { ConfigDemands } from '../store.ts'
+import { findConfigElsewhere } from './config_elsewhere.ts'
 import type { EtcdContext } from './context.ts'
 import { oneKey } from './keys.ts'
 import { NO_LEASE } from './record.ts'
 
-const ACTIVITY = 'read the network config'
+const READING = 'read the network config'
+const WATCHING = 'watch the network config'
+const GOING_ON = 'this node goes on with the one that it started with'
 const example = '{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}'
 
 /**
- * Waits for `<prefix>/config`; while etcd is away the last one seen serves. Rejects with NetworkConfigError where it is
- * wrong.
+ * The network config under `<prefix>/config`. A node that runs goes on with the one that it started with: what changes
+ * afterwards, or cannot be used, is said and ends nothing.
  */
-export async function networkConfig(
-  ctx: EtcdContext,
-  options: EtcdOptions,
-  signal: AbortSignal,
-): Promise<NetworkConfig> {
-  const key = ctx.configKey
-  for (let attempt = 0; ; attempt++) {
-    const text = await ctx.patience.untilOr(
-      ACTIVITY,
-      () => readConfig(ctx, signal),
-      () => cachedConfig(ctx),
-      signal,
-    )
-    if (text !== missing) return parseNetworkConfig(text)
-    const lostText = ctx.client.wasReset ? ctx.recall.networkConfig : undefined
-    if (attempt === 0) {
-      const next = lostText === undefined ? 'waiting for it' : 'going on with the one that it had'
-      ctx.log.warn({ key }, `etcd has no network config, ${next}: ${putCommand(ctx, options, key)}`)
+export class ConfigKey {
+  readonly #ctx: EtcdContext
+  readonly #options: EtcdOptions
+  /** What this node started with. */
+  #running: { readonly text: string; readonly network: NetworkConfig } | undefined
+  /** What an operator must do about the key; undefined: nothing. */
+  notice: string | undefined
+
+  constructor(ctx: EtcdContext, options: EtcdOptions) {
+    this.#ctx = ctx
+    this.#options = options
+  }
+
+  /**
+   * Waits for one that can be used; while etcd is away the last one seen serves. Rejects with NetworkConfigError only where
+   * `onInvalid` asks for that.
+   */
+  async wait(signal: AbortSignal, demands: ConfigDemands): Promise<NetworkConfig> {
+    const { patience, client, recall, tuning } = this.#ctx
+    for (let attempt = 0; ; attempt++) {
+      const text = await patience.untilOr(
+        READING,
+        () => this.#read(signal),
+        () => this.#cached(),
+        signal,
+      )
+      const lost = client.wasReset ? recall.networkConfig : undefined
+      if (text === missing && this.notice === undefined) await this.#sayMissing(lost, signal)
+      const candidate = text === missing ? lost : text
+      const network = candidate === undefined ? undefined : this.#parse(candidate, demands)
+      if (candidate !== undefined && network !== undefined) {
+        if (text !== missing) this.notice = undefined
+        return this.#start(candidate, network)
+      }
+      // Often enough for an operator who waits, as flanneld does.
+      await sleep(Math.min(tuning.lastRetryMs, 1_000 * (attempt + 1)), signal)
     }
-    if (lostText !== undefined) return parseNetworkConfig(lostText)
-    await ctx.patience.pause(attempt, signal)
+  }
+
+  /** Says what becomes of the key while the node runs. Rejects with the signal's reason. */
+  async follow(signal: AbortSignal): Promise<never> {
+    const { client, patience, configKey, tuning } = this.#ctx
+    for (let attempt = 0; ; attempt++) {
+      const startedAt = tuning.clock.now()
+      try {
+        for await (const { through } of client.watch(oneKey(configKey), 0, signal)) {
+          if (through === 0) patience.over(WATCHING)
+          if (this.#running !== undefined) this.#compare(await this.#read(signal))
+        }
+      } catch (error) {
+        patience.failed(WATCHING, error, signal)
+      }
+      if (tuning.clock.now() - startedAt > tuning.lastRetryMs) attempt = 0
+      await patience.pause(attempt, signal)
+    }
+  }
+
+  #start(text: string, network: NetworkConfig): NetworkConfig {
+    const { recall, log, configKey } = this.#ctx
+    if (text !== recall.networkConfig) recall.sawNetworkConfig(text)
+    this.#running = { text, network }
+    for (const warning of networkConfigWarnings(text)) log.warn({ key: configKey }, warning)
+    return network
+  }
+
+  #parse(text: string, { accept, onInvalid = 'wait' }: ConfigDemands): NetworkConfig | undefined {
+    try {
+      const network = parseNetworkConfig(text)
+      accept?.(network)
+      return network
+    } catch (error) {
+      if (!(error instanceof NetworkConfigError) || onInvalid === 'reject') throw error
+      const command = putCommand(this.#ctx, this.#options)
+      this.#say(
+        `The network config in etcd under ${this.#ctx.configKey} cannot be used: ${error.message}; waiting until it is ` +
+          `mended, as with: ${command}`,
+      )
+      return undefined
+    }
+  }
+
+  #compare(text: string | typeof missing): void {
+    const { configKey, log } = this.#ctx
+    const { text: before, network } = this.#running ?? {}
+    if (text === before || (text !== missing && isDeepStrictEqual(tryParse(text), network))) {
+      if (this.notice !== undefined)
+        log.info({ key: configKey }, 'The network config in etcd is again the one that this node runs with')
+      this.notice = undefined
+      return
+    }
+    if (text === missing) this.#say(this.#goneNotice())
+    else if (tryParse(text) instanceof NetworkConfigError)
+      this.#say(
+        `The network config in etcd under ${configKey} was changed and cannot be used: ${tryParse(text)}; ${GOING_ON}`,
+      )
+    else
+      this.#say(
+        `The network config in etcd under ${configKey} has changed: ${GOING_ON}; restart the agent to apply the new one`,
+      )
+  }
+
+  /** Once for each text. */
+  #say(notice: string): void {
+    if (this.notice !== notice) this.#ctx.log.error({ key: this.#ctx.configKey }, notice)
+    this.notice = notice
+  }
+
+  async #sayMissing(lost: string | undefined, signal: AbortSignal): Promise<void> {
+    const { log, configKey } = this.#ctx
+    const next = lost === undefined ? 'waiting for it' : 'going on with the one that it had'
+    const elsewhere =
+      lost === undefined ? await findConfigElsewhere(this.#ctx, this.#options, signal) : undefined
+    const hint = elsewhere === undefined ? '' : `; there is one ${elsewhere}`
+    this.notice =
+      lost === undefined ? `etcd has no network config under ${configKey}${hint}` : this.#goneNotice()
+    log.warn(
+      { key: configKey },
+      `etcd has no network config, ${next}: ${putCommand(this.#ctx, this.#options)}${hint}`,
+    )
+  }
+
+  #goneNotice(): string {
+    return `etcd has no network config under ${this.#ctx.configKey} any more: ${GOING_ON}; put it back before a restart`
+  }
+
+  async #read(signal: AbortSignal): Promise<string | typeof missing> {
+    const listing = await this.#ctx.client.range(oneKey(this.#ctx.configKey), signal)
+    this.#ctx.recall.unconfirmedConfig = undefined
+    return listing.kvs[0]?.value ?? missing
+  }
+
+  #cached(): string | undefined {
+    const { recall, log } = this.#ctx
+    const { networkConfig: text, savedAtMs } = recall
+    if (text === undefined || savedAtMs === undefined) return undefined
+    recall.unconfirmedConfig = text
+    const at = new Date(savedAtMs).toISOString()
+    log.warn({ savedAt: at }, `etcd is away: starting with the network config and leases of ${at}`)
+    return text
   }
 }
 
@@ -55,44 +180,24 @@ export async function offerNetworkConfig(
   return outcome.held
 }
 
-/** Once etcd answers again: what a network config from the cache was good for. Rejects with NetworkConfigError. */
-export async function confirmConfig(ctx: EtcdContext, signal: AbortSignal): Promise<void> {
-  const believed = ctx.recall.unconfirmedConfig
-  if (believed === undefined) return
-  const text = await readConfig(ctx, signal)
-  ctx.recall.unconfirmedConfig = undefined
-  if (text !== missing && text !== believed)
-    throw new NetworkConfigError(
-      `The network config has changed since it was cached, from ${believed} to ${text}: start again to use it`,
-    )
-}
-
 const missing = Symbol('no network config')
 
-async function readConfig(ctx: EtcdContext, signal: AbortSignal): Promise<string | typeof missing> {
-  const listing = await ctx.client.range(oneKey(ctx.configKey), signal)
-  const [kv] = listing.kvs
-  if (!kv) return missing
-  ctx.recall.sawNetworkConfig(kv.value)
-  return kv.value
-}
-
-function cachedConfig(ctx: EtcdContext): string | undefined {
-  const { networkConfig: text, savedAtMs } = ctx.recall
-  if (text === undefined || savedAtMs === undefined) return undefined
-  ctx.recall.unconfirmedConfig = text
-  const at = new Date(savedAtMs).toISOString()
-  ctx.log.warn({ savedAt: at }, `etcd is away: starting with the network config and leases of ${at}`)
-  return text
+function tryParse(text: string): NetworkConfig | NetworkConfigError {
+  try {
+    return parseNetworkConfig(text)
+  } catch (error) {
+    if (error instanceof NetworkConfigError) return error
+    throw error
+  }
 }
 
 /** What an operator can paste into a shell on this host. The password is asked for, not shown. */
-function putCommand(ctx: EtcdContext, options: EtcdOptions, key: string): string {
+function putCommand(ctx: EtcdContext, options: EtcdOptions): string {
   const flags: string[] = [`--endpoints=${[...ctx.client.endpoints].sort().join(',')}`]
   if (options.caFile !== undefined) flags.push(`--cacert=${options.caFile}`)
   if (options.certFile !== undefined) flags.push(`--cert=${options.certFile}`)
   if (options.keyFile !== undefined) flags.push(`--key=${options.keyFile}`)
   if (options.username !== undefined) flags.push(`--user=${options.username}`)
-  const words = ['etcdctl', ...flags, 'put', key, ctx.recall.networkConfig ?? example]
+  const words = ['etcdctl', ...flags, 'put', ctx.configKey, ctx.recall.networkConfig ?? example]
   return `ETCDCTL_API=3 ${shellQuote(...words)}`
 }

@@ -6,7 +6,7 @@ import type { Prefix } from '../net/prefix.ts'
 import type { NetworkConfig } from '../network_config.ts'
 import type { EtcdOptions } from '../options.ts'
 import type { Reservations } from '../reservations.ts'
-import type { LeaseRequest, LeaseStore, StoreHealth } from '../store.ts'
+import type { ConfigDemands, LeaseRequest, LeaseStore, StoreHealth } from '../store.ts'
 import { LiveTable } from '../table.ts'
 import { acquire, republish } from './acquire.ts'
 import type { Claim } from './claim.ts'
@@ -17,7 +17,7 @@ import { Follower } from './follow.ts'
 import { Grants } from './grants.ts'
 import { Keeper } from './keep.ts'
 import type { Head } from './keys.ts'
-import { networkConfig, offerNetworkConfig } from './network.ts'
+import { ConfigKey, offerNetworkConfig } from './network.ts'
 import { Recall } from './recall.ts'
 import { release, reserve } from './reserve.ts'
 import { defaultTuning, type EtcdTuning } from './tuning.ts'
@@ -35,6 +35,7 @@ export class EtcdLeaseStore implements LeaseStore, Reservations {
   readonly #options: EtcdOptions
   readonly #ctx: EtcdContext
   readonly #claims = new Map<string, Claim>()
+  readonly #config: ConfigKey
 
   constructor(options: EtcdOptions, log: Log, tuning: EtcdTuning) {
     this.#options = options
@@ -53,11 +54,12 @@ export class EtcdLeaseStore implements LeaseStore, Reservations {
       configKey: `${options.prefix}/config`,
       folder: `${options.prefix}/subnets/`,
     }
+    this.#config = new ConfigKey(this.#ctx, options)
   }
 
-  async networkConfig(signal: AbortSignal): Promise<NetworkConfig> {
+  async networkConfig(signal: AbortSignal, demands: ConfigDemands = {}): Promise<NetworkConfig> {
     await this.#load()
-    return networkConfig(this.#ctx, this.#options, signal)
+    return this.#config.wait(signal, demands)
   }
 
   /** Stores a network config where there is none. Resolves to whether it was stored. */
@@ -104,7 +106,10 @@ export class EtcdLeaseStore implements LeaseStore, Reservations {
     await this.#load()
     const table = new LiveTable()
     const stop = new AbortController()
-    const following = new Follower(this.#ctx, table).run(stop.signal).catch(error => table.fail(error))
+    const following = Promise.all([
+      new Follower(this.#ctx, table).run(stop.signal),
+      this.#config.follow(stop.signal),
+    ]).catch(error => table.fail(error))
     try {
       return yield* table.watch(signal)
     } finally {
@@ -125,7 +130,7 @@ export class EtcdLeaseStore implements LeaseStore, Reservations {
     const { client, patience, conflicts } = this.#ctx
     const { trouble, troubleMs } = patience
     const conflict = conflicts.size === 0 ? undefined : [...conflicts.values()].join('; ')
-    return { lastContactMs: client.lastContactMs, trouble, troubleMs, conflict }
+    return { lastContactMs: client.lastContactMs, trouble, troubleMs, conflict, notice: this.#config.notice }
   }
 
   /** Calls and streams begun so far. */

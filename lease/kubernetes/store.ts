@@ -4,8 +4,10 @@ import type { Log } from '../common/log.ts'
 import type { Lease, LeaseProblem, LeaseTableChange } from '../lease.ts'
 import type { Ip } from '../net/ip.ts'
 import { type NetworkConfig, NetworkConfigError, parseNetworkConfig } from '../network_config.ts'
+import { networkConfigWarnings } from '../network_config_warnings.ts'
 import type { KubernetesOptions } from '../options.ts'
 import {
+  type ConfigDemands,
   LeaseRefusedError,
   type LeaseRequest,
   type LeaseStore,
@@ -68,10 +70,14 @@ export class KubernetesStore implements LeaseStore, NodeReporter {
     return this
   }
 
-  async networkConfig(signal: AbortSignal): Promise<NetworkConfig> {
+  async networkConfig(signal: AbortSignal, { accept }: ConfigDemands = {}): Promise<NetworkConfig> {
     const file = this.#options.networkConfigFile
     try {
-      return parseNetworkConfig(await readFile(file, { encoding: 'utf8', signal }), { subnets: 'assigned' })
+      const text = await readFile(file, { encoding: 'utf8', signal })
+      const network = parseNetworkConfig(text, { subnets: 'assigned' })
+      accept?.(network)
+      for (const warning of networkConfigWarnings(text)) this.#log.warn({ file }, warning)
+      return network
     } catch (cause) {
       signal.throwIfAborted()
       const why = messageOf(cause)

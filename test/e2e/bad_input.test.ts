@@ -34,18 +34,27 @@ describe.skipIf(why !== undefined)('bad input', () => {
     expect(agent.log().filter(({ msg }) => /no network config/.test(msg))).toHaveLength(1)
   })
 
-  it('a wrong network config: names key, value and rule, and ends with 1', async () => {
+  it('a wrong network config: names key, value and rule once, and goes on by itself once it is mended', async () => {
     await overlay.configure({ Network: '10.244.0.0/16', SubnetLen: 31 })
     const agent = launch()
-    expect((await agent.process.exited).code).toBe(1)
-    expect(errors(agent)).toEqual([expect.stringMatching(/SubnetLen must be less than \/31.*31/)])
-  })
-
-  it('a wrong backend option: likewise', async () => {
+    await agent.logs(
+      /under \/coreos.com\/network\/config cannot be used: SubnetLen must be less than \/31.*31/,
+    )
     await overlay.configure({ Network: '10.244.0.0/16', Backend: { Type: 'vxlan', VNI: 'one' } })
-    const agent = launch()
-    expect((await agent.process.exited).code).toBe(1)
-    expect(errors(agent)).toEqual(['Backend.VNI is "one": a whole number from 0 to 16777215 is needed'])
+    await agent.logs(/cannot be used: Backend.VNI is "one": a whole number from 0 to 16777215 is needed/)
+    expect((await host.httpGet(8081, '/readyz'))?.body).toContain('Backend.VNI is "one"')
+    await overlay.configure({ Network: '10.244.0.0/16' })
+    await agent.ready()
+    expect(errors(agent)).toHaveLength(2)
+    await overlay.configure({ Network: '10.244.0.0/16', SubnetLen: 26 })
+    await agent.logs(/has changed: this node goes on.*restart the agent to apply the new one/)
+    expect((await host.httpGet(8081, '/readyz'))?.body).toContain('restart the agent to apply')
+    await overlay.etcd.ctl('put', '/coreos.com/network/config', '{"Network":')
+    await agent.logs(/was changed and cannot be used/)
+    await overlay.etcd.ctl('del', '/coreos.com/network/config')
+    await agent.logs(/etcd has no network config under .* any more/)
+    await overlay.configure({ Network: '10.244.0.0/16' })
+    await agent.ready()
   })
 
   it('etcd cannot be reached: says which endpoint and why, and keeps trying', async () => {

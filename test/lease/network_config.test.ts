@@ -57,7 +57,6 @@ describe('a network config', () => {
     ['10.1.0.0/22', '10.1.0.0/22 in /24, 10.1.1.0 to 10.1.3.0'],
     ['10.1.0.0/23', '10.1.0.0/23 in /25, 10.1.0.128 to 10.1.1.128'],
     ['10.1.0.0/28', '10.1.0.0/28 in /30, 10.1.0.4 to 10.1.0.12'],
-    ['0.0.0.0/0', '0.0.0.0/0 in /24, 0.0.1.0 to 255.255.255.0'],
     ['10.1.2.3/16', '10.1.0.0/16 in /24, 10.1.1.0 to 10.1.255.0'],
   ])('cuts %s as flannel does', (network, expected) => {
     expect(print(parseNetworkConfig(JSON.stringify({ Network: network })))).toEqual([expected])
@@ -151,6 +150,20 @@ describe('a network config', () => {
     [{ Network: '10.1.0.0/16', Backend: {} }, 'unknown backend type: Backend has no Type'],
     [{ Network: '10.1.0.0/16', Backend: { Type: 1 } }, 'Backend.Type is 1: a name is needed'],
     [{ Network: '10.1.0.0/16', Backend: 'vxlan' }, 'Backend is "vxlan": an object is needed'],
+    [{ Network: '0.0.0.0/0' }, '0.0.0.0/0 overlaps 0.0.0.0/8, which is for "this host" and never for pods'],
+    [{ Network: '127.8.0.0/16' }, '127.8.0.0/16 overlaps 127.0.0.0/8, which is for loopback'],
+    [{ Network: '224.0.0.0/8' }, 'overlaps 224.0.0.0/4, which is for multicast'],
+    [{ Network: '169.254.0.0/16' }, 'overlaps 169.254.0.0/16, which is for link-local addresses'],
+    [{ EnableIPv4: false, EnableIPv6: true, IPv6Network: 'fe80::/64' }, 'which is for link-local addresses'],
+    [{ EnableIPv4: false, EnableIPv6: true, IPv6Network: '::/0' }, 'which is for loopback and "no address"'],
+    [
+      '{"Network":"10.1.0.0/16",}',
+      'Cannot parse the network config: a comma with nothing after it: remove it at line 1',
+    ],
+    [
+      JSON.stringify('{"Network":"10.1.0.0/16"}'),
+      'Cannot parse the network config: it is JSON inside of a JSON string',
+    ],
     ['', 'Cannot parse the network config: Unexpected end of JSON input; write it like {"Network"'],
     ['[]', 'Cannot parse the network config: a JSON object is needed, this is []'],
     [
@@ -159,6 +172,12 @@ describe('a network config', () => {
     ],
   ])('is refused: %j', (config, message) => {
     expect(refusal(config)).toContain(message)
+  })
+
+  it('is read with what Windows and editors leave: a byte order mark, CRLF', () => {
+    expect(print(parseNetworkConfig('\ufeff{\r\n  "Network": "10.1.0.0/16"\r\n}\r\n'))).toEqual(
+      print(parseNetworkConfig('{"Network":"10.1.0.0/16"}')),
+    )
   })
 
   it('says nothing of subnet lengths and bounds where somebody else assigns subnets', () => {

@@ -88,6 +88,28 @@ describe('the vxlan backend', () => {
     expect(() => backend({ [key]: value })).toThrow(message)
   })
 
+  it.each([
+    [
+      { VNI: 10_000 },
+      'Backend.VNI is 10000: the device flannel-v6.10000 would have a name of 16 characters',
+      'at most 9999',
+    ],
+    [
+      { MTU: 1349 },
+      'Backend.MTU is 1349: less 70 for the tunnel, flannel-v6.1 would have an MTU of 1279',
+      'take 1350 or more',
+    ],
+    [
+      { MTU: 100 },
+      'Backend.MTU is 100: less 50 for the tunnel, flannel.1 would have an MTU of 50',
+      'take 118 or more',
+    ],
+  ])('refuses a device that cannot be: %j', (options, message, remedy) => {
+    expect(() => backend(options)).toThrow(message)
+    expect(() => backend(options)).toThrow(remedy)
+    expect(() => backend({ VNI: 9_999, MTU: 1350 })).not.toThrow()
+  })
+
   it.each<[string, Lease, string]>([
     [
       'another backend',

@@ -118,18 +118,20 @@ describe('a start while etcd is away', () => {
     expect(node.lost).toBeUndefined()
   })
 
-  test('is over with an error where the network config is another one by then', async () => {
+  test('goes on where the network config is another one by then, and says that a restart applies it', async () => {
     await leaveCache()
     await bed.server.restart()
     await bed.writeConfig('{"Network":"10.2.0.0/16","Backend":{"Type":"vxlan"}}')
     await bed.server.stop()
     const node = await make(1, { cacheFile }).start()
     await bed.server.restart()
-    await until('the error', () => node.lost !== undefined)
-    expect(String(node.lost)).toBe(
-      `NetworkConfigError: The network config has changed since it was cached, from ${config} to ` +
-        '{"Network":"10.2.0.0/16","Backend":{"Type":"vxlan"}}: start again to use it',
+    await until('the notice', () => node.store.health().notice !== undefined)
+    expect(node.store.health().notice).toContain(
+      'has changed: this node goes on with the one that it started with',
     )
+    expect(node.lost).toBeUndefined()
+    await bed.writeConfig(config)
+    await until('no notice', () => node.store.health().notice === undefined)
   })
 
   test('with a frozen etcd takes no longer than one call', async () => {

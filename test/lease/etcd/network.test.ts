@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { NetworkConfigError } from '../../../lease/network_config.ts'
 import { type EtcdServer, startEtcd } from '../../support/etcd.ts'
 import { EtcdBed } from '../../support/etcd_bed.ts'
 import { run } from '../../support/exec.ts'
@@ -44,3 +45,45 @@ test('the command names the TLS files and the user that the node was given, not 
   stop.abort()
   await bed.close()
 })
+
+test('a missing network config is found where flannel users often have it', async () => {
+  const bed = new EtcdBed(server)
+  const stop = new AbortController()
+  await server.ctl('put', '/flannel/network/config', '{"Network":"10.9.0.0/16"}')
+  try {
+    const store = bed.openNode()
+    const waiting = store.networkConfig(stop.signal)
+    await until('the log to say so', () => bed.log.said('there is one under').length === 1)
+    expect(bed.log.lines[0]?.message).toMatch(
+      /; there is one under \/flannel\/network\/config: set --etcd-prefix=\/flannel\/network if it is yours$/,
+    )
+    expect(store.health().notice).toContain('there is one under /flannel/network/config')
+    await bed.writeConfig('{"Network":"10.1.0.0/16"}')
+    expect((await waiting).families[0]?.network).toBe('10.1.0.0/16')
+    expect(store.health().notice).toBeUndefined()
+  } finally {
+    await server.ctl('del', '/flannel/network/config')
+    await bed.close()
+  }
+})
+
+test.each(['{"Network":"10.1.0.0/16",}', '{"Network":"0.0.0.0/0"}', 'x'.repeat(70_000)])(
+  'one that cannot be used is said once and waited for, unless asked otherwise: %.30s',
+  async text => {
+    const bed = new EtcdBed(server)
+    const stop = new AbortController()
+    await bed.writeConfig(text)
+    const [store, strict] = [bed.openNode(), bed.openNode()]
+    await expect(strict.networkConfig(stop.signal, { onInvalid: 'reject' })).rejects.toBeInstanceOf(
+      NetworkConfigError,
+    )
+    const waiting = store.networkConfig(stop.signal)
+    await until('the notice', () => store.health().notice !== undefined)
+    await bed.writeConfig('{"Network":"10.1.0.0/16","vni":7}')
+    expect((await waiting).families[0]?.network).toBe('10.1.0.0/16')
+    expect(bed.log.said('cannot be used')).toHaveLength(1)
+    expect(bed.log.said('cannot be used')[0]?.length).toBeLessThan(1_000)
+    expect(bed.log.said('VNI of the network config is ignored: it belongs into Backend')).toHaveLength(1)
+    await bed.close()
+  },
+)

@@ -1,0 +1,92 @@
+import { request as httpRequest } from 'node:http'
+import { request as httpsRequest } from 'node:https'
+import { parseJson } from '../json.ts'
+import type { EtcdOptions } from '../options.ts'
+import type { EtcdContext } from './context.ts'
+import { readCredentials } from './credentials.ts'
+import { oneKey } from './keys.ts'
+
+/** Where flannel's users have it: flannel's default, and those of distributions and well-known guides. */
+const PREFIXES = [
+  '/coreos.com/network',
+  '/flannel/network',
+  '/atomic.io/network',
+  '/kube-centos/network',
+  '/kubernetes/network',
+  '/kube/network',
+  '/k8s/network',
+  '/flannel',
+  '/network',
+]
+/** An answer of etcd's v2 API that holds a network config is some hundred bytes. */
+const MAX_ANSWER_BYTES = 64 * 1024
+
+/**
+ * Where a network config is, while there is none where this node looks: in words that follow "there is one". What cannot be
+ * read, for want of a permission or of a v2 API, is left out.
+ */
+export async function findConfigElsewhere(
+  ctx: EtcdContext,
+  options: EtcdOptions,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  for (const prefix of PREFIXES.filter(it => it !== options.prefix)) {
+    const listing = await ctx.client.range(oneKey(`${prefix}/config`), signal).catch(() => undefined)
+    signal.throwIfAborted()
+    if (listing === undefined) break
+    if (listing.kvs.length > 0) return `under ${prefix}/config: set --etcd-prefix=${prefix} if it is yours`
+  }
+  for (const prefix of new Set([options.prefix, ...PREFIXES])) {
+    const found = await readV2(ctx.client.endpoint, `${prefix}/config`, options, signal).catch(
+      () => undefined,
+    )
+    signal.throwIfAborted()
+    if (found === undefined) return undefined
+    if (found)
+      return `in etcd's v2 store under ${prefix}/config, which the v3 API does not show: put it again with v3`
+  }
+  return undefined
+}
+
+/** Whether the v2 store has that key; undefined where there is no v2 API. */
+async function readV2(
+  endpoint: string,
+  key: string,
+  options: EtcdOptions,
+  signal: AbortSignal,
+): Promise<boolean | undefined> {
+  const {
+    rootCertificate: ca,
+    certChain: cert,
+    privateKey,
+  } = (await readCredentials(endpoint, options)) ?? {}
+  return await new Promise((resolve, reject) => {
+    const send = endpoint.startsWith('https:') ? httpsRequest : httpRequest
+    const how = { ca, cert, key: privateKey, signal, timeout: 2_000 }
+    const request = send(`${endpoint}/v2/keys${key}`, how, response => {
+      let text = ''
+      response.setEncoding('utf8')
+      response.on('data', (chunk: string) => {
+        text += chunk
+        if (text.length > MAX_ANSWER_BYTES) response.destroy(new Error('the answer is too long'))
+      })
+      response.on('error', reject)
+      response.on('end', () => resolve(v2Answer(text)))
+    })
+    request.on('timeout', () => request.destroy(new Error('no answer in time')))
+    request.on('error', reject)
+    request.end()
+  })
+}
+
+/** `{"action":"get","node":{...}}`, or `{"errorCode":100,...}` where there is no such key (etcd, v2 API). */
+function v2Answer(text: string): boolean | undefined {
+  try {
+    const answer = parseJson(text, MAX_ANSWER_BYTES)
+    if (typeof answer !== 'object' || answer === null) return undefined
+    if ('node' in answer) return true
+    return 'errorCode' in answer ? false : undefined
+  } catch {
+    return undefined
+  }
+}
