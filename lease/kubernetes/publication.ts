@@ -5,7 +5,6 @@ import type { Lease, Subnet } from '../lease.ts'
 import { type Family, familyOf, type Ip } from '../net/ip.ts'
 import { contains, type Prefix } from '../net/prefix.ts'
 import type { NetworkConfig } from '../network_config.ts'
-import type { LeaseRequest } from '../store.ts'
 import { LeaseRefusedError } from '../store.ts'
 import { type AnnotationNames, isManaged, parseIpOf, podPrefixes, readData } from './annotations.ts'
 import type { NodeObject } from './node_object.ts'
@@ -81,48 +80,6 @@ export function previousLease(
   return { node: node.name, backendType, subnets, since: node.createdMs }
 }
 
-/** The public IPs to publish: an overwrite annotation wins. Those that are no address are left out and told. */
-export function effectivePublicIps(
-  node: NodeObject,
-  families: readonly Family[],
-  publicIps: readonly Ip[],
-  names: AnnotationNames,
-  complain: (reason: string) => void,
-): readonly Ip[] {
-  return publicIps.map((publicIp, i) => {
-    const family = families[i] ?? familyOf(publicIp)
-    const { overwrite } = names.families[family]
-    const text = node.annotations.get(overwrite)
-    if (text === undefined || text === '') return publicIp
-    try {
-      return parseIpOf(family, text, overwrite)
-    } catch (cause) {
-      complain(`${messageOf(cause)}; published is ${publicIp}`)
-      return publicIp
-    }
-  })
-}
-
-/** Addresses that the operator chose by node-public-ip and node-public-ipv6. Those that are none are left out and told. */
-export function nodePublicIps(
-  node: NodeObject,
-  names: AnnotationNames,
-  complain: (reason: string) => void,
-): readonly Ip[] {
-  const found: Ip[] = []
-  for (const family of ['ipv4', 'ipv6'] as const) {
-    const { nodePublicIp } = names.families[family]
-    const text = node.annotations.get(nodePublicIp)
-    if (text === undefined || text === '') continue
-    try {
-      found.push(parseIpOf(family, text, nodePublicIp))
-    } catch (cause) {
-      complain(messageOf(cause))
-    }
-  }
-  return found
-}
-
 /** The annotations as they must stand, to the byte: flannel finds its MAC in backend-data by splitting the text. */
 export function wantedAnnotations(said: Publication, names: AnnotationNames): ReadonlyMap<string, string> {
   const wanted = new Map([
@@ -154,10 +111,6 @@ export function ownLease(node: NodeObject, prefixes: readonly Prefix[], said: Pu
     return { prefix, publicIp, backendData: said.backendData[i] }
   })
   return { node: node.name, backendType: said.backendType, subnets, since: node.createdMs }
-}
-
-export function familiesOf(request: LeaseRequest): readonly Family[] {
-  return request.network.families.map(({ family }) => family)
 }
 
 function tryIp(prefix: Prefix, text: string | undefined): Ip | undefined {

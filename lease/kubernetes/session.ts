@@ -91,7 +91,7 @@ function openRetrier(timing: Timing, log: Log): Retrier {
     ...timing.pace,
     away: { failures: Number.POSITIVE_INFINITY, afterMs: timing.recallAfterMs },
     isTrouble: error => !isDefect(error),
-    needsOperator: error => error instanceof ApiError && [401, 403].includes(error.status),
+    needsOperator: error => error instanceof ApiError && [401, 403, 422].includes(error.status),
     askedMs: retryAfterMs,
     random: Math.random,
     now: () => performance.now(),
@@ -103,4 +103,15 @@ function openRetrier(timing: Timing, log: Log): Retrier {
 function isDefect(error: unknown): boolean {
   const defect = error instanceof TypeError || error instanceof RangeError || error instanceof ReferenceError
   return !(error instanceof Error) || (defect && !('code' in error))
+}
+
+/** Whether it was there: false for a 404. */
+export async function present(act: Promise<unknown>): Promise<boolean> {
+  try {
+    await act
+    return true
+  } catch (cause) {
+    if (cause instanceof ApiError && cause.status === 404) return false
+    throw cause
+  }
 }

@@ -149,7 +149,7 @@ export class KubernetesStore implements LeaseStore, NodeReporter {
   }
 
   health(): StoreHealth {
-    return this.#session.health()
+    return { ...this.#session.health(), conflict: this.#own?.conflict }
   }
 
   async close(): Promise<void> {

@@ -122,7 +122,7 @@ export function describeAnyLeaseStore(name: string, makeBed: () => Promise<Share
 
     test('knows when the store was last heard', async () => {
       const store = bed.openNode(1)
-      expect(store.health()).toEqual({ lastContactMs: undefined, trouble: undefined })
+      expect(store.health()).toMatchObject({ lastContactMs: undefined, trouble: undefined })
       const tables = follow(store, stop.signal)
       await tables.until(() => true)
       expect(Date.now() - (store.health().lastContactMs ?? 0)).toBeLessThan(5_000)

@@ -3,7 +3,13 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createServer, type Server } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type HistoryEntry, NodeStorage, type RawNode, type StoredNode } from './api_server_nodes.ts'
+import {
+  type HistoryEntry,
+  NodeStorage,
+  type RawNode,
+  type StoredNode,
+  writeAnnotations,
+} from './api_server_nodes.ts'
 import { makeTls, type TlsFiles } from './api_server_tls.ts'
 
 /** A request as the server saw it. */
@@ -16,6 +22,7 @@ export interface SeenRequest {
   readonly accept: string
   readonly contentType: string
   readonly authorization: string
+  readonly userAgent: string
   readonly body: string
   readonly atMs: number
 }
@@ -273,12 +280,14 @@ users:
     )
   }
 
-  #patch({ path, body, contentType }: SeenRequest, response: ServerResponse): ServerResponse {
+  #patch({ path, body, contentType, userAgent }: SeenRequest, response: ServerResponse): ServerResponse {
     if (contentType !== 'application/strategic-merge-patch+json')
       return this.#refuse(response, 415, `the body of the request was in an unknown format: ${contentType}`)
     const name = decodeURIComponent(path.split('/')[4] ?? '')
     if (!this.storage.nodes.has(name)) return this.#refuse(response, 404, `nodes "${name}" not found`)
-    const stored = this.storage.update(name, node => mergeStatusPatch(node, JSON.parse(body)))
+    const stored = this.storage.update(name, node =>
+      mergeStatusPatch(node, userAgent.split('/', 1)[0] ?? '', JSON.parse(body)),
+    )
     return this.#send(response, 200, stored.whole)
   }
 
@@ -331,16 +340,13 @@ users:
 
 function mergeStatusPatch(
   node: RawNode,
+  manager: string,
   patch: {
     metadata?: { annotations?: Record<string, string | null> }
     status?: { conditions?: Record<string, string>[] }
   },
 ): void {
-  const { annotations } = node.metadata
-  for (const [name, value] of Object.entries(patch.metadata?.annotations ?? {})) {
-    if (value === null) delete annotations[name]
-    else annotations[name] = value
-  }
+  writeAnnotations(node, manager, patch.metadata?.annotations ?? {})
   // The list's merge key is `type`.
   for (const condition of patch.status?.conditions ?? []) {
     const stood = node.status.conditions.find(other => other.type === condition.type)
@@ -362,6 +368,7 @@ async function see(request: IncomingMessage): Promise<SeenRequest> {
     accept: headers.accept ?? '',
     contentType: headers['content-type'] ?? '',
     authorization: headers.authorization ?? '',
+    userAgent: headers['user-agent'] ?? '',
     body,
     atMs: performance.now(),
   }

@@ -6,7 +6,7 @@ import { openApiConfig } from '../../lease/kubernetes/api_config.ts'
 import { ApiError } from '../../lease/kubernetes/api_error.ts'
 import type { KubernetesOptions } from '../../lease/options.ts'
 import { ApiServer } from './api_server.ts'
-import type { NodeSeed, RawNode } from './api_server_nodes.ts'
+import { type NodeSeed, type RawNode, writeAnnotations } from './api_server_nodes.ts'
 
 /** A cluster to test against, as its administrator sees it. Node names are those of the tests, whatever it calls them. */
 export interface TestCluster {
@@ -94,12 +94,7 @@ export class FakeCluster implements TestCluster {
   }
 
   async annotate(node: string, annotations: Readonly<Record<string, string | null>>): Promise<void> {
-    this.server.storage.update(node, ({ metadata }) => {
-      for (const [name, value] of Object.entries(annotations)) {
-        if (value === null) delete metadata.annotations[name]
-        else metadata.annotations[name] = value
-      }
-    })
+    this.server.storage.update(node, raw => writeAnnotations(raw, 'kubectl-annotate', annotations))
   }
 
   async assignPodCidrs(node: string, podCidrs: readonly string[]): Promise<void> {

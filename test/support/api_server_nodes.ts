@@ -62,6 +62,43 @@ export class StoredNode {
   }
 }
 
+interface FieldsEntry {
+  manager: string
+  operation: 'Update'
+  time: string
+  fieldsV1: { 'f:metadata'?: { 'f:annotations'?: Record<string, object> } }
+}
+
+/** Annotations as if `manager` wrote them; null removes. managedFields say so, as the API server has them. */
+export function writeAnnotations(
+  { metadata }: RawNode,
+  manager: string,
+  annotations: Readonly<Record<string, string | null>>,
+): void {
+  metadata.managedFields ??= []
+  const entries = metadata.managedFields as FieldsEntry[]
+  const time = new Date().toISOString()
+  const own = entries.find(entry => entry.manager === manager) ?? {
+    manager,
+    operation: 'Update',
+    time,
+    fieldsV1: {},
+  }
+  if (!entries.includes(own)) entries.push(own)
+  for (const [name, value] of Object.entries(annotations)) {
+    if (metadata.annotations[name] === value) continue
+    for (const { fieldsV1 } of entries) delete fieldsV1['f:metadata']?.['f:annotations']?.[`f:${name}`]
+    if (value === null) delete metadata.annotations[name]
+    else {
+      metadata.annotations[name] = value
+      own.time = time
+      own.fieldsV1['f:metadata'] ??= {}
+      own.fieldsV1['f:metadata']['f:annotations'] ??= {}
+      own.fieldsV1['f:metadata']['f:annotations'][`f:${name}`] = {}
+    }
+  }
+}
+
 /** The Nodes of a test cluster, with the history that watches go on from. */
 export class NodeStorage {
   readonly nodes = new Map<string, StoredNode>()

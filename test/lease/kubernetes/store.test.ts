@@ -242,20 +242,54 @@ describe('keeping', () => {
     ).toHaveLength(1)
   })
 
-  it('follows an overwrite that is set, changed and removed while it runs', async () => {
+  it('keeps its public IP where an overwrite is set, changed or removed while it runs, and warns once of each', async () => {
+    await start()
+    const overwrite = `${flannel}/public-ip-overwrite`
+    await cluster.createNode({
+      name: 'n1',
+      podCidrs: ['10.244.1.0/24'],
+      annotations: { [overwrite]: '203.0.113.7' },
+    })
+    const { opened } = await keeping()
+    for (const [now, warned] of [
+      ['203.0.113.8', 1],
+      ['no address', 2],
+      [null, 3],
+    ] as const) {
+      await cluster.annotate('n1', { [overwrite]: now })
+      await until('the warning', () => opened.log.matching(/restart the agent/).length === warned)
+    }
+    await cluster.annotate('n1', { [overwrite]: '203.0.113.7' })
+    await cluster.annotate('n1', { [`${flannel}/public-ip`]: '192.168.0.66' })
+    await until(
+      'the public IP',
+      async () => (await annotations('n1'))[`${flannel}/public-ip`] === '203.0.113.7',
+    )
+    expect(opened.log.matching(/restart the agent/)).toEqual([
+      `warn: Annotation ${overwrite} was '203.0.113.7' and is now '203.0.113.8': restart the agent of this node to follow it`,
+      `warn: Annotation ${overwrite} was '203.0.113.7' and is now 'no address': restart the agent of this node to follow it`,
+      `warn: Annotation ${overwrite} was '203.0.113.7' and is now '': restart the agent of this node to follow it`,
+    ])
+  })
+
+  it('names a second host that runs under the name of its Node, and nobody else who writes there', async () => {
     await start()
     await cluster.createNode({ name: 'n1', podCidrs: ['10.244.1.0/24'] })
-    await keeping()
-    const publicIp = async () => (await annotations('n1'))[`${flannel}/public-ip`]
-    for (const [overwrite, expected] of [
-      ['203.0.113.7', '203.0.113.7'],
-      ['203.0.113.8', '203.0.113.8'],
-      ['no address', '192.168.0.1'],
-      [null, '192.168.0.1'],
-    ] as const) {
-      await cluster.annotate('n1', { [`${flannel}/public-ip-overwrite`]: overwrite })
-      await until(`public IP ${expected}`, async () => (await publicIp()) === expected)
-    }
+    const { opened } = await keeping()
+    await cluster.annotate('n1', { [`${flannel}/public-ip`]: '192.168.0.9' })
+    await until(
+      'the public IP',
+      async () => (await annotations('n1'))[`${flannel}/public-ip`] === '192.168.0.1',
+    )
+    expect(opened.store.health().conflict).toBeUndefined()
+    expect(opened.log.matching(/Publishing again .* as it was changed to '192\.168\.0\.9'/)).toHaveLength(1)
+    const other = open('n1')
+    await acquire(other, '192.168.0.2')
+    await until('the conflict', () => opened.store.health().conflict)
+    const name = cluster.nodeName('n1')
+    const said = `another host, at 192.168.0.2, runs an agent as Node ${name} too (this one is at 192.168.0.1): give each host a name of its own, in kubelet and NODE_NAME, and restart its agent`
+    expect(opened.store.health().conflict).toBe(said)
+    expect(opened.log.matching(/^error/)).toEqual([`error: ${said}`])
   })
 
   it('loses the lease where the Node was created anew with another podCIDR', async () => {

@@ -1,0 +1,75 @@
+import { messageOf } from '../common/errors.ts'
+import type { Log } from '../common/log.ts'
+import { type Family, familyOf, type Ip } from '../net/ip.ts'
+import { type AnnotationNames, parseIpOf } from './annotations.ts'
+import type { NodeObject } from './node_object.ts'
+
+const families = ['ipv4', 'ipv6'] as const
+
+/**
+ * What operators tell this node by annotations of its Node. As in flannel, it counts when the agent starts: a running node
+ * does not move to another address, and a later change is warned of.
+ */
+export class OperatorInput {
+  readonly #names: AnnotationNames
+  readonly #log: Log
+  /** By annotation, as it stood when it was asked for first. */
+  readonly #taken = new Map<string, string>()
+  /** By annotation, what was warned of. */
+  readonly #warned = new Map<string, string>()
+
+  constructor(names: AnnotationNames, log: Log) {
+    this.#names = names
+    this.#log = log
+  }
+
+  /** Addresses in node-public-ip and node-public-ipv6, which choose the external interface. What is no address is left out. */
+  hints(node: NodeObject): readonly Ip[] {
+    return families.flatMap(family => {
+      const hint = this.#take(node, family, this.#names.families[family].nodePublicIp)
+      return hint === undefined ? [] : [hint]
+    })
+  }
+
+  /** The public IPs to publish: where an overwrite annotation has an address, that. */
+  publicIps(node: NodeObject, publicIps: readonly Ip[]): readonly Ip[] {
+    return publicIps.map(publicIp => {
+      const family = familyOf(publicIp)
+      return this.#take(node, family, this.#names.families[family].overwrite) ?? publicIp
+    })
+  }
+
+  /** Warns, once, of each annotation that says something else than when it was taken. */
+  review(node: NodeObject): void {
+    for (const [annotation, taken] of this.#taken) {
+      const now = textOf(node, annotation)
+      const known = this.#warned.get(annotation) ?? taken
+      if (now === known) continue
+      this.#warned.set(annotation, now)
+      if (now === taken) continue
+      this.#log.warn(
+        { node: node.name, was: taken, now },
+        `Annotation ${annotation} was '${taken}' and is now '${now}': restart the agent of this node to follow it`,
+      )
+    }
+  }
+
+  #take(node: NodeObject, family: Family, annotation: string): Ip | undefined {
+    const taken = this.#taken.get(annotation)
+    const text = taken ?? textOf(node, annotation)
+    if (taken === undefined) this.#taken.set(annotation, text)
+    if (text === '') return undefined
+    try {
+      return parseIpOf(family, text, annotation)
+    } catch (cause) {
+      if (taken === undefined)
+        this.#log.warn({ node: node.name }, `Ignoring what is no address: ${messageOf(cause)}`)
+      return undefined
+    }
+  }
+}
+
+/** Cut: an annotation can hold 256 KB. */
+function textOf(node: NodeObject, annotation: string): string {
+  return node.annotations.get(annotation)?.trim().slice(0, 100) ?? ''
+}

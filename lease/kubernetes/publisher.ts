@@ -1,0 +1,133 @@
+import type { Log } from '../common/log.ts'
+import { Pace } from '../common/pace.ts'
+import type { AnnotationNames } from './annotations.ts'
+import { type NodeObject, writerOf } from './node_object.ts'
+import { type NodeSource, nodePath } from './node_source.ts'
+import { present, type Session } from './session.ts'
+
+export interface PublisherParts {
+  readonly session: Session
+  readonly source: NodeSource
+  readonly names: AnnotationNames
+  readonly name: string
+  readonly log: Log
+}
+
+/** Annotations that are not as they must be, with what they must be. */
+export type Missing = ReadonlyMap<string, string>
+
+/** Who disputes our annotations is not answered more often than this, in ms. */
+const longestDisputeMs = 60_000
+
+/** A second host is taken for gone when it has written nothing for so long. */
+const conflictMs = 3 * longestDisputeMs
+
+const publishing = 'publish the annotations'
+
+/** What agents of this overlay call themselves to the API server. */
+const agents: readonly (string | undefined)[] = ['twilld', 'flanneld']
+
+/** Keeps this node's annotations on its Node, and says who writes others over them. */
+export class Publisher {
+  readonly #parts: PublisherParts
+  /** As written last. */
+  readonly #published = new Map<string, string>()
+  readonly #dispute: Pace
+  /** Whether the annotations were right once in this life: what stood before may be of this node's own last one. */
+  #wasRight = false
+  #conflict: { readonly text: string; readonly untilMs: number } | undefined
+
+  constructor(parts: PublisherParts) {
+    this.#parts = parts
+    const { minMs } = parts.session.timing.pace
+    this.#dispute = new Pace({ minMs, maxMs: Math.max(minMs, longestDisputeMs) })
+  }
+
+  /** That another host runs an agent under this Node's name; undefined while none does. */
+  get conflict(): string | undefined {
+    return this.#conflict !== undefined && performance.now() < this.#conflict.untilMs
+      ? this.#conflict.text
+      : undefined
+  }
+
+  /** False where the Node went away meanwhile. */
+  async publish(missing: Missing, signal: AbortSignal): Promise<boolean> {
+    const { session, name } = this.#parts
+    if (missing.size === 0) {
+      this.#wasRight = true
+      return true
+    }
+    const request = {
+      action: { verb: 'patch', resource: 'nodes/status' },
+      method: 'PATCH',
+      path: `${nodePath(name)}/status`,
+      contentType: 'application/strategic-merge-patch+json',
+      body: { metadata: { annotations: Object.fromEntries(missing) } },
+    } as const
+    const attempt = () => session.api.json(request, signal)
+    const there = await present(session.persist(publishing, attempt, signal, [404]))
+    if (!there) return false
+    this.#wasRight = true
+    for (const [annotation, value] of missing) this.#published.set(annotation, value)
+    return true
+  }
+
+  /**
+   * Writes what differs from what it must be, less and less often where others write it too. The Node is read again, as an
+   * older state may wait in the watch. Rejects as `missingIn` throws.
+   */
+  async restore(
+    missingIn: (node: NodeObject) => Missing,
+    seen: NodeObject,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { session, source, name } = this.#parts
+    if (missingIn(seen).size === 0) {
+      this.#wasRight = true
+      session.retrier.clear(publishing)
+      return
+    }
+    await this.#dispute.next(signal)
+    this.#dispute.started()
+    let raw: unknown
+    const read = async () => {
+      raw = await source.getRaw(name, signal)
+    }
+    if (!(await present(session.persist('read the own Node', read, signal, [404])))) return
+    const node = source.read(raw)
+    const missing = missingIn(node)
+    for (const [annotation, value] of missing) this.#tell(annotation, value, node, raw)
+    await this.publish(missing, signal)
+  }
+
+  #tell(annotation: string, value: string, node: NodeObject, raw: unknown): void {
+    const { log } = this.#parts
+    const stood = node.annotations.get(annotation)
+    if (stood !== undefined && stood === this.#published.get(annotation)) {
+      log.info({ node: node.name }, `Publishing ${annotation} '${value}', it was '${stood}'`)
+      return
+    }
+    const writer = stood === undefined ? undefined : writerOf(raw, annotation)
+    if (
+      stood !== undefined &&
+      agents.includes(writer) &&
+      this.#tellSecondHost(annotation, value, stood, node)
+    )
+      return
+    const how = stood === undefined ? 'was removed' : `was changed to '${stood}'`
+    const by = writer === undefined ? '' : ` by ${writer}`
+    log.warn({ node: node.name }, `Publishing again ${annotation} '${value}', as it ${how}${by}`)
+  }
+
+  /** Only an agent publishes an address: one that is not ours is another host's. Each text is logged once. */
+  #tellSecondHost(annotation: string, value: string, stood: string, { name }: NodeObject): boolean {
+    const { log, names } = this.#parts
+    const { ipv4, ipv6 } = names.families
+    const known = this.conflict
+    if (![ipv4.publicIp, ipv6.publicIp].includes(annotation)) return known !== undefined
+    const text = `another host, at ${stood}, runs an agent as Node ${name} too (this one is at ${value}): give each host a name of its own, in kubelet and NODE_NAME, and restart its agent`
+    this.#conflict = { text, untilMs: performance.now() + conflictMs }
+    if (text !== known) log.error({ node: name, other: stood, own: value }, text)
+    return true
+  }
+}
