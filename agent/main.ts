@@ -9,6 +9,7 @@ import { type ExitCode, exitCode } from './exit_code.ts'
 import { requireNetAdmin } from './kernel/capability.ts'
 import { NetlinkKernel } from './kernel/netlink_kernel.ts'
 import { loadLibc } from './netlink/libc.ts'
+import { endProcess, endWhereOutputFails } from './runtime/end_process.ts'
 import { type Documents, serveLocalApi } from './status/local_api.ts'
 import { createLogger } from './status/logger.ts'
 import { serveStatus } from './status/server.ts'
@@ -19,8 +20,9 @@ async function main(): Promise<ExitCode> {
   try {
     const command = await parseCommandLine(process.argv.slice(2), process.env)
     if (command.asks === 'run') return await run(command.config)
-    process.stderr.write(command.asks === 'version' ? `${version}\n` : command.text)
-    return exitCode.stopped
+    endWhereOutputFails('twilld')
+    process.stdout.write(command.asks === 'version' ? `${version}\n` : command.text)
+    return await endProcess('twilld', exitCode.stopped)
   } catch (error) {
     if (!(error instanceof FlagError || error instanceof ConfigError)) throw error
     process.stderr.write(`twilld: ${error.message}\nRun 'twilld --help' for the flags.\n`)
@@ -30,6 +32,7 @@ async function main(): Promise<ExitCode> {
 
 async function run(config: AgentConfig): Promise<ExitCode> {
   const log = createLogger(config.logLevel)
+  process.removeAllListeners('warning').on('warning', error => log.debug({ error }, 'a remark of Node.js'))
   log.info({ version, pid: process.pid }, 'twilld starts')
   log.info({ settings: config.settings }, 'effective settings, with where each came from')
   for (const note of config.notes) log.info({}, note)

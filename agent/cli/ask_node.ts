@@ -12,7 +12,7 @@ import type { WatchedStore } from './watch_map.ts'
 /** Flags of every command that asks about a node. */
 export const nodeFlags = {
   'local-socket': string('/run/twill/twilld.sock', "the agent's --local-socket; empty: do not ask the agent"),
-  timeout: int(5, 'seconds to wait for an answer'),
+  timeout: int(15, 'seconds to wait for an answer'),
 }
 
 interface NodeFlags {
@@ -52,7 +52,7 @@ export async function askMap(values: NodeFlags, context: CommandContext): Promis
   const agent = await agentAt(values, context)
   if (agent !== undefined) return await bound(agent, values).map()
   const options = context.store()
-  const view = await readStore(log => openStore(options, log), timeoutMs(values))
+  const view = await readStore(options, timeoutMs(values))
   return subnetMap(view, options.kind)
 }
 

@@ -2,7 +2,6 @@ import { rm, stat } from 'node:fs/promises'
 import { ExpectedError } from '../../lease/common/errors.ts'
 import { readWhole } from '../../lease/common/replace_file.ts'
 import type { Prefix } from '../../lease/net/prefix.ts'
-import { openStore } from '../../lease/registry.ts'
 import { openBackend } from '../backend/registry.ts'
 import { vxlanDevices } from '../backend/vxlan.ts'
 import { bool, FlagError, type FlagValues, int, list, string } from '../config/go_flags.ts'
@@ -25,7 +24,7 @@ const flags = {
   'subnet-file': string('/run/flannel/subnet.env', "the agent's --subnet-file"),
   'cache-file': string('/var/lib/twill/leases.json', "the agent's --cache-file"),
   'cni-conf-file': string('', "the agent's --cni-conf-file, where it had one"),
-  timeout: int(5, 'seconds to wait for the store'),
+  timeout: int(15, 'seconds to wait for the store'),
 }
 
 /** Some of it is there still. The message says why. */
@@ -96,7 +95,7 @@ async function ours(
   if (vni.length > 0)
     return { devices: vni.flatMap(text => vxlanDevices(parseVni(text))), networks: previous }
   const options = store()
-  const { network } = await readStore(log => openStore(options, log), timeout * 1000)
+  const { network } = await readStore(options, timeout * 1000)
   return { devices: openBackend(network).devices, networks: network.families.map(family => family.network) }
 }
 

@@ -1,5 +1,4 @@
 import type { StoreOptions } from '../../lease/options.ts'
-import { openStore } from '../../lease/registry.ts'
 import { openBackend } from '../backend/registry.ts'
 import type { HostFacts } from '../diagnose/host_facts.ts'
 import type { NodeSource } from '../diagnose/node_documents.ts'
@@ -39,10 +38,7 @@ async function readView(
   timeoutMs: number,
   reading: Promise<HostFacts>,
 ): Promise<NodeView> {
-  const [{ network, leases }, facts] = await Promise.all([
-    readStore(log => openStore(options, log), timeoutMs),
-    reading,
-  ])
+  const [{ network, leases }, facts] = await Promise.all([readStore(options, timeoutMs), reading])
   const backend = openBackend(network)
   const self = ownLease(facts, leases.table, backend)
   const common = { network, backend, storeKind: options.kind, leases }

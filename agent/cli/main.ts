@@ -1,5 +1,7 @@
+import { endProcess, endWhereOutputFails } from '../runtime/end_process.ts'
 import { run } from './program.ts'
 
-// `twill map | head` closes the pipe early; that is no error of ours.
-process.stdout.on('error', () => process.exit(0))
-process.exit(await run(process.argv.slice(2), process.env, process.stdout, process.stderr))
+// Node's own remarks are for developers; by default they are printed.
+process.removeAllListeners('warning')
+endWhereOutputFails('twill')
+await endProcess('twill', await run(process.argv.slice(2), process.env, process.stdout, process.stderr))

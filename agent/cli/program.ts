@@ -1,11 +1,13 @@
 import { Command as Commander, CommanderError, Option } from 'commander'
 import { isUnexpected, messageOf } from '../../lease/common/errors.ts'
+import { AddressError } from '../../lease/net/ip.ts'
 import { type Env, storeFlags, variableName } from '../config/flags.ts'
 import { FlagError, type FlagTable } from '../config/go_flags.ts'
 import { parseStoreOptions } from '../config/store_options.ts'
 import { type ExitCode, exitCode } from '../exit_code.ts'
 import { version } from '../version.ts'
 import type { Command, Output } from './command.ts'
+import { goWords } from './go_words.ts'
 import { StoreUnreachableError } from './read_store.ts'
 
 interface Row {
@@ -61,15 +63,18 @@ export async function run(words: readonly string[], env: Env, out: Output, err: 
     .exitOverride()
     .configureOutput({ writeOut: text => out.write(text), writeErr: text => err.write(text) })
   let answer: number = exitCode.stopped
+  let table: FlagTable = {}
   for (const { name, description, load } of commands) {
     const commander = program.command(name).description(description)
     if (!words.includes(name)) continue
-    define(commander, await load(), env, out, err, code => {
+    const command = await load()
+    define(commander, command, env, out, err, code => {
       answer = code
     })
+    table = { ...table, ...command.flags, ...(command.readsStore ? storeFlags : {}) }
   }
   try {
-    await program.parseAsync(words, { from: 'user' })
+    await program.parseAsync([...goWords(words, table)], { from: 'user' })
     return answer
   } catch (error) {
     // commander has printed its own errors.
@@ -122,7 +127,7 @@ function wordsOf(commander: Commander, flags: FlagTable): readonly string[] {
 }
 
 function exitCodeOf(error: unknown, err: Output): ExitCode {
-  if (error instanceof FlagError) return exitCode.badFlag
+  if (error instanceof FlagError || error instanceof AddressError) return exitCode.badFlag
   if (error instanceof StoreUnreachableError) return exitCode.storeUnreachable
   if (!isUnexpected(error)) return exitCode.startUp
   if (error instanceof Error) err.write(`${error.stack}\n`)

@@ -4,11 +4,11 @@ import { openReservations } from '../../lease/registry.ts'
 import type { Reservations } from '../../lease/reservations.ts'
 import { FlagError, int, list } from '../config/go_flags.ts'
 import { type CommandContext, command } from './command.ts'
-import { askStore } from './read_store.ts'
+import { answering, askStore } from './read_store.ts'
 
 const subnetFlags = {
   subnet: list('the subnet, as 10.244.5.0/24; once a family'),
-  timeout: int(5, 'seconds to wait for the store'),
+  timeout: int(15, 'seconds to wait for the store'),
 }
 const reserveFlags = { ...subnetFlags, 'public-ip': list("the node's public IP; once a family") }
 
@@ -39,7 +39,7 @@ function needed<T>(flag: string, texts: readonly string[], parse: (text: string)
   return texts.map(parse)
 }
 
-function ask<T>(
+async function ask<T>(
   timeoutSeconds: number,
   { store }: CommandContext,
   act: (store: Reservations, signal: AbortSignal) => Promise<T>,
@@ -47,8 +47,9 @@ function ask<T>(
   const options = store()
   if (options.kind !== 'etcd')
     throw new FlagError("--kube-subnet-mgr: a Node's podCIDR is its own for good, only etcd has reservations")
-  return askStore(
-    log => openReservations(options, log),
+  const one = await answering(options, timeoutSeconds * 1000)
+  return await askStore(
+    log => openReservations(one, log),
     timeoutSeconds * 1000,
     (reservations, says, signal) => {
       says('change the reservation')

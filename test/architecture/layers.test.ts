@@ -79,6 +79,7 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
     'agent/kernel/',
     'agent/node_files/',
     'agent/reconcile/',
+    'agent/runtime/end_process.ts',
     'agent/exit_code.ts',
     'agent/version.ts',
     'agent/inspect/',

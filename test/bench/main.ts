@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util'
 import { whyNoBed } from '../support/bed.ts'
+import { helpFor } from '../support/help.ts'
 import { drift } from './drift.ts'
 import { etcdCost } from './etcd_cost.ts'
 import { leaseCostJob } from './jobs/lease_cost.ts'
@@ -52,16 +53,21 @@ const jobs: Readonly<Record<string, () => Job>> = {
 
 /** Exit code: 1 where a target was missed. */
 async function main(words: readonly string[]): Promise<number> {
+  const help = helpFor(words, usage)
+  if (help !== undefined) {
+    process.stdout.write(help)
+    return 0
+  }
   const { values, positionals } = parseArgs({
     args: [...words],
     allowPositionals: true,
-    options: { json: { type: 'string' }, help: { type: 'boolean' } },
+    options: { json: { type: 'string' } },
   })
   const chosen = positionals.length === 0 ? Object.keys(groups) : positionals
   const unknown = chosen.filter(letter => groups[letter] === undefined)
-  if (values.help || unknown.length > 0) {
-    process.stderr.write(unknown.length > 0 ? `No group '${unknown.join(' ')}'\n\n${usage}` : usage)
-    return values.help ? 0 : 2
+  if (unknown.length > 0) {
+    process.stderr.write(`No group '${unknown.join(' ')}'\n\n${usage}`)
+    return 2
   }
   const why = whyNoBed()
   if (why !== undefined) throw new Error(why)

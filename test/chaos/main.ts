@@ -1,10 +1,11 @@
 import { writeFileSync } from 'node:fs'
+import { helpFor } from '../support/help.ts'
 import { enterOwnNetns } from '../support/own_netns.ts'
 import { check, type Verdict } from './check.ts'
 import { measureChurn } from './churn.ts'
 import { followChurn } from './churn_child.ts'
 import { keepHouse } from './house_child.ts'
-import { type ChaosOptions, parseOptions, UsageError } from './options.ts'
+import { type ChaosOptions, parseOptions, UsageError, usage } from './options.ts'
 import { showBeginning, showRound, showVerdict, showViolations } from './report.ts'
 import { playRounds } from './rounds.ts'
 import { Stage } from './stage.ts'
@@ -14,6 +15,11 @@ async function main(): Promise<number> {
   const words = process.argv.slice(2)
   if (words[0] === '--churn-child') return followChurn(words[1] ?? '')
   if (words[0] === '--house') return keepHouse()
+  const help = helpFor(words, usage)
+  if (help !== undefined) {
+    process.stdout.write(help)
+    return 0
+  }
   const options = parseOptions(words)
   if (options.churn) return measureChurn(options)
   const why = await enterOwnNetns()

@@ -21,7 +21,7 @@ export class UsageError extends Error {
   override name = 'UsageError'
 }
 
-const usage = `npm run chaos -- [options]
+export const usage = `npm run chaos -- [options]
 
   --minutes N       how long faults go on; 1 unless given
   --seed N          draws the faults; at random unless given, and printed

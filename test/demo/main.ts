@@ -1,7 +1,9 @@
+import { endProcess, endWhereOutputFails } from '../../agent/runtime/end_process.ts'
 import { whyNoBed } from '../support/bed.ts'
+import { helpFor } from '../support/help.ts'
 import { removeKeptBeds } from '../support/leftovers.ts'
 import { type Join, join, type Leave, leave, showJoin, showLeave } from './membership.ts'
-import { type DemoOptions, parseOptions, UsageError } from './options.ts'
+import { type DemoOptions, parseOptions, UsageError, usage } from './options.ts'
 import { lostPings, type Ping, pingAll, showPings } from './pings.ts'
 import { Screen } from './screen.ts'
 import { Stage } from './stage.ts'
@@ -22,6 +24,8 @@ interface Report {
 
 /** Exit code. */
 async function main(): Promise<number> {
+  const help = helpFor(process.argv.slice(2), usage)
+  if (help !== undefined) return print(help)
   const options = parseOptions(process.argv.slice(2), process.env.TWILL_SHELTER === 'inside')
   const why = whyNoBed()
   if (why !== undefined) throw new UsageError(why)
@@ -144,14 +148,20 @@ function showKept(screen: Screen, stage: Stage): void {
   )
 }
 
+function print(text: string): number {
+  process.stdout.write(text)
+  return 0
+}
+
 function takeDown(): number {
   const removed = removeKeptBeds()
   process.stdout.write(removed.length === 0 ? 'Nothing is up.\n' : `Taken down: ${removed.join(', ')}\n`)
   return 0
 }
 
+endWhereOutputFails('demo')
 main().then(
-  code => process.exit(code),
+  code => endProcess('demo', code),
   error => {
     const usage = error instanceof UsageError
     process.stderr.write(`demo: ${usage ? error.message : (error.stack ?? error)}\n`)

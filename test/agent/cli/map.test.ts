@@ -111,9 +111,7 @@ describe('twill', () => {
     const port = await freePort()
     const { code, err, out } = await twill(`map --timeout=1 --etcd-endpoints=http://127.0.0.1:${port}`)
     expect({ code, out }).toEqual({ code: exitCode.storeUnreachable, out: '' })
-    expect(err).toMatch(
-      new RegExp(`^twill: Cannot read the network config within 1 s: .*127\\.0\\.0\\.1:${port}`),
-    )
+    expect(err).toMatch(new RegExp(`^twill: Cannot read the network config: .*127\\.0\\.0\\.1:${port}`))
   })
 
   it('has help, a version, and code 2 for what it cannot read', async () => {
