@@ -52,8 +52,7 @@ export interface Kernel {
 
   /**
    * Applies in the given order; one refused operation does not stop the next. Adding is create-or-replace; removing what
-   * is not there succeeds. One result an operation, in the same order. Rejects only if the socket itself fails. Resolves
-   * once changes() has told all that the operations caused, so that later news is news.
+   * is not there succeeds. One result an operation, in the same order. Rejects only if the socket itself fails.
    */
   apply(operations: readonly Operation[], signal: AbortSignal): Promise<readonly Result[]>
 
@@ -62,6 +61,12 @@ export interface Kernel {
    * misses nothing. Changes that are not taken at once are folded into one.
    */
   changes(scope: Scope, signal: AbortSignal): AsyncIterable<KernelChange>
+
+  /**
+   * Resolves once changes() has told all that happened before the call: what it tells after that is not about operations
+   * that were applied earlier. Gives up after a while where changes come without end.
+   */
+  caughtUp(signal: AbortSignal): Promise<void>
 }
 
 /** What the kernel knows of the network under the overlay. */

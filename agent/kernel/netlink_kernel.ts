@@ -34,10 +34,13 @@ export class NetlinkKernel implements Kernel, UnderlaySource {
     return readDevices(this.#requests, scope, signal)
   }
 
-  async apply(operations: readonly Operation[], signal: AbortSignal): Promise<readonly Result[]> {
-    const results = await applyOperations(this.#requests, operations, signal)
+  apply(operations: readonly Operation[], signal: AbortSignal): Promise<readonly Result[]> {
+    return applyOperations(this.#requests, operations, signal)
+  }
+
+  async caughtUp(signal: AbortSignal): Promise<void> {
     await Promise.all(Array.from(this.#subscriptions, one => one.caughtUp()))
-    return results
+    signal.throwIfAborted()
   }
 
   /**

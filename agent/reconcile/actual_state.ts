@@ -1,3 +1,4 @@
+import type { Kernel } from '../kernel/kernel.ts'
 import type { EntryMap } from '../state/diff.ts'
 import type { Entry } from '../state/entry.ts'
 import type { Operation, Result } from '../state/operation.ts'
@@ -52,13 +53,16 @@ export class ActualState {
     this.#newer = undefined
   }
 
+  /** The results of applying these, and of waiting for all that was announced meanwhile. */
   async apply(
     operations: readonly Operation[],
-    apply: (operations: readonly Operation[]) => Promise<readonly Result[]>,
+    kernel: Pick<Kernel, 'apply' | 'caughtUp'>,
+    signal: AbortSignal,
   ): Promise<readonly Result[]> {
     if (operations.length === 0) return []
     this.#newer = new Map()
-    const results = await apply(operations)
+    const results = await kernel.apply(operations, signal)
+    await kernel.caughtUp(signal)
     for (const { operation, error } of results) {
       const { entry, verb } = operation
       const key = entryKey(entry)
@@ -76,10 +80,10 @@ export class ActualState {
     return keys
   }
 
-  /** What is desired on the device may be gone without a word. Returns the keys of all that sat or shall sit there. */
-  disturb(dev: string): readonly string[] {
-    const keys = this.#keysOn(dev)
-    for (const key of keys) if (this.#desired.has(key)) this.#entries.delete(key)
+  /** What is desired of these kinds on the device may be gone without a word. Returns its keys. */
+  disturb(dev: string, kinds: ReadonlySet<Entry['kind']>): readonly string[] {
+    const keys = this.#keysOn(dev).filter(key => kinds.has(this.#desired.get(key)?.kind ?? 'link'))
+    for (const key of keys) this.#entries.delete(key)
     return keys
   }
 

@@ -7,6 +7,10 @@ import { entryKey } from '../state/print.ts'
 /** What sits on a device that was wrong so lately is not undone by itself. */
 const RESTLESS_MS = 3_000
 
+/** What the kernel drops from a device that is set down, or loses its last address. FDB entries stay. */
+export const droppedByDown: ReadonlySet<Entry['kind']> = new Set(['address', 'neighbor', 'route'] as const)
+const droppedByNewMac: ReadonlySet<Entry['kind']> = new Set(['neighbor'] as const)
+
 /** What became of our devices, and so of the entries that sit on them. */
 export interface Mended {
   readonly results: readonly Result[]
@@ -14,11 +18,11 @@ export interface Mended {
   readonly held: readonly Entry[]
   /** Names of devices that are new or gone: nothing that sat on them is left. */
   readonly emptied: ReadonlySet<string>
-  /** Names of devices that were changed in place: a new MAC drops neighbors, one that was down has lost its routes. */
-  readonly disturbed: ReadonlySet<string>
+  /** By name of a device that was changed in place, of which kinds it lost entries. */
+  readonly disturbed: ReadonlyMap<string, ReadonlySet<Entry['kind']>>
 }
 
-export const nothingMended: Mended = { results: [], held: [], emptied: new Set(), disturbed: new Set() }
+export const nothingMended: Mended = { results: [], held: [], emptied: new Set(), disturbed: new Map() }
 
 /** What the loop knows of a device. */
 export interface Views {
@@ -62,6 +66,11 @@ export class Devices {
     return wrongAtMs !== undefined && this.#now() - wrongAtMs < RESTLESS_MS
   }
 
+  /** Whether one of them is among the keys. */
+  isAnyIn(keys: ReadonlySet<string>): boolean {
+    return [...this.#keys].some(key => keys.has(key))
+  }
+
   isKey(key: string): boolean {
     return this.#keys.has(key)
   }
@@ -77,12 +86,15 @@ export class Devices {
     const results = due.length > 0 ? await this.#kernel.apply(due, signal) : []
     const failed = results.flatMap(({ operation, error }) => (error === undefined ? [] : [operation]))
     const done = due.filter(operation => !failed.includes(operation))
+    const emptied = namesOf(done.filter(isRemade))
+    // That the old device was deleted is told before anything is put on the new one.
+    if (emptied.size > 0) await this.#kernel.caughtUp(signal)
     this.#unusable = namesOf([...held, ...failed].filter(({ verb }) => verb !== 'delete').filter(isRemade))
     return {
       results,
       held: held.map(({ entry }) => entry),
-      emptied: namesOf(done.filter(isRemade)),
-      disturbed: namesOf(done.filter(isDisturbed)),
+      emptied,
+      disturbed: new Map(done.flatMap(operation => disturbance(operation))),
     }
   }
 }
@@ -95,8 +107,9 @@ function isRemade(operation: Operation): boolean {
   return operation.verb !== 'replace' || needsRebuild(operation.was as Link, operation.entry as Link)
 }
 
-function isDisturbed(operation: Operation): boolean {
-  if (isRemade(operation) || operation.verb !== 'replace') return false
+function disturbance(operation: Operation): [string, ReadonlySet<Entry['kind']>][] {
+  if (isRemade(operation) || operation.verb !== 'replace') return []
   const [was, is] = [operation.was as Link, operation.entry as Link]
-  return was.mac !== is.mac || was.up !== is.up
+  if (was.up !== is.up) return [[is.name, droppedByDown]]
+  return was.mac === is.mac ? [] : [[is.name, droppedByNewMac]]
 }

@@ -7,7 +7,7 @@ import { entryDevice, entryKey } from '../state/print.ts'
 import { ActualState } from './actual_state.ts'
 import { BurstGate } from './burst_gate.ts'
 import { Contests, type NamedContest } from './contests.ts'
-import { Devices, type Mended, nothingMended } from './devices.ts'
+import { Devices, droppedByDown, type Mended, nothingMended } from './devices.ts'
 import { PassBudget } from './pass_budget.ts'
 import { type Refusal, Refusals } from './refusals.ts'
 
@@ -58,7 +58,6 @@ export class Reconciler {
   #wanted = new Set<string>()
   /** Devices on which the kernel may have dropped entries without a word. */
   #dropped = new Set<string>()
-  #isMending = false
   #verifyAtMs = Number.POSITIVE_INFINITY
   readonly #gate: BurstGate
   #fullPass: string | undefined = 'start'
@@ -106,8 +105,7 @@ export class Reconciler {
     }
     for (const { name, hasDropped } of change.devices) {
       if (this.#devices.isKey(`link ${name}`)) this.#dirty.add(`link ${name}`)
-      // What our own repair drops is known.
-      if (hasDropped && !this.#isMending) this.#dropped.add(name)
+      if (hasDropped) this.#dropped.add(name)
     }
     if (change.everything !== undefined) this.#askFullPass(change.everything)
     if (this.#dirty.size + this.#dropped.size > 0 || this.#fullPass !== undefined) this.#wakeUp.set()
@@ -129,10 +127,15 @@ export class Reconciler {
   async run(signal: AbortSignal): Promise<never> {
     for (;;) {
       signal.throwIfAborted()
-      await this.#gate.pass(() => this.#fullPass !== undefined || this.#dropped.size > 0, signal)
+      await this.#gate.pass(() => this.#isCauseKnown(), signal)
       const waitMs = await this.#round(signal)
       await this.#wakeUp.wait(waitMs, signal)
     }
+  }
+
+  /** Whether it is known why many entries go wrong at once. */
+  #isCauseKnown(): boolean {
+    return this.#fullPass !== undefined || this.#dropped.size > 0 || this.#devices.isAnyIn(this.#dirty)
   }
 
   /** Returns ms until the next one is due by itself. */
@@ -147,7 +150,7 @@ export class Reconciler {
     const devices = await this.#mendDevices(asked !== undefined, drift, signal)
     const keys = fullPass === undefined ? this.#takeDirtyKeys() : await this.#look(signal)
     const due = diff(keys, this.#actual.entries, this.#options.desired).filter(one => this.#isDue(one))
-    const applied = await this.#actual.apply(due, some => this.#options.kernel.apply(some, signal))
+    const applied = await this.#actual.apply(due, this.#options.kernel, signal)
     this.#record(applied, drift)
     for (const key of this.#wanted) if (!this.#dirty.has(key)) this.#wanted.delete(key)
     if (fullPass !== undefined) this.#hasStarted = true
@@ -164,28 +167,24 @@ export class Reconciler {
   /** Where a full pass is asked for, or a device may be wrong. What the kernel dropped from a device is put there again. */
   async #mendDevices(isAsked: boolean, drift: Set<string>, signal: AbortSignal): Promise<readonly Result[]> {
     const dirty = [...this.#dirty].filter(key => this.#devices.isKey(key))
-    const dropped = this.#dropped
-    this.#dropped = new Set()
     for (const key of dirty) this.#dirty.delete(key)
     const mended = isAsked || dirty.length > 0 ? await this.#mend(signal) : nothingMended
     for (const link of mended.held) this.#tryLater(link)
     for (const dev of mended.emptied) this.#touchAll(dev, this.#actual.empty(dev))
-    for (const dev of new Set([...mended.disturbed, ...dropped]))
-      this.#touchAll(dev, this.#actual.disturb(dev))
+    for (const [dev, kinds] of mended.disturbed) this.#touchAll(dev, this.#actual.disturb(dev, kinds))
+    // What went with a device that was made anew is known.
+    const dropped = [...this.#dropped].filter(dev => !mended.emptied.has(dev))
+    this.#dropped = new Set()
+    for (const dev of dropped) this.#touchAll(dev, this.#actual.disturb(dev, droppedByDown))
     this.#record(mended.results, drift)
-    if (dropped.size + mended.emptied.size + mended.disturbed.size > 0)
-      this.#verifyAtMs = this.#now() + VERIFY_MS
+    if (dropped.length + mended.emptied.size + mended.disturbed.size > 0)
+      this.#verifyAtMs = Math.min(this.#verifyAtMs, this.#now() + VERIFY_MS)
     return mended.results
   }
 
-  async #mend(signal: AbortSignal): Promise<Mended> {
-    this.#isMending = true
-    try {
-      const isWanted = (key: string) => this.#isWanted(key)
-      return await this.#devices.mend({ isWanted, waitMs: link => this.#waitMs(link) }, signal)
-    } finally {
-      this.#isMending = false
-    }
+  #mend(signal: AbortSignal): Promise<Mended> {
+    const isWanted = (key: string) => this.#isWanted(key)
+    return this.#devices.mend({ isWanted, waitMs: link => this.#waitMs(link) }, signal)
   }
 
   /** All entries on a device that was just mended: none of them has to wait any longer. */

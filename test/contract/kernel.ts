@@ -217,7 +217,7 @@ export function describeKernel(name: string, makeBed: () => Promise<KernelBed>):
         expect(changes[0]).toMatchObject({ name: 'flannel.1', hasDropped: false })
       })
 
-      test('has told of its own operations once they are done', async () => {
+      test('has told of all operations once it has caught up', async () => {
         await add(device4)
         const seen: string[] = []
         const follow = async () => {
@@ -227,6 +227,7 @@ export function describeKernel(name: string, makeBed: () => Promise<KernelBed>):
         const following = follow().catch(() => {})
         const some = entries(ipv4).filter(({ kind }) => kind !== 'link')
         await apply(adding(some))
+        await bed.kernel.caughtUp(stop.signal)
         expect(new Set(seen)).toEqual(new Set(some.map(entryKey)))
         stop.abort()
         await following

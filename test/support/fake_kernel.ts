@@ -79,9 +79,7 @@ export class FakeKernel implements Kernel {
     signal.throwIfAborted()
     await this.hook('apply')
     signal.throwIfAborted()
-    const results = operations.map(operation => ({ operation, error: this.#apply(operation) }))
-    await this.#caughtUp()
-    return results
+    return operations.map(operation => ({ operation, error: this.#apply(operation) }))
   }
 
   /** Listens from the call on. */
@@ -92,9 +90,10 @@ export class FakeKernel implements Kernel {
   }
 
   /** Until all was taken; what is not taken within some turns of the event loop has no taker. */
-  async #caughtUp(): Promise<void> {
+  async caughtUp(signal: AbortSignal): Promise<void> {
     const isBehind = () => [...this.#listeners.keys()].some(slot => slot.isFilled)
     for (let i = 0; i < 5 && isBehind(); i++) await new Promise(resolve => setImmediate(resolve))
+    signal.throwIfAborted()
   }
 
   async *#take(slot: ChangeSlot, signal: AbortSignal): AsyncGenerator<KernelChange, never> {
