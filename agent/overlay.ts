@@ -21,7 +21,8 @@ import { Peers, SELF } from './membership/peers.ts'
 import type { CniConfig } from './node_files/cni_config.ts'
 import type { NodeFiles } from './node_files/node_files.ts'
 import { PassBudget } from './reconcile/pass_budget.ts'
-import { Reconciler, type Round } from './reconcile/reconciler.ts'
+import { Reconciler } from './reconcile/reconciler.ts'
+import type { Round } from './reconcile/round.ts'
 import { entryKey } from './state/print.ts'
 import { ContestLog } from './status/contest_log.ts'
 import { PeerLog } from './status/peer_log.ts'
@@ -115,13 +116,13 @@ export class Overlay {
   }
 
   status(): Pick<AgentStatus, 'notReady' | 'lease' | 'peers' | 'refused' | 'failing' | 'contested'> {
-    const { failing, contested } = this.#reconciler
+    const { refused, contested } = this.#reconciler.attempts
     return {
       notReady: this.#notReady(),
       lease: this.#self,
       peers: this.#peers.count,
       refused: this.#refused(),
-      failing: Array.from(failing, ([key, { error }]) => ({ key, error: error.message })),
+      failing: Array.from(refused, ([key, { error }]) => ({ key, error: error.message })),
       contested: Array.from(contested.values(), ({ entries }) => entries),
     }
   }
@@ -284,8 +285,8 @@ export class Overlay {
 
   #onRound(round: Round): void {
     this.#options.rounds.add(round)
-    const { failing, contested } = this.#reconciler
-    this.#roundLog.write(round, failing)
+    const { refused, contested } = this.#reconciler.attempts
+    this.#roundLog.write(round, refused)
     this.#contestLog.write(contested)
     this.#works(PROGRAM)
     if (this.#firstPassDone || round.fullPass === undefined) return
@@ -331,7 +332,7 @@ export class Overlay {
   #notReady(): string[] {
     const { ownLease, underlay, firewall, files, network } = this.#options
     if (!this.#firstPassDone) return ['waiting for the first complete lease table']
-    const failing = this.#reconciler.failing
+    const failing = this.#reconciler.attempts.refused
     const own = this.#peers.state.entriesOf(SELF).flatMap(entry => {
       const error = failing.get(entryKey(entry))?.error
       return error === undefined ? [] : [error.message]

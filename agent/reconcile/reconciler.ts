@@ -5,28 +5,14 @@ import type { Entry } from '../state/entry.ts'
 import type { Operation, Result } from '../state/operation.ts'
 import { entryDevice, entryKey } from '../state/print.ts'
 import { ActualState } from './actual_state.ts'
+import { Attempts } from './attempts.ts'
 import { BurstGate } from './burst_gate.ts'
-import { Contests, type NamedContest } from './contests.ts'
-import { Devices, droppedByDown, type Mended, nothingMended } from './devices.ts'
+import { Devices, droppedByDown, nothingMended } from './devices.ts'
 import { PassBudget } from './pass_budget.ts'
-import { type Refusal, Refusals } from './refusals.ts'
+import type { Round } from './round.ts'
 
-/** Without its device and its own address a node is cut off, and trying again costs one message. */
-const OWN_LONGEST_MS = 1_000
 /** How long after the repair of a device all of the kernel is looked at. */
 const VERIFY_MS = 1_000
-
-/** What one round found and did. */
-export interface Round {
-  /** Why the whole kernel was looked at; undefined for a round of single keys. */
-  readonly fullPass: string | undefined
-  readonly results: readonly Result[]
-  /** Keys that were wrong though nothing new was desired: somebody else changed the kernel. */
-  readonly drift: ReadonlySet<string>
-  /** Keys of what another program keeps undoing. */
-  readonly contested: ReadonlySet<string>
-  readonly durationMs: number
-}
 
 export interface ReconcilerOptions {
   readonly kernel: Kernel
@@ -46,8 +32,7 @@ export interface ReconcilerOptions {
  * the first complete lease table is there, so that nothing is pruned for want of knowledge.
  */
 export class Reconciler {
-  readonly #refusals = new Refusals()
-  readonly #contests = new Contests()
+  readonly attempts: Attempts
   readonly #options: ReconcilerOptions
   readonly #now: () => number
   readonly #wakeUp = new WakeUp()
@@ -70,19 +55,10 @@ export class Reconciler {
   constructor(options: ReconcilerOptions) {
     this.#options = options
     this.#now = options.now ?? (() => performance.now())
+    this.attempts = new Attempts(this.#now)
     this.#gate = new BurstGate(this.#now)
     this.#devices = new Devices(options.kernel, options.scope, options.desired, this.#now)
     this.#actual = new ActualState(options.desired)
-  }
-
-  /** Keys that the kernel refuses, with its words. */
-  get failing(): ReadonlyMap<string, Refusal> {
-    return this.#refusals.byKey
-  }
-
-  /** Entries that another program keeps undoing, by cause. */
-  get contested(): ReadonlyMap<string, NamedContest> {
-    return this.#contests.named(this.#now())
   }
 
   /** Desired entries under these keys may have changed. */
@@ -90,7 +66,7 @@ export class Reconciler {
     for (const key of keys) {
       this.#dirty.add(key)
       this.#wanted.add(key)
-      this.#refusals.delete(key)
+      this.attempts.forget(key)
     }
     this.#wakeUp.set()
   }
@@ -107,26 +83,25 @@ export class Reconciler {
       if (this.#devices.isKey(`link ${name}`)) this.#dirty.add(`link ${name}`)
       if (hasDropped) this.#dropped.add(name)
     }
-    if (change.everything !== undefined) this.#askFullPass(change.everything)
-    if (this.#dirty.size + this.#dropped.size > 0 || this.#fullPass !== undefined) this.#wakeUp.set()
+    if (change.everything !== undefined) this.requestFullPass(change.everything)
+    if (this.#dirty.size + this.#dropped.size > 0) this.#wakeUp.set()
   }
 
-  /** Looks at all of the kernel in the next round. */
+  /** Looks at all of the kernel in the next round. The first pass stays the first one, whatever else asks for it. */
   requestFullPass(reason: string): void {
-    this.#askFullPass(reason)
+    if (this.#fullPass !== 'start') this.#fullPass = reason
     this.#wakeUp.set()
   }
 
   /** Tries at once what the kernel refused: something that it may depend on has changed. */
   retryFailing(): void {
-    for (const key of this.#refusals.byKey.keys()) this.#refusals.retry(key)
+    this.attempts.retry()
     this.#wakeUp.set()
   }
 
   /** Until the signal aborts; rejects with its reason, or with the first error of the kernel's socket itself. */
   async run(signal: AbortSignal): Promise<never> {
     for (;;) {
-      signal.throwIfAborted()
       await this.#gate.pass(() => this.#isCauseKnown(), signal)
       const waitMs = await this.#round(signal)
       await this.#wakeUp.wait(waitMs, signal)
@@ -158,7 +133,13 @@ export class Reconciler {
     const results = [...devices, ...applied]
     const durationMs = this.#now() - startedMs
     if (fullPass !== undefined || results.length > 0)
-      this.#options.onRound({ fullPass, results, drift, contested: this.#contestedIn(results), durationMs })
+      this.#options.onRound({
+        fullPass,
+        results,
+        drift,
+        contested: this.attempts.contestedIn(results),
+        durationMs,
+      })
     const nowMs = this.#now()
     const nextPassMs = fullPass === undefined && asked !== undefined ? passWaitMs : this.#resyncInMs(nowMs)
     return Math.ceil(Math.max(0, Math.min(this.#retryAtMs - nowMs, nextPassMs)))
@@ -168,7 +149,11 @@ export class Reconciler {
   async #mendDevices(isAsked: boolean, drift: Set<string>, signal: AbortSignal): Promise<readonly Result[]> {
     const dirty = [...this.#dirty].filter(key => this.#devices.isKey(key))
     for (const key of dirty) this.#dirty.delete(key)
-    const mended = isAsked || dirty.length > 0 ? await this.#mend(signal) : nothingMended
+    const views = {
+      isWanted: (key: string) => this.#isWanted(key),
+      waitMs: (link: Entry) => this.attempts.waitMs(link),
+    }
+    const mended = isAsked || dirty.length > 0 ? await this.#devices.mend(views, signal) : nothingMended
     for (const link of mended.held) this.#tryLater(link)
     for (const dev of mended.emptied) this.#touchAll(dev, this.#actual.empty(dev))
     for (const [dev, kinds] of mended.disturbed) this.#touchAll(dev, this.#actual.disturb(dev, kinds))
@@ -182,19 +167,13 @@ export class Reconciler {
     return mended.results
   }
 
-  #mend(signal: AbortSignal): Promise<Mended> {
-    const isWanted = (key: string) => this.#isWanted(key)
-    return this.#devices.mend({ isWanted, waitMs: link => this.#waitMs(link) }, signal)
-  }
-
   /** All entries on a device that was just mended: none of them has to wait any longer. */
   #touchAll(dev: string, keys: readonly string[]): void {
     const isWanted = this.#isWanted(`link ${dev}`)
-    this.#contests.forgetOn(dev)
+    this.attempts.retryOn(dev, keys)
     for (const key of keys) {
       this.#dirty.add(key)
       if (isWanted) this.#wanted.add(key)
-      this.#refusals.retry(key)
     }
   }
 
@@ -224,7 +203,7 @@ export class Reconciler {
       this.#putOff(key)
       return false
     }
-    if (this.#waitMs(entry) === 0) return true
+    if (this.attempts.waitMs(entry) === 0) return true
     this.#tryLater(entry)
     return false
   }
@@ -237,48 +216,24 @@ export class Reconciler {
 
   #tryLater(entry: Entry): void {
     this.#putOff(entryKey(entry))
-    this.#retryAtMs = Math.min(this.#retryAtMs, this.#now() + this.#waitMs(entry))
+    this.#retryAtMs = Math.min(this.#retryAtMs, this.#now() + this.attempts.waitMs(entry))
   }
 
-  #waitMs(entry: Entry): number {
-    const nowMs = this.#now()
-    return Math.max(this.#refusals.waitMs(entryKey(entry), nowMs), this.#contests.waitMs(entry, nowMs))
-  }
-
-  /** Remembers what had to be done again, and adds to `drift` the keys that had drifted. */
+  /** Adds to `drift` the keys that had drifted. */
   #record(results: readonly Result[], drift: Set<string>): void {
-    const nowMs = this.#now()
-    const repaired: Entry[] = []
-    for (const { operation, error } of results) {
-      const { entry } = operation
-      const key = entryKey(entry)
+    for (const { operation } of results) {
+      const key = entryKey(operation.entry)
       if (!this.#isWanted(key)) drift.add(key)
-      if (error === undefined) {
-        this.#refusals.delete(key)
-        // What goes with its device is not undone by itself.
-        if (drift.has(key) && !this.#devices.isRestless(entryDevice(entry))) repaired.push(entry)
-      } else {
-        const isOwn = entry.kind === 'link' || entry.kind === 'address'
-        this.#refusals.add(key, error, nowMs, isOwn ? OWN_LONGEST_MS : undefined)
-        this.#tryLater(entry)
-      }
     }
-    this.#contests.prune(nowMs)
-    this.#contests.repaired(repaired, nowMs)
+    // What goes with its device is not undone by itself.
+    const isUndone = (entry: Entry) =>
+      drift.has(entryKey(entry)) && !this.#devices.isRestless(entryDevice(entry))
+    this.attempts.record(results, isUndone)
+    for (const { operation, error } of results) if (error !== undefined) this.#tryLater(operation.entry)
   }
 
   #isWanted(key: string): boolean {
     return !this.#hasStarted || this.#wanted.has(key)
-  }
-
-  /** The first pass stays the first one, whatever else asks for it. */
-  #askFullPass(reason: string): void {
-    if (this.#fullPass !== 'start') this.#fullPass = reason
-  }
-
-  #contestedIn(results: readonly Result[]): ReadonlySet<string> {
-    const entries = results.map(({ operation }) => operation.entry)
-    return new Set(entries.filter(entry => this.#contests.isNamed(entry)).map(entryKey))
   }
 
   #duePass(nowMs: number): string | undefined {

@@ -1,5 +1,5 @@
 import type { Log } from '../../lease/common/log.ts'
-import type { Round } from '../reconcile/reconciler.ts'
+import type { Round } from '../reconcile/round.ts'
 import { type Operation, printOperation, type Result } from '../state/operation.ts'
 import { entryKey, printEntry } from '../state/print.ts'
 

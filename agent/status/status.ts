@@ -1,6 +1,6 @@
 import type { Lease } from '../../lease/lease.ts'
 import type { StoreHealth } from '../../lease/store.ts'
-import type { Round } from '../reconcile/reconciler.ts'
+import type { Round } from '../reconcile/round.ts'
 import type { Entry } from '../state/entry.ts'
 import { entryKey } from '../state/print.ts'
 

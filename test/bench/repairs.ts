@@ -37,8 +37,8 @@ const kinds: readonly Kind[] = [
     tables: ['neighbors', 'routes'],
   },
   {
-    name: 'address flushed',
-    act: ({ device }) => `address flush dev ${device}`,
+    name: 'address deleted',
+    act: ({ device, gateway }) => `address delete ${gateway}/32 dev ${device}`,
     gone: /^Deleted \d+: flannel\.1 +inet /,
     back: route,
     tables: ['neighbors', 'routes'],

@@ -1,6 +1,7 @@
 import { vi } from 'vitest'
 import type { Scope } from '../../agent/kernel/kernel.ts'
-import { Reconciler, type Round } from '../../agent/reconcile/reconciler.ts'
+import { Reconciler } from '../../agent/reconcile/reconciler.ts'
+import type { Round } from '../../agent/reconcile/round.ts'
 import type { Entry } from '../../agent/state/entry.ts'
 import { printOperation } from '../../agent/state/operation.ts'
 import { entryKey, printEntry } from '../../agent/state/print.ts'

@@ -122,7 +122,7 @@ describe('the reconcile loop', () => {
       loop.kernel.remove('link flannel.1')
       await loop.settle()
       expect(loop.kernel.print()).toEqual(loop.wanted())
-      expect(loop.reconciler.contested.size).toBe(0)
+      expect(loop.reconciler.attempts.contested.size).toBe(0)
     })
 
     it('sees a change that comes while it looks', async () => {
@@ -230,7 +230,7 @@ describe('the reconcile loop', () => {
       loop.kernel.refuse(keyOf(direct))
       await programmed()
       expect(loop.kernel.print()).toEqual(loop.wanted().filter(text => text !== direct))
-      expect([...loop.reconciler.failing.keys()]).toEqual([keyOf(direct)])
+      expect([...loop.reconciler.attempts.refused.keys()]).toEqual([keyOf(direct)])
 
       loop.want('fdb 02:00:00:00:00:04 dev flannel.1 dst 192.168.0.4')
       await loop.settle()
@@ -249,7 +249,7 @@ describe('the reconcile loop', () => {
       loop.kernel.accept(keyOf(direct))
       await loop.settle(30_000)
       expect(loop.kernel.print()).toEqual(loop.wanted())
-      expect(loop.reconciler.failing.size).toBe(0)
+      expect(loop.reconciler.attempts.refused.size).toBe(0)
       expect(loop.drift()).toEqual([])
     })
 
@@ -270,7 +270,7 @@ describe('the reconcile loop', () => {
       loop.unwant(keyOf(direct))
       await loop.settle(60_000)
       expect(loop.asked()).toEqual([])
-      expect(loop.reconciler.failing.size).toBe(0)
+      expect(loop.reconciler.attempts.refused.size).toBe(0)
     })
 
     it('is one device, and not all that would sit on it: none of that is tried', async () => {
@@ -278,7 +278,7 @@ describe('the reconcile loop', () => {
       loop.want(all.join('\n'))
       await loop.start()
       expect(loop.asked()).toEqual([`add ${device}`, `add ${direct}`])
-      expect([...loop.reconciler.failing.keys()]).toEqual(['link flannel.1'])
+      expect([...loop.reconciler.attempts.refused.keys()]).toEqual(['link flannel.1'])
     })
 
     it('is, as a device, tried every second at least, and brings all with it when it comes', async () => {
@@ -335,7 +335,9 @@ describe('the reconcile loop', () => {
       const gaps = repairedAtMs.slice(1).map((ms, i) => ms - (repairedAtMs[i] ?? 0))
       expect(Math.max(...gaps)).toBeLessThanOrEqual(1_100)
       expect(gaps.slice(-10).every(ms => ms >= 1_000)).toBe(true)
-      expect([...loop.reconciler.contested.values()].map(({ keys }) => [...keys])).toEqual([[keyOf(route)]])
+      expect([...loop.reconciler.attempts.contested.values()].map(({ keys }) => [...keys])).toEqual([
+        [keyOf(route)],
+      ])
     })
 
     it('is a device, twenty times in a row: all stands again at once each time, and nothing on it is contested', async () => {
@@ -347,7 +349,7 @@ describe('the reconcile loop', () => {
         await loop.settle(300)
         expect(loop.kernel.print()).toEqual(loop.wanted())
       }
-      expect([...loop.reconciler.contested.keys()]).toEqual(['link flannel.1'])
+      expect([...loop.reconciler.attempts.contested.keys()]).toEqual(['link flannel.1'])
     })
 
     it('stands again once they leave it alone, and is forgiven then', async () => {
@@ -359,7 +361,7 @@ describe('the reconcile loop', () => {
       }
       await loop.settle(60_000)
       expect(loop.kernel.print()).toEqual(loop.wanted())
-      expect(loop.reconciler.contested.size).toBe(0)
+      expect(loop.reconciler.attempts.contested.size).toBe(0)
     })
 
     it('still waits when a device is mended that it does not sit on', async () => {
@@ -398,7 +400,7 @@ describe('the reconcile loop', () => {
       expect(loop.kernel.print()).toEqual(
         expect.arrayContaining(loop.wanted().filter(text => text !== device)),
       )
-      expect([...loop.reconciler.contested.keys()]).toContain('link flannel.1')
+      expect([...loop.reconciler.attempts.contested.keys()]).toContain('link flannel.1')
     })
   })
 

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest'
-import type { Round } from '../../../agent/reconcile/reconciler.ts'
+import type { Round } from '../../../agent/reconcile/round.ts'
 import type { Result } from '../../../agent/state/operation.ts'
 import { entryKey } from '../../../agent/state/print.ts'
 import { RoundLog } from '../../../agent/status/round_log.ts'

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { Round } from '../../../agent/reconcile/reconciler.ts'
+import type { Round } from '../../../agent/reconcile/round.ts'
 import type { Entry } from '../../../agent/state/entry.ts'
 import { entryKey } from '../../../agent/state/print.ts'
 import { lifelessness, RoundTotals, storeAway } from '../../../agent/status/status.ts'

@@ -1,5 +1,6 @@
 import { NetlinkKernel } from '../../../agent/kernel/netlink_kernel.ts'
-import { Reconciler, type Round } from '../../../agent/reconcile/reconciler.ts'
+import { Reconciler } from '../../../agent/reconcile/reconciler.ts'
+import type { Round } from '../../../agent/reconcile/round.ts'
 import { setV8Flags } from '../../../agent/runtime/v8_flags.ts'
 import { diff } from '../../../agent/state/diff.ts'
 import type { Entry } from '../../../agent/state/entry.ts'
