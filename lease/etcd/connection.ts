@@ -18,6 +18,7 @@ import {
   KVClient,
   LeaseClient,
 } from 'etcd3'
+import { MAX_LEASE_BYTES } from '../json.ts'
 import type { EtcdOptions } from '../options.ts'
 import { channelFactory } from './channel.ts'
 import { type Credentials, readCredentials } from './credentials.ts'
@@ -32,7 +33,11 @@ import type {
   Transaction,
   WatchBatch,
 } from './keys.ts'
+import { MAX_ANSWER_BYTES, readPages } from './pages.ts'
 import type { EtcdTuning } from './tuning.ts'
+
+/** Longer than any key of flannel's. */
+const MAX_KEY_BYTES = 1_024
 
 /** One host's channels, with one reading of the TLS files and one token. Any error makes it worthless: open another. */
 export class Connection {
@@ -66,7 +71,7 @@ export class Connection {
         'grpc.keepalive_permit_without_calls': 1,
         'grpc.initial_reconnect_backoff_ms': 200,
         'grpc.max_reconnect_backoff_ms': 2_000,
-        'grpc.max_receive_message_length': -1,
+        'grpc.max_receive_message_length': MAX_ANSWER_BYTES,
       },
       faultHandling: { host: () => noop, global: noop },
     })
@@ -76,8 +81,12 @@ export class Connection {
   }
 
   async range(range: KeyRange): Promise<Listing> {
-    const answer = await this.#kv.range(rangeBytes(range))
-    return { ...head(answer.header), kvs: answer.kvs.map(keyValue) }
+    return await readPages(async ({ from, limit, revision, keysOnly }) => {
+      const where = { ...rangeBytes(range), ...(from && { key: from }) }
+      const answer = await this.#kv.range({ ...where, limit, revision, keys_only: keysOnly })
+      const last = answer.more ? answer.kvs.at(-1)?.key : undefined
+      return { ...head(answer.header), kvs: answer.kvs.map(keyValue), last }
+    })
   }
 
   async head(range: KeyRange): Promise<Head> {
@@ -122,7 +131,12 @@ export class Connection {
     const late = setTimeout(() => stream.destroy(new Error('no answer in time')), this.#timeoutMs)
     try {
       stream.write({
-        create_request: { ...rangeBytes(range), start_revision: fromRevision, progress_notify: true },
+        create_request: {
+          ...rangeBytes(range),
+          start_revision: fromRevision,
+          progress_notify: true,
+          fragment: true,
+        },
       })
       for await (const response of stream) {
         clearTimeout(late)
@@ -266,12 +280,17 @@ function changeOp(change: Change): IRequestOp {
 
 function keyValue(kv: IKeyValue): KeyValue {
   return {
-    key: kv.key.toString(),
-    value: kv.value.toString(),
+    key: textOf(kv.key, MAX_KEY_BYTES),
+    value: textOf(kv.value, MAX_LEASE_BYTES),
     createRevision: Number(kv.create_revision),
     modRevision: Number(kv.mod_revision),
     leaseId: kv.lease,
   }
+}
+
+/** Foreign and of any size: one byte more than is allowed is enough for the reader to refuse it. */
+function textOf(bytes: Buffer, max: number): string {
+  return bytes.toString('utf8', 0, Math.min(bytes.length, max + 1))
 }
 
 function head(header: IResponseHeader): Head {
@@ -284,9 +303,11 @@ function watchBatch(response: IWatchResponse): WatchBatch {
   if (response.canceled) throw new Error(response.cancel_reason || 'the server cancelled the watch')
   const last = new Map<string, KeyValue | undefined>()
   for (const event of response.events)
-    last.set(event.kv.key.toString(), event.type === 'Put' ? keyValue(event.kv) : undefined)
+    last.set(textOf(event.kv.key, MAX_KEY_BYTES), event.type === 'Put' ? keyValue(event.kv) : undefined)
   const puts = [...last.values()].filter(kv => kv !== undefined)
   const deletes = [...last].filter(([, kv]) => kv === undefined).map(([key]) => key)
-  const through = Number(response.events.at(-1)?.kv.mod_revision ?? 0)
+  const newest = Number(response.events.at(-1)?.kv.mod_revision ?? 0)
+  // The rest of this revision's events may be in the next response.
+  const through = response.fragment && newest > 0 ? newest - 1 : newest
   return { ...head(response.header), puts, deletes, through }
 }

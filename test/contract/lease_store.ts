@@ -68,7 +68,9 @@ export function describeLeaseStore(name: string, makeBed: () => Promise<StoreBed
 
       test('is refused when it breaks a rule, with the rule', async () => {
         await bed.writeConfig('{"Network":"10.1.0.0/30"}')
-        await expect(bed.openNode().networkConfig(stop.signal)).rejects.toThrow(NetworkConfigError)
+        await expect(bed.openNode().networkConfig(stop.signal, { onInvalid: 'reject' })).rejects.toThrow(
+          NetworkConfigError,
+        )
       })
 
       test('is waited for until the signal aborts, with its reason', async () => {
