@@ -1,4 +1,5 @@
 import { styleText } from 'node:util'
+import { printable } from '../../lease/common/printable.ts'
 import type { Utilisation } from '../diagnose/address_space.ts'
 import type { MapRow, SubnetMap } from '../diagnose/subnet_map.ts'
 import { printColumns } from './columns.ts'
@@ -23,7 +24,7 @@ export function printMap(map: SubnetMap, style: MapStyle = plain): string {
   const title = `network ${networks.join(' + ')}, backend ${backend}, ${leases.length} leases`
   const use = map.utilisation.map(printUtilisation)
   const rows = printColumns(columnsOf(leases, style), style.width)
-  const notes = [...refused, ...broken].map(printable)
+  const notes = [...refused, ...broken].map(text => printable(text, 1_000))
   return [title, ...use, '', ...rows, '', ...notes].join('\n').trimEnd().concat('\n')
 }
 
@@ -57,9 +58,4 @@ function columnsOf(leases: readonly MapRow[], { color, changed }: MapStyle) {
     column('SINCE', 130, ({ since }) => [since]),
     column('STATE', 0, ({ refused }) => [refused === null ? 'ok' : 'refused']),
   ]
-}
-
-/** What others wrote into the store must not steer the terminal. */
-function printable(text: string): string {
-  return text.replaceAll(/[\p{Cc}\p{Cf}]/gu, char => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }

@@ -1,4 +1,8 @@
+import { printable } from '../../lease/common/printable.ts'
 import { type AgentStatus, lifelessness } from './status.ts'
+
+/** A reason is a sentence of ours, with foreign text in it. */
+const REASON = 1_000
 
 export interface Answer {
   readonly code: number
@@ -19,5 +23,8 @@ export function health(status: AgentStatus): Answer {
 export function readiness({ notReady }: AgentStatus): Answer {
   return notReady.length === 0
     ? { code: 200, text: 'flanneld is ready' }
-    : { code: 503, text: `flanneld is not ready yet\n${notReady.join('\n')}\n` }
+    : {
+        code: 503,
+        text: `flanneld is not ready yet\n${notReady.map(reason => printable(reason, REASON)).join('\n')}\n`,
+      }
 }

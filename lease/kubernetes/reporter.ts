@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { printable } from '../common/printable.ts'
 import type { LeaseProblem } from '../lease.ts'
 import { type NodeSource, nodePath } from './node_source.ts'
 import { at, textAt } from './path.ts'
@@ -93,7 +94,7 @@ function eventRequest(node: string, message: string, now: Date) {
       type: 'Warning',
       reason: 'LeaseProblem',
       // The API server takes 1024 bytes and no more.
-      message: message.slice(0, 1000),
+      message: printable(message, 900).slice(0, 1000),
       source: { component: 'twilld', host: node },
       firstTimestamp: time,
       lastTimestamp: time,

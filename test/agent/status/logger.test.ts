@@ -31,6 +31,28 @@ it("prints an error with its causes, and the stack of none but an unexpected one
   expect(unexpected?.error.stack).toMatch(/TypeError: x is undefined\n +at /)
 })
 
+it('bounds and escapes what it is given, however it comes', () => {
+  const long = 'x'.repeat(1_000_000)
+  const deep = { a: { a: { a: { a: { a: 'too deep' } } } } }
+  const [line, error] = logged('info', log => {
+    log.warn({ node: `\x1b[2J${long}`, list: Array(10_000).fill(long), deep }, `\u202e${long}`)
+    log.error({ error: new LeaseRefusedError(long) }, 'b')
+  }) as Record<string, unknown>[]
+  expect(JSON.stringify(line).length).toBeLessThan(110_000)
+  expect(JSON.stringify(error).length).toBeLessThan(2_000)
+  expect(line?.msg).toMatch(/^\\u202exxx/)
+  expect(line?.node).toMatch(/^\\u001b\[2Jxxx.*… \(1000004 characters\)$/)
+  expect(JSON.stringify(line?.deep)).toContain('…')
+})
+
+it('writes no more than a few of any number of lines that are alike', () => {
+  const lines = logged('info', log => {
+    for (let i = 0; i < 2_000; i++) log.warn({ node: `n${i}` }, 'lease refused: not programmed')
+    log.info({}, 'another line')
+  })
+  expect(lines).toHaveLength(21)
+})
+
 function logged(level: LogLevel, use: (log: Log) => void): unknown[] {
   const directory = mkdtempSync(join(tmpdir(), 'twill-log-'))
   const path = join(directory, 'log')
