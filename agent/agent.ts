@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { release } from 'node:os'
 import { ExpectedError, isScarcity } from '../lease/common/errors.ts'
 import type { Log } from '../lease/common/log.ts'
 import { readWhole } from '../lease/common/replace_file.ts'
@@ -147,11 +148,14 @@ export class Agent {
   async documents(): Promise<NodeDocuments> {
     const { nodeDocuments } = await import('./diagnose/node_documents.ts')
     const { readHost } = await import('./inspect/read_host.ts')
+    const { readNodeFiles } = await import('./inspect/read_files.ts')
     return nodeDocuments({
       view: async () => ({ ...this.#joined().view(), storeKind: this.#config.store.kind }),
       snapshot: ({ backend }, signal) =>
         this.#kernel.snapshot({ devices: backend.devices, routeProtocol: TWILL_PROTOCOL }, signal),
       hostFacts: readHost,
+      files: () => readNodeFiles(this.#config.subnetFile),
+      kernelRelease: release(),
       agentFacts: () => ({ ...this.status(), pid: process.pid }),
     })
   }

@@ -69,6 +69,7 @@ function localDocuments(agent: Agent): Documents {
   return {
     status: async (_, signal) => (await agent.documents()).status(signal),
     map: async (_, signal) => (await agent.documents()).map(signal),
+    doctor: async (_, signal) => (await agent.documents()).doctor(signal),
     diff: async (_, signal) => (await agent.documents()).diff(signal),
     trace: async (query, signal) =>
       (await agent.documents()).trace(query.get('from') ?? '', query.get('to') ?? '', signal),

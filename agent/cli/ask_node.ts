@@ -12,11 +12,13 @@ import type { WatchedStore } from './watch_map.ts'
 /** Flags of every command that asks about a node. */
 export const nodeFlags = {
   'local-socket': string('/run/twill/twilld.sock', "the agent's --local-socket; empty: do not ask the agent"),
+  'subnet-file': string('/run/flannel/subnet.env', "the agent's --subnet-file"),
   timeout: int(15, 'seconds to wait for an answer'),
 }
 
 interface NodeFlags {
   readonly 'local-socket': string
+  readonly 'subnet-file': string
   readonly timeout: number
 }
 
@@ -39,7 +41,7 @@ export async function askNode<T>(
   const agent = await agentAt(values, context)
   if (agent !== undefined) return await question(bound(agent, values))
   const options = context.store()
-  const source = await localSource(options, timeoutMs(values))
+  const source = await localSource(options, values['subnet-file'], timeoutMs(values))
   try {
     return await question(bound(nodeDocuments(source), values))
   } finally {
@@ -68,6 +70,7 @@ function bound(documents: NodeDocuments, values: NodeFlags) {
     map: () => documents.map(signal),
     diff: () => documents.diff(signal),
     trace: (from: string, to: string) => documents.trace(from, to, signal),
+    doctor: () => documents.doctor(signal),
   }
 }
 
@@ -85,6 +88,7 @@ async function agentAt(values: NodeFlags, context: CommandContext): Promise<Node
     status: signal => ask('status', signal),
     map: signal => ask('map', signal),
     diff: signal => ask('diff', signal),
+    doctor: signal => ask('doctor', signal),
     trace: (from, to, signal) => ask(`trace?${new URLSearchParams({ from, to })}`, signal),
   }
 }

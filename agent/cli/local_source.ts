@@ -1,9 +1,11 @@
+import { release } from 'node:os'
 import type { StoreOptions } from '../../lease/options.ts'
 import { openBackend } from '../backend/registry.ts'
 import type { HostFacts } from '../diagnose/host_facts.ts'
 import type { NodeSource } from '../diagnose/node_documents.ts'
 import type { NodeView } from '../diagnose/node_view.ts'
 import { ownLease, underlayFacts } from '../diagnose/own_host.ts'
+import { readNodeFiles } from '../inspect/read_files.ts'
 import { readHost } from '../inspect/read_host.ts'
 import { NetlinkKernel } from '../kernel/netlink_kernel.ts'
 import { Peers } from '../membership/peers.ts'
@@ -16,6 +18,7 @@ const noUnderlay = { name: '?', underlayMtu: 0, publicIps: [], localIps: [], onL
 /** Facts read from store and kernel, each once, with the agent's own rules. For a host whose agent does not answer. */
 export async function localSource(
   options: StoreOptions,
+  subnetFile: string,
   timeoutMs: number,
 ): Promise<NodeSource & { close(): void }> {
   const kernel = await NetlinkKernel.open()
@@ -28,6 +31,8 @@ export async function localSource(
     view: () => (view ??= readView(options, timeoutMs, hostFacts())),
     snapshot: ({ backend }, asked) =>
       kernel.snapshot({ devices: backend.devices, routeProtocol: TWILL_PROTOCOL }, asked),
+    files: () => readNodeFiles(subnetFile),
+    kernelRelease: release(),
     agentFacts: () => undefined,
     close: () => kernel.close(),
   }

@@ -28,6 +28,16 @@ const commands: readonly Row[] = [
     load: async () => (await import('./status.ts')).status,
   },
   {
+    name: 'doctor',
+    description: 'what is wrong on this host, with evidence, cause and remedy, the likeliest cause first',
+    load: async () => (await import('./doctor.ts')).doctor,
+  },
+  {
+    name: 'bundle',
+    description: 'one archive of all of this for a bug report, secrets left out',
+    load: async () => (await import('./bundle.ts')).bundle,
+  },
+  {
     name: 'diff',
     description:
       "what differs between this host's kernel and what its leases ask for, as ip and bridge commands",

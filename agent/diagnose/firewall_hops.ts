@@ -66,12 +66,13 @@ function hops(
 ): Hop[] {
   const verdicts = hooks.map(hook => judge(chains, hook, packet))
   const drop = verdicts.find(verdict => verdict.drop)
-  if (drop !== undefined) return [dropped(step, drop)]
   const perhaps = verdicts.flatMap(verdict => verdict.perhaps)
-  const by = verdicts.find(verdict => verdict.by !== undefined)?.by ?? 'no rules'
-  if (perhaps.length === 0) return [{ step, state: 'ok', used: `accepted: ${by}` }]
-  const why = `${perhaps.length} rules drop under conditions that cannot be judged here: ${perhaps[0]}`
-  return [{ step, state: 'ok', used: `accepted: ${by}`, why }]
+  if (drop !== undefined && drop.perhaps.length === 0) return [dropped(step, drop)]
+  const by = (drop ?? verdicts.find(verdict => verdict.by !== undefined))?.by ?? 'no rules'
+  const used = `${drop === undefined ? 'accepted' : 'perhaps dropped'}: ${by}`
+  if (perhaps.length === 0) return [{ step, state: 'ok', used }]
+  const why = `${perhaps.length} rules decide by what cannot be judged here: ${perhaps[0]}`
+  return [{ step, state: drop === undefined ? 'ok' : 'unknown', used, why }]
 }
 
 function dropped(step: string, { by }: Verdict): Hop {

@@ -1,5 +1,8 @@
 import type { Entry } from '../state/entry.ts'
 import { type DiffDocument, diffDocument } from './diff_document.ts'
+import { examine } from './doctor/doctor.ts'
+import type { Finding } from './doctor/finding.ts'
+import type { NodeFileFacts } from './doctor/patient.ts'
 import type { HostFacts } from './host_facts.ts'
 import type { AgentFacts, NodeView } from './node_view.ts'
 import { type StatusDocument, statusDocument } from './status_document.ts'
@@ -13,6 +16,9 @@ export interface NodeSource {
   /** All that is ours in the kernel. */
   snapshot(view: NodeView, signal: AbortSignal): Promise<readonly Entry[]>
   hostFacts(signal: AbortSignal): Promise<HostFacts>
+  files(): Promise<NodeFileFacts>
+  /** `uname -r`. */
+  readonly kernelRelease: string
   /** Undefined where no agent runs. */
   agentFacts(): AgentFacts | undefined
 }
@@ -24,6 +30,8 @@ export interface NodeDocuments {
   diff(signal: AbortSignal): Promise<DiffDocument>
   /** Addresses or names of nodes. Throws EndpointError. */
   trace(from: string, to: string, signal: AbortSignal): Promise<Trace>
+  /** All that is wrong on this host, the likeliest cause first. */
+  doctor(signal: AbortSignal): Promise<readonly Finding[]>
 }
 
 export function nodeDocuments(source: NodeSource): NodeDocuments {
@@ -45,6 +53,12 @@ export function nodeDocuments(source: NodeSource): NodeDocuments {
       const [view, facts] = await Promise.all([source.view(signal), source.hostFacts(signal)])
       const [src, dst] = traceEndpoints([from, to], view.leases.table)
       return trace({ ...view, leases: view.leases.table, facts }, src, dst)
+    },
+    async doctor(signal) {
+      const [view, facts] = await Promise.all([source.view(signal), source.hostFacts(signal)])
+      const [actual, files] = await Promise.all([source.snapshot(view, signal), source.files()])
+      const { kernelRelease } = source
+      return examine({ view, facts, actual, files, kernelRelease, agent: source.agentFacts() })
     },
   }
 }

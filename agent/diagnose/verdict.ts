@@ -58,7 +58,7 @@ export interface Verdict {
   readonly drop: boolean
   /** The rule or policy that decides, for a drop; the last accept otherwise. */
   readonly by: string | undefined
-  /** Rules that would drop, if what they ask for is so. */
+  /** Rules that would decide otherwise, if what they ask for is so: with one of them nothing here is certain. */
   readonly perhaps: readonly string[]
 }
 
@@ -106,7 +106,7 @@ function walk(
     if (match === 'no') continue
     const { then } = rule
     if (match === 'maybe') {
-      if (then.verdict === 'drop') perhaps.push(rule.text)
+      if (then.verdict !== 'next') perhaps.push(rule.text)
       continue
     }
     switch (then.verdict) {

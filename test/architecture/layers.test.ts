@@ -25,8 +25,9 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
     'lease/network_config.ts',
   ],
   'agent/membership/': [...ground, 'agent/state/', 'agent/backend/', 'lease/'],
-  'agent/diagnose/': [...ground, 'lease/', 'agent/state/', 'agent/backend/'],
-  'agent/inspect/': ['agent/diagnose/'],
+  'agent/diagnose/': [...ground, 'lease/', 'agent/state/', 'agent/backend/', 'agent/diagnose/doctor/'],
+  'agent/diagnose/doctor/': [...ground, 'lease/', 'agent/state/', 'agent/diagnose/'],
+  'agent/inspect/': ['agent/diagnose/', 'agent/diagnose/doctor/', 'agent/node_files/'],
 
   // The kernel; who decides needs no more of it than its interface.
   'agent/netlink/': ground,
@@ -84,6 +85,7 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
     'agent/version.ts',
     'agent/inspect/',
     'agent/membership/',
+    'agent/diagnose/doctor/',
   ],
 }
 

@@ -61,14 +61,18 @@ describe.skipIf(why !== undefined)('a drawn map in a browser', () => {
   const directory = mkdtempSync(join(tmpdir(), 'twill-map-'))
   afterAll(() => rmSync(directory, { recursive: true, force: true }))
 
-  it.each([3, 5000])('is readable and searchable with %d nodes, in light and dark', nodes => {
-    const file = join(directory, `${nodes}.html`)
-    writeFileSync(file, drawHtml(mapOf(tableOf(nodes))))
-    for (const dark of [false, true]) {
-      const { dom, console, colors } = openPage(`${pathToFileURL(file)}#node-3`, dark)
-      expect(console).toEqual([])
-      expect(dom).toMatch(/<g class="lease[^"]* found" data-node="node-3">/)
-      expect(colors).toBeGreaterThan(20)
-    }
-  })
+  it.each([3, 5000])(
+    'is readable and searchable with %d nodes, in light and dark',
+    { timeout: 120_000 },
+    nodes => {
+      const file = join(directory, `${nodes}.html`)
+      writeFileSync(file, drawHtml(mapOf(tableOf(nodes))))
+      for (const dark of [false, true]) {
+        const { dom, console, colors } = openPage(`${pathToFileURL(file)}#node-3`, dark)
+        expect(console).toEqual([])
+        expect(dom).toMatch(/<g class="lease[^"]* found" data-node="node-3">/)
+        expect(colors).toBeGreaterThan(20)
+      }
+    },
+  )
 })
