@@ -110,6 +110,7 @@ export class Publisher {
     const writer = stood === undefined ? undefined : writerOf(raw, annotation)
     if (
       stood !== undefined &&
+      this.#wasRight &&
       agents.includes(writer) &&
       this.#tellSecondHost(annotation, value, stood, node)
     )
