@@ -3,6 +3,7 @@ import { BearerToken } from './bearer_token.ts'
 import { type ClientConfig, clientConfig } from './client_library.ts'
 import { ApiConfigError, readKubeconfig } from './kubeconfig.ts'
 import { isRecord } from './path.ts'
+import { proxyFor } from './proxy.ts'
 
 /** Where the API server is and with what this agent proves who it is; of a kubeconfig the current context alone. */
 export interface Access {
@@ -14,6 +15,9 @@ export interface Access {
   readonly groups: readonly string[]
   /** For messages: `user 'n1' of kubeconfig /etc/twill/kubeconfig`. */
   readonly origin: string
+  /** `https://10.96.0.1:443 through the proxy ...`, for messages. */
+  readonly place: string
+  readonly isProxied: boolean
   /** What an operator should mend though it works. */
   readonly warnings: readonly string[]
 }
@@ -67,8 +71,14 @@ function access({ server, origin, cluster = {}, user = {}, tokenFile }: Given): 
   const { token, ...rest } = { ...login, ...user }
   const plain = url.startsWith('http:')
   const insecure = cluster['insecure-skip-tls-verify'] === true
+  const proxy = proxyFor(new URL(url), cluster['proxy-url'], process.env)
   // The library refuses http:// where TLS is to be verified; there is none, and kubectl proxy needs it.
-  const patched = { ...cluster, server: url, 'insecure-skip-tls-verify': insecure || plain }
+  const patched = {
+    ...cluster,
+    server: url,
+    'insecure-skip-tls-verify': insecure || plain,
+    'proxy-url': proxy?.url,
+  }
   const config = clientConfig(patched, withExecInfo(rest))
   const bearer = new BearerToken(typeof token === 'string' ? token : undefined, tokenFile)
   const groups = Array.isArray(user['as-groups']) ? user['as-groups'].map(String) : []
@@ -79,7 +89,8 @@ function access({ server, origin, cluster = {}, user = {}, tokenFile }: Given): 
     )
   if (plain && (bearer.exists || rest.username !== undefined || rest.exec !== undefined))
     warnings.push(`Credentials of ${origin} go to ${url} unencrypted: use https`)
-  return { config, url, token: bearer, groups, origin, warnings }
+  const place = proxy === undefined ? url : `${url} through the proxy ${proxy.words}`
+  return { config, url, place, isProxied: proxy !== undefined, token: bearer, groups, origin, warnings }
 }
 
 /** The server's URL without `user:password@`, which no log may show, and those two as a kubeconfig names them. */

@@ -60,7 +60,12 @@ export class ApiClient {
     if (status >= 200 && status < 300) return response
     const sent = status === 401 ? this.#config.forget(options) : undefined
     const body = await this.#text(response, what.action)
-    throw refusal(what.action, this.url, { status, body, retryAfter: response.headers['retry-after'], sent })
+    throw refusal(what.action, this.#config.place, {
+      status,
+      body,
+      retryAfter: response.headers['retry-after'],
+      sent,
+    })
   }
 
   async #send(what: ApiRequest, options: RequestOptions, signal: AbortSignal): Promise<IncomingMessage> {
@@ -115,11 +120,13 @@ export class ApiClient {
 
   #silence(action: ApiAction): Error {
     const seconds = Math.round(this.#answerWithinMs / 1000)
-    return new Error(`Cannot ${action.verb} ${action.resource} at ${this.url}: no answer for ${seconds} s`)
+    return new Error(
+      `Cannot ${action.verb} ${action.resource} at ${this.#config.place}: no answer for ${seconds} s`,
+    )
   }
 
   #unreachable(action: ApiAction, cause: Error): Error {
-    const act = `Cannot ${action.verb} ${action.resource} at ${this.url}`
+    const act = `Cannot ${action.verb} ${action.resource} at ${this.#config.place}`
     if (cause.message.startsWith(act)) return cause
     return new Error(`${act}: ${cause.message || ('code' in cause ? String(cause.code) : cause.name)}`, {
       cause,

@@ -10,6 +10,9 @@ import { printSent } from './sent.ts'
 export interface ApiConfig {
   /** `https://10.96.0.1:443`, without a slash at the end. */
   readonly url: string
+  /** The URL, and the proxy where there is one, for messages. */
+  readonly place: string
+  readonly isProxied: boolean
   /** What an operator should mend though it works; for the log, once. */
   readonly warnings: readonly string[]
   /** TLS material, agent and authorization for one request, files and exec plugins read anew where they changed. */
@@ -25,11 +28,12 @@ export function openApiConfig(where: Where): ApiConfig {
   const agents = new AgentCache()
   return {
     url: access.url,
+    place: access.place,
+    isProxied: access.isProxied,
     warnings: access.warnings,
     async requestOptions() {
       const options = await credentials(access)
-      const cluster = access.config.getCurrentCluster()
-      if (!cluster?.proxyUrl) options.agent = agents.get(options, access.url.startsWith('http:'))
+      options.agent = agents.get(options, access)
       return options
     },
     forget(sent) {
@@ -83,7 +87,7 @@ class AgentCache {
   #agent: HttpAgent | undefined
   #identity = ''
 
-  get(options: RequestOptions, plain: boolean): HttpAgent {
+  get(options: RequestOptions, { url, isProxied }: Access): HttpAgent {
     const { ca, cert, key, servername, rejectUnauthorized } = options
     const tls = Object.entries({ ca, cert, key, servername, rejectUnauthorized })
     const identity = tls.map(String).join('\n')
@@ -91,7 +95,9 @@ class AgentCache {
       this.#letIdleGo()
       const pool = { keepAlive: true, maxFreeSockets: 2, maxSockets: mostConnections }
       const given = Object.fromEntries(tls.filter(([, value]) => value !== undefined))
-      this.#agent = plain ? new HttpAgent(pool) : new Agent({ ...pool, ...given })
+      const made = options.agent
+      if (isProxied && typeof made === 'object') this.#agent = Object.assign(made, pool)
+      else this.#agent = url.startsWith('http:') ? new HttpAgent(pool) : new Agent({ ...pool, ...given })
       this.#identity = identity
     }
     return this.#agent

@@ -46,6 +46,7 @@ export class Session implements ApiContact {
     this.timing = timing
     this.retrier = openRetrier(timing, log)
     this.api = new ApiClient(config, this, timing.answerWithinMs)
+    if (config.isProxied) log.info({ server: config.url }, `Asking the Kubernetes API at ${config.place}`)
     for (const warning of config.warnings) log.warn({ server: config.url }, warning)
   }
 

@@ -125,15 +125,15 @@ export class ApiServer {
     return this.requests.slice(since).filter(request => request.action === action)
   }
 
-  /** Writes a kubeconfig for this server. `user` is YAML's flow form: `{token: abc}`. */
-  writeKubeconfig(file: string, user = '{}'): string {
+  /** Writes a kubeconfig for this server. `user` is YAML's flow form: `{token: abc}`; `cluster` more of the cluster's. */
+  writeKubeconfig(file: string, user = '{}', cluster = ''): string {
     const ca = Buffer.from(this.caPem).toString('base64')
     writeFileSync(
       file,
       `apiVersion: v1
 kind: Config
 current-context: test
-clusters: [{name: test, cluster: {server: "${this.url}", certificate-authority-data: ${ca}}}]
+clusters: [{name: test, cluster: {server: "${this.url}", certificate-authority-data: ${ca}${cluster}}}]
 contexts: [{name: test, context: {cluster: test, user: test}}]
 users:
 - name: test

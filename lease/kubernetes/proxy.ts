@@ -1,0 +1,78 @@
+import { BlockList, isIP } from 'node:net'
+import { ApiConfigError } from './kubeconfig.ts'
+
+/** A way to the API server that is not direct. */
+export interface Proxy {
+  readonly url: string
+  /** Without a password: `http://192.0.2.1:3128, of HTTPS_PROXY`. */
+  readonly words: string
+}
+
+type Env = Readonly<Record<string, string | undefined>>
+
+/**
+ * client-go's choice: the kubeconfig's `proxy-url`, else HTTPS_PROXY or HTTP_PROXY, whichever the server's scheme is, unless
+ * NO_PROXY has the server (golang.org/x/net/http/httpproxy: capitals first, never for the loopback). Throws ApiConfigError.
+ */
+export function proxyFor(server: URL, proxyUrl: unknown, env: Env): Proxy | undefined {
+  if (typeof proxyUrl === 'string') return parseProxy(proxyUrl, 'the kubeconfig (proxy-url)')
+  const name = server.protocol === 'https:' ? 'HTTPS_PROXY' : 'HTTP_PROXY'
+  const used = env[name] ? name : name.toLowerCase()
+  const given = env[used]?.trim()
+  const exempt = env.NO_PROXY || env.no_proxy || ''
+  if (!given || isLoopback(hostOf(server)) || isExempt(server, exempt)) return undefined
+  return parseProxy(given, used)
+}
+
+function parseProxy(text: string, of: string): Proxy {
+  const url = tryUrl(text.includes('://') ? text : `http://${text}`)
+  if (url === undefined || !/^(https?|socks[45]?[ah]?):$/.test(url.protocol))
+    throw new ApiConfigError(`Cannot use the proxy of ${of}: it is no URL as in http://HOST:PORT`)
+  return { url: url.href, words: `${url.protocol}//${url.host}, of ${of}` }
+}
+
+function tryUrl(text: string): URL | undefined {
+  return URL.canParse(text) ? new URL(text) : undefined
+}
+
+/** Without the brackets of an IPv6 address. */
+function hostOf(server: URL): string {
+  return server.hostname.replace(/^\[|\]$/g, '').replace(/\.$/, '')
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
+}
+
+/** `*`, an address or prefix, a name with what is below it, `.name` or `*.name` for what is below alone; each but a prefix with a port. */
+function isExempt(server: URL, list: string): boolean {
+  const host = hostOf(server)
+  const port = server.port || (server.protocol === 'https:' ? '443' : '80')
+  return list
+    .split(',')
+    .map(item => item.trim().toLowerCase())
+    .some(item => {
+      if (item === '') return false
+      if (item === '*' || isWithin(host, item)) return true
+      const [, name = '', ofPort] =
+        /^\[?(.+?)\]?(?::(\d+))?$/.exec(isIP(item) === 6 ? `[${item}]` : item) ?? []
+      if (ofPort !== undefined && ofPort !== port) return false
+      if (isIP(name) !== 0) return isWithin(host, name)
+      const below = name.replace(/^\*?\.|^/, '.')
+      return host.endsWith(below) || (!/^\*?\./.test(name) && host === name)
+    })
+}
+
+/** Whether an address is in a prefix, or the same as another one however they are written. */
+function isWithin(host: string, prefix: string): boolean {
+  const [address = '', length] = prefix.split('/')
+  const family = isIP(address)
+  if (family === 0 || isIP(host) !== family) return false
+  const most = family === 6 ? 128 : 32
+  const bits = length === undefined ? most : Number(length)
+  if (!Number.isInteger(bits) || bits < 0 || bits > most || length === '') return false
+  const type = family === 6 ? 'ipv6' : 'ipv4'
+  const block = new BlockList()
+  block.addSubnet(address, bits, type)
+  return block.check(host, type)
+}
