@@ -101,7 +101,7 @@ describe.skipIf(!wanted)('the image', () => {
     const { add } = container(find(readManifests('kubernetes/base'), 'DaemonSet')).securityContext
       .capabilities
     const granted = add.map(name => `CAP_${name}`)
-    const writable = ['/run/flannel', '/etc/cni/net.d', '/var/lib/twill']
+    const writable = ['/run/flannel', '/run/twill', '/etc/cni/net.d', '/var/lib/twill']
     const bind = (destination: string) => {
       const source = join(host.directory, destination.replaceAll('/', '_'))
       mkdirSync(source)

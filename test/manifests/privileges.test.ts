@@ -43,6 +43,7 @@ describe.skipIf(whyNoBed() !== undefined)('an agent with what the DaemonSet gran
       `--cache-file=${join(host.directory, 'leases.json')}`,
       `--cni-conf-file=${join(host.directory, 'cni', '10-flannel.conflist')}`,
       `--healthz-port=${healthPort}`,
+      `--local-socket=${host.localSocket}`,
       '--iface=eth0',
       '--ip-masq',
     ]
