@@ -93,7 +93,7 @@ export class LeaseCache<Notes> {
  * Undefined where there is no file. O_NONBLOCK: a pipe would hold up the start until another process writes to it. Throws
  * CacheError.
  */
-export async function readCacheFile(file: string): Promise<string | undefined> {
+async function readCacheFile(file: string): Promise<string | undefined> {
   let handle: FileHandle | undefined
   try {
     await refuseSharedFolder(file)
@@ -113,7 +113,7 @@ export async function readCacheFile(file: string): Promise<string | undefined> {
 }
 
 /** Throws CacheError; the file is then as it was. */
-export async function writeCacheFile(file: string, text: string): Promise<void> {
+async function writeCacheFile(file: string, text: string): Promise<void> {
   try {
     await refuseSharedFolder(file)
     await replaceFile(file, text, 0o600)

@@ -6,7 +6,7 @@ import { command } from './command.ts'
 const flags = { ...nodeFlags, json: bool(false, 'print JSON') }
 
 /** Exit codes of status and doctor, for scripts. */
-export const healthCodes: Readonly<Record<Health, number>> = { healthy: 0, degraded: 1, unknown: 2 }
+const healthCodes: Readonly<Record<Health, number>> = { healthy: 0, degraded: 1, unknown: 2 }
 
 /** `twill status`: this node in ten lines. */
 export const status = command({ flags, readsStore: true }, async ({ json, ...values }, context) => {

@@ -20,7 +20,7 @@ export const trace = command(
   },
 )
 
-export function printTrace({ from, to, peer, hops, broken, unseen }: Trace): string {
+function printTrace({ from, to, peer, hops, broken, unseen }: Trace): string {
   const title = `${from} -> ${to}${peer === null ? '' : ` (${peer})`}`
   const notes = unseen.map(what => `not seen: ${what}`)
   const end =

@@ -77,7 +77,7 @@ export function suffixOf(network: Prefix): string {
 }
 
 /** The networks and subnets that rules name, in the words of iptables or nft; those that every network names are left out. */
-export function prefixesIn(text: string): readonly string[] {
+function prefixesIn(text: string): readonly string[] {
   const found = text.match(/(?<![\w:.])(?:\d+(?:\.\d+){3}|[0-9a-f]*:[0-9a-f:]*)\/\d+/g) ?? []
   return [...new Set(found)].filter(prefix => !Object.values<string>(multicast).includes(prefix))
 }

@@ -6,7 +6,7 @@ import { type MessageWriter, NLM_F_CREATE, NLM_F_REPLACE } from './message.ts'
 /** #define RTM_NEWADDR 20, RTM_DELADDR 21, RTM_GETADDR 22 */
 export const RTM_NEWADDR = 20
 export const RTM_DELADDR = 21
-export const RTM_GETADDR = 22
+const RTM_GETADDR = 22
 
 /** #define IFA_ADDRESS 1, IFA_LOCAL 2, IFA_LABEL 3, IFA_FLAGS 8 */
 const IFA_ADDRESS = 1

@@ -7,7 +7,7 @@ import { readVxlan, type VxlanFields, type VxlanMessage, writeVxlan } from './vx
 /** #define RTM_NEWLINK 16, RTM_DELLINK 17, RTM_GETLINK 18 */
 export const RTM_NEWLINK = 16
 export const RTM_DELLINK = 17
-export const RTM_GETLINK = 18
+const RTM_GETLINK = 18
 
 /** #define IFF_UP 0x1, IFF_LOOPBACK 0x8 */
 const IFF_UP = 0x1

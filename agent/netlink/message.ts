@@ -15,7 +15,7 @@ export const NLMSG_ERROR = 2
 export const NLMSG_DONE = 3
 
 /** #define NLM_F_REQUEST 0x01 ... NLM_F_DUMP (NLM_F_ROOT|NLM_F_MATCH) */
-export const NLM_F_REQUEST = 0x1
+const NLM_F_REQUEST = 0x1
 export const NLM_F_ACK = 0x4
 export const NLM_F_DUMP_INTR = 0x10
 export const NLM_F_DUMP = 0x300

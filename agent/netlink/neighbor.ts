@@ -8,7 +8,7 @@ import { type MessageWriter, NLM_F_CREATE, NLM_F_REPLACE } from './message.ts'
 /** #define RTM_NEWNEIGH 28, RTM_DELNEIGH 29, RTM_GETNEIGH 30: neighbors, and with AF_BRIDGE the FDB. */
 export const RTM_NEWNEIGH = 28
 export const RTM_DELNEIGH = 29
-export const RTM_GETNEIGH = 30
+const RTM_GETNEIGH = 30
 
 /** #define NUD_PERMANENT 0x80, NTF_SELF 0x02, RTN_UNICAST 1 */
 export const NUD_PERMANENT = 0x80

@@ -35,7 +35,7 @@ export async function loadNftGeneration(): Promise<() => number | undefined> {
 }
 
 /** Undefined for a refusal. */
-export function parseGeneration(datagram: Buffer): number | undefined {
+function parseGeneration(datagram: Buffer): number | undefined {
   const messages = new Messages(datagram)
   while (messages.next()) {
     if (messages.type !== NFT_MSG_NEWGEN) continue

@@ -7,7 +7,7 @@ import { type MessageWriter, NLM_F_CREATE, NLM_F_REPLACE } from './message.ts'
 /** #define RTM_NEWROUTE 24, RTM_DELROUTE 25, RTM_GETROUTE 26 */
 export const RTM_NEWROUTE = 24
 export const RTM_DELROUTE = 25
-export const RTM_GETROUTE = 26
+const RTM_GETROUTE = 26
 
 /** #define RT_TABLE_MAIN 254, RTN_UNICAST 1, RTN_BLACKHOLE 6, RT_SCOPE_UNIVERSE 0, RT_SCOPE_NOWHERE 255, RTNH_F_ONLINK 4 */
 export const RT_TABLE_MAIN = 254
@@ -23,7 +23,7 @@ export const RTPROT_KERNEL = 2
 export const RTPROT_RA = 9
 
 /** #define RTM_F_CLONED 0x200: a cached IPv6 exception, no route of its own. */
-export const RTM_F_CLONED = 0x200
+const RTM_F_CLONED = 0x200
 
 /** enum rtattr_type_t: RTA_DST 1, RTA_OIF 4, RTA_GATEWAY 5, RTA_PRIORITY 6, RTA_PREFSRC 7, RTA_MULTIPATH 9, ... */
 const RTA_DST = 1

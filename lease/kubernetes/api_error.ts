@@ -57,7 +57,7 @@ export function refusalEvent(action: ApiAction, where: string, object: unknown):
 }
 
 /** The rule that the ClusterRole lacks, in one line of YAML that can be pasted under `rules:`. */
-export function missingRule({ verb, resource }: ApiAction): string {
+function missingRule({ verb, resource }: ApiAction): string {
   return `- {apiGroups: [""], resources: ["${resource}"], verbs: ["${verb}"]}`
 }
 

@@ -1,5 +1,5 @@
-import { Address4, Address6 } from 'ip-address'
-import { ExpectedError, messageOf } from '../common/errors.ts'
+import { isIPv4, isIPv6 } from 'node:net'
+import { ExpectedError } from '../common/errors.ts'
 
 /** Which of the two Internet protocols; the only place where one may branch on it is a codec. */
 export type Family = 'ipv4' | 'ipv6'
@@ -21,12 +21,19 @@ export function parseIp(text: string): Ip {
   refuseLongText(text)
   if (/[/%\s]/.test(text))
     throw new AddressError(`Cannot parse IP address '${text}': a bare address is needed`)
-  try {
-    if (!text.includes(':')) return new Address4(text).correctForm() as Ip
-    return ipFromBytes(Uint8Array.from(new Address6(text).toUnsignedByteArray()))
-  } catch (cause) {
-    throw new AddressError(`Cannot parse IP address '${text}': ${messageOf(cause)}`, { cause })
-  }
+  // Node.js takes dotted quads without leading zeros alone: that is their canonical text.
+  if (isIPv4(text)) return text as Ip
+  if (isIPv6(text)) return ipFromBytes(ipv6Bytes(withHexTail(text)))
+  const example = text.includes(':') ? 'fd00::1' : '192.168.0.1'
+  throw new AddressError(`Cannot parse IP address '${text}': an address like ${example} is needed`)
+}
+
+/** The last 32 bits may be written as an IPv4 address (RFC 4291, 2.2). */
+function withHexTail(text: string): string {
+  return text.replace(/(\d+)\.(\d+)\.(\d+)\.(\d+)$/, (_, ...bytes: string[]) => {
+    const [a = 0, b = 0, c = 0, d = 0] = bytes.slice(0, 4).map(Number)
+    return `${((a << 8) | b).toString(16)}:${((c << 8) | d).toString(16)}`
+  })
 }
 
 /** Throws AddressError where the text is too long for any address: it is neither parsed nor repeated in a message. */

@@ -97,6 +97,8 @@ const hall = ['agent.ts', 'exit_code.ts', 'main.ts', 'overlay.ts', 'version.ts']
 
 const declared = Object.keys(JSON.parse(readSource('package.json')).dependencies)
 const files = [...sourceFiles('lease'), ...sourceFiles('agent')]
+const tests = sourceFiles('test')
+const testImports = tests.flatMap(file => parseImports(file, readSource(file)))
 const imports = files.flatMap(file => parseImports(file, readSource(file)))
 const isOurs = (to: string) => /\.[jt]s$/.test(to)
 const ours = imports.filter(({ to }) => isOurs(to))
@@ -133,6 +135,19 @@ describe('the layers', () => {
     const several = Array.from(users).filter(([, from]) => from.size > 1)
     expect(several.map(([library, from]) => `${library}: ${Array.from(from).join(', ')}`)).toEqual([])
     expect(Array.from(users.keys()).filter(library => !declared.includes(library))).toEqual([])
+  })
+
+  it('use each library that is declared', () => {
+    const used = new Set([...imports, ...testImports].map(({ to }) => to))
+    expect(declared.filter(library => !used.has(library))).toEqual([])
+  })
+
+  it('use each thing that is exported', () => {
+    const users = [...files, ...tests].map(file => ({ file, text: readSource(file) }))
+    const unused = files.flatMap(file =>
+      exportsOf(readSource(file)).filter(name => !isUsed(name, file, users)),
+    )
+    expect(unused).toEqual([])
   })
 
   it('go round in no circle, types included', () => {
@@ -183,6 +198,18 @@ describe('what reads the imports', () => {
     expect(circles([edge('a', 'b'), edge('a', 'c'), edge('b', 'c')])).toEqual([])
   })
 })
+
+/** Names of what a file exports. */
+function exportsOf(source: string): string[] {
+  const declaration = /^export (?:async )?(?:function\*?|const|class|interface|type|abstract class) (\w+)/gm
+  return [...source.matchAll(declaration)].flatMap(([, name]) => name ?? [])
+}
+
+/** Whether another file has the word, or this one has it again: as the type of another export, say. */
+function isUsed(name: string, file: string, users: readonly { file: string; text: string }[]): boolean {
+  const word = new RegExp(`\\b${name}\\b`, 'g')
+  return users.some(user => (user.text.match(word)?.length ?? 0) > (user.file === file ? 1 : 0))
+}
 
 function allowed({ from, to, typeOnly }: Import): boolean {
   const [room, target] = [roomOf(from), roomOf(to)]
