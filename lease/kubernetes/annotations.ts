@@ -18,6 +18,8 @@ export interface AnnotationNames {
   /** This agent's own, beside flannel's: the Node's podCIDRs as in `10.244.1.0/24,fd00:12::/64`, so that no peer asks for them. */
   readonly podCidrs: string
   readonly families: Readonly<Record<Family, FamilyNames>>
+  /** Each of them. */
+  readonly all: ReadonlySet<string>
 }
 
 export interface FamilyNames {
@@ -49,13 +51,14 @@ export function annotationNames(prefix: string): AnnotationNames {
     overwrite: `${stem}public-${address}-overwrite`,
     nodePublicIp: `${stem}node-public-${address}`,
   })
-  return {
-    stem,
+  const families = { ipv4: family('ip', 'backend-data'), ipv6: family('ipv6', 'backend-v6-data') }
+  const names = {
     manager: `${stem}kube-subnet-manager`,
     backendType: `${stem}backend-type`,
     podCidrs: `${stem}pod-cidrs`,
-    families: { ipv4: family('ip', 'backend-data'), ipv6: family('ipv6', 'backend-v6-data') },
   }
+  const ofFamilies = Object.values(families).flatMap(it => Object.values(it))
+  return { stem, ...names, families, all: new Set([...Object.values(names), ...ofFamilies]) }
 }
 
 /** A Node read as a lease: both may be there, where one family is usable and the other is not. */

@@ -21,7 +21,7 @@ export interface Following {
   readonly depth: Depth
   /** How the first list is read; later ones, after a watch that fell behind, are read as the watch is. */
   readonly firstDepth: Depth
-  readonly annotationStem: string
+  readonly keptAnnotations: ReadonlySet<string>
 }
 
 /**
@@ -77,6 +77,6 @@ function watchOnce(
   resourceVersion: string,
   signal: AbortSignal,
 ): AsyncIterable<NodeEvent> {
-  const { session, depth, name, annotationStem } = following
-  return watchNodes(session, { depth, name, resourceVersion, annotationStem }, signal)
+  const { session, depth, name, keptAnnotations } = following
+  return watchNodes(session, { depth, name, resourceVersion, keptAnnotations }, signal)
 }

@@ -1,4 +1,5 @@
-import { at, isRecord, textAt } from './path.ts'
+import { MAX_BACKEND_DATA_BYTES } from '../json.ts'
+import { at, textAt } from './path.ts'
 
 /** What this store keeps of a Node: some hundred bytes of its ten thousand. */
 export interface NodeObject {
@@ -8,7 +9,7 @@ export interface NodeObject {
   readonly resourceVersion: string
   /** creationTimestamp in ms. */
   readonly createdMs: number
-  /** Those under this agent's prefix alone, by full name. */
+  /** Those that this agent reads, by full name; foreign, and cut where no reader would take the whole. */
   readonly annotations: ReadonlyMap<string, string>
   /** podCIDRs, or podCIDR, as written; empty where none is assigned, undefined where the object came without its spec. */
   readonly podCidrs: readonly string[] | undefined
@@ -18,10 +19,14 @@ export interface NodeObject {
 export type Depth = 'whole' | 'metadata'
 
 /**
- * A Node as it came, whole or as PartialObjectMetadata. `annotationStem` is what the names of our annotations begin with.
+ * A Node as it came, whole or as PartialObjectMetadata. Annotations of other names than `keptAnnotations` are left out.
  * An object that is no Node gives undefined.
  */
-export function readNode(value: unknown, depth: Depth, annotationStem: string): NodeObject | undefined {
+export function readNode(
+  value: unknown,
+  depth: Depth,
+  keptAnnotations: ReadonlySet<string>,
+): NodeObject | undefined {
   const name = textAt(value, 'metadata', 'name')
   const uid = textAt(value, 'metadata', 'uid')
   if (name === undefined || uid === undefined) return undefined
@@ -31,7 +36,7 @@ export function readNode(value: unknown, depth: Depth, annotationStem: string): 
     uid,
     resourceVersion: textAt(value, 'metadata', 'resourceVersion') ?? '',
     createdMs: Number.isNaN(created) ? 0 : created,
-    annotations: ownAnnotations(at(value, 'metadata', 'annotations'), annotationStem),
+    annotations: ownAnnotations(at(value, 'metadata', 'annotations'), keptAnnotations),
     podCidrs: depth === 'metadata' ? undefined : podCidrs(at(value, 'spec')),
   }
 }
@@ -44,14 +49,18 @@ function podCidrs(spec: unknown): readonly string[] {
   return cidrs.length === 0 && single ? [single] : cidrs
 }
 
-function ownAnnotations(value: unknown, stem: string): ReadonlyMap<string, string> {
+function ownAnnotations(value: unknown, kept: ReadonlySet<string>): ReadonlyMap<string, string> {
   const own = new Map<string, string>()
-  if (!isRecord(value)) return own
-  for (const name in value) {
-    const text = value[name]
-    if (name.startsWith(stem) && typeof text === 'string') own.set(name, text)
+  for (const name of kept) {
+    const text = textAt(value, name)
+    if (text !== undefined) own.set(name, atMost(text, MAX_BACKEND_DATA_BYTES + 1))
   }
   return own
+}
+
+/** Copied: V8 keeps the whole of a text alive for a slice of it, and annotations may have 256 KB. */
+function atMost(text: string, length: number): string {
+  return text.length <= length ? text : Buffer.from(text.slice(0, length)).toString()
 }
 
 /** Who wrote an annotation last, for the log: `kubectl-annotate`. From managedFields, which name no one who removed it. */

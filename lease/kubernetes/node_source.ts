@@ -21,11 +21,11 @@ export function nodePath(name: string): string {
 /** Reads Nodes; each method is one try. */
 export class NodeSource {
   readonly #session: Session
-  readonly #stem: string
+  readonly #kept: ReadonlySet<string>
 
-  constructor(session: Session, annotationStem: string) {
+  constructor(session: Session, keptAnnotations: ReadonlySet<string>) {
     this.#session = session
-    this.#stem = annotationStem
+    this.#kept = keptAnnotations
   }
 
   /** Rejects with an ApiError of status 404 where there is none of that name. */
@@ -40,7 +40,7 @@ export class NodeSource {
   }
 
   read(raw: unknown): NodeObject {
-    const node = readNode(raw, 'whole', this.#stem)
+    const node = readNode(raw, 'whole', this.#kept)
     if (node === undefined) throw new Error(`Cannot get nodes: the answer is no Node but ${excerpt(raw)}`)
     return node
   }
@@ -56,7 +56,7 @@ export class NodeSource {
       if (name !== undefined) query.set('fieldSelector', `metadata.name=${name}`)
       if (token !== '') query.set('continue', token)
       const page = await this.#page(`${nodesPath}?${query}`, depth, signal, item => {
-        const node = readNode(item, depth, this.#stem)
+        const node = readNode(item, depth, this.#kept)
         if (node === undefined || seen.has(node.name)) return
         seen.add(node.name)
         nodes.push(node)

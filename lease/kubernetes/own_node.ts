@@ -140,7 +140,7 @@ export class OwnNode {
     const { session, source, names, name } = this.#parts
     const what = `Node ${name}`
     const depths = { depth: 'whole', firstDepth: 'whole' } as const
-    const following = { session, source, what, name, ...depths, annotationStem: names.stem }
+    const following = { session, source, what, name, ...depths, keptAnnotations: names.all }
     for await (const step of followNodes(following, signal)) {
       if (step.type === 'all') yield step.nodes.find(node => node.name === name)
       else yield step.type === 'put' ? step.node : undefined

@@ -77,7 +77,7 @@ class PeerFeed {
       what: 'all Nodes',
       name: undefined,
       ...depths,
-      annotationStem: names.stem,
+      keptAnnotations: names.all,
     }
     for await (const step of followNodes(following, signal)) {
       if (step.type === 'all') this.#list(step.nodes.splice(0))

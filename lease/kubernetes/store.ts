@@ -59,7 +59,7 @@ export class KubernetesStore implements LeaseStore, NodeReporter {
     this.#options = options
     this.#names = names
     this.#session = session
-    this.#source = new NodeSource(session, names.stem)
+    this.#source = new NodeSource(session, names.all)
     this.#reporter = new Reporter(session, this.#source)
     const scope = `kubernetes ${session.api.url} ${names.stem}`
     this.#recall = new Recall(options.cacheFile, scope, session, log)

@@ -14,7 +14,7 @@ export interface WatchRequest {
   /** One Node alone; undefined: all. */
   readonly name: string | undefined
   readonly resourceVersion: string
-  readonly annotationStem: string
+  readonly keptAnnotations: ReadonlySet<string>
 }
 
 const action = { verb: 'watch', resource: 'nodes' } as const
@@ -63,7 +63,7 @@ function readEvent(value: unknown, request: WatchRequest, url: string): NodeEven
   if (type === 'ERROR') throw refusalEvent(action, url, object)
   const resourceVersion = textAt(object, 'metadata', 'resourceVersion') ?? request.resourceVersion
   if (type === 'BOOKMARK') return { type: 'bookmark', resourceVersion }
-  const node = readNode(object, request.depth, request.annotationStem)
+  const node = readNode(object, request.depth, request.keptAnnotations)
   if (node === undefined) return undefined
   return { type: type === 'DELETED' ? 'delete' : 'put', node, resourceVersion }
 }

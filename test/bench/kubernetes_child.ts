@@ -68,19 +68,28 @@ async function store(): Promise<void> {
 /** The same with whole Nodes in the watch. */
 async function whole(): Promise<void> {
   const session = new Session(openApiConfig(options), defaultTiming, log)
-  const { stem } = annotationNames(prefix)
-  const source = new NodeSource(session, stem)
+  const names = annotationNames(prefix)
+  const source = new NodeSource(session, names.all)
   const depths = { depth: 'whole', firstDepth: 'whole' } as const
-  const following = { session, source, what: 'all Nodes', name: undefined, ...depths, annotationStem: stem }
+  const following = {
+    session,
+    source,
+    what: 'all Nodes',
+    name: undefined,
+    ...depths,
+    keptAnnotations: names.all,
+  }
   const nodes = new Map<string, object>()
   for await (const step of followNodes(following, signal)) {
     if (step.type === 'all') {
       for (const node of step.nodes) nodes.set(node.name, node)
       say({ nodes: nodes.size })
-      noteSentinel(step.nodes.find(({ name }) => name === 'sentinel')?.annotations.get(`${stem}public-ip`))
+      noteSentinel(
+        step.nodes.find(({ name }) => name === 'sentinel')?.annotations.get(names.families.ipv4.publicIp),
+      )
     } else {
       nodes.set(step.node.name, step.node)
-      if (step.node.name === 'sentinel') noteSentinel(step.node.annotations.get(`${stem}public-ip`))
+      if (step.node.name === 'sentinel') noteSentinel(step.node.annotations.get(names.families.ipv4.publicIp))
     }
   }
 }
