@@ -82,7 +82,12 @@ export class Overlay {
     const { network, backend, self, ownLease, kernel, scope, resyncMs, log } = options
     this.#options = options
     this.#self = self
-    this.#peers = new Peers(network, backend, self, ownLease.underlay)
+    this.#peers = new Peers(network, backend, self, ownLease.underlay, (node, error) =>
+      log.error(
+        { node, err: error },
+        'a peer could not be derived from its lease: refused, please report this',
+      ),
+    )
     this.#host = this.#hostNetworks()
     this.#peers.setHost(this.#host)
     this.#roundLog = new RoundLog(log)
@@ -168,6 +173,7 @@ export class Overlay {
 
   #logPeers({ table, changed }: LeaseTableChange): void {
     this.#peerLog.write(table, changed, this.#self.node)
+    this.#peerLog.writeShared(this.#peers.shared)
   }
 
   /** After each change of a lease, of our own lease and of the underlay: each of them may refuse a peer, or no longer. */
@@ -340,6 +346,7 @@ export class Overlay {
     return [
       ...own,
       ownLease.trouble,
+      this.#peers.trouble,
       this.#takenFromHost(),
       bridgeTrouble(underlay.interfaces, network, this.#self),
       underlay.trouble,

@@ -1,7 +1,7 @@
 import { couldBeLeased } from './allocate.ts'
 import { type HostNetworks, hostNetworkUnder, noHostNetworks } from './host_networks.ts'
 import type { Lease, LeaseTable, Subnet } from './lease.ts'
-import { familyOf } from './net/ip.ts'
+import { familyOf, type Ip } from './net/ip.ts'
 import { contains, overlaps, type Prefix } from './net/prefix.ts'
 import { PrefixIndex } from './net/prefix_index.ts'
 import type { NetworkConfig } from './network_config.ts'
@@ -10,9 +10,15 @@ import { publicIpTrouble } from './public_ip.ts'
 /** One family's share of a peer's lease, and why it is not let in: undefined where it is. */
 interface Claim {
   readonly node: string
-  readonly since: number
+  /** Which claim was seen first; those of one table by age. */
+  readonly order: number
   readonly subnet: Subnet
   reason: string | undefined
+}
+
+interface Peer {
+  readonly lease: Lease
+  readonly claims: readonly Claim[]
 }
 
 /**
@@ -20,22 +26,27 @@ interface Claim {
  * own subnets nor another peer's, and is sent to an address that can be a peer's. One public IP in two leases is no conflict:
  * a host that was given another's address must not be cut off by what that one left.
  *
- * Where two peers claim the same, the older (by `since`, then by name) has it, unless it is refused itself; when it goes,
- * the younger is let in. A claim is one family's: a peer with one bad family keeps the other. What it costs depends on what
- * changed and what that stood in the way of, not on how many peers there are.
+ * Where two peers claim the same addresses, the one that is let in stays, whatever its age, until it goes or takes another subnet; of those
+ * that come together the older (by `since`, then by name) is let in. A claim is one family's: a peer with one bad family keeps the other.
+ * What it costs depends on what changed and what that stood in the way of, not on how many peers there are.
  */
 export class Admission {
   /** Peers with at least one family let in, with those families alone. Live: it changes with `update`. */
   readonly admitted: ReadonlyMap<string, Lease>
   /** Why a peer, or one of its families, is not let in. Live, as `admitted`; a peer can be in both. */
   readonly refused: ReadonlyMap<string, string>
+  /** Public IPs that several leases have, and in which. Live, as `admitted`. */
+  readonly shared: ReadonlyMap<Ip, readonly string[]>
 
   readonly #network: NetworkConfig
   readonly #admitted = new Map<string, Lease>()
   readonly #refused = new Map<string, string>()
-  readonly #peers = new Map<string, { readonly lease: Lease; readonly claims: readonly Claim[] }>()
+  readonly #shared = new Map<Ip, readonly string[]>()
+  #peers = new Map<string, Peer>()
   /** Claims that are sound by themselves. */
   #prefixes = new PrefixIndex<Claim>()
+  #publicIps = new Map<Ip, Set<string>>()
+  #claims = 0
   #self: Lease | undefined
   #host: HostNetworks = noHostNetworks
   #hostChanged = false
@@ -44,6 +55,7 @@ export class Admission {
     this.#network = network
     this.admitted = this.#admitted
     this.refused = this.#refused
+    this.shared = this.#shared
   }
 
   /** The host's own networks from the next `update` on, which then judges all peers again. */
@@ -65,88 +77,98 @@ export class Admission {
     const all = this.#hostChanged || this.#self === undefined || identity(this.#self) !== identity(self)
     this.#self = self
     this.#hostChanged = false
+    const before = this.#peers
     if (all) this.#forget(touched)
     const dirty = new Set<Claim>()
-    for (const node of all ? table.keys() : changed) {
+    const publicIps = new Set<Ip>()
+    for (const node of byAge(all ? table.keys() : changed, table)) {
       touched.add(node)
-      this.#replace(node, table.get(node), dirty)
+      for (const ip of this.#replace(node, table.get(node), before.get(node), dirty)) publicIps.add(ip)
     }
     this.#judge(dirty, touched)
     for (const node of touched) this.#settle(node)
+    for (const ip of publicIps) this.#share(ip)
     return { changed: touched }
   }
 
   #forget(touched: Set<string>): void {
     for (const node of this.#peers.keys()) touched.add(node)
-    this.#peers.clear()
+    this.#peers = new Map()
     this.#prefixes = new PrefixIndex()
+    this.#publicIps = new Map()
+    this.#shared.clear()
   }
 
-  #replace(node: string, lease: Lease | undefined, dirty: Set<Claim>): void {
-    for (const claim of this.#peers.get(node)?.claims ?? []) {
+  /** Returns the public IPs of the old and the new lease. */
+  #replace(
+    node: string,
+    lease: Lease | undefined,
+    before: Peer | undefined,
+    dirty: Set<Claim>,
+  ): readonly Ip[] {
+    const old = before?.claims ?? []
+    for (const claim of old) {
       this.#unlink(claim)
       dirty.delete(claim)
       if (claim.reason === undefined) for (const other of this.#rivals(claim)) dirty.add(other)
     }
     this.#peers.delete(node)
-    if (lease === undefined || this.#isSelf(lease)) return
-    // A reservation that no node has taken up leads nowhere, and stands in no peer's way.
-    if (lease.backendType === '') {
-      const reason = 'it is reserved, and no node has taken it yet'
-      this.#peers.set(node, {
-        lease,
-        claims: lease.subnets.map(subnet => ({ node, since: lease.since, subnet, reason })),
-      })
-      return
-    }
-    const claims = lease.subnets.map(subnet => this.#claim(lease, subnet, dirty))
-    this.#peers.set(node, { lease, claims })
+    if (lease !== undefined && !this.#isSelf(lease)) this.#peers.set(node, this.#peer(lease, old, dirty))
+    return [...old, ...(this.#peers.get(node)?.claims ?? [])].map(({ subnet }) => subnet.publicIp)
   }
 
-  #claim(lease: Lease, subnet: Subnet, dirty: Set<Claim>): Claim {
-    const unsound = this.#unsound(subnet)
-    const claim: Claim = { node: lease.node, since: lease.since, subnet, reason: unsound ?? 'not judged yet' }
-    if (unsound !== undefined) return claim
-    dirty.add(claim)
-    this.#prefixes.add(subnet.prefix, claim)
-    return claim
+  #peer(lease: Lease, old: readonly Claim[], dirty: Set<Claim>): Peer {
+    const { node } = lease
+    // A reservation that no node has taken up leads nowhere, and stands in no peer's way.
+    const unused = lease.backendType === '' ? 'it is reserved, and no node has taken it yet' : undefined
+    const claims = lease.subnets.map((subnet): Claim => {
+      const before = old.find(claim => claim.subnet.prefix === subnet.prefix)
+      const unsound = unused ?? this.#unsound(subnet)
+      const holds = before !== undefined && before.reason === undefined
+      const reason = unsound ?? (holds ? undefined : 'not judged yet')
+      const claim = { node, order: before?.order ?? this.#claims++, subnet, reason }
+      if (unsound === undefined) this.#link(claim)
+      if (unsound === undefined && !holds) dirty.add(claim)
+      return claim
+    })
+    return { lease, claims }
+  }
+
+  #link(claim: Claim): void {
+    const { prefix, publicIp } = claim.subnet
+    this.#prefixes.add(prefix, claim)
+    const nodes = this.#publicIps.get(publicIp)
+    if (nodes === undefined) this.#publicIps.set(publicIp, new Set([claim.node]))
+    else nodes.add(claim.node)
   }
 
   #unlink(claim: Claim): void {
-    this.#prefixes.delete(claim.subnet.prefix, claim)
+    const { prefix, publicIp } = claim.subnet
+    this.#prefixes.delete(prefix, claim)
+    const nodes = this.#publicIps.get(publicIp)
+    nodes?.delete(claim.node)
+    if (nodes?.size === 0) this.#publicIps.delete(publicIp)
   }
 
-  /** Older before younger: whatever can stand in a claim's way is settled when its turn comes. */
+  /** A claim that is let in stays; of the others, the first to come gets what nothing holds. */
   #judge(dirty: Set<Claim>, touched: Set<string>): void {
-    const queue = [...dirty].sort(byAge).reverse()
-    for (let claim = queue.pop(); claim !== undefined; claim = queue.pop()) {
-      dirty.delete(claim)
+    for (const claim of [...dirty].sort((a, b) => a.order - b.order)) {
       const before = claim.reason
+      if (before === undefined) continue
       claim.reason = this.#standsBehind(claim)
-      if (claim.reason === before) continue
-      touched.add(claim.node)
-      if ((claim.reason === undefined) === (before === undefined)) continue
-      for (const other of this.#rivals(claim))
-        if (byAge(other, claim) > 0 && !dirty.has(other)) {
-          dirty.add(other)
-          enqueue(queue, other)
-        }
+      if (claim.reason !== before) touched.add(claim.node)
     }
   }
 
-  /** Which older claim that is let in has what this one wants; undefined where none does. */
+  /** Which claim that is let in has what this one wants; undefined where none does. */
   #standsBehind(claim: Claim): string | undefined {
-    let first: Claim | undefined
-    for (const other of this.#rivals(claim)) {
-      const inTheWay = other.reason === undefined && byAge(other, claim) < 0
-      if (inTheWay && (first === undefined || byAge(other, first) < 0)) first = other
-    }
-    if (first === undefined) return undefined
-    const what = `subnet ${claim.subnet.prefix} overlaps ${first.subnet.prefix} of the older '${first.node}'`
-    return `${what}: remove whichever of the two leases is stale`
+    for (const { node, subnet, reason } of this.#rivals(claim))
+      if (reason === undefined)
+        return `subnet ${claim.subnet.prefix} overlaps ${subnet.prefix} of '${node}', which had it first: remove whichever of the two leases is stale`
+    return undefined
   }
 
-  /** Sound claims to the same addresses, this one among them; it is never older than itself. */
+  /** Sound claims to the same addresses, this one among them. */
   #rivals({ subnet }: Claim): Iterable<Claim> {
     return this.#prefixes.overlapping(subnet.prefix)
   }
@@ -216,6 +238,12 @@ export class Admission {
     return lease.node === self.node || lease.subnets.every(isOurs)
   }
 
+  #share(ip: Ip): void {
+    const nodes = this.#publicIps.get(ip)
+    if (nodes === undefined || nodes.size < 2) this.#shared.delete(ip)
+    else this.#shared.set(ip, [...nodes])
+  }
+
   #settle(node: string): void {
     const peer = this.#peers.get(node)
     const good = peer?.claims.filter(claim => claim.reason === undefined) ?? []
@@ -228,21 +256,10 @@ export class Admission {
   }
 }
 
-/** Below zero where `a` is the older. */
-function byAge(a: Claim, b: Claim): number {
-  return a.since - b.since || (a.node < b.node ? -1 : Number(a.node > b.node))
-}
-
-/** Into a queue whose oldest stands last. */
-function enqueue(queue: Claim[], claim: Claim): void {
-  let [low, high] = [0, queue.length]
-  while (low < high) {
-    const middle = (low + high) >> 1
-    const at = queue[middle]
-    if (at !== undefined && byAge(at, claim) > 0) low = middle + 1
-    else high = middle
-  }
-  queue.splice(low, 0, claim)
+/** Nodes by their lease's age, then by name; those that have none left come first. */
+function byAge(nodes: Iterable<string>, table: LeaseTable): readonly string[] {
+  const since = (node: string) => table.get(node)?.since ?? Number.NEGATIVE_INFINITY
+  return [...nodes].sort((a, b) => since(a) - since(b) || (a < b ? -1 : Number(a > b)))
 }
 
 function identity({ node, subnets }: Lease): string {

@@ -19,7 +19,7 @@ export interface Lease {
   readonly backendType: string
   readonly subnets: readonly Subnet[]
   /**
-   * Age: where two leases claim the same thing, the smaller is the older and wins. etcd's create_revision, a Node's
+   * Age: of leases that are seen at once and claim the same thing, the smaller is the older and wins. etcd's create_revision, a Node's
    * creationTimestamp in ms. Comparable within one store only.
    */
   readonly since: number

@@ -20,7 +20,7 @@ export function hostGw(network: NetworkConfig): Backend {
 
 function peerEntries(self: Lease, peer: Lease, underlay: Underlay): readonly Entry[] {
   if (peer.backendType !== 'host-gw')
-    throw new PeerRefusedError(`its backend is '${peer.backendType}', ours is 'host-gw'`)
+    throw new PeerRefusedError(`its backend is '${peer.backendType}', the network's is 'host-gw'`)
   return Array.from(sharedSubnets(self, peer), ({ theirs }) => {
     if (isOnLink(theirs, underlay)) return directRoute(theirs, underlay)
     throw new PeerRefusedError(

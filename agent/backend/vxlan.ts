@@ -56,13 +56,13 @@ export function vxlan(network: NetworkConfig): Backend {
   function peerEntries(self: Lease, peer: Lease, underlay: Underlay): readonly Entry[] {
     if (peer.backendType === '') throw new PeerRefusedError('it is reserved, and no node has taken it yet')
     if (peer.backendType !== 'vxlan')
-      throw new PeerRefusedError(`its backend is '${peer.backendType}', ours is 'vxlan'`)
+      throw new PeerRefusedError(`its backend is '${peer.backendType}', the network's is 'vxlan'`)
     return Array.from(sharedSubnets(self, peer)).flatMap(({ own, theirs }) => {
       if (options.directRouting && isOnLink(theirs, underlay)) return [directRoute(theirs, underlay)]
       const { vni, mac } = vtepIn(theirs)
       if (vni !== undefined && vni !== options.vni)
         throw new PeerRefusedError(
-          `its VNI is ${vni}, ours is ${options.vni}: the two cannot hear each other`,
+          `its VNI is ${vni}, the network's is ${options.vni}: its packets would be dropped`,
         )
       if (mac === vtepIn(own).mac)
         throw new PeerRefusedError(

@@ -20,11 +20,12 @@ export function printMap(map: SubnetMap, style: MapStyle = plain): string {
   const refused = leases.flatMap(({ node, refused }) =>
     refused === null ? [] : [`refused ${node}: ${refused}`],
   )
+  const noted = leases.flatMap(({ node, note }) => (note === null ? [] : [`note on ${node}: ${note}`]))
   const broken = problems.map(({ key, reason }) => `no lease ${key}: ${reason}`)
   const title = `network ${networks.join(' + ')}, backend ${backend}, ${leases.length} leases`
   const use = map.utilisation.map(printUtilisation)
   const rows = printColumns(columnsOf(leases, style), style.width)
-  const notes = [...refused, ...broken].map(text => printable(text, 1_000))
+  const notes = [...refused, ...noted, ...broken].map(text => printable(text, 1_000))
   return [title, ...use, '', ...rows, '', ...notes].join('\n').trimEnd().concat('\n')
 }
 

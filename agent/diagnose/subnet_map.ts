@@ -1,11 +1,16 @@
-import { Admission } from '../../lease/admission.ts'
 import type { Lease, LeaseProblem, LeaseTableChange } from '../../lease/lease.ts'
-import { familyOf } from '../../lease/net/ip.ts'
+import { familyOf, parseIp } from '../../lease/net/ip.ts'
+import { parseMac } from '../../lease/net/mac.ts'
+import { hostPrefix, parsePrefix } from '../../lease/net/prefix.ts'
 import type { NetworkConfig } from '../../lease/network_config.ts'
 import type { StoreOptions } from '../../lease/options.ts'
-import type { Backend } from '../backend/backend.ts'
+import type { Backend, Underlay } from '../backend/backend.ts'
 import { openBackend } from '../backend/registry.ts'
+import { Peers } from '../membership/peers.ts'
 import { type Utilisation, utilisation } from './address_space.ts'
+
+/** So many other leases with one public IP are named. */
+const NAMED = 3
 
 /** What a store holds at one moment. */
 export interface StoreView {
@@ -25,6 +30,8 @@ export interface MapRow {
   readonly since: string
   /** Why agents do not program it; null where they do. */
   readonly refused: string | null
+  /** What an operator should know of a lease that is programmed; null where there is nothing. */
+  readonly note: string | null
 }
 
 export interface SubnetMap {
@@ -37,17 +44,12 @@ export interface SubnetMap {
   readonly problems: readonly LeaseProblem[]
 }
 
-/** No node's own lease: the map is looked at from outside, where all are peers. */
-const nobody: Lease = { node: '', backendType: '', subnets: [], since: 0 }
-
 /** Pure. Leases stand in the order of their subnets. Throws NetworkConfigError. */
 export function subnetMap({ network, leases }: StoreView, kind: StoreOptions['kind']): SubnetMap {
   const backend = openBackend(network)
-  const admission = new Admission(network)
-  admission.update(nobody, leases.table, leases.table.keys())
+  const { refused, shared } = judgedByAgents(network, backend, leases)
   const rows = [...leases.table.values()].map((lease): MapRow => {
     const vtepMacs = macsOf(lease, network, backend)
-    const refused = admission.refused.get(lease.node) ?? unusable(lease, vtepMacs, backend)
     return {
       node: lease.node,
       subnets: lease.subnets.map(({ prefix }) => prefix),
@@ -55,7 +57,8 @@ export function subnetMap({ network, leases }: StoreView, kind: StoreOptions['ki
       backend: lease.backendType,
       vtepMacs,
       since: printSince(lease.since, kind),
-      refused: refused ?? null,
+      refused: refused.get(lease.node) ?? null,
+      note: noteOn(lease, shared),
     }
   })
   return {
@@ -67,12 +70,45 @@ export function subnetMap({ network, leases }: StoreView, kind: StoreOptions['ki
   }
 }
 
-/** What every agent of this network would refuse beside the admission's rules. */
-function unusable(lease: Lease, vtepMacs: MapRow['vtepMacs'], backend: Backend): string | undefined {
-  if (lease.backendType !== backend.type)
-    return `its backend is '${lease.backendType}', the network's is '${backend.type}'`
-  const needsMac = backend.devices.length > 0
-  return needsMac && vtepMacs.includes(null) ? 'it publishes no usable VtepMAC' : undefined
+/** An address of each family that no host has (RFC 7600's dummy, RFC 6666's discard prefix), and a MAC that no device has. */
+const NOWHERE = { ipv4: parseIp('192.0.0.8'), ipv6: parseIp('100::1') }
+const NO_MAC = parseMac('00:00:00:00:00:00')
+
+/** What an agent of the network would make of these leases, by its own code: one whose own lease is none of them. */
+function judgedByAgents(network: NetworkConfig, backend: Backend, { table }: LeaseTableChange): Peers {
+  const addresses = network.families.map(({ family }) => NOWHERE[family])
+  const self: Lease = {
+    node: '',
+    backendType: backend.type,
+    since: Number.POSITIVE_INFINITY,
+    subnets: addresses.map(ip => ({
+      prefix: hostPrefix(ip),
+      publicIp: ip,
+      backendData: { vni: undefined, mac: NO_MAC },
+    })),
+  }
+  const underlay: Underlay = {
+    name: '',
+    underlayMtu: 1500,
+    publicIps: addresses,
+    localIps: addresses,
+    // Whether a peer is near differs from node to node: without a device (host-gw) all have to be, with one none is taken to be.
+    onLink: backend.devices.length === 0 ? [parsePrefix('0.0.0.0/0'), parsePrefix('::/0')] : [],
+  }
+  const peers = new Peers(network, backend, self, underlay)
+  peers.setTable(table, new Set(table.keys()))
+  return peers
+}
+
+function noteOn({ node, subnets }: Lease, shared: Peers['shared']): string | null {
+  const notes = subnets.flatMap(({ publicIp }) => {
+    const others = (shared.get(publicIp) ?? []).filter(other => other !== node)
+    const more = others.length > NAMED ? ` and ${others.length - NAMED} more` : ''
+    return others.length === 0
+      ? []
+      : [`its public IP ${publicIp} is also that of ${others.slice(0, NAMED).join(', ')}${more}`]
+  })
+  return notes.length === 0 ? null : notes.join('; ')
 }
 
 /** One a subnet of the lease, which may have fewer families than the network. */

@@ -1,8 +1,12 @@
 import { Admission } from '../../lease/admission.ts'
+import { isSameBackendData } from '../../lease/backend_data.ts'
+import { isUnexpected, messageOf } from '../../lease/common/errors.ts'
 import type { HostNetworks } from '../../lease/host_networks.ts'
-import type { Lease, LeaseTable } from '../../lease/lease.ts'
+import { type Lease, type LeaseTable, printLease } from '../../lease/lease.ts'
+import { familyOf, type Ip } from '../../lease/net/ip.ts'
+import type { Mac } from '../../lease/net/mac.ts'
 import type { NetworkConfig } from '../../lease/network_config.ts'
-import { type Backend, PeerRefusedError, type Underlay } from '../backend/backend.ts'
+import type { Backend, Underlay } from '../backend/backend.ts'
 import { DesiredState } from '../state/desired.ts'
 import type { Entry } from '../state/entry.ts'
 import { printEntry } from '../state/print.ts'
@@ -19,14 +23,28 @@ export class Peers {
   readonly #backend: Backend
   readonly #admission: Admission
   readonly #refused = new Map<string, string>()
-  /** Those refused for what an older peer has: they get it when that one goes. */
+  /** Those refused for what another peer has: they get it when that one goes, the first to come first. */
   readonly #contending = new Set<string>()
+  /** Leases as they were derived: a peer that changed its address or MAC has no older right to it. */
+  readonly #derived = new Map<string, Lease>()
+  /** Peers with this node's own VTEP MAC that had it before this node: other nodes send to them. */
+  readonly #ahead = new Set<string>()
+  #isFirstTable = true
+  readonly #onUnexpected: (node: string, error: unknown) => void
   #self: Lease
   #underlay: Underlay
   #table: LeaseTable = new Map()
 
-  constructor(network: NetworkConfig, backend: Backend, self: Lease, underlay: Underlay) {
+  /** `onUnexpected`: a peer was refused for an error that this code did not expect. */
+  constructor(
+    network: NetworkConfig,
+    backend: Backend,
+    self: Lease,
+    underlay: Underlay,
+    onUnexpected: (node: string, error: unknown) => void = () => {},
+  ) {
     this.#backend = backend
+    this.#onUnexpected = onUnexpected
     this.#admission = new Admission(network)
     this.#self = self
     this.#underlay = underlay
@@ -43,6 +61,22 @@ export class Peers {
     return new Map([...this.#admission.refused, ...this.#refused])
   }
 
+  /** Public IPs that several peers have, and which. */
+  get shared(): ReadonlyMap<Ip, readonly string[]> {
+    return this.#admission.shared
+  }
+
+  /** Why other nodes do not send to this one; undefined where they do. */
+  get trouble(): string | undefined {
+    for (const node of this.#ahead) {
+      const mac = this.#sharedMac(node)
+      const peer = this.#table.get(node)
+      if (peer && mac)
+        return `this node's VTEP MAC ${mac} is also that of '${node}' (${printLease(peer)}), which had it first, so other nodes send there: was this host cloned? Stop the agent, delete its flannel device and its lease cache, and start it again`
+    }
+    return undefined
+  }
+
   /** Why this node's own lease cannot stand beside that peer's; undefined where it can. */
   rivalry(node: string): string | undefined {
     const peer = this.#table.get(node)
@@ -55,9 +89,10 @@ export class Peers {
     this.#self = self
     this.#underlay = underlay
     this.#admission.update(self, this.#table, this.#table.keys())
-    for (const node of this.#table.keys()) this.state.set(node, [], touched)
+    const held = [...this.#derived.keys()]
+    for (const node of held) this.#forget(node, touched)
     this.state.set(SELF, this.#backend.ownEntries(self, underlay), touched)
-    this.#derive(this.#table.keys(), touched)
+    this.#derive([...held, ...this.#contending, ...this.#table.keys()], touched)
     return touched
   }
 
@@ -71,50 +106,91 @@ export class Peers {
   setTable(table: LeaseTable, changed: ReadonlySet<string>): ReadonlySet<string> {
     const touched = new Set<string>()
     this.#table = table
+    if (this.#isFirstTable && changed.size > 0) this.#meetOlder()
     const affected = this.#admission.update(this.#self, table, changed).changed
-    this.#derive([...affected, ...this.#contending], touched)
+    for (const node of affected) {
+      const before = this.#derived.get(node)
+      const peer = this.#admission.admitted.get(node)
+      if (before === undefined || (peer !== undefined && isSameTunnel(before, peer))) continue
+      this.#forget(node, touched)
+    }
+    const stay = [...affected].filter(node => this.#derived.has(node))
+    this.#derive([...stay, ...this.#contending, ...affected], touched)
     return touched
   }
 
+  /** Which older leases have this node's MAC: one that takes it later is refused by the others. */
+  #meetOlder(): void {
+    this.#isFirstTable = false
+    for (const { node, since } of this.#table.values())
+      if (node !== this.#self.node && since < this.#self.since && this.#sharedMac(node)) this.#ahead.add(node)
+  }
+
+  #sharedMac(node: string): Mac | undefined {
+    const peer = this.#table.get(node)
+    if (peer === undefined) return undefined
+    const theirs = this.#backend.publishedMacs(peer)
+    return this.#backend.publishedMacs(this.#self).find((mac, i) => mac !== undefined && mac === theirs[i])
+  }
+
+  /** In the order of the nodes: of two that want one MAC, the first has it. */
   #derive(nodes: Iterable<string>, touched: Set<string>): void {
-    const peers: Lease[] = []
     for (const node of new Set(nodes)) {
-      this.#refused.delete(node)
-      this.#contending.delete(node)
       const peer = this.#admission.admitted.get(node)
-      if (peer === undefined) this.state.set(node, [], touched)
-      else peers.push(peer)
+      if (peer === undefined) this.#forget(node, touched)
+      else this.#derivePeer(peer, touched)
     }
-    // Older first: where two claim one MAC, the older has it.
-    for (const peer of peers.sort((a, b) => a.since - b.since)) this.#derivePeer(peer, touched)
   }
 
   #derivePeer(peer: Lease, touched: Set<string>): void {
-    try {
-      const entries = this.#backend.peerEntries(this.#self, peer, this.#underlay)
-      const losers = this.#contend(peer, entries)
-      for (const loser of losers) this.state.set(loser.node, [], touched)
+    this.#contending.delete(peer.node)
+    const entries = this.#entriesFor(peer)
+    const reason = typeof entries === 'string' ? entries : this.#contended(peer, entries)
+    if (typeof entries !== 'string' && reason === undefined) {
+      this.#refused.delete(peer.node)
+      this.#derived.set(peer.node, peer)
       this.state.set(peer.node, entries, touched)
-      for (const loser of losers) this.#derivePeer(loser, touched)
-    } catch (error) {
-      if (!(error instanceof PeerRefusedError)) throw error
-      this.#refused.set(peer.node, error.message)
+    } else {
+      this.#refused.set(peer.node, reason ?? '')
+      this.#derived.delete(peer.node)
       this.state.set(peer.node, [], touched)
     }
   }
 
-  /** Returns the younger peers that have to give up what this one needs; throws where another one is the older. */
-  #contend(peer: Lease, entries: readonly Entry[]): ReadonlySet<Lease> {
-    const losers = new Set<Lease>()
-    for (const { entry, owner } of this.state.conflicts(peer.node, entries)) {
-      const holder = this.#admission.admitted.get(owner)
-      if (holder === undefined || holder.since <= peer.since) {
-        this.#contending.add(peer.node)
-        const name = owner === SELF ? 'this node' : `'${owner}'`
-        throw new PeerRefusedError(`it asks for ${printEntry(entry)}, and ${name} had that first`)
-      }
-      losers.add(holder)
+  /** Or why there are none. Whatever goes wrong with one peer refuses that one alone. */
+  #entriesFor(peer: Lease): readonly Entry[] | string {
+    try {
+      return this.#backend.peerEntries(this.#self, peer, this.#underlay)
+    } catch (error) {
+      if (isUnexpected(error)) this.#onUnexpected(peer.node, error)
+      return messageOf(error)
     }
-    return losers
   }
+
+  #forget(node: string, touched: Set<string>): void {
+    this.#refused.delete(node)
+    this.#contending.delete(node)
+    this.#derived.delete(node)
+    this.state.set(node, [], touched)
+  }
+
+  /** Which other peer, or this node, has what this one asks for; undefined where none does. */
+  #contended(peer: Lease, entries: readonly Entry[]): string | undefined {
+    const [conflict] = this.state.conflicts(peer.node, entries)
+    if (conflict === undefined) return undefined
+    this.#contending.add(peer.node)
+    const name = conflict.owner === SELF ? 'this node' : `'${conflict.owner}'`
+    return `it asks for ${printEntry(conflict.entry)}, and ${name} had that first`
+  }
+}
+
+/** Whether a peer is reached as before: its public IPs and what it publishes for its backend. */
+function isSameTunnel(a: Lease, b: Lease): boolean {
+  return a.subnets.every(({ publicIp, backendData, prefix }) => {
+    const other = b.subnets.find(it => familyOf(it.prefix) === familyOf(prefix))
+    return (
+      other === undefined ||
+      (other.publicIp === publicIp && isSameBackendData(other.backendData, backendData))
+    )
+  })
 }

@@ -1,5 +1,6 @@
 import type { Log } from '../../lease/common/log.ts'
 import { type Lease, type LeaseProblem, type LeaseTable, printLease } from '../../lease/lease.ts'
+import type { Ip } from '../../lease/net/ip.ts'
 
 /** So many changed peers get a line each; beyond, their number has to do. */
 const NAMED = 20
@@ -10,6 +11,7 @@ export class PeerLog {
   /** The leases themselves, which the table keeps anyway: their print would be one more string a peer. */
   #known = new Map<string, Lease>()
   #said = new Map<string, string>()
+  readonly #shared = new Set<Ip>()
 
   constructor(log: Log) {
     this.#log = log
@@ -38,6 +40,19 @@ export class PeerLog {
           { node, lease: printLease(lease), was },
           was === undefined ? 'peer joined' : 'peer changed',
         )
+    }
+  }
+
+  /** Public IPs that several leases have, once each. */
+  writeShared(shared: ReadonlyMap<Ip, readonly string[]>): void {
+    for (const ip of this.#shared) if (!shared.has(ip)) this.#shared.delete(ip)
+    for (const [publicIp, nodes] of shared) {
+      if (this.#shared.has(publicIp)) continue
+      this.#shared.add(publicIp)
+      this.#log.warn(
+        { publicIp, nodes: nodes.slice(0, NAMED) },
+        'several leases have one public IP: all are programmed; remove the lease of a node that is gone',
+      )
     }
   }
 

@@ -25,7 +25,14 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
     'lease/network_config.ts',
   ],
   'agent/membership/': [...ground, 'agent/state/', 'agent/backend/', 'lease/'],
-  'agent/diagnose/': [...ground, 'lease/', 'agent/state/', 'agent/backend/', 'agent/diagnose/doctor/'],
+  'agent/diagnose/': [
+    ...ground,
+    'lease/',
+    'agent/membership/',
+    'agent/state/',
+    'agent/backend/',
+    'agent/diagnose/doctor/',
+  ],
   'agent/diagnose/doctor/': [...ground, 'lease/', 'agent/state/', 'agent/diagnose/'],
   'agent/inspect/': ['agent/diagnose/', 'agent/diagnose/doctor/', 'agent/node_files/'],
 

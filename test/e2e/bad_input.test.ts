@@ -132,10 +132,14 @@ describe.skipIf(why !== undefined)('bad input', () => {
         agent.log().some(line => line.level === 'warn' && JSON.stringify(line).includes(key)),
       )
     expect(await host.routes()).toContain('10.244.2.0/24 via 10.244.2.0 dev flannel.1 onlink')
-    expect((await host.exec(['bridge', 'fdb', 'show', 'dev', 'flannel.1'])).trim()).toBe(
+    // The last of them only has the public IP of another, which harms neither.
+    expect(
+      (await host.exec(['bridge', 'fdb', 'show', 'dev', 'flannel.1'])).trim().split('\n').sort(),
+    ).toEqual([
       '02:00:00:00:00:02 dst 192.168.50.102 self permanent',
-    )
-    expect((await host.routes()).filter(line => line.includes('flannel.1'))).toHaveLength(1)
+      '02:00:00:00:00:15 dst 192.168.50.102 self permanent',
+    ])
+    expect((await host.routes()).filter(line => line.includes('flannel.1'))).toHaveLength(2)
     await overlay.etcd.ctl('del', `${subnets}/10.244.2.0-24`)
     await until('the younger of two with one MAC to get it', async () =>
       (await host.routes()).some(line => line.startsWith('10.244.14.0/24')),

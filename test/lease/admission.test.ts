@@ -93,7 +93,7 @@ describe('admission', () => {
     expect(judge(ipv4, self, wide, inside, sameIp)).toEqual([
       'inside: 10.1.5.0/24 at 192.168.0.5',
       'same-ip: 10.1.9.0/24 at 192.168.0.5',
-      "not wide: subnet 10.1.4.0/22 overlaps 10.1.5.0/24 of the older 'inside': remove whichever of the two leases is stale",
+      "not wide: subnet 10.1.4.0/22 overlaps 10.1.5.0/24 of 'inside', which had it first: remove whichever of the two leases is stale",
     ])
   })
 
@@ -119,7 +119,7 @@ describe('admission', () => {
     )
   })
 
-  it('lets in the younger when the older goes, and says which peers that concerns', () => {
+  it('lets in the next when the one that holds its addresses goes, and says which peers that concerns', () => {
     const older = lease('older', 2, '10.1.5.0/24 at 192.168.0.5')
     const middle = lease('middle', 3, '10.1.4.0/22 at 192.168.0.6')
     const young = lease('young', 4, '10.1.6.0/24 at 192.168.0.7')
@@ -128,9 +128,23 @@ describe('admission', () => {
     admission.update(self, tableOf(self, older, middle, young, other), [])
     expect([...admission.admitted.keys()].sort()).toEqual(['older', 'other', 'young'])
     const { changed } = admission.update(self, tableOf(self, middle, young, other), ['older'])
-    expect([...changed].sort()).toEqual(['middle', 'older', 'young'])
+    // The younger stays, though the other is older: it is programmed.
+    expect([...changed].sort()).toEqual(['middle', 'older'])
+    expect([...admission.admitted.keys()].sort()).toEqual(['other', 'young'])
+    expect([...admission.update(self, tableOf(self, middle, other), ['young']).changed].sort()).toEqual([
+      'middle',
+      'young',
+    ])
     expect([...admission.admitted.keys()].sort()).toEqual(['middle', 'other'])
-    expect([...admission.refused.keys()]).toEqual(['young'])
+  })
+
+  it('names each public IP that several leases have, until one is left', () => {
+    const [a, b] = [lease('a', 2, '10.1.2.0/24 at 192.168.0.2'), lease('b', 3, '10.1.3.0/24 at 192.168.0.2')]
+    const admission = new Admission(ipv4)
+    admission.update(self, tableOf(self, a, b), [])
+    expect([...admission.shared]).toEqual([['192.168.0.2', ['a', 'b']]])
+    admission.update(self, tableOf(self, b), ['a'])
+    expect(admission.shared.size).toBe(0)
   })
 
   it('looks at all again when our own subnet is another', () => {
@@ -157,7 +171,7 @@ describe('admission', () => {
     expect(admission.rivalry(self)).toBeUndefined()
   })
 
-  it('lets in the same after any changes as all at once, and as the rules read', () => {
+  it('after any changes holds to what it let in, and to the rules as they read', () => {
     const pools = {
       prefixes: [
         '10.1.0.0/21',
@@ -211,8 +225,17 @@ describe('admission', () => {
           const { changed } = admission.update(own, table, names)
           const fresh = new Admission(dual)
           fresh.update(own, table, [])
-          expect(print(admission)).toEqual(print(fresh))
-          expect(claimsOf(admission.admitted)).toEqual(claimsOf(slowly(dual, own, table)))
+          expect(claimsOf(fresh.admitted)).toEqual(claimsOf(slowly(dual, own, table)))
+          const sound = soundClaims(dual, own, table)
+          const isIn = (admitted: ReadonlyMap<string, Lease>, { node, prefix }: Claim) =>
+            admitted.get(node)?.subnets.some(it => it.prefix === prefix) ?? false
+          const good = sound.filter(claim => isIn(admission.admitted, claim))
+          expect(claimsOf(admission.admitted)).toHaveLength(new Set(good.map(it => it.node)).size)
+          for (const claim of sound) {
+            const rivals = good.filter(it => it.node !== claim.node && overlaps(it.prefix, claim.prefix))
+            expect(rivals.length === 0).toBe(good.includes(claim))
+            if (isIn(before.admitted, claim)) expect(good).toContain(claim)
+          }
           for (const node of [...table.keys(), ...before.admitted.keys()])
             if (!changed.has(node)) {
               expect(admission.admitted.get(node)).toBe(before.admitted.get(node))
@@ -250,18 +273,18 @@ function claimsOf(admitted: ReadonlyMap<string, Lease>): string[] {
   return [...admitted.values()].map(it => `${it.node}: ${printLease(it)}`).sort()
 }
 
-/** The rules as they read: the oldest first, each compared with all that were let in before it. */
-function slowly(network: NetworkConfig, own: Lease, table: LeaseTable): Map<string, Lease> {
+type Claim = Subnet & { readonly node: string }
+
+/** What can be let in, whatever the others ask for; the oldest first. */
+function soundClaims(network: NetworkConfig, own: Lease, table: LeaseTable): readonly Claim[] {
   const isOurs = (it: Subnet) =>
     own.subnets.some(({ prefix, publicIp }) => prefix === it.prefix && publicIp === it.publicIp)
   const claims = [...table.values()]
     .filter(({ node, subnets }) => node !== own.node && !subnets.every(isOurs))
     .sort((a, b) => a.since - b.since || (a.node < b.node ? -1 : 1))
     .flatMap(({ node, subnets }) => subnets.map(it => ({ node, ...it })))
-  const good: typeof claims = []
-  for (const claim of claims) {
-    const { prefix, publicIp } = claim
-    const sound =
+  return claims.filter(({ prefix, publicIp }) => {
+    return (
       couldBeLeased(network, prefix) &&
       familyOf(prefix) === familyOf(publicIp) &&
       scopeOf(publicIp) === 'global' &&
@@ -269,9 +292,15 @@ function slowly(network: NetworkConfig, own: Lease, table: LeaseTable): Map<stri
         contains(it, publicIp),
       ) &&
       !own.subnets.some(it => overlaps(it.prefix, prefix) || it.publicIp === publicIp)
-    const inTheWay = good.some(it => it.node !== claim.node && overlaps(it.prefix, prefix))
-    if (sound && !inTheWay) good.push(claim)
-  }
+    )
+  })
+}
+
+/** The rules as they read for those that come at once: the oldest first, each compared with all that were let in before it. */
+function slowly(network: NetworkConfig, own: Lease, table: LeaseTable): Map<string, Lease> {
+  const good: Claim[] = []
+  for (const claim of soundClaims(network, own, table))
+    if (!good.some(it => it.node !== claim.node && overlaps(it.prefix, claim.prefix))) good.push(claim)
   const admitted = new Map<string, Lease>()
   for (const { node, subnets, ...rest } of table.values()) {
     const left = subnets.filter(it => good.some(claim => claim.node === node && claim.prefix === it.prefix))

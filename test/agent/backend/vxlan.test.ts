@@ -114,7 +114,7 @@ describe('the vxlan backend', () => {
     [
       'another backend',
       hostGwLease('x', '10.244.5.0/24 at 192.168.0.5'),
-      "its backend is 'host-gw', ours is 'vxlan'",
+      "its backend is 'host-gw', the network's is 'vxlan'",
     ],
     [
       'our own MAC',
@@ -127,7 +127,7 @@ describe('the vxlan backend', () => {
       'names no usable VtepMAC',
     ],
     ['no backend data', withData(null), 'its backend data is missing'],
-    ['another VNI', withData({ VNI: 2, VtepMAC: '02:00:00:00:00:02' }), 'its VNI is 2, ours is 1'],
+    ['another VNI', withData({ VNI: 2, VtepMAC: '02:00:00:00:00:02' }), "its VNI is 2, the network's is 1"],
     ['text for backend data', withData('x'), 'its backend data "x" names no usable VtepMAC'],
     ['a VNI of text', withData({ VNI: '1', VtepMAC: '02:00:00:00:00:02' }), 'is no number'],
   ])('refuses a peer with %s', (_, lease, message) => {
@@ -147,7 +147,7 @@ describe('the vxlan backend', () => {
     )
     expect(() =>
       backend().peerEntries(self, withData({ vni: 2, VTEPMAC: '02:00:00:00:00:0a' }), underlay),
-    ).toThrow('its VNI is 2, ours is 1')
+    ).toThrow("its VNI is 2, the network's is 1")
   })
 
   it('finds the MACs that a lease published, one a family', () => {

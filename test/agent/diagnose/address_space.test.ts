@@ -11,6 +11,7 @@ const row = (node: string, subnet: string, more: Partial<MapRow> = {}): MapRow =
   vtepMacs: [],
   since: '',
   refused: null,
+  note: null,
   ...more,
 })
 

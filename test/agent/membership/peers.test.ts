@@ -53,15 +53,85 @@ describe('peers', () => {
   })
 
   it.each([
-    ['the older first', [older, younger]],
-    ['the younger first', [younger, older]],
-    ['both at once', [[younger, older]]],
-  ])('that claim one MAC: the older has it, whoever came first: %s', (_, arrivals) => {
+    ['the older first', [older, younger], 'older'],
+    ['the younger first', [younger, older], 'younger'],
+    ['both at once', [[younger, older]], 'older'],
+  ])('that claim one MAC: the one that is programmed keeps it: %s', (_, arrivals, holder) => {
     for (const arrival of arrivals) come(...[arrival].flat())
-    expect(entriesOf('older')).toContain('fdb 02:00:00:00:00:02 dev flannel.1 dst 192.168.0.2')
-    expect(entriesOf('younger')).toEqual([])
-    expect([...peers.refused.keys()]).toEqual(['younger'])
-    expect(peers.refused.get('younger')).toContain('older')
+    const loser = holder === 'older' ? 'younger' : 'older'
+    expect(entriesOf(holder)).toContain(
+      `fdb 02:00:00:00:00:02 dev flannel.1 dst ${holder === 'older' ? '192.168.0.2' : '192.168.0.3'}`,
+    )
+    expect(entriesOf(loser)).toEqual([])
+    expect([...peers.refused.keys()]).toEqual([loser])
+    expect(peers.refused.get(loser)).toContain(`'${holder}' had that first`)
+    peers.setSelf(self, { ...underlay, underlayMtu: 1400 })
+    expect(entriesOf(loser)).toEqual([])
+  })
+
+  it('that claim one MAC: the one that changes its address loses it to the one that waits', () => {
+    come(older)
+    come(younger)
+    come({ ...vxlanLease('older', mac2, '10.244.2.0/24 at 192.168.0.99'), since: 2 })
+    expect(entriesOf('younger')).toContain('fdb 02:00:00:00:00:02 dev flannel.1 dst 192.168.0.3')
+    expect([...peers.refused.keys()]).toEqual(['older'])
+  })
+
+  it('that change their address alone lose nothing', () => {
+    come(older, other)
+    come({ ...vxlanLease('older', mac2, '10.244.2.0/24 at 192.168.0.99'), since: 2 })
+    expect(entriesOf('older')[0]).toBe('fdb 02:00:00:00:00:02 dev flannel.1 dst 192.168.0.99')
+    expect(peers.refused.size).toBe(0)
+  })
+
+  it('of one host under two names share what both want, until the last of them goes', () => {
+    const renamed: Lease = { ...vxlanLease('renamed', mac2, '10.244.3.0/24 at 192.168.0.2'), since: 9 }
+    come(older)
+    come(renamed)
+    const fdb = 'fdb 02:00:00:00:00:02 dev flannel.1 dst 192.168.0.2'
+    expect([entriesOf('older')[0], entriesOf('renamed')[0]]).toEqual([fdb, fdb])
+    expect([...peers.shared]).toEqual([['192.168.0.2', ['older', 'renamed']]])
+    go('older')
+    expect(peers.state.entries.has('fdb 02:00:00:00:00:02 dev flannel.1')).toBe(true)
+    expect([...peers.state.entries.keys()]).not.toContain('route 10.244.2.0/24 metric 0')
+    expect(peers.shared.size).toBe(0)
+    go('renamed')
+    expect(peers.state.entries.has('fdb 02:00:00:00:00:02 dev flannel.1')).toBe(false)
+  })
+
+  it('that cannot be derived for an error that no code expects are refused, and hold up no other', () => {
+    const backend = openBackend(network)
+    const unexpected: string[] = []
+    const broken = {
+      ...backend,
+      peerEntries: (own: Lease, peer: Lease, below: Underlay) => {
+        if (peer.node === 'older') throw new TypeError('broken on purpose')
+        return backend.peerEntries(own, peer, below)
+      },
+    }
+    peers = new Peers(network, broken, self, underlay, node => unexpected.push(node))
+    peers.setTable(table, new Set(['self']))
+    come(older, other)
+    expect([peers.refused.get('older'), entriesOf('other').length, unexpected]).toEqual([
+      'broken on purpose',
+      3,
+      ['older'],
+    ])
+  })
+
+  it.each([
+    ['an older lease that was there before', 0, [true, false]],
+    ['a younger one', 9, [false, false]],
+  ])("with this node's own MAC are its trouble where they had it first: %s", (_, since, expected) => {
+    const clone = { ...vxlanLease('clone', '02:00:00:00:00:01', '10.244.5.0/24 at 192.168.0.5'), since }
+    const own = { ...self, since: 5 }
+    peers = new Peers(network, openBackend(network), own, underlay)
+    table = new Map([['self', own]])
+    peers.setTable(new Map([...table, ['clone', clone]]), new Set(['self', 'clone']))
+    const before =
+      peers.trouble?.includes("'clone' (10.244.5.0/24 at 192.168.0.5), which had it first") ?? false
+    go('clone')
+    expect([before, peers.trouble !== undefined]).toEqual(expected)
   })
 
   it.each([
@@ -70,7 +140,7 @@ describe('peers', () => {
       'takes another MAC',
       () => come({ ...vxlanLease('older', '02:00:00:00:00:07', '10.244.2.0/24 at 192.168.0.2'), since: 2 }),
     ],
-  ])('that stood behind an older one get what they claim when that one %s', (_, act) => {
+  ])('that stood behind another one get what they claim when that one %s', (_, act) => {
     come(older, younger)
     act()
     expect(entriesOf('younger')).toContain('fdb 02:00:00:00:00:02 dev flannel.1 dst 192.168.0.3')
