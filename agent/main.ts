@@ -7,6 +7,7 @@ import { FlagError } from './config/go_flags.ts'
 import { ConfigError } from './config/values.ts'
 import { type ExitCode, exitCode } from './exit_code.ts'
 import { requireNetAdmin } from './kernel/capability.ts'
+import { KernelTrace } from './kernel/kernel_trace.ts'
 import { NetlinkKernel } from './kernel/netlink_kernel.ts'
 import { loadLibc } from './netlink/libc.ts'
 import { endProcess, endWhereOutputFails } from './runtime/end_process.ts'
@@ -30,6 +31,12 @@ async function main(): Promise<ExitCode> {
   }
 }
 
+/** For developers: TWILL_DEBUG=netlink shows on stderr what is asked of the kernel and what it says. */
+function kernelTrace(): KernelTrace | undefined {
+  const isAsked = process.env.TWILL_DEBUG?.split(',').includes('netlink') ?? false
+  return isAsked ? new KernelTrace(line => process.stderr.write(`netlink ${line}\n`)) : undefined
+}
+
 async function run(config: AgentConfig): Promise<ExitCode> {
   const log = createLogger(config.logLevel)
   process.removeAllListeners('warning').on('warning', error => log.debug({ error }, 'a remark of Node.js'))
@@ -43,7 +50,7 @@ async function run(config: AgentConfig): Promise<ExitCode> {
     // By default glibc keeps up to 64 MB of free memory, depending on the largest block that was ever freed.
     const libc = await loadLibc()
     libc.trimHeapAbove(128 * 1024)
-    const kernel = await NetlinkKernel.open()
+    const kernel = await NetlinkKernel.open(kernelTrace())
     const agent = new Agent(config, kernel, log)
     heedSignals({ log, stop: signal => stop.abort(signal), refresh: reason => agent.refresh(reason) })
     const { healthz, localSocket } = config

@@ -7,6 +7,7 @@ import type { InterfaceFacts, RouteFacts, RouteLookup } from '../state/underlay_
 import { applyOperations } from './apply.ts'
 import { lookUpRoute, readInterfaces, readOtherRoutes } from './facts.ts'
 import type { Kernel, KernelChange, Scope, UnderlaySource } from './kernel.ts'
+import type { KernelTrace } from './kernel_trace.ts'
 import { readDevices, readEntries } from './snapshot.ts'
 import { Subscription } from './subscription.ts'
 
@@ -14,28 +15,36 @@ import { Subscription } from './subscription.ts'
 export class NetlinkKernel implements Kernel, UnderlaySource {
   readonly #open: OpenRawSocket
   readonly #requests: NetlinkRequests
+  readonly #trace: KernelTrace | undefined
   readonly #subscriptions = new Set<Subscription>()
 
   /** Loads the addons; a socket is opened when it is first used. */
-  static async open(): Promise<NetlinkKernel> {
-    return new NetlinkKernel(await loadRawSocket())
+  static async open(trace?: KernelTrace): Promise<NetlinkKernel> {
+    return new NetlinkKernel(await loadRawSocket(), trace)
   }
 
-  constructor(open: OpenRawSocket) {
+  constructor(open: OpenRawSocket, trace?: KernelTrace) {
     this.#open = open
+    this.#trace = trace
     this.#requests = new NetlinkRequests(open)
   }
 
-  snapshot(scope: Scope, signal: AbortSignal): Promise<readonly Entry[]> {
-    return readEntries(this.#requests, scope, signal)
+  async snapshot(scope: Scope, signal: AbortSignal): Promise<readonly Entry[]> {
+    const entries = await readEntries(this.#requests, scope, signal)
+    this.#trace?.read('all entries', entries.length)
+    return entries
   }
 
-  devices(scope: Scope, signal: AbortSignal): Promise<readonly Link[]> {
-    return readDevices(this.#requests, scope, signal)
+  async devices(scope: Scope, signal: AbortSignal): Promise<readonly Link[]> {
+    const devices = await readDevices(this.#requests, scope, signal)
+    this.#trace?.read('devices', devices.length)
+    return devices
   }
 
-  apply(operations: readonly Operation[], signal: AbortSignal): Promise<readonly Result[]> {
-    return applyOperations(this.#requests, operations, signal)
+  async apply(operations: readonly Operation[], signal: AbortSignal): Promise<readonly Result[]> {
+    const results = await applyOperations(this.#requests, operations, signal)
+    this.#trace?.applied(results)
+    return results
   }
 
   async caughtUp(signal: AbortSignal): Promise<void> {
@@ -48,7 +57,10 @@ export class NetlinkKernel implements Kernel, UnderlaySource {
    * show is told.
    */
   changes(scope: Scope, signal: AbortSignal): AsyncIterable<KernelChange> {
-    const subscription = new Subscription({ open: this.#open, requests: this.#requests, scope }, signal)
+    const subscription = new Subscription(
+      { open: this.#open, requests: this.#requests, scope, trace: this.#trace },
+      signal,
+    )
     this.#subscriptions.add(subscription)
     signal.addEventListener('abort', () => this.#subscriptions.delete(subscription), { once: true })
     return subscription

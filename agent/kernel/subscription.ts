@@ -3,6 +3,7 @@ import type { NetlinkRequests } from '../netlink/requests.ts'
 import { ChangeSlot } from './change_slot.ts'
 import { dumpAddresses, dumpLinks, dumpRoutes } from './dumps.ts'
 import type { KernelChange, Scope } from './kernel.ts'
+import type { KernelTrace } from './kernel_trace.ts'
 import { Notifications } from './notifications.ts'
 
 /** RTNLGRP_LINK 1, RTNLGRP_NEIGH 3, RTNLGRP_IPV4_IFADDR 5, _IPV4_ROUTE 7, _IPV6_IFADDR 9, _IPV6_ROUTE 11 */
@@ -23,6 +24,7 @@ export interface SubscriptionOptions {
   readonly requests: NetlinkRequests
   readonly scope: Scope
   readonly receiveBytes?: number
+  readonly trace?: KernelTrace | undefined
 }
 
 /** Listens from its making on, until the signal aborts. */
@@ -30,6 +32,7 @@ export class Subscription implements AsyncIterable<KernelChange> {
   readonly #requests: NetlinkRequests
   readonly #scope: Scope
   readonly #signal: AbortSignal
+  readonly #trace: KernelTrace | undefined
   readonly #slot = new ChangeSlot()
   readonly #notifications: Notifications
   readonly #socket: RawSocket
@@ -47,6 +50,7 @@ export class Subscription implements AsyncIterable<KernelChange> {
     this.#requests = options.requests
     this.#scope = options.scope
     this.#signal = signal
+    this.#trace = options.trace
     this.#notifications = new Notifications(options.scope, this.#slot)
     const events = {
       onDatagram: (datagram: Buffer) => this.#receive(datagram),
@@ -68,7 +72,11 @@ export class Subscription implements AsyncIterable<KernelChange> {
   async *[Symbol.asyncIterator](): AsyncGenerator<KernelChange, void> {
     this.#isFollowed = true
     try {
-      for (;;) yield await this.#slot.take(this.#signal)
+      for (;;) {
+        const change = await this.#slot.take(this.#signal)
+        this.#trace?.changed(change)
+        yield change
+      }
     } finally {
       this.#isFollowed = false
       this.#close()
