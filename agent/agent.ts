@@ -28,6 +28,7 @@ import { loadNftGeneration } from './netlink/nft_generation.ts'
 import { NodeFiles } from './node_files/node_files.ts'
 import { readPreviousNetworks, readPreviousSubnets } from './node_files/subnet_env.ts'
 import { Overlay } from './overlay.ts'
+import { releaseStartMemory } from './runtime/memory.ts'
 import { TWILL_PROTOCOL } from './state/ownership.ts'
 import { type AgentStatus, RoundTotals, storeAway } from './status/status.ts'
 import { notifySupervisor } from './status/supervisor.ts'
@@ -252,6 +253,7 @@ export class Agent {
       this.#log.warn({}, `systemd is not told that this node is ready: ${error.message}`)
     }
     await store.reporter?.announceReady(signal)
+    await releaseStartMemory()
   }
 
   /** Public IPs from the command line win over those that the store knows for this node. */

@@ -22,6 +22,8 @@ export interface Libc {
   unshare(flags: number): void
   /** mallopt(3): from now on free memory at the end of the heap goes back to the kernel once it is so many bytes. */
   trimHeapAbove(bytes: number): void
+  /** malloc_trim(3): free memory of all threads goes back to the kernel, within about 1 ms. */
+  releaseFreeMemory(): void
   /** Sends one datagram to a socket of the file system, or to an abstract one, whose name starts with `@` (unix(7)). */
   sendToUnixSocket(name: string, text: string): void
   /**
@@ -50,6 +52,7 @@ export async function loadLibc(): Promise<Libc> {
   const getsockopt = library.func('int getsockopt(int, int, int, uint8_t *, _Inout_ uint32_t *)')
   const unshare = library.func('int unshare(int)')
   const mallopt = library.func('int mallopt(int, int)')
+  const mallocTrim = library.func('int malloc_trim(size_t)')
   const socket = library.func('int socket(int, int, int)')
   const sendto = library.func('int64_t sendto(int, const uint8_t *, size_t, int, const uint8_t *, uint32_t)')
   const recv = library.func('int64_t recv(int, _Out_ uint8_t *, size_t, int)')
@@ -74,6 +77,9 @@ export async function loadLibc(): Promise<Libc> {
     },
     trimHeapAbove(bytes) {
       mallopt(M_TRIM_THRESHOLD, bytes)
+    },
+    releaseFreeMemory() {
+      mallocTrim(0)
     },
     sendToUnixSocket(name, text) {
       const act = `Cannot send to the socket ${name}`

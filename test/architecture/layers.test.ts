@@ -63,7 +63,7 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
   ],
 
   // The Node.js that runs it all: new enough, and its memory tuned, before the rest is loaded.
-  'agent/runtime/': ['agent/main.ts', 'agent/cli/'],
+  'agent/runtime/': ['agent/main.ts', 'agent/cli/', 'agent/netlink/libc.ts'],
 
   // What operators give and see.
   'agent/config/': [

@@ -1,3 +1,5 @@
+import { execFileSync, spawnSync } from 'node:child_process'
+import { dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { whyNoBed } from '../support/bed.ts'
 import { helpFor } from '../support/help.ts'
@@ -22,7 +24,8 @@ import { type Job, serve } from './worker.ts'
 const usage = `npm run bench -- [options] [groups]
 
   groups        letters, as in 'a c'; all unless given
-  --json FILE   where to write what was measured; .bench/<date>.json unless given
+  --node LIST   run it on each of these releases of Node.js, fetched from npm: --node 20,22,24,26
+  --json FILE   where to write what was measured; .bench/<date>.json unless given, and always with --node
 
   a  programming peers                f  drift and its repair
   b  an agent's start                 g  restart, kill, takeover under traffic
@@ -61,7 +64,7 @@ async function main(words: readonly string[]): Promise<number> {
   const { values, positionals } = parseArgs({
     args: [...words],
     allowPositionals: true,
-    options: { json: { type: 'string' } },
+    options: { json: { type: 'string' }, node: { type: 'string' } },
   })
   const chosen = positionals.length === 0 ? Object.keys(groups) : positionals
   const unknown = chosen.filter(letter => groups[letter] === undefined)
@@ -71,13 +74,16 @@ async function main(words: readonly string[]): Promise<number> {
   }
   const why = whyNoBed()
   if (why !== undefined) throw new Error(why)
+  if (values.node !== undefined) return onReleases(values.node.split(','), chosen)
   return await measure(chosen, values.json)
 }
 
 async function measure(chosen: readonly string[], json: string | undefined): Promise<number> {
   const report = beginReport()
   const rows: Row[] = []
-  process.stdout.write(`${printHead()}\n`)
+  process.stdout.write(
+    `Node.js ${report.node}, Linux ${report.kernel}, ${report.cpus} CPUs\n${printHead()}\n`,
+  )
   try {
     for (const letter of chosen) {
       for await (const row of groups[letter]?.() ?? []) {
@@ -89,6 +95,21 @@ async function measure(chosen: readonly string[], json: string | undefined): Pro
     writeReport(json ?? `.bench/${report.date.replaceAll(':', '-')}.json`, { ...report, rows })
   }
   return rows.some(isMissed) ? 1 : 0
+}
+
+/** The same groups on one release after the other. 1 where one of them ended so. */
+function onReleases(releases: readonly string[], chosen: readonly string[]): number {
+  const codes = releases.map(release => {
+    const folder =
+      release === process.versions.node.split('.')[0] ? dirname(process.execPath) : fetched(release)
+    const node = join(folder, 'node')
+    return spawnSync(node, [process.argv[1] ?? '', ...chosen], { stdio: 'inherit' }).status ?? 1
+  })
+  return Math.max(...codes)
+}
+
+function fetched(release: string): string {
+  return execFileSync('sh', ['test/support/node_release.sh', release], { encoding: 'utf8' }).trim()
 }
 
 function both(...parts: readonly (() => AsyncIterable<Row>)[]): () => AsyncIterable<Row> {
