@@ -85,7 +85,11 @@ function localDocuments(agent: Agent): Documents {
 
 /** What no task has caught, a rejection too, is unexpected by definition. Node alone would say 1, which means: do not restart. */
 process.on('uncaughtException', error => {
-  createLogger('info').error({ error }, 'unexpected error: twilld ends')
+  try {
+    createLogger('info').error({ error }, 'unexpected error: twilld ends')
+  } catch {
+    process.stderr.write(`twilld: unexpected error: ${error.stack}\n`)
+  }
   process.exit(exitCode.unexpected)
 })
 
