@@ -54,6 +54,11 @@ export class EtcdClient {
     return this.#tracked(connection => connection.range(range), signal)
   }
 
+  /** As it stood at that revision. Rejects with EtcdError, kind `compacted` where that is gone. */
+  keyAt(key: string, revision: number, signal: AbortSignal): Promise<Listing> {
+    return this.#tracked(connection => connection.keyAt(key, revision), signal)
+  }
+
   /** How far the store has come, for next to nothing; asked over keys that we may read. */
   async head(range: KeyRange, signal: AbortSignal): Promise<Head> {
     return this.#tracked(connection => connection.head(range), signal)
@@ -79,11 +84,24 @@ export class EtcdClient {
     try {
       for await (const batch of connection.watch(range, fromRevision, signal)) {
         this.lastContactMs = this.#tuning.clock.date()
+        // The first batch tells how far that member is: one that is behind, or was restored meanwhile, would be silent.
+        if (batch.through === 0 && batch.revision < fromRevision - 1)
+          throw new Error(`it is at revision ${batch.revision}, and ${fromRevision - 1} was known`)
+        if (batch.clusterId === this.known?.clusterId && batch.revision > this.known.revision)
+          this.known = { clusterId: batch.clusterId, revision: batch.revision }
         yield batch
       }
     } catch (error) {
       throw this.#failed(connection, error, signal)
     }
+  }
+
+  /** Another history than the one that this client knows was found by what it holds, though its revision is as high. */
+  foundOtherHistory(): void {
+    const { known } = this
+    if (known === undefined) return
+    this.#epoch++
+    this.onReset(known, known)
   }
 
   /** Ends what is open; the next call connects anew. */

@@ -89,6 +89,12 @@ export class Connection {
     })
   }
 
+  /** One key as it stood at that revision. */
+  async keyAt(key: string, revision: number): Promise<Listing> {
+    const answer = await this.#kv.range({ key: Buffer.from(key), revision })
+    return { ...head(answer.header), kvs: answer.kvs.map(keyValue) }
+  }
+
   async head(range: KeyRange): Promise<Head> {
     return head((await this.#kv.range({ ...rangeBytes(range), count_only: true })).header)
   }

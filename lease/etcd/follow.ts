@@ -3,6 +3,7 @@ import type { LiveTable, Reading } from '../table.ts'
 import { decodeLease, WireError } from '../wire.ts'
 import type { EtcdContext } from './context.ts'
 import { EtcdError } from './error.ts'
+import { checkHistory, contradicts, latest } from './history.ts'
 import { type KeyValue, keysUnder, type WatchBatch } from './keys.ts'
 
 const ACTIVITY = 'watch the peers'
@@ -19,6 +20,8 @@ export class Follower {
   #revision: number | undefined
   /** Whether the watch broke since the table was listed. */
   #broke = false
+  /** The key that was written last, of those that the table was read from. */
+  #witness: KeyValue | undefined
   #interrupt: () => void = () => {}
 
   constructor(ctx: EtcdContext, table: LiveTable) {
@@ -71,7 +74,8 @@ export class Follower {
   async #listAndWatch(signal: AbortSignal): Promise<void> {
     // Where the store has lost its data, this is what shows it: a watch from a revision to come is merely silent.
     const range = keysUnder(this.#ctx.folder)
-    if (this.#revision !== undefined) await this.#ctx.client.head(range, signal)
+    if (this.#revision !== undefined)
+      await checkHistory(this.#ctx.client, this.#ctx.folder, this.#witness, signal)
     const revision = this.#revision ?? (await this.#list(signal))
     const stop = new AbortController()
     const all = AbortSignal.any([signal, stop.signal])
@@ -100,14 +104,22 @@ export class Follower {
   }
 
   async #list(signal: AbortSignal): Promise<number> {
-    const listing = await this.#ctx.client.range(keysUnder(this.#ctx.folder), signal)
+    const { recall, tuning, client, folder } = this.#ctx
+    const { revision: before = 0 } = recall.at ?? {}
+    const known = new Map(recall.leases.map(lease => [lease.node, lease]))
+    const listing = await client.range(keysUnder(folder), signal)
     this.#ctx.patience.over(ACTIVITY)
     const readings = listing.kvs.map(kv => this.#read(kv))
-    const { recall, tuning } = this.#ctx
+    const isOther = listing.kvs.some(
+      (kv, i) => isLease(readings[i]) && contradicts(known, before, kv, kv.key.slice(folder.length)),
+    )
+    // Where that was found already, there is nothing left that is known.
+    if (isOther && recall.at !== undefined) client.foundOtherHistory()
     recall.remembered.settle(readings.filter(isLease), tuning.clock.now())
     for (const reading of readings) this.#ctx.onReading(reading)
     this.#table.list([...readings, ...recall.remembered.leases])
     this.#broke = false
+    this.#witness = latest(undefined, listing.kvs)
     this.#saw(listing.revision)
     return listing.revision
   }
@@ -126,6 +138,7 @@ export class Follower {
     for (const key of batch.deletes) this.#table.remove(key.slice(this.#ctx.folder.length))
     const outlived = recall.remembered.settle(readings.filter(isLease), tuning.clock.now())
     for (const node of outlived) this.#table.remove(node)
+    this.#witness = latest(this.#witness, batch.puts)
     this.#saw(batch.through)
   }
 
@@ -153,6 +166,6 @@ export class Follower {
   }
 }
 
-function isLease(reading: Reading): reading is Lease {
-  return 'node' in reading
+function isLease(reading: Reading | undefined): reading is Lease {
+  return reading !== undefined && 'node' in reading
 }

@@ -152,13 +152,9 @@ export class EtcdLeaseStore implements LeaseStore, Reservations {
   #reset(before: Head, after: Head): void {
     const { recall, tuning, log, onReset } = this.#ctx
     const peers = recall.storeWasReset()
-    const what =
-      before.clusterId === after.clusterId
-        ? `its revision went back from ${before.revision} to ${after.revision}`
-        : `its cluster is ${after.clusterId} and was ${before.clusterId}`
     log.error(
       { before, after, peers },
-      `etcd has lost its data: ${what}. Claiming our lease again, keeping ${peers} leases for ` +
+      `etcd has lost its data: ${lossOf(before, after)}. Claiming our lease again, keeping ${peers} leases for ` +
         `${tuning.graceMs / 3600_000} h unless they come back changed`,
     )
     for (const tell of onReset) tell()
@@ -175,4 +171,12 @@ function openRetrier(endpoints: number, tuning: EtcdTuning, log: Log): Retrier {
     now: () => tuning.clock.now(),
     log,
   })
+}
+
+function lossOf(before: Head, after: Head): string {
+  if (before.clusterId !== after.clusterId)
+    return `its cluster is ${after.clusterId} and was ${before.clusterId}`
+  return after.revision < before.revision
+    ? `its revision went back from ${before.revision} to ${after.revision}`
+    : `what it holds from before revision ${before.revision} is not what it held then: an older snapshot was restored`
 }

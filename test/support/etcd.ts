@@ -54,6 +54,10 @@ export interface EtcdServer {
     readonly unready?: boolean
     readonly flags?: readonly string[]
   }): Promise<void>
+  /** What `etcdctl snapshot save` writes to the file. */
+  snapshot(file: string): Promise<void>
+  /** Ends it, puts the snapshot in the place of its data and starts it again, under the same cluster id. */
+  restore(file: string): Promise<void>
   /** SIGSTOP: the kernel still accepts connections, nobody answers. */
   pause(): void
   resume(): void
@@ -194,6 +198,26 @@ async function makeEtcd(options: EtcdServerOptions): Promise<EtcdServer> {
       if (again.fresh) await rm(dataDir, { recursive: true, force: true })
       start()
       if (!again.unready) await server.ready()
+    },
+    async snapshot(file) {
+      await rm(file, { force: true })
+      await server.ctl('snapshot', 'save', file)
+    },
+    async restore(file) {
+      await server.stop('SIGKILL')
+      await rm(dataDir, { recursive: true, force: true })
+      const peerUrl = `http://${host}:${peerPort}`
+      const name = options.member?.name ?? 'solo'
+      const flags = [
+        `--name=${name}`,
+        `--data-dir=${dataDir}`,
+        `--initial-advertise-peer-urls=${peerUrl}`,
+        `--initial-cluster=${options.member?.initialCluster ?? `${name}=${peerUrl}`}`,
+      ]
+      await run('etcdctl', ['snapshot', 'restore', file, ...flags], {
+        env: { ...process.env, ETCDCTL_API: '3' },
+      })
+      await server.restart()
     },
     pause: () => void child?.kill('SIGSTOP'),
     resume: () => void child?.kill('SIGCONT'),

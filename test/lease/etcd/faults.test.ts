@@ -1,3 +1,5 @@
+import { rm } from 'node:fs/promises'
+import { basename, join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
 import { type EtcdServer, type EtcdServerOptions, startEtcd } from '../../support/etcd.ts'
 import { EtcdBed, fastTuning } from '../../support/etcd_bed.ts'
@@ -5,6 +7,7 @@ import { EtcdNode } from '../../support/etcd_node.ts'
 import { TcpProxy } from '../../support/tcp_proxy.ts'
 import { until } from '../../support/until.ts'
 
+const peer = (ip: string) => `{"PublicIP":"${ip}","PublicIPv6":null,"BackendType":"vxlan"}`
 const config = '{"Network":"10.1.0.0/16","Backend":{"Type":"vxlan"}}'
 
 const cleanUps: (() => Promise<void>)[] = []
@@ -254,6 +257,40 @@ describe('etcd that lost its data', () => {
     expect(other.lease?.node).toBe('10.1.77.0-24')
     expect(node.known.length).toBe(2)
   })
+
+  test.each([
+    ['behind what is known', 0],
+    ['beyond what is known, others having written meanwhile', 30],
+  ])(
+    'to an older snapshot that is %s is noticed by all: no peer is dropped, all claim again',
+    async (_, writes) => {
+      const bed = await start()
+      const proxy = await TcpProxy.open(bed.server.port)
+      cleanUps.push(async () => proxy.close())
+      const endpoints = [`http://127.0.0.1:${proxy.port}`]
+      const [a, b] = [new EtcdNode(bed, 1, { endpoints }), new EtcdNode(bed, 2, { endpoints })]
+      for (const node of [a, b]) cleanUps.push(() => node.stop())
+      for (const node of [a, b]) await node.start()
+      await a.tables?.until(table => table.size === 2)
+      // Long after the last answer to a call; only the watches hear of these.
+      const file = join(bed.server.dataDir, '..', `${basename(bed.server.dataDir)}.snapshot`)
+      cleanUps.push(() => rm(file, { force: true }))
+      for (let i = 0; i < 5; i++) await bed.server.ctl('put', bed.key('10.1.199.0-24'), peer('1.2.3.9'))
+      await bed.server.snapshot(file)
+      await bed.writeLease('10.1.200.0-24', peer('1.2.3.4'))
+      await bed.writeLease('10.1.201.0-24', peer('1.2.3.5'))
+      for (const node of [a, b]) await node.tables?.until(table => table.size === 5)
+      proxy.delayMs = 10_000
+      await bed.server.restore(file)
+      for (let i = 0; i < writes; i++) await bed.server.ctl('put', '/filler', String(i))
+      proxy.delayMs = 0
+      await until('both to see it', () => bed.log.said('etcd has lost its data').length === 2)
+      await bed.writeLease('10.1.202.0-24', peer('1.2.3.6'))
+      for (const node of [a, b]) await node.tables?.until(table => table.has('10.1.202.0-24'))
+      for (const node of [a, b]) expect(node.known).toHaveLength(6)
+      expect([a.lost, b.lost]).toEqual([undefined, undefined])
+    },
+  )
 
   test('and is another cluster now is noticed by its id, even where its revision is higher', async () => {
     const bed = await start()
