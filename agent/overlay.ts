@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { Log } from '../lease/common/log.ts'
 import type { Retrier } from '../lease/common/retry.ts'
 import { sleep } from '../lease/common/sleep.ts'
@@ -7,7 +8,7 @@ import type { Lease, LeaseTableChange } from '../lease/lease.ts'
 import type { NetworkConfig } from '../lease/network_config.ts'
 import { nodeSubnets } from '../lease/node_subnets.ts'
 import type { LeaseStore } from '../lease/store.ts'
-import type { Backend } from './backend/backend.ts'
+import type { Backend, Underlay } from './backend/backend.ts'
 import { bridgeTrouble } from './diagnose/bridge_subnet.ts'
 import type { NodeView } from './diagnose/node_view.ts'
 import { staleRoutes } from './diagnose/stale_routes.ts'
@@ -196,7 +197,7 @@ export class Overlay {
 
   /** Peers are told of a new public IP; the devices follow at once, whatever the store does. */
   #move(underlay: UnderlayChoice, ownLease: OwnLease): void {
-    this.#options.store.reconnect?.()
+    if (!isSameWay(ownLease.underlay, underlay)) this.#options.store.reconnect?.()
     ownLease.move(underlay)
     this.#program(this.#membership.setSelf(this.#membership.self, underlay))
     this.#reconciler.requestFullPass('the underlay has changed')
@@ -280,4 +281,9 @@ export class Overlay {
       files.trouble,
     ].filter(reason => reason !== undefined)
   }
+}
+
+/** Whether connections that were made over the one go on over the other: a second address or another prefix harms none. */
+function isSameWay(a: Underlay, b: Underlay): boolean {
+  return a.name === b.name && isDeepStrictEqual(a.localIps, b.localIps)
 }

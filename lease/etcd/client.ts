@@ -16,6 +16,7 @@ export class EtcdClient {
   readonly #tuning: EtcdTuning
   readonly #open = new Set<Connection>()
   readonly #retired = new WeakSet<Connection>()
+  readonly #ended = new WeakSet<Connection>()
   #at = 0
   #connection: Promise<Connection> | undefined
   #closed = false
@@ -78,22 +79,33 @@ export class EtcdClient {
     return this.#call(connection => connection.revoke(leaseId), signal)
   }
 
-  /** See Connection.watch. Throws EtcdError, kind `compacted` where the revision is gone, or the signal's reason. */
+  /**
+   * See Connection.watch; goes on where `reconnect` ended it. Throws EtcdError, kind `compacted` where the revision is gone, or
+   * the signal's reason.
+   */
   async *watch(range: KeyRange, fromRevision: number, signal: AbortSignal): AsyncGenerator<WatchBatch> {
-    const connection = await this.#connect(signal)
-    try {
-      for await (const batch of connection.watch(range, fromRevision, signal)) {
-        this.lastContactMs = this.#tuning.clock.date()
-        // The first batch tells how far that member is: one that is behind, or was restored meanwhile, would be silent.
-        if (batch.through === 0 && batch.revision < fromRevision - 1)
-          throw new Error(`it is at revision ${batch.revision}, and ${fromRevision - 1} was known`)
-        if (batch.clusterId === this.known?.clusterId && batch.revision > this.known.revision)
-          this.known = { clusterId: batch.clusterId, revision: batch.revision }
-        yield batch
+    for (let next = fromRevision; ; ) {
+      const connection = await this.#connect(signal)
+      try {
+        for await (const batch of connection.watch(range, next, signal)) {
+          this.#heard(batch, next)
+          if (next > 0 && batch.through > 0) next = batch.through + 1
+          yield batch
+        }
+      } catch (error) {
+        const failure = this.#failed(connection, error, signal)
+        if (!(failure instanceof EtcdError) || failure.kind !== 'ended') throw failure
       }
-    } catch (error) {
-      throw this.#failed(connection, error, signal)
     }
+  }
+
+  #heard({ clusterId, revision, through }: WatchBatch, fromRevision: number): void {
+    this.lastContactMs = this.#tuning.clock.date()
+    // The first batch tells how far that member is: one that is behind, or was restored meanwhile, would be silent.
+    if (through === 0 && revision < fromRevision - 1)
+      throw new Error(`it is at revision ${revision}, and ${fromRevision - 1} was known`)
+    if (clusterId === this.known?.clusterId && revision > this.known.revision)
+      this.known = { clusterId, revision }
   }
 
   /** Another history than the one that this client knows was found by what it holds, though its revision is as high. */
@@ -108,6 +120,7 @@ export class EtcdClient {
   reconnect(): void {
     for (const connection of this.#open) {
       this.#retired.add(connection)
+      this.#ended.add(connection)
       connection.end()
     }
     this.#open.clear()
@@ -140,9 +153,10 @@ export class EtcdClient {
     try {
       return await this.#callOnce(act, signal)
     } catch (error) {
-      // A token's time was over: asking for another is no trouble worth a word.
-      if (error instanceof EtcdError && error.kind === 'token') return this.#callOnce(act, signal)
-      throw error
+      // A token's time was over, or we ended the connection: trying once more is no trouble worth a word.
+      const isOver = error instanceof EtcdError && (error.kind === 'token' || error.kind === 'ended')
+      if (!isOver) throw error
+      return this.#callOnce(act, signal)
     }
   }
 
@@ -181,6 +195,8 @@ export class EtcdClient {
   #failed(connection: Connection, error: unknown, signal: AbortSignal): unknown {
     if (signal.aborted) return signal.reason
     if (this.#closed) return new EtcdError('closed', connection.endpoint, 'the store was closed')
+    if (this.#ended.has(connection))
+      return new EtcdError('ended', connection.endpoint, 'the connection is made again')
     if (!this.#retired.has(connection)) {
       this.#retired.add(connection)
       connection.retire()
@@ -199,8 +215,9 @@ function shuffled<T>(items: readonly T[], random: () => number): T[] {
     .map(({ item }) => item)
 }
 
-/** The call itself runs into its deadline; only the waiting ends. */
+/** The call itself runs into its deadline, or ends with its connection; only the waiting ends. */
 function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  promise.catch(() => {})
   return new Promise((resolve, reject) => {
     const abort = () => reject(signal.reason)
     if (signal.aborted) return abort()

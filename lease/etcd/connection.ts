@@ -48,7 +48,7 @@ export class Connection {
   readonly #running = new Set<{ cancel(): void }>()
   readonly #kv: KVClient
   readonly #lease: LeaseClient
-  #token: Promise<string> | undefined
+  #token: Promise<string | undefined> | undefined
 
   static async open(endpoint: string, options: EtcdOptions, tuning: EtcdTuning): Promise<Connection> {
     const credentials = await readCredentials(endpoint, options)
@@ -72,6 +72,8 @@ export class Connection {
         'grpc.initial_reconnect_backoff_ms': 200,
         'grpc.max_reconnect_backoff_ms': 2_000,
         'grpc.max_receive_message_length': MAX_ANSWER_BYTES,
+        // The variables of a host are for what it fetches from the internet; etcd is near.
+        'grpc.enable_http_proxy': 0,
       },
       faultHandling: { host: () => noop, global: noop },
     })
@@ -224,7 +226,14 @@ export class Connection {
       ...this.#callable(),
       exec: (service, method, params) => this.#exec(service, method, params, undefined),
     })
-    this.#token ??= authenticate.authenticate(login).then(answer => answer.token)
+    this.#token ??= authenticate.authenticate(login).then(
+      answer => answer.token,
+      // Where authentication is off, no token is needed: as etcd's own client does.
+      (error: unknown) => {
+        if (/authentication is not enabled/.test(String(error))) return undefined
+        throw error
+      },
+    )
     return this.#token
   }
 }

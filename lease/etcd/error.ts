@@ -1,7 +1,10 @@
 import { ExpectedError, messageOf } from '../common/errors.ts'
 
-/** `compacted`: the revision asked for is gone. `token`: another is to be asked for. `closed`: the store was. `trouble`: anything else that etcd or the way to it says. */
-export type EtcdErrorKind = 'trouble' | 'compacted' | 'token' | 'closed'
+/**
+ * `compacted`: the revision asked for is gone. `token`: another is to be asked for. `ended`: this client ended the connection
+ * to make another. `closed`: the store was. `trouble`: anything else that etcd or the way to it says.
+ */
+export type EtcdErrorKind = 'trouble' | 'compacted' | 'token' | 'ended' | 'closed'
 
 /** A call that etcd did not answer, or not with what was asked for. The message names endpoint, cause and, where known, remedy. */
 export class EtcdError extends ExpectedError {
@@ -15,12 +18,35 @@ export class EtcdError extends ExpectedError {
   }
 }
 
+/** What TLS and gRPC say, in words that name the fault. */
+const translations: readonly (readonly [RegExp, string])[] = [
+  [
+    /alert (bad certificate|certificate|unknown ca|decrypt error|handshake failure)/i,
+    'it asks for a client certificate, or refuses ours',
+  ],
+  [/wrong version number|before secure TLS connection|packet length too long/i, 'it does not speak TLS'],
+  [
+    /^Failed to connect$|^Protocol error$/i,
+    'it closes the connection at once, as one that speaks TLS alone does',
+  ],
+  [/^null$/, 'no connection could be made'],
+  [/^Name resolution failed for target (?:dns:)?(\S+)$/, 'the name $1 cannot be resolved'],
+]
+
 const remedies: readonly (readonly [RegExp, string])[] = [
   [/database space exceeded/, 'compact and defragment it, then `etcdctl alarm disarm`'],
   [/authentication failed/, 'check user name and password'],
   [/user name is empty/, 'etcd has authentication on: give user name and password'],
   [/permission denied/, 'grant the user read and write under the prefix'],
   [/self[- ]signed|unable to (verify|get)/i, 'give the CA that signed its certificate'],
+  [
+    /client certificate/,
+    'give --etcd-certfile and --etcd-keyfile, signed by a CA that it knows and not expired',
+  ],
+  [/does not speak TLS/, 'write http:// for https://'],
+  [/speaks TLS alone/, 'write https:// for http://'],
+  [/cannot be resolved/, 'check DNS, or write its address'],
+  [/certificate has expired/, 'renew its certificate, and check the clocks'],
   [/no leader/i, 'its cluster has no quorum, or this member is cut off from it'],
 ]
 
@@ -35,7 +61,9 @@ export function etcdError(error: unknown, endpoint: string): EtcdError {
 
 function kindOf(reason: string): EtcdErrorKind {
   if (/required revision has been compacted/.test(reason)) return 'compacted'
-  return /invalid auth token/.test(reason) ? 'token' : 'trouble'
+  return /invalid auth token|user name is empty|revision of auth store is old/.test(reason)
+    ? 'token'
+    : 'trouble'
 }
 
 function plainReason(message: string): string {
@@ -45,6 +73,13 @@ function plainReason(message: string): string {
     .replace(/\.? ?Resolution note:.*$/s, '')
     .replace(/^(Error: )+/, '')
     .replace(/^etcdserver: /, '')
+    // A time stamp or a thread's number would make each text a new one.
+    .replace(/\s*\(?\d{4}-\d\d-\d\dT[\d:.]+(Z|[+-]\d\d:\d\d)\)?/g, '')
+    .replace(/\b[0-9A-F]{8,16}:error:[0-9A-F]+:[^:]*:[^:]*:([^:]+).*$/is, '$1')
     .trim()
+  for (const [pattern, words] of translations) {
+    const match = pattern.exec(text)
+    if (match) return words.replace('$1', match[1] ?? '')
+  }
   return /^Deadline exceeded/i.test(text) || /DEADLINE_EXCEEDED/.test(message) ? 'no answer in time' : text
 }

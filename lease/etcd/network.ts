@@ -39,12 +39,15 @@ export class ConfigKey {
   async wait(signal: AbortSignal, demands: ConfigDemands): Promise<NetworkConfig> {
     const { patience, client, recall, tuning } = this.#ctx
     for (let attempt = 0; ; attempt++) {
-      const text = await patience.untilOr(
-        READING,
-        () => this.#read(signal),
-        () => this.#cached(),
-        signal,
-      )
+      const soon = attempt === 0 ? await this.#readSoon(signal) : undefined
+      const text =
+        soon ??
+        (await patience.untilOr(
+          READING,
+          () => this.#read(signal),
+          () => this.#cached(),
+          signal,
+        ))
       const lost = client.wasReset ? recall.networkConfig : undefined
       if (text === missing && this.notice === undefined) await this.#sayMissing(lost, signal)
       const candidate = text === missing ? lost : text
@@ -138,6 +141,18 @@ export class ConfigKey {
       { key: configKey },
       `etcd has no network config, ${next}: ${putCommand(this.#ctx, this.#options)}${hint}`,
     )
+  }
+
+  /**
+   * Where etcd says nothing at all, the cache serves after a moment and not only when a call runs into its deadline. Undefined
+   * where there is no cache, or where the answer is an error.
+   */
+  #readSoon(signal: AbortSignal): Promise<string | typeof missing | undefined> {
+    const { recall, tuning } = this.#ctx
+    if (recall.networkConfig === undefined || recall.savedAtMs === undefined)
+      return Promise.resolve(undefined)
+    const read = this.#read(signal).catch(() => undefined)
+    return Promise.race([read, sleep(tuning.cacheAfterMs, signal).then(() => this.#cached())])
   }
 
   #goneNotice(): string {

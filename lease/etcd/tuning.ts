@@ -18,6 +18,8 @@ export interface EtcdTuning {
   readonly relistAfterBreakMs: number
   /** How often the network is looked through again while it has no free subnet. */
   readonly refusedRetryMs: number
+  /** With a cache at hand, a start waits no longer for the first answer. */
+  readonly cacheAfterMs: number
   /** How long the agent of another host has to show that it runs. */
   readonly askMs: number
   /** How long peers are believed in that a store which lost its data no longer names. */
@@ -47,6 +49,7 @@ export const defaultTuning: EtcdTuning = {
   relistMs: 3600_000,
   relistAfterBreakMs: 60_000,
   refusedRetryMs: 10_000,
+  cacheAfterMs: 300,
   askMs: 1_000,
   graceMs: 24 * 3600_000,
   saveMs: 5_000,

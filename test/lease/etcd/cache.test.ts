@@ -145,6 +145,16 @@ describe('a start while etcd is away', () => {
     bed.server.resume()
   })
 
+  test('with an etcd that says nothing at all has its peers long before a call runs into its deadline', async () => {
+    const { own, peer } = await leaveCache()
+    await bed.server.restart()
+    bed.server.pause()
+    const node = await make(1, { cacheFile }, { callTimeoutMs: 600_000 }).start()
+    expect(node.known).toEqual([own, peer].sort())
+    expect(node.lease?.node).toBe(own)
+    bed.server.resume()
+  })
+
   test('under another public IP has its lease all the same, and publishes the new address', async () => {
     const { own } = await leaveCache()
     const node = await make(9, { cacheFile }).start()

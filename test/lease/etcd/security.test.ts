@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { copyFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { EtcdTuning } from '../../../lease/etcd/tuning.ts'
 import type { EtcdOptions } from '../../../lease/options.ts'
 import { type EtcdFiles, type EtcdServer, type EtcdServerOptions, startEtcd } from '../../support/etcd.ts'
@@ -140,6 +140,55 @@ describe('TLS', () => {
   })
 })
 
+test.each([
+  [
+    'without a client certificate',
+    'tls',
+    (tls: string) => ({ endpoints: [tls], caFile: ca.caFile }),
+    'it asks for a client certificate, or refuses ours (give --etcd-certfile',
+  ],
+  [
+    'by http to a port that speaks TLS',
+    'tls',
+    (tls: string) => ({ endpoints: [tls.replace('https', 'http')] }),
+    'as one that speaks TLS alone does (write https:// for http://)',
+  ],
+  [
+    'by https to a port that does not',
+    'plain',
+    (plain: string) => ({ endpoints: [plain.replace('http', 'https')] }),
+    'it does not speak TLS (write http:// for https://)',
+  ],
+  [
+    'under a name that is none',
+    'plain',
+    () => ({ endpoints: ['http://no-such-host.invalid:2379'] }),
+    'the name no-such-host.invalid:2379 cannot be resolved (check DNS, or write its address)',
+  ],
+])('a call %s says what to do, once', async (_, kind, options, said) => {
+  const { bed, server } = await start(kind === 'tls' ? { tls: ca.issue('server'), clientCertAuth: true } : {})
+  const waiting = node(bed, 1, options(server.endpoint))
+  expect(await troubleOf(waiting)).toContain(said)
+  const before = waiting.store.calls
+  await until('some more tries', () => waiting.store.calls > before + 4)
+  // The first of a kind may say that no connection could be made, and the next one why.
+  const all = bed.log.said('Cannot')
+  expect(all).toEqual([...new Set(all)])
+  expect(all.length).toBeLessThanOrEqual(2)
+})
+
+test('a proxy in the environment is not asked for etcd', async () => {
+  const { bed } = await start({})
+  vi.stubEnv('http_proxy', 'http://127.0.0.1:1')
+  vi.stubEnv('https_proxy', 'http://127.0.0.1:1')
+  vi.stubEnv('grpc_proxy', 'http://127.0.0.1:1')
+  cleanUps.push(() => {
+    vi.unstubAllEnvs()
+  })
+  await node(bed, 1, {}).start()
+  expect(bed.log.said('Cannot')).toEqual([])
+})
+
 describe('authentication', () => {
   const login = { username: 'twill', password: 'secret' }
 
@@ -215,6 +264,34 @@ describe('authentication', () => {
     )
     await asRoot('get', bed.key(''))
     await started
+  })
+
+  test('that is off needs no token, and may go on and off while nodes run', async () => {
+    const { bed, server, asRoot } = await startWithUsers()
+    const a = node(bed, 1, login)
+    await a.start()
+    await asRoot('auth', 'disable')
+    const b = node(bed, 2, login)
+    await b.start()
+    await a.tables?.until(table => table.size === 2)
+    await server.restart()
+    await server.ctl('put', bed.key('10.1.200.0-24'), peer)
+    for (const one of [a, b]) await one.tables?.until(table => table.size === 3)
+    await server.ctl('auth', 'enable')
+    await asRoot('del', bed.key(a.lease?.node ?? ''))
+    await until('the key to be back', async () =>
+      (await asRoot('get', bed.key(a.lease?.node ?? ''))).includes('192.168.0.1'),
+    )
+    await asRoot('put', bed.key('10.1.201.0-24'), peer)
+    for (const one of [a, b]) await one.tables?.until(table => table.size === 4)
+    await asRoot('user', 'revoke-role', 'twill', 'twill')
+    await asRoot('user', 'grant-role', 'twill', 'twill')
+    await asRoot('del', bed.key(b.lease?.node ?? ''))
+    await until('the key to be back', async () =>
+      (await asRoot('get', bed.key(b.lease?.node ?? ''))).includes('192.168.0.2'),
+    )
+    expect([a.lost, b.lost]).toEqual([undefined, undefined])
+    expect(bed.log.said('user name is empty')).toEqual([])
   })
 
   test('without a user says what is missing', async () => {
