@@ -119,7 +119,7 @@ export class Citizen implements Resident {
 
   #request(network: NetworkConfig, previousSubnets: readonly Prefix[]): LeaseRequest {
     const publicIps = this.#options.publicIps.slice(0, network.families.length).map(parseIp)
-    const backendData = publicIps.map(() => vtep('02:00:00:00:00:01'))
+    const backendData = publicIps.map(() => vtep(macOf(this.name)))
     return { network, publicIps, previousSubnets, backendType: 'vxlan', backendData: () => backendData }
   }
 
@@ -150,6 +150,12 @@ export class Citizen implements Resident {
 }
 
 type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never
+
+/** A device of its own, as every host has. */
+function macOf(ip: string): string {
+  const bytes = ip.split('.').map(byte => Number(byte).toString(16).padStart(2, '0'))
+  return `02:00:${bytes.join(':')}`
+}
 
 function isSame(a: Peer, b: Peer | undefined): boolean {
   return a.since === b?.since && a.ip === b.ip
