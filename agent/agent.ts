@@ -9,14 +9,14 @@ import { familyOf } from '../lease/net/ip.ts'
 import type { Mac } from '../lease/net/mac.ts'
 import type { NetworkConfig } from '../lease/network_config.ts'
 import { nodeSubnets } from '../lease/node_subnets.ts'
-import { offerNetworkConfig, openStore } from '../lease/registry.ts'
+import { openStore } from '../lease/registry.ts'
 import type { LeaseStore, StoreHealth } from '../lease/store.ts'
 import type { Backend } from './backend/backend.ts'
 import { withBlackholeRoute } from './backend/blackhole_route.ts'
 import { openBackend } from './backend/registry.ts'
 import type { AgentConfig } from './config/config.ts'
 import type { NodeDocuments } from './diagnose/node_documents.ts'
-import { runAsFirstHost } from './embedded_etcd/first_host.ts'
+import { type Prepare, runAsFirstHost } from './embedded_etcd/first_host.ts'
 import { Firewall } from './firewall/firewall.ts'
 import { deviceClaims, fileClaims, networkClaims } from './instance/claims.ts'
 import { Locks } from './instance/lock.ts'
@@ -89,24 +89,26 @@ export class Agent {
   }
 
   async #runStore(signal: AbortSignal): Promise<void> {
-    const { embeddedEtcd, store } = this.#config
-    if (embeddedEtcd === undefined || store.kind !== 'etcd') return await this.#run(signal)
+    const { store } = this.#config
+    if (store.kind !== 'etcd' || store.embedded === undefined) return await this.#run(signal)
     const firstHost = {
       config: this.#config,
-      dataDir: embeddedEtcd.dataDir,
+      etcd: store,
+      dataDir: store.embedded.dataDir,
       kernel: this.#kernel,
       log: this.#log,
-      offer: (text: string, all: AbortSignal) => offerNetworkConfig(store, text, this.#log, all),
-      run: (all: AbortSignal) => this.#run(all),
+      run: (prepare: Prepare, all: AbortSignal) => this.#run(all, prepare),
     }
     await runAsFirstHost(firstHost, signal)
   }
 
-  async #run(signal: AbortSignal): Promise<void> {
+  /** `prepare`: what a first host does with the store before anything is read from it. */
+  async #run(signal: AbortSignal, prepare?: Prepare): Promise<void> {
     const store = await openStore(this.#config.store, this.#log)
     this.#store = store
     try {
       this.#waitingFor = 'the network config'
+      await prepare?.(store, signal)
       const network = await store.networkConfig(signal, { accept: openBackend })
       const plain = openBackend(network)
       const backend = this.#config.blackholeRoute ? withBlackholeRoute(plain) : plain

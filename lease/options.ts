@@ -17,6 +17,8 @@ export interface EtcdOptions {
   readonly renewMarginMs: number
   /** Last known leases are kept in here, so that a start with the store away brings the overlay up; undefined: nowhere. */
   readonly cacheFile: string | undefined
+  /** This host runs the etcd itself, with its data in that folder. */
+  readonly embedded?: { readonly dataDir: string }
 }
 
 export interface KubernetesOptions {

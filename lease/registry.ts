@@ -17,18 +17,3 @@ export async function openStore(options: StoreOptions, log: Log): Promise<LeaseS
 export async function openReservations(options: EtcdOptions, log: Log): Promise<Reservations> {
   return (await import('./etcd/store.ts')).openEtcdStore(options, log)
 }
-
-/** For the first host of a network: stores a network config in etcd where there is none. Resolves to whether it was stored. */
-export async function offerNetworkConfig(
-  options: EtcdOptions,
-  text: string,
-  log: Log,
-  signal: AbortSignal,
-): Promise<boolean> {
-  const store = (await import('./etcd/store.ts')).openEtcdStore(options, log)
-  try {
-    return await store.offerNetworkConfig(text, signal)
-  } finally {
-    await store.close()
-  }
-}

@@ -48,6 +48,9 @@ export interface ConfigDemands {
  * - Nothing here knows of the kernel.
  */
 export interface LeaseStore {
+  /** For the first host of a network: stores a network config where there is none. Resolves to whether it was stored. */
+  offerNetworkConfig?(text: string, signal: AbortSignal): Promise<boolean>
+
   /**
    * Waits until there is one that can be used. Rejects with NetworkConfigError where `onInvalid` asks for it, and where it
    * comes from a file.

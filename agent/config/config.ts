@@ -24,7 +24,6 @@ export interface AgentConfig {
   /** Unix socket of the local API; undefined: none. */
   readonly localSocket: string | undefined
   /** Undefined: none. The store's endpoint is then its loopback one, unless another was given. */
-  readonly embeddedEtcd: { readonly dataDir: string } | undefined
   /** Drop what is sent to pods of this node that are not there, instead of sending it to the default gateway. */
   readonly blackholeRoute: boolean
   readonly logLevel: LogLevel
@@ -74,10 +73,11 @@ async function agentConfig(settings: Settings<typeof allFlags>, env: Env): Promi
   )
   if (embedded && store.kind !== 'etcd')
     throw new ConfigError('--embedded-etcd and --kube-subnet-mgr exclude each other: leave one of them out')
+  const isOwn = embedded && store.kind === 'etcd'
   const effect = settingsWithoutEffect(settings, env)
   const port = inRange('healthz-port', values['healthz-port'], 0, 65_535)
   return {
-    store,
+    store: isOwn ? { ...store, embedded: { dataDir: values['embedded-etcd-dir'] } } : store,
     interfaces: await interfaceWish(values),
     publicIps: {
       ipv4: address('public-ip', values['public-ip'], 'ipv4'),
@@ -88,7 +88,6 @@ async function agentConfig(settings: Settings<typeof allFlags>, env: Env): Promi
     firewall: firewallOptions(values),
     healthz: port === 0 ? undefined : { ip: requiredAddress('healthz-ip', values['healthz-ip']), port },
     localSocket: nonEmpty(values['local-socket']),
-    embeddedEtcd: embedded ? { dataDir: values['embedded-etcd-dir'] } : undefined,
     blackholeRoute: values['ip-blackhole-route'],
     logLevel: logLevel(values.v),
     leaseLost: leaseLost(values['lease-lost']),

@@ -2,8 +2,9 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync } from 'node:fs'
 import { createInterface } from 'node:readline'
+import type { Readable } from 'node:stream'
 import { backoffMs } from '../../lease/common/backoff.ts'
-import { ExpectedError } from '../../lease/common/errors.ts'
+import { ExpectedError, isScarcity, messageOf } from '../../lease/common/errors.ts'
 import type { Log } from '../../lease/common/log.ts'
 import { sleep } from '../../lease/common/sleep.ts'
 
@@ -47,7 +48,7 @@ export async function withEmbeddedEtcd(
 async function supervise(options: EmbeddedEtcdOptions, log: Log, stop: AbortSignal): Promise<void> {
   for (let attempt = 1; !stop.aborted; attempt++) {
     const startedMs = performance.now()
-    const { code, lastLines } = await runOnce(options, log, stop)
+    const { code, lastLines } = await runOnce(options, log, stop).catch(asEnd)
     if (stop.aborted) return
     if (performance.now() - startedMs > 60_000) attempt = 1
     const waitMs = backoffMs(attempt + 3, 30_000)
@@ -59,6 +60,12 @@ async function supervise(options: EmbeddedEtcdOptions, log: Log, stop: AbortSign
   }
 }
 
+/** Where this host has no descriptor or memory left for a process, that is an end like any other: it is tried again. */
+function asEnd(error: unknown): { code: string; lastLines: string[] } {
+  if (!isScarcity(error)) throw error
+  return { code: messageOf(error), lastLines: [] }
+}
+
 async function runOnce(options: EmbeddedEtcdOptions, log: Log, stop: AbortSignal) {
   // In a process group of its own, or Ctrl-C in a terminal would end it before the agent; --pdeathsig ends it even when the
   // agent is killed, so that no orphan holds the port and the data folder.
@@ -68,7 +75,10 @@ async function runOnce(options: EmbeddedEtcdOptions, log: Log, stop: AbortSignal
     env: { PATH: process.env.PATH },
   })
   const lastLines: string[] = []
-  createInterface({ input: child.stderr }).on('line', line => {
+  // Without a descriptor left there is no stream, and the child's 'error' says so.
+  const said: Readable | null | undefined = child.stderr
+  const lines = said ? createInterface({ input: said }) : undefined
+  lines?.on('line', line => {
     log.trace({ etcd: line }, 'embedded etcd')
     lastLines.push(line)
     if (lastLines.length > 5) lastLines.shift()

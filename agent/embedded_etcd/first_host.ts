@@ -1,5 +1,7 @@
 import type { Log } from '../../lease/common/log.ts'
 import type { Family, Ip } from '../../lease/net/ip.ts'
+import type { EtcdOptions } from '../../lease/options.ts'
+import type { LeaseStore } from '../../lease/store.ts'
 import type { AgentConfig } from '../config/config.ts'
 import type { UnderlaySource } from '../kernel/kernel.ts'
 import { TWILL_PROTOCOL } from '../state/ownership.ts'
@@ -18,40 +20,46 @@ const DEFAULT_NETWORK = '{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}'
 
 export interface FirstHostOptions {
   readonly config: AgentConfig
+  readonly etcd: EtcdOptions
   readonly dataDir: string
   readonly kernel: UnderlaySource
   readonly log: Log
-  /** Stores a network config where there is none. Resolves to whether it was stored. */
-  readonly offer: (networkConfig: string, signal: AbortSignal) => Promise<boolean>
-  /** The agent itself. */
-  readonly run: (signal: AbortSignal) => Promise<void>
+  /** The agent itself. It calls `prepare` once the store is open. */
+  readonly run: (prepare: Prepare, signal: AbortSignal) => Promise<void>
 }
+
+export type Prepare = (store: Pick<LeaseStore, 'offerNetworkConfig'>, signal: AbortSignal) => Promise<void>
 
 /**
  * For a first host with no etcd at hand: runs one, gives it a network config where it has none, and says how the next host
  * joins. etcd ends after the agent.
  */
 export async function runAsFirstHost(options: FirstHostOptions, signal: AbortSignal): Promise<void> {
-  const { config, dataDir, kernel, log, offer, run } = options
-  const { store } = config
-  if (store.kind !== 'etcd') return await run(signal)
-  const own = new URL(store.endpoints[0] ?? '')
+  const { config, etcd, dataDir, kernel, log, run } = options
+  const own = new URL(etcd.endpoints[0] ?? '')
   const address = await reachableAddress(config, kernel, log, signal)
   const forOthers = `http://${address.includes(':') ? `[${address}]` : address}:${own.port}`
   const clientUrls = [...new Set([own.origin, forOthers])]
   await withEmbeddedEtcd({ dataDir, clientUrls }, log, signal, async all => {
-    const key = `${store.prefix}/config`
-    if (await offer(DEFAULT_NETWORK, all))
-      log.info({ key, config: DEFAULT_NETWORK }, 'etcd had no network config: stored a default one')
-    const prefix = store.prefix === '/coreos.com/network' ? '' : ` --etcd-prefix=${store.prefix}`
+    const prefix = etcd.prefix === '/coreos.com/network' ? '' : ` --etcd-prefix=${etcd.prefix}`
     const join = `twilld --etcd-endpoints=${forOthers}${prefix}`
     log.info({ run: join }, 'the next host joins with this command')
     log.warn(
       { url: forOthers },
       'the embedded etcd asks for no password: who reaches it can redirect pod traffic',
     )
-    await run(all)
+    await run((store, one) => offerDefault(store, `${etcd.prefix}/config`, log, one), all)
   })
+}
+
+async function offerDefault(
+  store: Parameters<Prepare>[0],
+  key: string,
+  log: Log,
+  signal: AbortSignal,
+): Promise<void> {
+  if (await store.offerNetworkConfig?.(DEFAULT_NETWORK, signal))
+    log.info({ key, config: DEFAULT_NETWORK }, 'etcd had no network config: stored a default one')
 }
 
 /** Where other hosts reach this one, before there is a network config that says in which family; waits for an interface. */

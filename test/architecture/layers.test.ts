@@ -60,6 +60,7 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
     'agent/underlay/',
     'agent/kernel/kernel.ts',
     'types:agent/config/',
+    'types:lease/',
   ],
 
   // The Node.js that runs it all: new enough, and its memory tuned, before the rest is loaded.

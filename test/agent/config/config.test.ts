@@ -37,7 +37,6 @@ describe('the configuration', () => {
         resyncMs: 5_000,
       },
       healthz: undefined,
-      embeddedEtcd: undefined,
       blackholeRoute: false,
       logLevel: 'info',
       localSocket: '/run/twill/twilld.sock',
@@ -220,8 +219,7 @@ describe('the configuration', () => {
 
   it('lets an embedded etcd be its own store, unless another endpoint is given', async () => {
     expect(await config('--embedded-etcd')).toMatchObject({
-      embeddedEtcd: { dataDir: '/var/lib/twill/etcd' },
-      store: { endpoints: ['http://127.0.0.1:2379'] },
+      store: { endpoints: ['http://127.0.0.1:2379'], embedded: { dataDir: '/var/lib/twill/etcd' } },
     })
     expect((await config('--embedded-etcd --etcd-endpoints=http://10.0.0.1:2379')).store).toMatchObject({
       endpoints: ['http://10.0.0.1:2379'],
