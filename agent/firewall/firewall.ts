@@ -1,4 +1,5 @@
 import type { Log } from '../../lease/common/log.ts'
+import { ReportOnce } from '../../lease/common/report_once.ts'
 import { WakeUp } from '../../lease/common/wake_up.ts'
 import type { Prefix } from '../../lease/net/prefix.ts'
 import type { FamilySubnet } from '../../lease/node_subnets.ts'
@@ -38,7 +39,7 @@ export class Firewall {
   #written = false
   /** Of nftables, at which our rules stood as wished. */
   #stoodAt: number | undefined
-  #said: string | undefined
+  readonly #said = new ReportOnce()
   #trouble: string | undefined
 
   /** `overlay`: one a family. `run` says how tools are run. */
@@ -127,8 +128,8 @@ export class Firewall {
   }
 
   #sayOnce(level: 'warn' | 'error', text: string | undefined): void {
-    if (text !== undefined && text !== this.#said) this.#log[level]({}, text)
-    this.#said = text
+    if (text === undefined) this.#said.isOver('rules')
+    else if (this.#said.isNew('rules', text)) this.#log[level]({}, text)
   }
 }
 

@@ -2,6 +2,7 @@ import { dirname } from 'node:path'
 import { backoffMs } from '../../lease/common/backoff.ts'
 import type { Log } from '../../lease/common/log.ts'
 import { readWhole, WholeFileError } from '../../lease/common/replace_file.ts'
+import { ReportOnce } from '../../lease/common/report_once.ts'
 import { sleep } from '../../lease/common/sleep.ts'
 import { WakeUp } from '../../lease/common/wake_up.ts'
 import { type CniConfig, renderCniConfig } from './cni_config.ts'
@@ -43,7 +44,7 @@ export class NodeFiles {
   readonly #watch = new DirectoryWatch(() => this.#due.set())
   /** What was written, by path. */
   readonly #written = new Map<string, string>()
-  readonly #warned = new Set<string>()
+  readonly #warned = new ReportOnce()
   #trouble: string | undefined = 'subnet.env is not written yet'
   #repairs = { count: 0, lastMs: 0 }
 
@@ -141,15 +142,12 @@ export class NodeFiles {
     const { cniConfigFile, log } = this.#options
     if (cniConfigFile === undefined) return
     const before = await configsBefore(cniConfigFile)
-    for (const name of before) {
-      if (this.#warned.has(name)) continue
+    this.#warned.settle(new Map(before.map(name => [name, name])), name =>
       log.warn(
         { file: `${dirname(cniConfigFile)}/${name}` },
         `CNI config ${name} sorts before ${cniConfigFile}: the container runtime uses it, and pods get no address of this ` +
           'network; remove it, or give --cni-conf-file a name that sorts first',
-      )
-    }
-    this.#warned.clear()
-    for (const name of before) this.#warned.add(name)
+      ),
+    )
   }
 }

@@ -1,4 +1,5 @@
 import type { Log } from '../../lease/common/log.ts'
+import { ReportOnce } from '../../lease/common/report_once.ts'
 import { type Lease, type LeaseProblem, type LeaseTable, printLease } from '../../lease/lease.ts'
 import type { Ip } from '../../lease/net/ip.ts'
 
@@ -10,7 +11,7 @@ export class PeerLog {
   readonly #log: Log
   /** The leases themselves, which the table keeps anyway: their print would be one more string a peer. */
   #known = new Map<string, Lease>()
-  #said = new Map<string, string>()
+  readonly #refused = new ReportOnce()
   readonly #shared = new Set<Ip>()
 
   constructor(log: Log) {
@@ -59,12 +60,10 @@ export class PeerLog {
   /** All that is refused now: by the store, by the rules for leases, by the backend. */
   writeRefused(refused: ReadonlyMap<string, string>, problems: readonly LeaseProblem[]): void {
     const now = new Map([...refused, ...problems.map(({ key, reason }): [string, string] => [key, reason])])
-    for (const [node, reason] of now) {
-      if (this.#said.get(node) !== reason) this.#log.warn({ node, reason }, 'lease refused: not programmed')
-    }
-    for (const node of this.#said.keys()) {
-      if (!now.has(node)) this.#log.info({ node }, 'lease no longer refused')
-    }
-    this.#said = now
+    this.#refused.settle(
+      now,
+      (node, reason) => this.#log.warn({ node, reason }, 'lease refused: not programmed'),
+      node => this.#log.info({ node }, 'lease no longer refused'),
+    )
   }
 }

@@ -1,5 +1,6 @@
 import type { BackendData } from '../backend_data.ts'
 import type { Log } from '../common/log.ts'
+import { ReportOnce } from '../common/report_once.ts'
 import type { Lease } from '../lease.ts'
 import type { Ip } from '../net/ip.ts'
 import { contains } from '../net/prefix.ts'
@@ -49,7 +50,7 @@ export class OwnNode {
   readonly #input: OperatorInput
   readonly #publisher: Publisher
   #claim: Claim | undefined
-  #said = ''
+  readonly #said = new ReportOnce()
 
   constructor(parts: OwnNodeParts) {
     this.#parts = parts
@@ -188,13 +189,11 @@ export class OwnNode {
         ? `Waiting for Node ${name}: there is none of that name; its kubelet registers it, and NODE_NAME must be the name it registers`
         : `Waiting for a podCIDR of Node ${name}: none is assigned; ${unassigned}`
     this.#parts.session.retrier.wait('wait for the own Node', message)
-    if (message === this.#said) return
-    this.#said = message
-    log.warn({ node: name }, message)
+    if (this.#said.isNew('wait', message)) log.warn({ node: name }, message)
   }
 
   #waitingIsOver(): void {
     this.#parts.session.retrier.clear('wait for the own Node')
-    this.#said = ''
+    this.#said.isOver('wait')
   }
 }

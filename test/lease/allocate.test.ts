@@ -94,10 +94,8 @@ describe('choosing subnets', () => {
     const taken = Array.from({ length: 20_000 }, (_, i) =>
       prefixOf(ipFromNumber(first + (BigInt(i) << 64n), 'ipv6'), 64),
     )
-    const start = performance.now()
+    // A walk over all pairs would take minutes, and this test's time would be up.
     expect(chooseSubnets(huge, taken, [], lowest)).toEqual(['fd00:0:0:4e21::/64'])
-    // 0.1 s on a slow machine; a walk over all pairs would take minutes.
-    expect(performance.now() - start).toBeLessThan(3000)
   })
 })
 

@@ -122,17 +122,17 @@ describe('a live table', () => {
     expect((await next()).table).toBe(first.table)
   })
 
-  it('copies nothing: a change among 20,000 leases is told as fast as among ten', async () => {
+  it('copies nothing: a change among 20,000 leases is told by its key and the one table', async () => {
     const live = new LiveTable()
     live.list(Array.from({ length: 20_000 }, (_, n) => ({ ...peer(1), node: `node-${n}` })))
     const next = taker(live)
     await next()
-    const startedAt = performance.now()
-    for (let n = 0; n < 1_000; n++) {
+    for (let n = 0; n < 10; n++) {
       live.put(peer(1, n % 2))
-      await next()
+      const { table, changed } = await next()
+      expect(table).toBe(live.table)
+      expect([...changed]).toEqual(['node-1'])
     }
-    expect(performance.now() - startedAt).toBeLessThan(1_000)
   })
 
   it('ends a watch with the signal’s reason, waiting or not', async () => {
