@@ -132,7 +132,20 @@ export class Keeper {
     if (!confirmed) return this.#confirm(record, signal)
     if (kv.modRevision === before.modRevision) return undefined
     if (kv.value === before.value && kv.leaseId === before.leaseId) return this.#answer(kv, signal)
-    return this.#rewritten(record)
+    const { lease } = record
+    const isOurs = isHeldBy(lease, this.#claim.request.publicIps)
+    if (lease === undefined || isOurs || this.#ctx.grants.grantedAt(kv.leaseId) !== undefined)
+      return this.#rewritten(record)
+    // Only the address in it is another's: a stray hand on our key, or a machine that was cloned.
+    if (!hasSameMac(lease, this.#claim.lease)) throw this.#lost(record, 'was taken by')
+    return this.#askWriter(record, signal)
+  }
+
+  async #askWriter(record: Record, signal: AbortSignal): Promise<Lost | undefined> {
+    const answer = await ask(this.#ctx, record.kv, signal)
+    if (answer === undefined) return lost
+    if (answer.isAlive) throw this.#lost(record, 'was taken by a host with our MAC, whose agent runs:')
+    return this.#rewritten({ ...record, kv: { ...record.kv, modRevision: answer.modRevision } })
   }
 
   /** Another host asked whether we run: see `ask`. */
@@ -165,9 +178,7 @@ export class Keeper {
   /** The key was written: by us, unanswered; by an operator who reserves it; by another program on this node; or by another node. */
   #rewritten(record: Record): undefined {
     const { kv, lease } = record
-    const { request, kv: before, value, lease: own } = this.#claim
-    const isOurs = isHeldBy(lease, request.publicIps) || hasSameMac(lease, own)
-    if (lease && !isOurs) throw this.#lost(record, 'was taken by')
+    const { request, kv: before, value } = this.#claim
     this.#claim = { ...this.#claim, kv }
     if (kv.value === value && this.#ctx.grants.grantedAt(kv.leaseId) !== undefined) {
       this.#claim = claimOf(this.#ctx, request, kv)

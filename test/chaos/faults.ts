@@ -23,6 +23,7 @@ export function faults({ dataLoss }: { dataLoss: number }): readonly Fault[] {
     ...ofAgents,
     ...ofKeys,
     { name: 'all data lost', weight: dataLoss, ofEtcd: true, strike: loseData },
+    { name: 'older snapshot restored', weight: 2 * dataLoss, ofEtcd: true, strike: restoreSnapshot },
   ]
 }
 
@@ -134,6 +135,10 @@ async function loseData(stage: Stage): Promise<string> {
   const sameCluster = stage.random.chance(0.4)
   await stage.loseData({ sameCluster })
   return sameCluster ? 'same cluster id' : 'another cluster id'
+}
+
+async function restoreSnapshot(stage: Stage): Promise<string> {
+  return `taken ${await stage.restoreSnapshot()} rounds ago`
 }
 
 function wires(stage: Stage, mode: WireMode): Promise<string> {

@@ -1,3 +1,10 @@
+export interface Stood {
+  readonly key: string
+  readonly value: string
+  readonly created: number
+  readonly modified: number
+}
+
 /** etcd by its own JSON gateway (POST /v3/kv/range, ...): none of the code under test is in between. */
 export class Gateway {
   readonly #endpoints: () => readonly string[]
@@ -40,6 +47,24 @@ export class Gateway {
     const answer = await this.#post('kv/range', { key: base64(prefix), range_end: base64(after(prefix)) })
     const { kvs = [] } = answer as { kvs?: { key: string; value: string; lease?: string }[] }
     return kvs.map(kv => ({ key: text(kv.key), value: text(kv.value), leaseId: kv.lease ?? '0' }))
+  }
+
+  /** How it stands, and at which revision. */
+  async listWithRevisions(
+    prefix: string,
+  ): Promise<{ readonly revision: number; readonly keys: readonly Stood[] }> {
+    const answer = await this.#post('kv/range', { key: base64(prefix), range_end: base64(after(prefix)) })
+    const { header, kvs = [] } = answer as {
+      header: { revision: string }
+      kvs?: { key: string; value: string; create_revision: string; mod_revision: string }[]
+    }
+    const keys = kvs.map(kv => ({
+      key: text(kv.key),
+      value: text(kv.value),
+      created: Number(kv.create_revision),
+      modified: Number(kv.mod_revision),
+    }))
+    return { revision: Number(header.revision), keys }
   }
 
   async compact(revision: number): Promise<void> {

@@ -37,7 +37,9 @@ export class Observer {
     prefix: string,
     epoch: number,
     record: (event: Happening) => void,
+    revision = 0,
   ) {
+    this.#revision = revision
     this.#prefix = `${prefix}/`
     this.#folder = `${prefix}/subnets/`
     this.#record = record

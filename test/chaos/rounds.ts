@@ -45,6 +45,7 @@ async function playRound(stage: Stage, all: readonly Fault[], number: number): P
   const { random } = stage
   const startedAt = performance.now()
   const struck: string[] = []
+  await stage.takeSnapshot()
   for (let count = random.whole(1, 3); count > 0; count--) {
     await strike(stage, draw(stage, all), struck)
     await sleep(random.whole(0, 1_500))

@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import { openEtcdStore } from '../../lease/etcd/store.ts'
 import { Bed } from '../support/bed.ts'
 import { type EtcdCluster, type EtcdServer, startEtcdCluster } from '../support/etcd.ts'
@@ -12,7 +13,7 @@ import type { Happening, Promises } from './history.ts'
 import { House } from './house.ts'
 import type { Lodger } from './house_child.ts'
 import { type Logged, timedLog } from './log.ts'
-import { Observer } from './observer.ts'
+import { Observer, publicIpOf } from './observer.ts'
 import type { ChaosOptions } from './options.ts'
 import { Random } from './random.ts'
 import { PREFIX, scale, storeOptions } from './scale.ts'
@@ -52,6 +53,7 @@ export class Stage {
   #observer: Observer
   #house: House | undefined
   #epoch = 0
+  readonly #snapshots: string[] = []
 
   static async create(options: ChaosOptions): Promise<Stage> {
     const bed = await Bed.create({ name: 'chaos' })
@@ -158,6 +160,44 @@ export class Stage {
     await this.setMark()
   }
 
+  /** Keeps the last few: how etcd stood at this moment. */
+  async takeSnapshot(): Promise<void> {
+    const [member] = this.members
+    const file = join(
+      this.bed.directory,
+      `snapshot-${this.#snapshots.length}-${Math.round(performance.now())}`,
+    )
+    await member?.snapshot(file)
+    this.#snapshots.push(file)
+  }
+
+  /** All members go back to a snapshot of an earlier round. Resolves to how many rounds ago that was taken. */
+  async restoreSnapshot(): Promise<number> {
+    const age = this.random.whole(1, Math.min(3, this.#snapshots.length))
+    const file = this.#snapshots.at(-age)
+    if (file === undefined) throw new Error('no snapshot was taken yet')
+    await Promise.all(this.members.map(member => member.stop('SIGKILL')))
+    await this.mendNetwork()
+    await this.#observer.end()
+    this.#epoch++
+    this.isOutOfSpace = false
+    this.record({ what: 'reset', at: performance.now(), epoch: this.#epoch })
+    await Promise.all(this.members.map(member => member.restore(file)))
+    const { revision, keys } = await this.gateway.listWithRevisions(this.folder)
+    for (const { key, value, created, modified } of keys)
+      this.record({
+        what: 'put',
+        at: performance.now(),
+        epoch: this.#epoch,
+        revision: modified,
+        key: key.slice(this.folder.length),
+        created,
+        ip: publicIpOf(value),
+      })
+    this.#observer = this.#observe(revision)
+    return age
+  }
+
   /** Of the members; the agents' own wires stay as they are. */
   async mendNetwork(): Promise<void> {
     await this.lan.heal()
@@ -193,8 +233,9 @@ export class Stage {
     for (const citizen of this.citizens) citizen.start()
   }
 
-  #observe(): Observer {
-    return new Observer(this.cluster.endpoints, PREFIX, this.#epoch, this.record)
+  /** From behind that revision on. */
+  #observe(revision = 0): Observer {
+    return new Observer(this.cluster.endpoints, PREFIX, this.#epoch, this.record, revision)
   }
 
   #lodger(number: number, wires: readonly Wire[]): Lodger {
