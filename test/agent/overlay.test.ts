@@ -186,6 +186,32 @@ describe('an overlay', () => {
     expect(kernel.order.slice(0, 3)).toEqual(['changes', 'interfaces', 'snapshot'])
   })
 
+  it.each(['EMFILE', 'ENOMEM', 'ENOBUFS'])(
+    'tries again where the host has run out of something: %s',
+    async code => {
+      server.write('10.244.2.0-24', peer)
+      const overlay = await joined()
+      let failures = 3
+      kernel.hook = act => {
+        if (act === 'snapshot' && failures-- > 0) throw Object.assign(new Error(`no more: ${code}`), { code })
+      }
+      run(overlay)
+      await stands()
+      await until('the announcement', () => ready)
+      expect(log.said(/^Cannot program the kernel, trying again: no more/)).toHaveLength(1)
+      expect(log.said(/^Can program the kernel again/)).toHaveLength(1)
+    },
+  )
+
+  it('ends with any other error of the kernel', async () => {
+    const overlay = await joined()
+    kernel.hook = act => {
+      if (act === 'snapshot') throw new TypeError('x is undefined')
+    }
+    running = Promise.resolve()
+    await expect(overlay.run(stop.signal)).rejects.toThrow('x is undefined')
+  })
+
   it('misses nothing that changes while it starts', async () => {
     server.write('10.244.2.0-24', peer)
     const overlay = await joined()
