@@ -1,11 +1,17 @@
+import { shellQuote } from '../../lease/common/shell_quote.ts'
 import { familyOf } from '../../lease/net/ip.ts'
 import type { Entry, Link } from '../state/entry.ts'
 import type { Operation } from '../state/operation.ts'
 import { needsRebuild } from '../state/operation.ts'
 import { printEntry } from '../state/print.ts'
 
-/** An operation as ip(8) and bridge(8) would take it, one command a line. */
+/** An operation as ip(8) and bridge(8) would take it, one command a line, quoted for a shell: another program may have named a device. */
 export function printCommands(operation: Operation): readonly string[] {
+  // No word holds a blank: the kernel allows none in a device's name (dev_valid_name()).
+  return commandsFor(operation).map(line => shellQuote(...line.split(' ')))
+}
+
+function commandsFor(operation: Operation): readonly string[] {
   const { verb, entry } = operation
   if (verb === 'delete') return [deletion(entry)]
   if (entry.kind !== 'link') return [replacement(entry)]

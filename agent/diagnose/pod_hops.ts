@@ -43,7 +43,7 @@ export function forwardingHop({ facts, to }: Walk): Hop {
   if (value === undefined) return { step: 'forwarding', state: 'unknown', used }
   if (value !== '0') return { step: 'forwarding', state: 'ok', used }
   const why = 'the host does not pass packets on between its interfaces'
-  return { step: 'forwarding', state: 'broken', used, why, remedy: `sysctl -w ${name}=1` }
+  return { step: 'forwarding', state: 'broken', used, why, remedy: shellQuote('sysctl', '-w', `${name}=1`) }
 }
 
 /** Reverse path filter of the device that answers come in by (ip-sysctl: the larger of `all` and the device counts). */
@@ -58,5 +58,11 @@ export function reversePathHop({ facts, wanted, to, from }: Walk): Hop | undefin
   const back = lookUp(facts, { src: from, dst: to, iif: undefined })
   if (back.route?.dev === route.dev) return { step: 'reverse path', state: 'ok', used }
   const why = `answers of ${to} come in by ${route.dev}, but the host would send to it by ${back.route?.dev}: strict filtering drops them`
-  return { step: 'reverse path', state: 'broken', used, why, remedy: `sysctl -w ${names[1]}=2 ${names[0]}=0` }
+  return {
+    step: 'reverse path',
+    state: 'broken',
+    used,
+    why,
+    remedy: shellQuote('sysctl', '-w', `${names[1]}=2`, `${names[0]}=0`),
+  }
 }

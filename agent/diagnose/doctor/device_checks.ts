@@ -1,3 +1,4 @@
+import { shellQuote } from '../../../lease/common/shell_quote.ts'
 import { familyOf, scopeOf } from '../../../lease/net/ip.ts'
 import { contains, networkAddress } from '../../../lease/net/prefix.ts'
 import type { Link } from '../../state/entry.ts'
@@ -50,7 +51,7 @@ function disabledIpv6(want: Link, { facts }: Patient): readonly Finding[] {
       what: `${want.name} can have no IPv6 address`,
       evidence: `${name} = 1`,
       cause: 'IPv6 is switched off on this host, and the network has IPv6',
-      remedy: `sysctl -w ${name}=0`,
+      remedy: shellQuote('sysctl', '-w', `${name}=0`),
     },
   ]
 }
@@ -93,6 +94,6 @@ export function oldBridges({ facts, view }: Patient): readonly Finding[] {
     evidence: `${addresses.map(({ address, length }) => `${address}/${length}`).join(', ')}; the subnet is ${subnets.join(' + ')}`,
     cause:
       'this node got another subnet after the bridge was made: pods on it keep addresses that peers send elsewhere',
-    remedy: `delete the pods of this node and the bridge (ip link delete ${name}), so that both are made again`,
+    remedy: `delete the pods of this node and the bridge (${shellQuote('ip', 'link', 'delete', name)}), so that both are made again`,
   }))
 }

@@ -1,3 +1,4 @@
+import { shellQuote } from '../../../lease/common/shell_quote.ts'
 import { contains, overlaps } from '../../../lease/net/prefix.ts'
 import { printTableRoute } from '../route_lookup.ts'
 import { oldBridges } from './device_checks.ts'
@@ -27,7 +28,7 @@ function forwarding({ facts, view }: Patient): readonly Finding[] {
       what: 'this host does not pass packets on between pods and the overlay',
       evidence: `${name} = 0`,
       cause: 'a sysctl file or a program switched forwarding off',
-      remedy: `sysctl -w ${name}=1; to keep it: echo ${name}=1 > /etc/sysctl.d/90-twill.conf`,
+      remedy: `${shellQuote('sysctl', '-w', `${name}=1`)}; to keep it: ${shellQuote('echo', `${name}=1`)} > /etc/sysctl.d/90-twill.conf`,
     }))
 }
 
@@ -76,7 +77,7 @@ function bridgeMtu({ facts, view }: Patient): readonly Finding[] {
     what: `pods on ${name} send packets that are larger than the overlay carries`,
     evidence: `${name} mtu ${mtu}, overlay ${overlayMtu}`,
     cause: 'the bridge was made before the MTU was known, or with another one',
-    remedy: `ip link set ${name} mtu ${overlayMtu}, and make the pods again`,
+    remedy: `${shellQuote('ip', 'link', 'set', name, 'mtu', `${overlayMtu}`)}, and make the pods again`,
   }))
 }
 
