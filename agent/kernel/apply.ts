@@ -9,6 +9,7 @@ import { type Operation, printOperation, type Result } from '../state/operation.
 import { entryDevice } from '../state/print.ts'
 import { findLink } from './devices.ts'
 import { DeviceError, deleteDevice, makeDevice } from './make_device.ts'
+import { findHolders } from './route_holders.ts'
 
 /** ENOENT, ESRCH, ENODEV, EADDRNOTAVAIL: what shall go is not there. */
 const NOT_THERE: ReadonlySet<string> = new Set(['ENOENT', 'ESRCH', 'ENODEV', 'EADDRNOTAVAIL'])
@@ -66,6 +67,32 @@ async function applyBatch(
   if (operations.length === 0) return
   const indexes = await findIndexes(requests, operations, signal)
   const steps = operations.flatMap(operation => stepsOf(operation, indexes))
+  const answers = await send(requests, steps, signal)
+  const held = steps.filter(step => isHeld(step, answers.get(step.operation)))
+  const holders = await findHolders(requests, held, signal)
+  const ours = held.filter(({ operation }) => holders.get(operation)?.isOurs)
+  const again = await send(
+    requests,
+    ours.map(step => ({ ...step, how: 'replace' as const })),
+    signal,
+  )
+  for (const operation of operations) {
+    const refusal = (again.has(operation) ? again : answers).get(operation)
+    const holder = again.has(operation) ? undefined : holders.get(operation)
+    const isSent = answers.has(operation)
+    const error = isSent ? refusal : new NetlinkError('', ENODEV, noDevice(operation.entry))
+    results.push({ operation, error: holder?.error ?? meant(operation, error) })
+  }
+}
+
+/** The kernel's answer to each operation: undefined where it was done. */
+async function send(
+  requests: NetlinkRequests,
+  steps: readonly Step[],
+  signal: AbortSignal,
+): Promise<ReadonlyMap<Operation, NetlinkError | undefined>> {
+  const answers = new Map<Operation, NetlinkError | undefined>()
+  if (steps.length === 0) return answers
   const refusals = await requests.batch(
     steps.length,
     (writer, place) => {
@@ -74,16 +101,15 @@ async function applyBatch(
     },
     signal,
   )
-  const answers = new Map<Operation, NetlinkError | undefined>()
   steps.forEach(({ operation, entry }, place) => {
     if (entry === operation.entry) answers.set(operation, refusals.get(place))
   })
-  for (const operation of operations) {
-    const refusal = answers.has(operation)
-      ? answers.get(operation)
-      : new NetlinkError('', ENODEV, noDevice(operation.entry))
-    results.push({ operation, error: meant(operation, refusal) })
-  }
+  return answers
+}
+
+/** Whether another route stands where this one is to be added. */
+function isHeld({ how, entry }: Step, refusal: NetlinkError | undefined): boolean {
+  return how === 'add' && entry.kind === 'route' && refusal?.code === 'EEXIST'
 }
 
 /** One message to the kernel. */
@@ -91,8 +117,8 @@ interface Step {
   readonly operation: Operation
   readonly entry: Dependent
   readonly index: number
-  /** `destination`: of a MAC's several destinations this one alone. */
-  readonly remove: 'no' | 'whole' | 'destination'
+  /** `delete destination`: of a MAC's several destinations this one alone. */
+  readonly how: 'add' | 'replace' | 'delete' | 'delete destination'
 }
 
 /** None where the device does not exist. */
@@ -102,10 +128,10 @@ function stepsOf(operation: Operation, indexes: ReadonlyMap<string, number>): St
   const dev = entryDevice(entry)
   const index = dev === undefined ? 0 : indexes.get(dev)
   if (index === undefined) return []
-  const step: Step = { operation, entry, index, remove: verb === 'delete' ? 'whole' : 'no' }
+  const step: Step = { operation, entry, index, how: verb }
   if (verb !== 'replace' || operation.was.kind !== 'fdb') return [step]
   // Replacing a destination leaves a second one that somebody appended (vxlan_fdb_replace() takes the first).
-  return [step, { operation, entry: operation.was, index, remove: 'destination' }]
+  return [step, { operation, entry: operation.was, index, how: 'delete destination' }]
 }
 
 /** Removing what is not there is success. */
@@ -141,8 +167,8 @@ async function findIndexes(
   return indexes
 }
 
-function writeStep(writer: MessageWriter, { entry, index, remove }: Step): void {
-  const isDelete = remove !== 'no'
+function writeStep(writer: MessageWriter, { entry, index, how }: Step): void {
+  const isDelete = how === 'delete' || how === 'delete destination'
   switch (entry.kind) {
     case 'address': {
       const write = isDelete ? writeDelAddress : writeNewAddress
@@ -150,16 +176,16 @@ function writeStep(writer: MessageWriter, { entry, index, remove }: Step): void 
       break
     }
     case 'fdb':
-      if (isDelete) writeDelFdb(writer, index, entry.mac, remove === 'destination' ? entry.dst : undefined)
+      if (isDelete)
+        writeDelFdb(writer, index, entry.mac, how === 'delete destination' ? entry.dst : undefined)
       else writeNewFdb(writer, index, entry.mac, entry.dst)
       break
     case 'neighbor':
       if (isDelete) writeDelNeighbor(writer, index, entry.address)
       else writeNewNeighbor(writer, index, entry.address, entry.mac)
       break
-    case 'route': {
-      const write = isDelete ? writeDelRoute : writeNewRoute
-      write(writer, entry, index)
-    }
+    case 'route':
+      if (isDelete) writeDelRoute(writer, entry, index)
+      else writeNewRoute(writer, entry, index, how === 'add' ? 'add' : 'replace')
   }
 }

@@ -74,7 +74,12 @@ export function isOurRoute(
   if (route.protocol === routeProtocol && !onOurDevice)
     return networks === undefined || networks.some(network => contains(network, route.dst))
   if (!onOurDevice || route.protocol === RTPROT_KERNEL || route.protocol === RTPROT_RA) return false
-  const scope = scopeOf(networkAddress(route.dst))
+  return isPlaceOfOurs(route)
+}
+
+/** Whether a route of ours could have this destination. */
+export function isPlaceOfOurs({ dst }: RouteMessage): boolean {
+  const scope = scopeOf(networkAddress(dst))
   return scope !== 'multicast' && scope !== 'link-local'
 }
 

@@ -14,7 +14,15 @@ import {
   readRoute,
 } from '../netlink/route.ts'
 import type { ChangeSlot } from './change_slot.ts'
-import { addressEntry, fdbEntry, isOurRoute, isPermanent, neighborEntry, routeEntry } from './entries.ts'
+import {
+  addressEntry,
+  fdbEntry,
+  isOurRoute,
+  isPermanent,
+  isPlaceOfOurs,
+  neighborEntry,
+  routeEntry,
+} from './entries.ts'
 import type { Scope } from './kernel.ts'
 import { differenceOf } from './link_difference.ts'
 
@@ -155,8 +163,10 @@ export class Notifications {
       const byProgram = route.protocol !== RTPROT_KERNEL && !isSingleAddress(route.dst)
       const leads = route.via !== undefined || route.dst.endsWith('/0') || byProgram
       if (dev === undefined && leads) this.#slot.underlay()
-      // Somebody's route of the same key may have taken the place of ours, which goes without a word (NLM_F_REPLACE).
-      if (isThere && route.protocol !== RTPROT_KERNEL) this.#slot.gone(routeEntry(route, undefined))
+      // Another program's route may have taken the place of ours, which the kernel does not announce (NLM_F_REPLACE); or it
+      // has left the place free.
+      if (isPlaceOfOurs(route) && (!isThere || route.protocol !== RTPROT_KERNEL))
+        this.#slot.gone(routeEntry(route, undefined))
       return
     }
     if (dev === undefined) this.#carry(route)

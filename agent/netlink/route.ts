@@ -2,7 +2,7 @@ import { type Family, familyBits, familyOf, type Ip } from '../../lease/net/ip.t
 import { networkAddress, type Prefix, prefixLength } from '../../lease/net/prefix.ts'
 import { Attributes, NetlinkDecodeError, needHeader } from './attributes.ts'
 import { AF_INET, AF_INET6, familyNumber } from './family.ts'
-import { type MessageWriter, NLM_F_CREATE, NLM_F_REPLACE } from './message.ts'
+import { type MessageWriter, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE } from './message.ts'
 
 /** #define RTM_NEWROUTE 24, RTM_DELROUTE 25, RTM_GETROUTE 26 */
 export const RTM_NEWROUTE = 24
@@ -158,9 +158,17 @@ function readPaths(bytes: Buffer): { hops: readonly number[]; index: number; via
   return { hops, index: hops[0] ?? 0, via }
 }
 
-/** `ip route replace DST via VIA dev DEV proto PROTOCOL metric METRIC onlink` in table main; index 0: no DEV. */
-export function writeNewRoute(writer: MessageWriter, route: RouteFields, index: number): void {
-  writer.begin(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE)
+/**
+ * `ip route add DST via VIA dev DEV proto PROTOCOL metric METRIC onlink` in table main; index 0: no DEV. `replace` takes the
+ * place of whatever route has the same destination and metric; `add` is refused with EEXIST then.
+ */
+export function writeNewRoute(
+  writer: MessageWriter,
+  route: RouteFields,
+  index: number,
+  how: 'add' | 'replace',
+): void {
+  writer.begin(RTM_NEWROUTE, NLM_F_CREATE | (how === 'add' ? NLM_F_EXCL : NLM_F_REPLACE))
   const direct = route.via === undefined && route.type === 'unicast' && familyOf(route.dst) === 'ipv4'
   writeRouteBody(writer, route, index, direct ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE)
 }

@@ -75,6 +75,8 @@ export class Reconciler {
   observe(change: KernelChange): void {
     for (const { key, entry } of change.entries) {
       this.#actual.announce(key, entry)
+      // The place may be free that another program's route had.
+      if (entry === undefined) this.attempts.retry([key])
       if (this.#actual.isRight(key)) continue
       this.#dirty.add(key)
       this.#gate.count()

@@ -90,11 +90,16 @@ export function describeKernel(name: string, makeBed: () => Promise<KernelBed>):
 
       test('replaces under the same key', async () => {
         await add(ipv4 + ipv6)
-        await add(`
+        const before = new Map(entries(ipv4 + ipv6).map(was => [entryKey(was), was]))
+        const replacing = entries(`
           neighbor 10.1.2.0 dev flannel.1 lladdr 02:00:00:00:00:99
           neighbor fd01:2:: dev flannel-v6.1 lladdr 02:00:00:00:00:99
           route 10.1.2.0/24 via 192.168.0.2 dev eth0 proto 117
-          route fd01:2::/64 via fd00::2 dev eth0 proto 117 metric 1024`)
+          route fd01:2::/64 via fd00::2 dev eth0 proto 117 metric 1024`).flatMap((entry): Operation[] => {
+          const was = before.get(entryKey(entry))
+          return was === undefined ? [] : [{ verb: 'replace', entry, was }]
+        })
+        expect(await apply(replacing)).toEqual(replacing.map(() => 'done'))
         const all = await snapshot()
         expect(all.filter(text => /^(neighbor|route)/.test(text))).toEqual([
           'neighbor 10.1.2.0 dev flannel.1 lladdr 02:00:00:00:00:99',
@@ -141,6 +146,31 @@ export function describeKernel(name: string, makeBed: () => Promise<KernelBed>):
           'done',
           'done',
         ])
+      })
+
+      test.each([
+        ['of another program', 'route 10.1.2.0/24 via 192.168.9.8 dev eth1 proto static'],
+        ['that somebody added by hand', 'route 10.1.2.0/24 via 192.168.9.8 dev eth1'],
+        ['that drops what is sent there', 'route blackhole 10.1.2.0/24 proto static'],
+      ])('never replaces a route %s, and says whose it is', async (_, theirs) => {
+        await add(device4)
+        await bed.meddle(adding([entry(theirs)]))
+        const ours = entry('route 10.1.2.0/24 via 10.1.2.0 dev flannel.1 onlink')
+        const [said] = await apply(adding([ours]))
+        expect(said).toMatch(/^Cannot add route 10\.1\.2\.0\/24 via .*EEXIST/)
+        expect(said).toContain(theirs)
+        await bed.meddle(deleting([entry(theirs)]))
+        expect(await apply(adding([ours]))).toEqual(['done'])
+      })
+
+      test.each([
+        ['on our own device', 'route 10.1.2.0/24 via 10.1.2.9 dev flannel.1 onlink', ipv4],
+        ['that leads the same way', 'route 10.1.3.0/24 via 192.168.0.3 dev eth0', elsewhere],
+      ])('takes over what flanneld left %s', async (_, theirs, wanted) => {
+        await add(device4)
+        await bed.meddle(adding([entry(theirs)]))
+        await add(wanted)
+        expect(await snapshot()).toEqual(printed(wanted.includes(device4) ? wanted : device4 + wanted))
       })
 
       test('does not list what is not ours', async () => {

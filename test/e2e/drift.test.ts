@@ -24,7 +24,8 @@ const acts: Record<string, (facts: Facts) => string> = {
     `ip neigh replace ${peer.gateway4} dev flannel.1 lladdr ${peer.mac4} nud reachable`,
   'an IPv6 neighbor is deleted': ({ peer }) => `ip neigh del ${peer.gateway6} dev flannel-v6.1`,
   'a route is deleted': ({ peer }) => `ip route del ${peer.prefix4}`,
-  'a route is led elsewhere': ({ peer }) => `ip route replace ${peer.prefix4} via 192.168.50.99 dev eth0`,
+  'a route is led elsewhere on the device': ({ peer }) =>
+    `ip route replace ${peer.prefix4} via 10.244.99.0 dev flannel.1 onlink`,
   'an IPv6 route is deleted': ({ peer }) => `ip -6 route del ${peer.prefix6} dev flannel-v6.1`,
   'a stale route appears on the device': () =>
     'ip route add 10.244.250.0/24 via 10.244.250.0 dev flannel.1 onlink',
@@ -96,10 +97,25 @@ describe.skipIf(why !== undefined)('an agent whose kernel somebody else changes'
     }).catch(async error => {
       expect(await overlayText(h1), String(error)).toBe(whole)
     })
+    await reaches()
+  })
+
+  it('leaves a route of another program where ours was, names it, and puts ours back once it is gone', async () => {
+    const theirs = `${facts.peer.prefix4} via 192.168.50.99 dev eth0`
+    await h1.exec(['sh', '-c', `ip route replace ${theirs}`])
+    const words = "another program's route (protocol 3) over veth eth0 stands there"
+    await until('the agent to name it', () => agents[0]?.process.text().includes(words))
+    expect(await h1.exec(['ip', 'route', 'show', facts.peer.prefix4])).toContain('via 192.168.50.99')
+    await h1.exec(['ip', 'route', 'delete', facts.peer.prefix4])
+    await until('the overlay to be whole again', async () => (await overlayText(h1)) === whole)
+    await reaches()
+  })
+
+  const reaches = async () => {
     const [from, to] = pods
     if (from === undefined || to === undefined) throw new Error('there are three pods')
     for (const ip of to.addresses) expect(await from.ping(ip)).toHaveLength(3)
-  })
+  }
 })
 
 async function node(host: Host): Promise<Node> {

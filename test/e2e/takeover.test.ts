@@ -181,12 +181,17 @@ describe.skipIf(why !== undefined)('a host that flanneld has left', () => {
         '10.244.9.0/24 via 192.168.50.19 dev eth0',
       ])
 
-      // A peer that gets the subnet gets the route.
+      // A peer that gets the subnet gets the route once the other one is out of its way: it could be an operator's.
       await lease(
         '10.244.9.0-24',
         `{"PublicIP":"192.168.50.14","PublicIPv6":null,${data.replace(':02', ':0e')}}`,
       )
-      await until('the stale route to be replaced', async () =>
+      const says = await agent.logs(/the kernel refuses/)
+      expect(JSON.stringify(says)).toContain(
+        "another program's route (protocol 3) over veth eth0 stands there",
+      )
+      await host.ip(['route delete 10.244.9.0/24'])
+      await until('the route of the peer', async () =>
         (await host.routes()).includes('10.244.9.0/24 via 192.168.50.14 dev eth0 proto 117'),
       )
       expect((await overlayText(host)).match(/10\.244\.9\.0/g)).toHaveLength(1)

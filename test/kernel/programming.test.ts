@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { printEntry } from '../../agent/state/print.ts'
 import { adding } from '../contract/kernel.ts'
-import { entries } from '../support/entries.ts'
+import { entries, entry } from '../support/entries.ts'
 import { OwnBed } from '../support/kernel_bed.ts'
 import { enterOwnNetns } from '../support/own_netns.ts'
 
@@ -81,6 +81,20 @@ describe.skipIf(whyNot !== undefined)(`what iproute2 shows of what was programme
     expect(() => bed.ip('route get 10.1.1.9')).toThrow('Invalid argument')
     bed.batch(['link add cni0 type bridge', 'link set cni0 up', 'address add 10.1.1.1/24 dev cni0'])
     expect(bed.ip('route get 10.1.1.9')).toContain('10.1.1.9 dev cni0')
+  })
+
+  test("a route is not added where a bridge's own stands, and the bridge is named", async () => {
+    await add(
+      'link flannel.1 mtu 1450 state UP address 02:00:00:00:00:01 vxlan id 1 local 192.168.0.1 dev eth0 dstport 8472 nolearning',
+    )
+    bed.batch(['link add docker7 type bridge', 'link set docker7 up', 'address add 10.1.2.1/24 dev docker7'])
+    const wanted = adding([entry('route 10.1.2.0/24 via 10.1.2.0 dev flannel.1 onlink')])
+    const refusal = async () => (await bed.kernel.apply(wanted, signal))[0]?.error?.message
+    expect(await refusal()).toBe(
+      "Cannot add route 10.1.2.0/24 via 10.1.2.0 dev flannel.1 onlink: bridge docker7 has an address in this subnet, and the kernel's own route for it stands there ('route 10.1.2.0/24 dev docker7 proto kernel') (EEXIST)",
+    )
+    bed.ip('link delete docker7')
+    expect(await refusal()).toBeUndefined()
   })
 
   test('router advertisements are not taken from the tunnel', async () => {

@@ -2,6 +2,7 @@ import { ChangeSlot } from '../../agent/kernel/change_slot.ts'
 import type { Kernel, KernelChange, Scope } from '../../agent/kernel/kernel.ts'
 import type { Entry, Link } from '../../agent/state/entry.ts'
 import { needsRebuild, type Operation, printOperation, type Result } from '../../agent/state/operation.ts'
+import { mayReplace } from '../../agent/state/ownership.ts'
 import { entryDevice, entryKey, printEntry } from '../../agent/state/print.ts'
 
 /** Called before what is named is done; a test may wait in it, or throw. */
@@ -117,8 +118,21 @@ export class FakeKernel implements Kernel {
     const dev = entryDevice(entry)
     if (this.#isMissing(dev))
       return new Error(`Cannot ${printOperation(operation)}: device ${dev} does not exist (ENODEV)`)
+    const held = verb === 'add' ? this.#heldBy(entry) : undefined
+    if (held !== undefined)
+      return new Error(`Cannot ${printOperation(operation)}: '${held}' stands there (EEXIST)`)
     this.#set(entry)
     return undefined
+  }
+
+  /** The route of another program in the place of this one. */
+  #heldBy(entry: Entry): string | undefined {
+    const holder = this.entries.get(entryKey(entry))
+    if (entry.kind !== 'route' || holder?.kind !== 'route') return undefined
+    const via = holder.type === 'unicast' ? holder.via : undefined
+    const isOnSameDevice = entryDevice(holder) === entryDevice(entry) && entryDevice(entry) !== undefined
+    const { protocol } = holder
+    return mayReplace({ protocol, via, isOnSameDevice }, entry) ? undefined : printEntry(holder)
   }
 
   #isMissing(dev: string | undefined): boolean {

@@ -103,7 +103,7 @@ describe('a netlink message', () => {
     )
     fc.assert(
       fc.property(anyRoute, anyIndex, (route, index) => {
-        const datagram = bytesOf(writer => writeNewRoute(writer, route, index))
+        const datagram = bytesOf(writer => writeNewRoute(writer, route, index, 'add'))
         const { start, end } = only(datagram)
         const { dst, via, onlink, metric, protocol } = route
         const type = route.type === 'blackhole' ? 6 : 1
@@ -173,6 +173,7 @@ describe('a netlink message', () => {
             type: 'unicast',
           },
           5,
+          'add',
         ),
       ),
       bytesOf(writer =>

@@ -1,0 +1,87 @@
+import { ExpectedError } from '../../lease/common/errors.ts'
+import { familyOf } from '../../lease/net/ip.ts'
+import { networkAddress } from '../../lease/net/prefix.ts'
+import type { LinkMessage } from '../netlink/link.ts'
+import type { NetlinkRequests } from '../netlink/requests.ts'
+import type { RouteMessage } from '../netlink/route.ts'
+import type { Entry, Route } from '../state/entry.ts'
+import { type Operation, printOperation } from '../state/operation.ts'
+import { KERNEL_PROTOCOLS, mayReplace } from '../state/ownership.ts'
+import { printEntry } from '../state/print.ts'
+import { findLink } from './devices.ts'
+import { dumpRoutes, leadsTo } from './dumps.ts'
+import { routeEntry } from './entries.ts'
+
+/** A route of the kernel or of another program stands where ours belongs. */
+export class RouteHeldError extends ExpectedError {
+  override name = 'RouteHeldError'
+}
+
+/** What stands in the place of a route that the kernel refused to add with EEXIST. */
+export interface Holder {
+  readonly isOurs: boolean
+  /** Undefined where it is ours. */
+  readonly error: RouteHeldError | undefined
+}
+
+interface Wanted {
+  readonly operation: Operation
+  readonly entry: Entry
+  /** Of the device of the entry. */
+  readonly index: number
+}
+
+/** One look at the main table for all of them. What has gone meanwhile is missing from the answer. */
+export async function findHolders(
+  requests: NetlinkRequests,
+  held: readonly Wanted[],
+  signal: AbortSignal,
+): Promise<ReadonlyMap<Operation, Holder>> {
+  const holders = new Map<Operation, Holder>()
+  for (const family of ['ipv4', 'ipv6'] as const) {
+    const some = held.filter(
+      ({ entry }) => entry.kind === 'route' && familyOf(networkAddress(entry.dst)) === family,
+    )
+    if (some.length === 0) continue
+    const routes = new Map<string, RouteMessage>()
+    // Of several in one place the kernel uses the first.
+    for (const route of await dumpRoutes(requests, family, { protocol: 0, index: 0 }, signal))
+      if (route.tos === 0 && !routes.has(placeOf(route))) routes.set(placeOf(route), route)
+    for (const { operation, entry, index } of some) {
+      const route = entry.kind === 'route' ? routes.get(placeOf(entry)) : undefined
+      if (route !== undefined && entry.kind === 'route')
+        holders.set(operation, await judge(requests, route, operation, entry, index, signal))
+    }
+  }
+  return holders
+}
+
+function placeOf({ dst, metric }: { readonly dst: string; readonly metric: number }): string {
+  return `${dst} ${metric}`
+}
+
+async function judge(
+  requests: NetlinkRequests,
+  route: RouteMessage,
+  operation: Operation,
+  wanted: Route,
+  index: number,
+  signal: AbortSignal,
+): Promise<Holder> {
+  const { protocol, via } = route
+  const isOnSameDevice = index !== 0 && leadsTo(route, index)
+  if (mayReplace({ protocol, via, isOnSameDevice }, wanted)) return { isOurs: true, error: undefined }
+  const link = route.index === 0 ? undefined : await findLink(requests, route.index, signal)
+  const text = printEntry(routeEntry(route, link?.name))
+  const error = new RouteHeldError(
+    `Cannot ${printOperation(operation)}: ${whose(route, link)} ('${text}') (EEXIST)`,
+  )
+  return { isOurs: false, error }
+}
+
+function whose({ protocol }: RouteMessage, link: LinkMessage | undefined): string {
+  const device = link === undefined ? 'no device' : `${link.kind === '' ? 'device' : link.kind} ${link.name}`
+  return KERNEL_PROTOCOLS.has(protocol)
+    ? `${device} has an address in this subnet, and the kernel's own route for it stands there`
+    : `another program's route (protocol ${protocol}) over ${device} stands there`
+}
