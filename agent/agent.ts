@@ -227,6 +227,7 @@ export class Agent {
       self,
       rounds: this.#rounds,
       resyncMs: this.#config.resyncMs,
+      probePort: this.#config.probePort,
       files: new NodeFiles({ ...this.#config, ipMasq: firewall.ipMasq, log: this.#log, onChange }),
       firewall: new Firewall(
         {

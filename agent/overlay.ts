@@ -5,6 +5,7 @@ import { sleep } from '../lease/common/sleep.ts'
 import { runTogether } from '../lease/common/tasks.ts'
 import { WakeUp } from '../lease/common/wake_up.ts'
 import type { Lease, LeaseTableChange } from '../lease/lease.ts'
+import type { Ip } from '../lease/net/ip.ts'
 import type { NetworkConfig } from '../lease/network_config.ts'
 import { nodeSubnets } from '../lease/node_subnets.ts'
 import type { LeaseStore } from '../lease/store.ts'
@@ -18,6 +19,7 @@ import { Membership } from './membership/membership.ts'
 import type { OwnLease } from './membership/own_lease.ts'
 import type { CniConfig } from './node_files/cni_config.ts'
 import type { NodeFiles } from './node_files/node_files.ts'
+import { answerProbes } from './probe/responder.ts'
 import { PassBudget } from './reconcile/pass_budget.ts'
 import { Reconciler } from './reconcile/reconciler.ts'
 import type { Round } from './reconcile/round.ts'
@@ -38,6 +40,8 @@ export interface OverlayOptions {
   readonly self: Lease
   readonly rounds: RoundTotals
   readonly resyncMs: number
+  /** Undefined: peers' probes are not answered. */
+  readonly probePort: number | undefined
   readonly files: NodeFiles
   readonly firewall: Firewall
   /** Set after each change of what keeps this node from being ready, by the lease, the firewall and the files. */
@@ -82,6 +86,7 @@ export class Overlay {
 
   run(signal: AbortSignal): Promise<void> {
     const { ownLease } = this.#options
+    const { probePort } = this.#options
     return runTogether(signal, [
       all => this.#followLeases(all),
       // Before the underlay is reviewed and the first pass looks: what changes afterwards is told.
@@ -93,6 +98,7 @@ export class Overlay {
       all => this.#keepFiles(all),
       all => this.#announce(all),
       all => this.#membership.tell(all),
+      ...(probePort === undefined ? [] : [(all: AbortSignal) => this.#answerProbes(probePort, all)]),
     ])
   }
 
@@ -245,6 +251,16 @@ export class Overlay {
     await this.#programmed.wait(Number.POSITIVE_INFINITY, signal)
     await firewall.standing(signal)
     return await files.keep(() => this.#cniConfig(), signal)
+  }
+
+  /** On this node's addresses in the overlay, which its own devices have. */
+  async #answerProbes(port: number, signal: AbortSignal): Promise<never> {
+    const { scope, log } = this.#options
+    const addresses = () =>
+      this.#membership.ownEntries.flatMap(entry => (entry.kind === 'address' ? [entry.address] : []))
+    const isPeer = (address: Ip) =>
+      scope.devices.some(dev => this.#membership.desired.has(`neighbor ${address} dev ${dev}`))
+    return await answerProbes({ port, addresses, isPeer, log }, signal)
   }
 
   #cniConfig(): CniConfig {

@@ -3,6 +3,7 @@ import { ExpectedError, messageOf } from '../../lease/common/errors.ts'
 import { openStore } from '../../lease/registry.ts'
 import { FlagError, int, string } from '../config/go_flags.ts'
 import { type NodeDocuments, nodeDocuments } from '../diagnose/node_documents.ts'
+import type { NodeView } from '../diagnose/node_view.ts'
 import { type SubnetMap, subnetMap } from '../diagnose/subnet_map.ts'
 import type { CommandContext } from './command.ts'
 import { localSource } from './local_source.ts'
@@ -44,6 +45,16 @@ export async function askNode<T>(
   const source = await localSource(options, values['subnet-file'], timeoutMs(values))
   try {
     return await question(bound(nodeDocuments(source), values))
+  } finally {
+    source.close()
+  }
+}
+
+/** This host as store and kernel tell it, for what the CLI does itself. */
+export async function readOwnView(values: NodeFlags, context: CommandContext): Promise<NodeView> {
+  const source = await localSource(context.store(), values['subnet-file'], timeoutMs(values))
+  try {
+    return await source.view(AbortSignal.timeout(timeoutMs(values)))
   } finally {
     source.close()
   }

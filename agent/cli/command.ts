@@ -27,7 +27,7 @@ export interface Command {
   readonly flags: FlagTable
   /** Whether it has the agent's store flags too. */
   readonly readsStore: boolean
-  /** Names of the words that it needs beside its flags: `SRC`. */
+  /** Words beside its flags: `<SRC>` is needed, `[NODE]` may be left out. */
   readonly operands?: readonly string[]
   /** `words` are flags of its own, `--name=value`. Resolves to the exit code. */
   run(words: readonly string[], context: CommandContext): Promise<number>

@@ -33,6 +33,11 @@ const commands: readonly Row[] = [
     load: async () => (await import('./doctor.ts')).doctor,
   },
   {
+    name: 'probe',
+    description: 'active checks of the ways to the peers: round trips, what fits through, a bulk transfer',
+    load: async () => (await import('./probe.ts')).probe,
+  },
+  {
     name: 'bundle',
     description: 'one archive of all of this for a bug report, secrets left out',
     load: async () => (await import('./bundle.ts')).bundle,
@@ -109,7 +114,7 @@ function define(
     for (const warning of warnings) err.write(`twill: ${warning}\n`)
     return store
   }
-  for (const name of operands) commander.argument(`<${name}>`)
+  for (const name of operands) commander.argument(name)
   commander.action(async () => {
     const namesStore = readsStore && wordsOf(commander, storeFlags).length > 0
     const context = { env, out, err, store, namesStore, operands: commander.args }

@@ -11,7 +11,7 @@ const flags = { ...nodeFlags, json: bool(false, 'print JSON') }
  * SRC. Exit code 1 where a hop is broken.
  */
 export const trace = command(
-  { flags, readsStore: true, operands: ['SRC', 'DST'] },
+  { flags, readsStore: true, operands: ['<SRC>', '<DST>'] },
   async ({ json, ...values }, context) => {
     const [from = '', to = ''] = context.operands
     const found = await askNode(values, context, node => node.trace(from, to))

@@ -21,6 +21,8 @@ export interface AgentConfig {
   readonly firewall: Omit<FirewallOptions, 'nftables' | 'nftGeneration'>
   /** Undefined: no health, readiness and metrics. */
   readonly healthz: { readonly ip: Ip; readonly port: number } | undefined
+  /** Undefined: peers' probes are not answered. */
+  readonly probePort: number | undefined
   /** Unix socket of the local API; undefined: none. */
   readonly localSocket: string | undefined
   /** Undefined: none. The store's endpoint is then its loopback one, unless another was given. */
@@ -87,6 +89,7 @@ async function agentConfig(settings: Settings<typeof allFlags>, env: Env): Promi
     cniConfigFile: nonEmpty(values['cni-conf-file']),
     firewall: firewallOptions(values),
     healthz: port === 0 ? undefined : { ip: requiredAddress('healthz-ip', values['healthz-ip']), port },
+    probePort: inRange('probe-port', values['probe-port'], 0, 65_535) || undefined,
     localSocket: nonEmpty(values['local-socket']),
     blackholeRoute: values['ip-blackhole-route'],
     logLevel: logLevel(values.v),

@@ -68,6 +68,7 @@ const ownFlags = {
     false,
     'put our accepts first in FORWARD where a rule before them drops or rejects everything',
   ),
+  'probe-port': int(8473, 'TCP port on which probes of peers are answered inside the overlay; 0: off'),
   'local-socket': string('/run/twill/twilld.sock', 'unix socket where twill asks this agent; empty: off'),
   'underlay-patience': string(
     '10s',

@@ -145,6 +145,7 @@ describe('an overlay', () => {
       self,
       rounds: new RoundTotals(),
       resyncMs: 3_600_000,
+      probePort: undefined,
       files: new NodeFiles({
         subnetFile: join(folder, 'subnet.env'),
         cniConfigFile: undefined,

@@ -34,6 +34,7 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
     'agent/diagnose/doctor/',
   ],
   'agent/diagnose/doctor/': [...ground, 'lease/', 'agent/state/', 'agent/diagnose/'],
+  'agent/probe/': [...ground, 'agent/diagnose/'],
   'agent/inspect/': ['agent/diagnose/', 'agent/diagnose/doctor/', 'agent/node_files/'],
 
   // The kernel; who decides needs no more of it than its interface.
@@ -94,6 +95,7 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
     'agent/inspect/',
     'agent/membership/',
     'agent/diagnose/doctor/',
+    'agent/probe/',
   ],
 }
 

@@ -39,6 +39,7 @@ describe('the configuration', () => {
       healthz: undefined,
       blackholeRoute: false,
       logLevel: 'info',
+      probePort: 8473,
       localSocket: '/run/twill/twilld.sock',
       leaseLost: 'wait',
       underlayPatienceMs: 10_000,

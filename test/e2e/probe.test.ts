@@ -1,0 +1,106 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { ProbeFinding, ProbeResult } from '../../agent/diagnose/probe_result.ts'
+import { whyNoBed } from '../support/bed.ts'
+import type { Host } from '../support/host.ts'
+import { type OverlayBed, overlayBed } from '../support/overlay_bed.ts'
+import { until } from '../support/until.ts'
+
+const why = whyNoBed()
+if (why !== undefined) console.warn(why)
+
+type Probed = ProbeResult & { readonly finding: ProbeFinding | null }
+
+describe.skipIf(why !== undefined)('twill probe', () => {
+  let overlay: OverlayBed
+  let [h1, h2]: Host[] = []
+
+  const probe = async (): Promise<{ code: number | null; results: Probed[] }> => {
+    const store = `--etcd-endpoints=${overlay.etcd.endpoints.join(',')}`
+    const words = [process.execPath, 'dist/twill.js', 'probe', '--json', store]
+    const { stdout, stderr, code } = await (h1 as Host).attempt(words)
+    if (!stdout.startsWith('[')) throw new Error(`twill probe said ${code}: ${stdout}${stderr}`)
+    return { code, results: JSON.parse(stdout) }
+  }
+  const found = async () => (await probe()).results[0]?.finding?.what ?? ''
+  /** Done on h2, undone whatever happens. */
+  const during = async (act: string, undo: string, check: () => Promise<void>) => {
+    await h2?.exec(['sh', '-ec', act])
+    try {
+      await check()
+    } finally {
+      await h2?.exec(['sh', '-ec', undo])
+    }
+  }
+
+  beforeAll(async () => {
+    overlay = await overlayBed('probe', ['h1', 'h2'])
+    await overlay.configure({ Network: '10.244.0.0/16', Backend: { Type: 'vxlan' } })
+    ;[h1, h2] = overlay.hosts
+    await overlay.startAgents()
+    // The agents listen on the overlay's address some seconds after it is there, at the latest.
+    await until('probes to be answered', async () => typeof (await probe()).results[0]?.bulk === 'object', {
+      withinMs: 30_000,
+    })
+  })
+  afterAll(() => overlay.dispose())
+
+  it('finds nothing on sound ways, and tells what they carry', async () => {
+    const { code, results } = await probe()
+    expect(code).toBe(0)
+    expect(results).toEqual([
+      expect.objectContaining({
+        publicIp: h2?.address(),
+        underlayMs: expect.any(Number),
+        overlayMs: expect.any(Number),
+        underlayCarries: 1500,
+        overlayCarries: 1450,
+        bulk: { mbitPerSecond: expect.any(Number) },
+        finding: null,
+      }),
+    ])
+  })
+
+  it('tells a host that is down', async () => {
+    await during('ip link set eth0 down', 'ip link set eth0 up', async () => {
+      expect(await found()).toMatch(/answers neither on .* nor over the overlay/)
+    })
+    await until('the way to be sound again', async () => (await probe()).code === 0, { withinMs: 30_000 })
+  })
+
+  it('tells that the UDP packets of the tunnel are lost', async () => {
+    const [act, undo] = ['A', 'D'].map(verb => `iptables -${verb} INPUT -p udp --dport 8472 -j DROP`) as [
+      string,
+      string,
+    ]
+    await during(act, undo, async () => {
+      expect(await found()).toMatch(/answers on .* and not over the overlay/)
+    })
+  })
+
+  it('finds what the way really carries', async () => {
+    const drop = (verb: string) =>
+      `iptables -t raw -${verb} PREROUTING -p udp --dport 8472 -m length --length 1401: -j DROP`
+    await during(drop('A'), drop('D'), async () => {
+      const { results } = await probe()
+      expect(results[0]).toMatchObject({ overlayCarries: 1350, underlayCarries: 1500 })
+      expect(results[0]?.finding?.remedy).toContain('"MTU": 1400')
+    })
+  })
+
+  it('tells that TCP hangs where ping works', async () => {
+    const drop = (verb: string) =>
+      `iptables -${verb} INPUT -i flannel.1 -p tcp --dport 8473 -m length --length 200: -j DROP`
+    await during(drop('I'), drop('D'), async () => {
+      expect(await found()).toMatch(/ping reaches .* and TCP hangs/)
+    })
+  })
+
+  it('are answered to no one but admitted peers, inside the overlay only', async () => {
+    const listening = await h2?.exec(['ss', '-Hlnt', 'sport = :8473'])
+    expect(listening?.trim().split('\n')).toHaveLength(1)
+    const pod = await h1?.pod()
+    const vtep = h2?.subnetEnv().FLANNEL_SUBNET?.replace(/\.1\/24$/, '.0') ?? ''
+    const talk = `require('net').connect(8473,'${vtep}').on('data',d=>console.log(String(d))).on('close',()=>console.log('closed')).on('error',()=>{}).write(Buffer.from([0,0,0,1,7]))`
+    expect((await pod?.attempt([process.execPath, '-e', talk]))?.stdout).toBe('closed\n')
+  })
+})
