@@ -2,8 +2,10 @@ import { isDeepStrictEqual } from 'node:util'
 import type { Log } from '../../lease/common/log.ts'
 import { type HostNetworks, hostNetworkUnder } from '../../lease/host_networks.ts'
 import type { Lease, LeaseTableChange } from '../../lease/lease.ts'
+import { familyOf } from '../../lease/net/ip.ts'
 import type { Prefix } from '../../lease/net/prefix.ts'
 import type { NetworkConfig } from '../../lease/network_config.ts'
+import { publicIpTrouble } from '../../lease/public_ip.ts'
 import type { NodeReporter } from '../../lease/store.ts'
 import type { Backend, Underlay } from '../backend/backend.ts'
 import type { Entry } from '../state/entry.ts'
@@ -26,6 +28,7 @@ export interface MembershipOptions {
  * claims what this node has. Whatever changes one of them returns the keys of the entries that may differ.
  */
 export class Membership {
+  readonly #network: NetworkConfig
   readonly #hostNetworks: MembershipOptions['hostNetworks']
   readonly #peers: Peers
   readonly #rivals: Rivals
@@ -34,6 +37,7 @@ export class Membership {
   #leases: LeaseTableChange = { table: new Map(), changed: new Set(), problems: [] }
 
   constructor({ network, backend, self, underlay, hostNetworks, reporter, log }: MembershipOptions) {
+    this.#network = network
     this.#hostNetworks = hostNetworks
     this.#self = self
     this.#peers = new Peers(network, backend, self, underlay, (node, error) =>
@@ -78,7 +82,9 @@ export class Membership {
 
   /** Why pods of this node cannot be reached as things stand. */
   get troubles(): readonly string[] {
-    return [this.#peers.trouble, this.#takenFromHost()].filter(reason => reason !== undefined)
+    return [this.#peers.trouble, this.#takenFromHost(), ...this.#unreachable()].filter(
+      reason => reason !== undefined,
+    )
   }
 
   setTable(leases: LeaseTableChange): ReadonlySet<string> {
@@ -111,6 +117,19 @@ export class Membership {
 
   #lookAtHost(): HostNetworks {
     return this.#hostNetworks(this.#self.subnets.map(({ prefix }) => prefix))
+  }
+
+  /** Public IPs that peers refuse: an operator may have put one into the store, past the checks at start. */
+  #unreachable(): readonly string[] {
+    return this.#self.subnets.flatMap(({ prefix, publicIp }) => {
+      const family = this.#network.families.find(it => it.family === familyOf(prefix))
+      const trouble = family && publicIpTrouble(publicIp, family.network, this.#host)
+      return trouble === undefined
+        ? []
+        : [
+            `peers refuse this node's public IP ${publicIp}: it ${trouble}; correct --public-ip, --iface or public-ip-overwrite`,
+          ]
+    })
   }
 
   /** A subnet that was not chosen here, a podCIDR or a lease of an earlier life, may lie over the host's own networks. */

@@ -115,7 +115,8 @@ export function scopeOf(ip: Ip): IpScope {
   const b = ipToBytes(ip)
   const [first = 0, second = 0] = b
   if (b.length === 4) {
-    if (first === 0) return 'unspecified'
+    // Since Linux 5.3 the rest of 0.0.0.0/8 is unicast (ipv4_is_zeronet()).
+    if (ip === '0.0.0.0') return 'unspecified'
     if (first === 127) return 'loopback'
     if (first >= 224 && first <= 239) return 'multicast'
     if (first === 169 && second === 254) return 'link-local'

@@ -110,6 +110,8 @@ describe('an IP address', () => {
   it('is for what RFC 6890 says', () => {
     const scopes = [
       '0.0.0.0',
+      '0.1.2.3',
+      '240.0.0.1',
       '127.0.0.1',
       '224.0.0.1',
       '169.254.1.1',
@@ -126,6 +128,8 @@ describe('an IP address', () => {
     ].map(text => `${text} ${scopeOf(parseIp(text))}`)
     expect(scopes).toEqual([
       '0.0.0.0 unspecified',
+      '0.1.2.3 global',
+      '240.0.0.1 global',
       '127.0.0.1 loopback',
       '224.0.0.1 multicast',
       '169.254.1.1 link-local',
