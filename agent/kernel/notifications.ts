@@ -1,4 +1,4 @@
-import { isSingleAddress } from '../../lease/net/prefix.ts'
+import { isSingleAddress, networkAddress, prefixLength } from '../../lease/net/prefix.ts'
 import { type AddressMessage, RTM_DELADDR, RTM_NEWADDR, readAddress } from '../netlink/address.ts'
 import { AF_BRIDGE, AF_UNSPEC } from '../netlink/family.ts'
 import { type LinkMessage, RTM_DELLINK, RTM_NEWLINK, readLink } from '../netlink/link.ts'
@@ -159,6 +159,7 @@ export class Notifications {
     if (route === undefined || route.table !== RT_TABLE_MAIN || route.cloned) return
     const dev = this.#ourDevice(route.index)
     if (!isOurRoute(route, dev !== undefined, this.#scope)) {
+      if (dev !== undefined && !isThere) this.#lostKernelRoute(route, dev)
       // Runtimes add a route for each pod, the kernel one for each address, which is announced itself.
       const byProgram = route.protocol !== RTPROT_KERNEL && !isSingleAddress(route.dst)
       const leads = route.via !== undefined || route.dst.endsWith('/0') || byProgram
@@ -173,6 +174,12 @@ export class Notifications {
     const entry = routeEntry(route, this.#links.get(route.index)?.name)
     if (isThere) this.#slot.present(entry)
     else this.#slot.gone(entry)
+  }
+
+  /** The kernel's own route of an IPv6 host address comes back only where the address is set once more. */
+  #lostKernelRoute({ protocol, dst }: RouteMessage, dev: string): void {
+    if (protocol === RTPROT_KERNEL && dst.includes(':') && prefixLength(dst) === 128)
+      this.#slot.gone({ kind: 'address', dev, address: networkAddress(dst), length: 128 })
   }
 
   /** An IPv6 blackhole route is said to be on `lo`, which means nothing. */

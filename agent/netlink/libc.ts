@@ -18,8 +18,6 @@ export interface Libc {
   setSocketOption(fd: number, level: number, option: number, value: number): void
   /** getsockopt(2); how many bytes of `value` were filled. */
   getSocketOption(fd: number, level: number, option: number, value: Uint8Array): number
-  /** unshare(2) of CLONE_* flags. */
-  unshare(flags: number): void
   /** mallopt(3): from now on free memory at the end of the heap goes back to the kernel once it is so many bytes. */
   trimHeapAbove(bytes: number): void
   /** malloc_trim(3): free memory of all threads goes back to the kernel, within about 1 ms. */
@@ -50,7 +48,6 @@ export async function loadLibc(): Promise<Libc> {
   const library = koffi.load('libc.so.6')
   const setsockopt = library.func('int setsockopt(int, int, int, const int32_t *, uint32_t)')
   const getsockopt = library.func('int getsockopt(int, int, int, uint8_t *, _Inout_ uint32_t *)')
-  const unshare = library.func('int unshare(int)')
   const mallopt = library.func('int mallopt(int, int)')
   const mallocTrim = library.func('int malloc_trim(size_t)')
   const socket = library.func('int socket(int, int, int)')
@@ -71,9 +68,6 @@ export async function loadLibc(): Promise<Libc> {
       const length = [value.length]
       check(`Cannot get socket option ${level}/${option}`, getsockopt(fd, level, option, value, length))
       return length[0] ?? 0
-    },
-    unshare(flags) {
-      check(`Cannot unshare namespaces 0x${flags.toString(16)}`, unshare(flags))
     },
     trimHeapAbove(bytes) {
       mallopt(M_TRIM_THRESHOLD, bytes)

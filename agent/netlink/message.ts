@@ -178,8 +178,6 @@ export class Messages {
   type = 0
   flags = 0
   seq = 0
-  /** Whose request it answers or announces: the port of that socket, 0 for the kernel's own doing. */
-  port = 0
   /** The payload is buffer[start..end). */
   start = 0
   end = 0
@@ -204,7 +202,6 @@ export class Messages {
     this.type = buffer.readUInt16LE(at + 4)
     this.flags = buffer.readUInt16LE(at + 6)
     this.seq = buffer.readUInt32LE(at + 8)
-    this.port = buffer.readUInt32LE(at + 12)
     this.start = at + HEADER
     this.end = at + length
     this.#next = Math.min(buffer.length, at + ((length + 3) & ~3))

@@ -52,11 +52,6 @@ export class NetlinkRequests {
     this.#open = open
   }
 
-  /** nlmsg_pid of what the kernel announces on our behalf; 0 before the first request. */
-  get port(): number {
-    return this.#socket?.port ?? 0
-  }
-
   /** One message, acknowledged; what the kernel answers besides. Throws NetlinkError. */
   request<T>(
     act: string,

@@ -29,9 +29,10 @@ const acts: Record<string, (facts: Facts) => string> = {
   'an IPv6 route is deleted': ({ peer }) => `ip -6 route del ${peer.prefix6} dev flannel-v6.1`,
   'a stale route appears on the device': () =>
     'ip route add 10.244.250.0/24 via 10.244.250.0 dev flannel.1 onlink',
-  'all neighbors are flushed': () => 'ip neigh flush dev flannel.1 nud permanent',
+  // The agent may be quicker than the command, which says so then.
+  'all neighbors are flushed': () => 'ip neigh flush dev flannel.1 nud permanent || true',
   'all routes are flushed': () =>
-    'ip route flush dev flannel.1; ip -6 route flush dev flannel-v6.1 proto boot',
+    'ip route flush dev flannel.1; ip -6 route flush dev flannel-v6.1 proto boot || true',
   'the device is set down': () => 'ip link set flannel.1 down',
   'the device is set down and up again': () => 'ip link set flannel.1 down; ip link set flannel.1 up',
   'the IPv6 device is set down and up again': () =>
@@ -98,6 +99,15 @@ describe.skipIf(why !== undefined)('an agent whose kernel somebody else changes'
       expect(await overlayText(h1), String(error)).toBe(whole)
     })
     await reaches()
+  })
+
+  it("puts back the kernel's own route of the IPv6 address", async () => {
+    const own = () =>
+      h1.exec(['ip', '-6', 'route', 'show', 'dev', 'flannel-v6.1', 'proto', 'kernel', facts.own.gateway6])
+    expect(await own()).not.toBe('')
+    await h1.exec(['sh', '-c', 'ip -6 route flush dev flannel-v6.1 || true'])
+    await until('that route', async () => (await own()) !== '')
+    await until('the overlay to be whole again', async () => (await overlayText(h1)) === whole)
   })
 
   it('leaves a route of another program where ours was, names it, and puts ours back once it is gone', async () => {

@@ -1,4 +1,4 @@
-import { loadLibc } from '../../agent/netlink/libc.ts'
+import koffi from 'koffi'
 import { run } from './exec.ts'
 
 /** #define CLONE_NEWNET 0x40000000 */
@@ -10,12 +10,9 @@ const CLONE_NEWNET = 0x40000000
  * Needs root, or the root of a user namespace (`unshare --user --map-root-user`); returns why where it has neither.
  */
 export async function enterOwnNetns(): Promise<string | undefined> {
-  const libc = await loadLibc()
-  try {
-    libc.unshare(CLONE_NEWNET)
-  } catch (error) {
-    return `no network namespace of its own (run as root, or under unshare --user --map-root-user): ${error}`
-  }
+  const unshare = koffi.load('libc.so.6').func('int unshare(int)')
+  if (unshare(CLONE_NEWNET) !== 0)
+    return `no network namespace of its own (run as root, or under unshare --user --map-root-user): errno ${koffi.errno()}`
   await run(['ip', 'link', 'set', 'lo', 'up'])
   return undefined
 }
