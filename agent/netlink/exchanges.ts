@@ -1,0 +1,149 @@
+import { NetlinkTimeoutError } from './errno.ts'
+import { Messages, MessageWriter, NLMSG_DONE, NLMSG_ERROR } from './message.ts'
+import type { OpenRawSocket, RawSocket } from './raw_socket.ts'
+
+/** The kernel answers while it is asked: an answer that has not come by then is lost. */
+const ANSWER_MS = 10_000
+const RECEIVE_BYTES = 4 * 1024 * 1024
+
+/** Messages that are sent together, and what becomes of their answers. */
+export interface Exchange {
+  /** `Cannot list devices` */
+  readonly act: string
+  readonly count: number
+  /** NLM_F_* of one message beside its own; the last one must be answered. */
+  flags(place: number): number
+  write(writer: MessageWriter, place: number): void
+  onMessage(messages: Messages): void
+  onOutcome(place: number, errno: number, extack: string | undefined): void
+}
+
+interface Running {
+  readonly exchange: Exchange
+  /** Numbers of its first and last message. */
+  readonly first: number
+  readonly last: number
+  settle(error: Error | undefined): void
+}
+
+/**
+ * One rtnetlink socket: one exchange at a time, as two dumps on one socket are refused. After a time-out or a failure the next
+ * exchange opens the socket again.
+ */
+export class Exchanges {
+  readonly #open: OpenRawSocket
+  readonly #writer = new MessageWriter()
+  #socket: RawSocket | undefined
+  #running: Running | undefined
+  /** Ends when all that was asked before has been answered. */
+  #turn: Promise<void> = Promise.resolve()
+  #seq = 0
+  #closed = false
+
+  constructor(open: OpenRawSocket) {
+    this.#open = open
+  }
+
+  /** Resolves once the last message is answered. Rejects with a failure of the socket, or the signal's reason before it is sent. */
+  async run(exchange: Exchange, signal: AbortSignal): Promise<void> {
+    const before = this.#turn
+    let done = () => {}
+    this.#turn = new Promise(resolve => {
+      done = resolve
+    })
+    try {
+      await before
+      signal.throwIfAborted()
+      await this.#send(exchange)
+    } finally {
+      done()
+    }
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#fail(new Error('The netlink socket was closed'))
+  }
+
+  #send(exchange: Exchange): Promise<void> {
+    const { act, count } = exchange
+    const first = this.#nextSeq(count)
+    this.#writer.reset()
+    for (let place = 0; place < count; place++) {
+      exchange.write(this.#writer, place)
+      this.#writer.stamp(first + place, exchange.flags(place))
+    }
+    return new Promise<void>((resolve, reject) => {
+      let timer: NodeJS.Timeout | undefined
+      const settle = (error: Error | undefined) => {
+        clearTimeout(timer)
+        this.#running = undefined
+        this.#socket?.ref(false)
+        if (error === undefined) resolve()
+        else reject(error)
+      }
+      const running = { exchange, first, last: first + count - 1, settle }
+      try {
+        const socket = this.#socketOrOpen()
+        socket.ref(true)
+        this.#running = running
+        socket.send(this.#writer.written, error => {
+          if (error !== undefined) this.#fail(new Error(`${act}: ${error.message}`, { cause: error }))
+        })
+        // Started only now: sendmsg(2) does not return before the kernel has done it all, however long that takes.
+        timer = setTimeout(() => this.#giveUp(running), ANSWER_MS)
+      } catch (error) {
+        settle(error instanceof Error ? error : new Error(String(error)))
+      }
+    })
+  }
+
+  /** The answer may lie there unread because this process was busy: hence one more turn of the event loop. */
+  #giveUp(running: Running): void {
+    setImmediate(() => {
+      if (this.#running !== running) return
+      const { act } = running.exchange
+      this.#fail(new NetlinkTimeoutError(`${act}: the kernel did not answer within ${ANSWER_MS} ms`))
+    })
+  }
+
+  #socketOrOpen(): RawSocket {
+    if (this.#closed) throw new Error('The netlink socket was closed')
+    this.#socket ??= this.#open(
+      { onDatagram: datagram => this.#receive(datagram), onFailure: error => this.#fail(error) },
+      RECEIVE_BYTES,
+    )
+    return this.#socket
+  }
+
+  #receive(datagram: Buffer): void {
+    const messages = new Messages(datagram)
+    while (messages.next()) {
+      const running = this.#running
+      const { type, seq } = messages
+      // Late replies to an exchange that has timed out are ignored.
+      if (running === undefined || seq < running.first || seq > running.last) continue
+      if (type !== NLMSG_ERROR) running.exchange.onMessage(messages)
+      if (type !== NLMSG_ERROR && type !== NLMSG_DONE) continue
+      const { errno, extack } = messages.outcome()
+      running.exchange.onOutcome(seq - running.first, errno, extack)
+      if (seq === running.last) running.settle(undefined)
+    }
+  }
+
+  #fail(error: Error): void {
+    const socket = this.#socket
+    const running = this.#running
+    this.#socket = undefined
+    socket?.close()
+    running?.settle(error)
+  }
+
+  /** The first of `count` numbers in a row; they start again before they leave 32 bits. */
+  #nextSeq(count: number): number {
+    if (this.#seq + count > 0x7fffffff) this.#seq = 0
+    const first = this.#seq + 1
+    this.#seq += count
+    return first
+  }
+}
