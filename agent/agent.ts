@@ -30,6 +30,7 @@ import { readPreviousNetworks, readPreviousSubnets } from './node_files/subnet_e
 import { Overlay } from './overlay.ts'
 import { releaseStartMemory } from './runtime/memory.ts'
 import { TWILL_PROTOCOL } from './state/ownership.ts'
+import { HostWatch } from './status/host_watch.ts'
 import { type AgentStatus, RoundTotals, storeAway } from './status/status.ts'
 import { notifySupervisor } from './status/supervisor.ts'
 import { endpointAddresses } from './underlay/endpoint_addresses.ts'
@@ -139,6 +140,7 @@ export class Agent {
       lease: overlay?.lease,
       peers: overlay?.peers ?? 0,
       refused: overlay?.refused ?? new Map(),
+      findings: overlay?.findings ?? [],
       failing: overlay?.failing ?? [],
       contested: overlay?.contested ?? [],
       rounds: this.#rounds,
@@ -241,6 +243,11 @@ export class Agent {
         this.#log,
       ),
       stateChanged,
+      hostWatch: new HostWatch({
+        examine: async all => (await this.documents()).doctor(all),
+        onChange,
+        log: this.#log,
+      }),
       retrier: this.#retrier,
       onReady: all => this.#announce(store, all),
       log: this.#log,

@@ -24,6 +24,7 @@ import { PassBudget } from './reconcile/pass_budget.ts'
 import { Reconciler } from './reconcile/reconciler.ts'
 import type { Round } from './reconcile/round.ts'
 import { entryKey } from './state/print.ts'
+import { brokenByHost, type HostWatch } from './status/host_watch.ts'
 import { OverlayLog } from './status/overlay_log.ts'
 import type { AgentStatus, RoundTotals } from './status/status.ts'
 import type { UnderlayChoice } from './underlay/underlay.ts'
@@ -43,6 +44,7 @@ export interface OverlayOptions {
   /** Undefined: peers' probes are not answered. */
   readonly probePort: number | undefined
   readonly files: NodeFiles
+  readonly hostWatch: HostWatch
   readonly firewall: Firewall
   /** Set after each change of what keeps this node from being ready, by the lease, the firewall and the files. */
   readonly stateChanged: WakeUp
@@ -96,16 +98,21 @@ export class Overlay {
       all => ownLease.keep(lease => this.#setSelf(lease), all),
       all => this.#options.firewall.keep(all),
       all => this.#keepFiles(all),
+      all => this.#watchHost(all),
       all => this.#announce(all),
       all => this.#membership.tell(all),
       ...(probePort === undefined ? [] : [(all: AbortSignal) => this.#answerProbes(probePort, all)]),
     ])
   }
 
-  status(): Pick<AgentStatus, 'notReady' | 'lease' | 'peers' | 'refused' | 'failing' | 'contested'> {
+  status(): Pick<
+    AgentStatus,
+    'notReady' | 'findings' | 'lease' | 'peers' | 'refused' | 'failing' | 'contested'
+  > {
     const { refused, contested } = this.#reconciler.attempts
     return {
       notReady: this.#notReady(),
+      findings: this.#options.hostWatch.findings,
       lease: this.#membership.self,
       peers: this.#membership.peers.count,
       refused: this.#membership.refused,
@@ -126,6 +133,7 @@ export class Overlay {
     const { firewall, files } = this.#options
     this.#reconciler.requestFullPass(reason)
     this.#underlayChanged.set()
+    this.#options.hostWatch.review()
     firewall.setOverlay(this.#cniConfig().families)
     files.review()
   }
@@ -179,7 +187,9 @@ export class Overlay {
     this.#works(FOLLOW)
     for await (const change of changes) {
       this.#reconciler.observe(change)
-      if (change.underlay) this.#underlayChanged.set()
+      if (!change.underlay) continue
+      this.#underlayChanged.set()
+      this.#options.hostWatch.review()
     }
     throw signal.reason
   }
@@ -263,6 +273,12 @@ export class Overlay {
     return await answerProbes({ port, addresses, isPeer, log }, signal)
   }
 
+  /** From the first full pass on: before, what is missing is no finding. */
+  async #watchHost(signal: AbortSignal): Promise<never> {
+    await this.#programmed.wait(Number.POSITIVE_INFINITY, signal)
+    return await this.#options.hostWatch.run(signal)
+  }
+
   #cniConfig(): CniConfig {
     const { network, backend, ownLease } = this.#options
     return {
@@ -280,7 +296,7 @@ export class Overlay {
   }
 
   #notReady(): string[] {
-    const { ownLease, underlay, firewall, files, network } = this.#options
+    const { ownLease, underlay, firewall, files, network, hostWatch } = this.#options
     if (!this.#firstPassDone) return ['waiting for the first complete lease table']
     const failing = this.#reconciler.attempts.refused
     const own = this.#membership.ownEntries.flatMap(entry => {
@@ -295,6 +311,7 @@ export class Overlay {
       underlay.trouble,
       firewall.trouble,
       files.trouble,
+      ...brokenByHost(hostWatch.findings),
     ].filter(reason => reason !== undefined)
   }
 }

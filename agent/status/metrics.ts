@@ -25,6 +25,9 @@ const table: readonly Metric[] = [
     one(s.refused.size),
   ),
   gauge('twill_entries_failing', 'Kernel entries that the kernel refuses, by kind.', failingByKind),
+  gauge('twill_findings', 'What `twill doctor` finds on this host, by check and severity.', s =>
+    s.findings.map(({ check, severity }) => [{ check, severity }, 1]),
+  ),
   gauge('twill_entries_contested', 'Kernel entries that somebody else keeps undoing.', s =>
     one(s.contested.length),
   ),

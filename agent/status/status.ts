@@ -1,5 +1,6 @@
 import type { Lease } from '../../lease/lease.ts'
 import type { StoreHealth } from '../../lease/store.ts'
+import type { Finding } from '../diagnose/doctor/finding.ts'
 import type { Round } from '../reconcile/round.ts'
 import type { Entry } from '../state/entry.ts'
 import { entryKey } from '../state/print.ts'
@@ -15,6 +16,8 @@ export interface AgentStatus {
   readonly peers: number
   /** Why a peer, by node, is not programmed. */
   readonly refused: ReadonlyMap<string, string>
+  /** What was found on this host beside the overlay's own entries. */
+  readonly findings: readonly Finding[]
   readonly failing: readonly FailingEntry[]
   /** Keys that somebody else keeps undoing. */
   readonly contested: readonly string[]

@@ -9,6 +9,7 @@ import { OwnLease } from '../../agent/membership/own_lease.ts'
 import { NodeFiles } from '../../agent/node_files/node_files.ts'
 import { Overlay } from '../../agent/overlay.ts'
 import type { InterfaceFacts } from '../../agent/state/underlay_facts.ts'
+import { HostWatch } from '../../agent/status/host_watch.ts'
 import { RoundTotals } from '../../agent/status/status.ts'
 import { UnderlayWatch } from '../../agent/underlay/underlay_watch.ts'
 import { isScarcity } from '../../lease/common/errors.ts'
@@ -146,6 +147,7 @@ describe('an overlay', () => {
       rounds: new RoundTotals(),
       resyncMs: 3_600_000,
       probePort: undefined,
+      hostWatch: new HostWatch({ examine: async () => [], onChange, log }),
       files: new NodeFiles({
         subnetFile: join(folder, 'subnet.env'),
         cniConfigFile: undefined,

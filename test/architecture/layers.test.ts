@@ -75,7 +75,14 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
     'types:agent/status/',
     'types:agent/underlay/',
   ],
-  'agent/status/': [...ground, 'lease/', 'agent/state/', 'types:agent/reconcile/', 'agent/netlink/libc.ts'],
+  'agent/status/': [
+    ...ground,
+    'lease/',
+    'agent/state/',
+    'types:agent/reconcile/',
+    'agent/netlink/libc.ts',
+    'types:agent/diagnose/doctor/',
+  ],
   'agent/cli/': [
     ...ground,
     'lease/',

@@ -2,12 +2,13 @@ import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Finding } from '../../agent/diagnose/doctor/finding.ts'
-import type { Agent } from '../support/agent.ts'
+import { type Agent, healthPort } from '../support/agent.ts'
 import { whyNoBed } from '../support/bed.ts'
 import { type BreakFacts, breakFacts, hostBreaks, pathBreaks } from '../support/breaks.ts'
 import type { Host } from '../support/host.ts'
 import { type OverlayBed, overlayBed } from '../support/overlay_bed.ts'
 import type { Pod } from '../support/pod.ts'
+import { until } from '../support/until.ts'
 
 const why = whyNoBed()
 if (why !== undefined) console.warn(why)
@@ -49,6 +50,29 @@ describe.skipIf(why !== undefined)('twill doctor', () => {
     agents = [await h1.startAgent({ endpoints: overlay.etcd.endpoints }), ...agents.slice(1)]
     isAsked = false
     expect((await doctor()).findings.filter(({ severity }) => severity === 'broken')).toEqual([])
+  })
+
+  it('is what a running agent says by itself, when it appears and when it ends', {
+    timeout: 120_000,
+  }, async () => {
+    const [agent] = agents as [Agent]
+    const readiness = async () => (await h1.httpGet(healthPort, '/readyz'))?.body ?? ''
+    await h1.exec(['sysctl', '-qw', 'net.ipv4.ip_forward=0'])
+    // No notification tells of a sysctl: an operator who asks for a look need not wait for the next one.
+    agent.process.signal('SIGHUP')
+    await until('/readyz to name it', async () => (await readiness()).includes('net.ipv4.ip_forward = 0'), {
+      withinMs: 60_000,
+    })
+    expect((await h1.httpGet(healthPort, '/metrics'))?.body).toContain(
+      'twill_findings{check="forwarding",severity="broken"} 1',
+    )
+    await agent.logs(/this host does not pass packets on .*sysctl -w net.ipv4.ip_forward=1/)
+    await h1.exec(['sysctl', '-qw', 'net.ipv4.ip_forward=1'])
+    agent.process.signal('SIGHUP')
+    await until('/readyz to be well again', async () => (await readiness()) === 'flanneld is ready', {
+      withinMs: 60_000,
+    })
+    await agent.logs(/a trouble of this host is over/)
   })
 
   it('says that no agent answers, after what is broken', async () => {

@@ -8,6 +8,7 @@ export function status(more: Partial<AgentStatus> = {}): AgentStatus {
     lease: undefined,
     peers: 0,
     refused: new Map(),
+    findings: [],
     failing: [],
     contested: [],
     rounds: new RoundTotals(() => 0),

@@ -11,7 +11,13 @@ const checks: readonly Check[] = [leaseChecks, deviceChecks, hostChecks, pathChe
 
 /** Everything that is wrong on this host as far as it can be seen, the likeliest cause first. */
 export function examine(patient: Patient): readonly Finding[] {
-  return ranked(checks.flatMap(check => check(patient)))
+  return ranked(checks.flatMap(check => check(patient)).filter(isFirst))
+}
+
+/** A walk meets what a check has found already. */
+function isFirst({ check }: Finding, place: number, all: readonly Finding[]): boolean {
+  const alike = (one: Finding) => one.check === check
+  return all.findIndex(alike) === place
 }
 
 /** The data plane outlives its agent: that none runs breaks nothing, but nothing is mended either. */
@@ -28,12 +34,15 @@ function agentChecks({ agent }: Patient): readonly Finding[] {
         remedy: 'systemctl start twilld; journalctl -u twilld tells why it ended',
       },
     ]
-  return agent.notReady.map(reason => ({
-    check: 'readiness',
-    severity: 'broken',
-    what: 'the agent says that this node is not ready',
-    evidence: reason,
-    cause: 'as the agent says',
-    remedy: 'mend what it names; /readyz says when it is over',
-  }))
+  if (agent.notReady.length === 0) return []
+  return [
+    {
+      check: 'readiness',
+      severity: 'broken',
+      what: 'the agent says that this node is not ready',
+      evidence: agent.notReady.join('; '),
+      cause: 'as the agent says',
+      remedy: 'mend what it names; /readyz says when it is over',
+    },
+  ]
 }
