@@ -7,6 +7,7 @@ import { backoffMs } from '../../lease/common/backoff.ts'
 import { ExpectedError, isScarcity, messageOf } from '../../lease/common/errors.ts'
 import type { Log } from '../../lease/common/log.ts'
 import { sleep } from '../../lease/common/sleep.ts'
+import { waitForFreePorts } from './free_ports.ts'
 
 export interface EmbeddedEtcdOptions {
   readonly dataDir: string
@@ -19,7 +20,6 @@ export class EmbeddedEtcdError extends ExpectedError {
   override name = 'EmbeddedEtcdError'
 }
 
-const PEER_URL = 'http://127.0.0.1:2380'
 const STOP_MS = 10_000
 
 /**
@@ -32,6 +32,7 @@ export async function withEmbeddedEtcd(
   signal: AbortSignal,
   use: (signal: AbortSignal) => Promise<void>,
 ): Promise<void> {
+  await waitForFreePorts([...options.clientUrls, peerUrl(options)], signal)
   mkdirSync(options.dataDir, { recursive: true, mode: 0o700 })
   const stop = new AbortController()
   const failed = new AbortController()
@@ -93,19 +94,30 @@ async function runOnce(options: EmbeddedEtcdOptions, log: Log, stop: AbortSignal
   }
 }
 
-function etcdArguments({ dataDir, clientUrls }: EmbeddedEtcdOptions): string[] {
+function etcdArguments(options: EmbeddedEtcdOptions): string[] {
+  const { dataDir, clientUrls } = options
+  const peer = peerUrl(options)
   return [
     '--name=twill',
     `--data-dir=${dataDir}`,
     `--listen-client-urls=${clientUrls.join(',')}`,
     `--advertise-client-urls=${clientUrls.join(',')}`,
-    `--listen-peer-urls=${PEER_URL}`,
-    `--initial-advertise-peer-urls=${PEER_URL}`,
-    `--initial-cluster=twill=${PEER_URL}`,
+    `--listen-peer-urls=${peer}`,
+    `--initial-advertise-peer-urls=${peer}`,
+    `--initial-cluster=twill=${peer}`,
+    // What a browser could be made to ask: no JSON gateway, no other site's scripts, no other name for this host (DNS rebinding).
+    '--enable-grpc-gateway=false',
+    `--cors=${clientUrls[0]}`,
+    `--host-whitelist=${clientUrls.map(url => new URL(url).hostname.replace(/^\[|\]$/g, '')).join(',')}`,
     '--auto-compaction-mode=periodic',
     '--auto-compaction-retention=1h',
     '--logger=zap',
   ]
+}
+
+/** For other members, of which there are none: next to the port for clients, and not to be reached from outside. */
+function peerUrl({ clientUrls: [first = ''] }: EmbeddedEtcdOptions): string {
+  return `http://127.0.0.1:${Number(new URL(first).port) + 1}`
 }
 
 /** Rejects where there is no etcd to run. 127 is setpriv's code for a program that it does not find. */

@@ -45,8 +45,9 @@ export async function runAsFirstHost(options: FirstHostOptions, signal: AbortSig
     const join = `twilld --etcd-endpoints=${forOthers}${prefix}`
     log.info({ run: join }, 'the next host joins with this command')
     log.warn(
-      { url: forOthers },
-      'the embedded etcd asks for no password: who reaches it can redirect pod traffic',
+      { listensOn: clientUrls },
+      'the embedded etcd asks for no password: every host and pod that reaches one of these addresses can redirect pod traffic; ' +
+        'let a firewall keep pods and other networks off them',
     )
     await run((store, one) => offerDefault(store, `${etcd.prefix}/config`, log, one), all)
   })

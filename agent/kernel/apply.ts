@@ -1,5 +1,6 @@
 import { writeDelAddress, writeNewAddress } from '../netlink/address.ts'
 import { NetlinkError } from '../netlink/errno.ts'
+import type { LinkMessage } from '../netlink/link.ts'
 import type { MessageWriter } from '../netlink/message.ts'
 import { writeDelFdb, writeDelNeighbor, writeNewFdb, writeNewNeighbor } from '../netlink/neighbor.ts'
 import type { NetlinkRequests } from '../netlink/requests.ts'
@@ -8,6 +9,7 @@ import type { Entry, Link } from '../state/entry.ts'
 import { type Operation, printOperation, type Result } from '../state/operation.ts'
 import { entryDevice } from '../state/print.ts'
 import { findLink } from './devices.ts'
+import { explainEntry, explainPort } from './explain.ts'
 import { DeviceError, deleteDevice, makeDevice } from './make_device.ts'
 import { findHolders } from './route_holders.ts'
 
@@ -52,6 +54,10 @@ async function applyLink(
     return { operation, error: undefined }
   } catch (error) {
     signal.throwIfAborted()
+    if (error instanceof NetlinkError && error.code === 'EADDRINUSE') {
+      const reason = await explainPort(requests, link, signal)
+      return { operation, error: new NetlinkError(act(operation), error.errno, reason) }
+    }
     if (error instanceof NetlinkError) return { operation, error: error.during(act(operation)) }
     if (error instanceof DeviceError) return { operation, error }
     throw error
@@ -65,8 +71,8 @@ async function applyBatch(
   signal: AbortSignal,
 ): Promise<void> {
   if (operations.length === 0) return
-  const indexes = await findIndexes(requests, operations, signal)
-  const steps = operations.flatMap(operation => stepsOf(operation, indexes))
+  const links = await findLinks(requests, operations, signal)
+  const steps = operations.flatMap(operation => stepsOf(operation, links))
   const answers = await send(requests, steps, signal)
   const held = steps.filter(step => isHeld(step, answers.get(step.operation)))
   const holders = await findHolders(requests, held, signal)
@@ -81,7 +87,7 @@ async function applyBatch(
     const holder = again.has(operation) ? undefined : holders.get(operation)
     const isSent = answers.has(operation)
     const error = isSent ? refusal : new NetlinkError('', ENODEV, noDevice(operation.entry))
-    results.push({ operation, error: holder?.error ?? meant(operation, error) })
+    results.push({ operation, error: holder?.error ?? meant(operation, error, links) })
   }
 }
 
@@ -122,11 +128,11 @@ interface Step {
 }
 
 /** None where the device does not exist. */
-function stepsOf(operation: Operation, indexes: ReadonlyMap<string, number>): Step[] {
+function stepsOf(operation: Operation, links: ReadonlyMap<string, LinkMessage>): Step[] {
   const { entry, verb } = operation
   if (entry.kind === 'link') return []
   const dev = entryDevice(entry)
-  const index = dev === undefined ? 0 : indexes.get(dev)
+  const index = dev === undefined ? 0 : links.get(dev)?.index
   if (index === undefined) return []
   const step: Step = { operation, entry, index, how: verb }
   if (verb !== 'replace' || operation.was.kind !== 'fdb') return [step]
@@ -135,9 +141,15 @@ function stepsOf(operation: Operation, indexes: ReadonlyMap<string, number>): St
 }
 
 /** Removing what is not there is success. */
-function meant(operation: Operation, refusal: NetlinkError | undefined): NetlinkError | undefined {
-  if (refusal === undefined || (operation.verb === 'delete' && NOT_THERE.has(refusal.code))) return undefined
-  return refusal.during(act(operation))
+function meant(
+  operation: Operation,
+  refusal: NetlinkError | undefined,
+  links: ReadonlyMap<string, LinkMessage>,
+): NetlinkError | undefined {
+  const { entry, verb } = operation
+  if (refusal === undefined || (verb === 'delete' && NOT_THERE.has(refusal.code))) return undefined
+  const mtu = links.get(entryDevice(entry) ?? '')?.mtu
+  return (entry.kind === 'link' ? refusal : explainEntry(entry, refusal, mtu)).during(act(operation))
 }
 
 function act(operation: Operation): string {
@@ -148,23 +160,23 @@ function noDevice(entry: Entry): string {
   return `device ${entryDevice(entry)} does not exist`
 }
 
-/** Indexes of the devices that operations name; those that do not exist are missing. */
-async function findIndexes(
+/** The devices that operations name; those that do not exist are missing. */
+async function findLinks(
   requests: NetlinkRequests,
   operations: readonly Operation[],
   signal: AbortSignal,
-): Promise<ReadonlyMap<string, number>> {
+): Promise<ReadonlyMap<string, LinkMessage>> {
   const names = new Set<string>()
   for (const { entry } of operations) {
     const dev = entryDevice(entry)
     if (dev !== undefined) names.add(dev)
   }
-  const indexes = new Map<string, number>()
+  const links = new Map<string, LinkMessage>()
   for (const name of names) {
     const link = await findLink(requests, name, signal)
-    if (link !== undefined) indexes.set(name, link.index)
+    if (link !== undefined) links.set(name, link)
   }
-  return indexes
+  return links
 }
 
 function writeStep(writer: MessageWriter, { entry, index, how }: Step): void {

@@ -60,6 +60,7 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
     'agent/state/',
     'agent/underlay/',
     'agent/kernel/kernel.ts',
+    'agent/netlink/port_holder.ts',
     'types:agent/config/',
     'types:lease/',
   ],

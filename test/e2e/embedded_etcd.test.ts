@@ -49,6 +49,44 @@ describe.skipIf(why !== undefined)('a first host with no etcd at hand', () => {
     await until('etcd to end with its agent', async () => (await etcdPids()).length === 0)
   })
 
+  it('says who has its port instead of taking another etcd for its own, and takes another port', async () => {
+    const url = 'http://127.0.0.1:2379'
+    const other = first.spawn([
+      'etcd',
+      `--listen-client-urls=${url}`,
+      `--advertise-client-urls=${url}`,
+      `--data-dir=${first.directory}/other`,
+    ])
+    await other.says(/ready to serve client requests/)
+    const refused = first.launchAgent({ endpoints: [url], flags: embedded() })
+    expect((await refused.process.exited).code).toBe(1)
+    expect(refused.process.text()).toMatch(
+      /The embedded etcd needs http:\/\/127\.0\.0\.1:2379, and etcd \(process \d+\) has that port.*systemctl disable --now etcd/,
+    )
+    await first.startAgent({ endpoints: ['http://127.0.0.1:2479'], flags: embedded() })
+  })
+
+  it('answers no browser: no gateway, no other site, no other name', async () => {
+    const agent = await first.startAgent({ endpoints: ['http://127.0.0.1:2379'], flags: embedded() })
+    const ask = (...words: string[]) =>
+      first.exec([
+        'curl',
+        '-s',
+        '-o',
+        '/dev/null',
+        '-w',
+        '%{http_code} %header{access-control-allow-origin}',
+        ...words,
+      ])
+    expect(await ask('-d', '{"key":"Lw=="}', 'http://127.0.0.1:2379/v3/kv/range')).toMatch(/^404/)
+    expect(await ask('-H', 'Origin: http://evil.example', 'http://127.0.0.1:2379/version')).not.toMatch(
+      /\*|evil/,
+    )
+    expect(await ask('-H', 'Host: evil.example', 'http://127.0.0.1:2379/version')).toMatch(/^(421|403)/)
+    const { listensOn } = await agent.logs(/the embedded etcd asks for no password/)
+    expect(listensOn).toEqual(['http://127.0.0.1:2379', `http://${first.address()}:2379`])
+  })
+
   /** Of the etcd in the first host's namespace alone. */
   async function etcdPids(): Promise<string[]> {
     const { stdout } = await first.attempt([

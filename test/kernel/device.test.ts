@@ -1,6 +1,7 @@
+import { writeFileSync } from 'node:fs'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { printEntry } from '../../agent/state/print.ts'
-import { entries, link } from '../support/entries.ts'
+import { entries, entry, link } from '../support/entries.ts'
 import { OwnBed } from '../support/kernel_bed.ts'
 import { enterOwnNetns } from '../support/own_netns.ts'
 
@@ -122,16 +123,39 @@ describe.skipIf(whyNot !== undefined)(`a device ${whyNot ?? ''}`, () => {
     )
   })
 
-  test('is not made where its UDP port is taken by somebody else', async () => {
+  test('is not made where its UDP port is taken, and names the process that has it', async () => {
     const { createSocket } = await import('node:dgram')
     const socket = createSocket('udp4')
     await new Promise<void>(resolve => socket.bind(8472, resolve))
     try {
       expect(await make(device)).toMatch(
-        /^Cannot add link flannel\.1 .*: .*address already in use \(EADDRINUSE\)$/,
+        new RegExp(
+          `^Cannot add link flannel\\.1 .*: UDP port 8472 is taken by .* \\(process ${process.pid}\\): stop it, or set another Port in the network config \\(EADDRINUSE\\)$`,
+        ),
       )
     } finally {
       socket.close()
     }
+  })
+
+  test('is not made where a device with other options has its UDP port, and names that one', async () => {
+    bed.ip('link add cilium_vxlan type vxlan external dstport 8472')
+    bed.ip('link set cilium_vxlan up')
+    expect(await make(device)).toContain(
+      'UDP port 8472 is taken by device cilium_vxlan, whose options (external',
+    )
+  })
+
+  test('with too small an MTU for IPv6 says that, and so does one where IPv6 is switched off', async () => {
+    await make(device)
+    const address = entry('address fd00::5/128 dev flannel.1')
+    const refused = async () =>
+      (await bed.kernel.apply([{ verb: 'add', entry: address }], signal))[0]?.error?.message
+    writeFileSync('/proc/sys/net/ipv6/conf/flannel.1/disable_ipv6', '1')
+    expect(await refused()).toMatch(
+      /^Cannot add address fd00::5\/128 dev flannel\.1: net\.ipv6\.conf\.flannel\.1\.disable_ipv6 is 1: set it to 0 .*EACCES/,
+    )
+    bed.ip('link set flannel.1 mtu 1210')
+    expect(await refused()).toMatch(/device flannel\.1 has MTU 1210, and IPv6 needs 1280/)
   })
 })

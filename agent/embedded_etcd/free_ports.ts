@@ -1,0 +1,51 @@
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+import { ExpectedError, messageOf } from '../../lease/common/errors.ts'
+import { sleep } from '../../lease/common/sleep.ts'
+import { portHolder } from '../netlink/port_holder.ts'
+
+/** etcd cannot have a port that it needs. The message names who has it and what to do. */
+export class PortTakenError extends ExpectedError {
+  override name = 'PortTakenError'
+}
+
+/** The etcd of an agent that was killed ends within this time. */
+const PATIENCE_MS = 10_000
+const AGAIN_MS = 200
+
+/**
+ * Resolves once all of these can be listened on. Throws PortTakenError: another etcd on one of them would answer in place of
+ * ours, and this node would take its leases from another network. Debian's package starts one as it is installed.
+ */
+export async function waitForFreePorts(urls: readonly string[], signal: AbortSignal): Promise<void> {
+  const untilMs = performance.now() + PATIENCE_MS
+  for (const url of urls) {
+    for (let trouble = await listenTrouble(url); trouble !== undefined; trouble = await listenTrouble(url)) {
+      if (performance.now() >= untilMs) throw new PortTakenError(taken(url, trouble))
+      await sleep(AGAIN_MS, signal)
+    }
+  }
+}
+
+async function listenTrouble(url: string): Promise<NodeJS.ErrnoException | undefined> {
+  const { hostname, port } = new URL(url)
+  const server = createServer().listen({ host: hostname.replace(/^\[|\]$/g, ''), port: Number(port) })
+  try {
+    await once(server, 'listening')
+    return undefined
+  } catch (error) {
+    return error as NodeJS.ErrnoException
+  } finally {
+    server.close()
+  }
+}
+
+function taken(url: string, error: NodeJS.ErrnoException): string {
+  const { port } = new URL(url)
+  if (error.code !== 'EADDRINUSE') return `The embedded etcd cannot listen on ${url}: ${messageOf(error)}`
+  const holder = portHolder('tcp', Number(port)) ?? 'another program'
+  return (
+    `The embedded etcd needs ${url}, and ${holder} has that port. If it is the etcd that Debian's package started: ` +
+    'systemctl disable --now etcd. Or give the embedded one another port: --etcd-endpoints=http://127.0.0.1:2479'
+  )
+}

@@ -1,0 +1,64 @@
+import { readFileSync } from 'node:fs'
+import { familyOf } from '../../lease/net/ip.ts'
+import { NetlinkError } from '../netlink/errno.ts'
+import { portHolder } from '../netlink/port_holder.ts'
+import type { NetlinkRequests } from '../netlink/requests.ts'
+import type { Entry, Link } from '../state/entry.ts'
+import { dumpLinks } from './dumps.ts'
+
+/** RFC 8200, section 5: a device below it has no IPv6. */
+const IPV6_LEAST_MTU = 1280
+
+/** What the kernel means by an error number, where that alone misleads: with `error` as it is where it does not. */
+export function explainEntry(
+  entry: Exclude<Entry, Link>,
+  error: NetlinkError,
+  mtu: number | undefined,
+): NetlinkError {
+  const dev = entry.kind === 'route' && entry.type !== 'unicast' ? undefined : entry.dev
+  if (dev === undefined || !isIpv6(entry)) return error
+  if (mtu !== undefined && mtu < IPV6_LEAST_MTU)
+    return restated(
+      error,
+      `device ${dev} has MTU ${mtu}, and IPv6 needs ${IPV6_LEAST_MTU}: raise the underlay's MTU or Backend.MTU`,
+    )
+  for (const name of [dev, 'all'])
+    if (sysctl(`net/ipv6/conf/${name}/disable_ipv6`) === '1')
+      return restated(
+        error,
+        `net.ipv6.conf.${name}.disable_ipv6 is 1: set it to 0 (sysctl -w net.ipv6.conf.${name}.disable_ipv6=0)`,
+      )
+  return error
+}
+
+/** Which device or process has the UDP port of a device that the kernel refuses with EADDRINUSE. */
+export async function explainPort(
+  requests: NetlinkRequests,
+  { name, vxlan }: Link,
+  signal: AbortSignal,
+): Promise<string> {
+  const links = await dumpLinks(requests, signal)
+  const device = links.find(link => link.name !== name && link.vxlan?.port === vxlan.port)
+  const holder =
+    portHolder('udp', vxlan.port) ??
+    (device && `device ${device.name}, whose options (${device.vxlan?.extra || 'gbp'}) do not go with it`)
+  return `UDP port ${vxlan.port} is taken by ${holder ?? 'a program that is not to be found'}: stop it, or set another Port in the network config`
+}
+
+function restated({ code, errno }: NetlinkError, text: string): NetlinkError {
+  return new NetlinkError('', errno, `${text}; the kernel says ${code}`)
+}
+
+function isIpv6(entry: Exclude<Entry, Link>): boolean {
+  if (entry.kind === 'fdb') return false
+  return familyOf(entry.kind === 'route' ? entry.dst : entry.address) === 'ipv6'
+}
+
+/** Synchronous: /proc/sys/net shows the network namespace of the calling thread. */
+function sysctl(path: string): string | undefined {
+  try {
+    return readFileSync(`/proc/sys/${path}`, 'utf8').trim()
+  } catch {
+    return undefined
+  }
+}
