@@ -1,5 +1,5 @@
 import { WakeUp } from '../../lease/common/wake_up.ts'
-import type { Kernel, KernelChange, Scope } from '../kernel/kernel.ts'
+import type { KernelChange } from '../kernel/kernel.ts'
 import { diff } from '../state/diff.ts'
 import type { Entry } from '../state/entry.ts'
 import type { Operation, Result } from '../state/operation.ts'
@@ -8,23 +8,11 @@ import { ActualState } from './actual_state.ts'
 import { Attempts } from './attempts.ts'
 import { BurstGate } from './burst_gate.ts'
 import { Devices, droppedByDown, nothingMended } from './devices.ts'
+import type { ReconcilerOptions } from './options.ts'
 import { PassBudget } from './pass_budget.ts'
-import type { Round } from './round.ts'
 
 /** How long after the repair of a device all of the kernel is looked at. */
 const VERIFY_MS = 1_000
-
-export interface ReconcilerOptions {
-  readonly kernel: Kernel
-  readonly scope: Scope
-  /** What shall stand, by `entryKey`; live. */
-  readonly desired: ReadonlyMap<string, Entry>
-  /** ms between full passes that nothing asked for. */
-  readonly resyncMs: number
-  readonly onRound: (round: Round) => void
-  /** Monotonic, in ms. */
-  readonly now?: () => number
-}
 
 /**
  * Makes the kernel say what is desired, and keeps it so: one loop, never two rounds at once. Events only name the keys that
@@ -127,7 +115,7 @@ export class Reconciler {
     const devices = await this.#mendDevices(asked !== undefined, drift, signal)
     const keys = fullPass === undefined ? this.#takeDirtyKeys() : await this.#look(signal)
     const due = diff(keys, this.#actual.entries, this.#options.desired).filter(one => this.#isDue(one))
-    const applied = await this.#actual.apply(due, this.#options.kernel, signal)
+    const applied = this.#withoutLost(await this.#actual.apply(due, this.#options.kernel, signal))
     this.#record(applied, drift)
     for (const key of this.#wanted) if (!this.#dirty.has(key)) this.#wanted.delete(key)
     if (fullPass !== undefined) this.#hasStarted = true
@@ -177,6 +165,14 @@ export class Reconciler {
       this.#dirty.add(key)
       if (isWanted) this.#wanted.add(key)
     }
+  }
+
+  /** What failed because its device went meanwhile is no refusal: the device is mended first in the next round. */
+  #withoutLost(results: readonly Result[]): readonly Result[] {
+    const isLost = ({ operation, error }: Result) =>
+      error !== undefined && this.#dirty.has(`link ${entryDevice(operation.entry)}`)
+    for (const one of results) if (isLost(one)) this.#putOff(entryKey(one.operation.entry))
+    return results.filter(one => !isLost(one))
   }
 
   #takeDirtyKeys(): ReadonlySet<string> {

@@ -294,6 +294,21 @@ describe('the reconcile loop', () => {
       expect(loop.drift()).toEqual([])
     })
 
+    it('is not what fails because its device is deleted meanwhile: all comes back with the device', async () => {
+      await programmed()
+      loop.kernel.hook = act => {
+        if (act !== 'apply' || !loop.kernel.entries.has('link flannel.1')) return
+        loop.kernel.hook = () => {}
+        loop.kernel.remove('link flannel.1')
+      }
+      loop.kernel.remove(keyOf(neighbor))
+      await loop.settle()
+      expect(loop.kernel.print()).toEqual(loop.wanted())
+      expect(
+        loop.rounds.flatMap(({ results }) => results.flatMap(({ error }) => error?.message ?? [])),
+      ).toEqual([])
+    })
+
     it("is a device's MTU: peers come and go all the same", async () => {
       await programmed()
       loop.kernel.refuse('link flannel.1')
