@@ -5,7 +5,7 @@ import { networkAddress, type Prefix, prefixLength, prefixOf } from '../net/pref
 import type { FamilyNetwork, NetworkConfig } from '../network_config.ts'
 import { LeaseRefusedError, type LeaseRequest } from '../store.ts'
 import { decodeLease } from '../wire.ts'
-import { ask } from './ask.ts'
+import { ask, writeOf } from './ask.ts'
 import { type Claim, create, type Lost, lost, remove, rewrite } from './claim.ts'
 import type { EtcdContext } from './context.ts'
 import { describeLease } from './describe.ts'
@@ -71,8 +71,8 @@ class Search {
    */
   #preferred: readonly Prefix[]
   readonly #left = new Set<string>()
-  /** Keys whose writer was asked for, with the revision from then on: false where another host's agent answered. */
-  readonly #isSilent = new Map<string, number | false>()
+  /** Keys whose writer was asked for, with what that one wrote; false where another host's agent answered. */
+  readonly #isSilent = new Map<string, string | false>()
 
   constructor(ctx: EtcdContext, request: LeaseRequest) {
     this.#ctx = ctx
@@ -99,13 +99,13 @@ class Search {
   }
 
   #mustAsk({ isDoubtful, record }: Candidate): boolean {
-    return isDoubtful && this.#isSilent.get(record.kv.key) !== record.kv.modRevision
+    return isDoubtful && this.#isSilent.get(record.kv.key) !== writeOf(record.kv)
   }
 
   async #ask({ kv, lease }: Record, signal: AbortSignal): Promise<Lost> {
     const answer = await ask(this.#ctx, kv, signal)
     if (answer === undefined) return lost
-    this.#isSilent.set(kv.key, !answer.isAlive && answer.modRevision)
+    this.#isSilent.set(kv.key, !answer.isAlive && writeOf(kv))
     if (answer.isAlive)
       this.#ctx.log.warn(
         { key: kv.key, value: kv.value },

@@ -17,14 +17,21 @@ export interface Answer {
 export async function ask(ctx: EtcdContext, kv: KeyValue, signal: AbortSignal): Promise<Answer | undefined> {
   let modRevision = await touch(ctx, kv, signal)
   if (modRevision === undefined) return undefined
-  const until = AbortSignal.any([signal, AbortSignal.timeout(ctx.tuning.askMs)])
+  // Not AbortSignal.timeout: Node may collect it as garbage while a signal made of it is waited for, and then it never fires.
+  const stop = new AbortController()
+  const end = () => stop.abort(signal.reason)
+  const timer = setTimeout(end, ctx.tuning.askMs)
+  signal.addEventListener('abort', end)
   try {
-    for await (const { through, puts } of ctx.client.watch(oneKey(kv.key), modRevision + 1, until)) {
+    for await (const { through, puts } of ctx.client.watch(oneKey(kv.key), modRevision + 1, stop.signal)) {
       if (through > modRevision) modRevision = through
       if (puts.some(put => isAnswer(kv, put))) return { isAlive: true, modRevision }
     }
   } catch (error) {
-    if (signal.aborted || !until.aborted) throw error
+    if (signal.aborted || !stop.signal.aborted) throw error
+  } finally {
+    clearTimeout(timer)
+    signal.removeEventListener('abort', end)
   }
   return { isAlive: false, modRevision }
 }
@@ -40,7 +47,12 @@ export async function touch(
   return outcome.held ? outcome.revision : undefined
 }
 
+/** What only the writer of a key changes, whoever touches it: the same as long as that one is silent. */
+export function writeOf({ leaseId, value }: KeyValue): string {
+  return `${leaseId} ${value}`
+}
+
 /** Others may ask at the same time: their touch is no answer. A reservation has no etcd lease, and is touched in answer. */
 function isAnswer(asked: KeyValue, put: KeyValue): boolean {
-  return put.leaseId !== asked.leaseId || put.value !== asked.value || asked.leaseId === NO_LEASE
+  return writeOf(put) !== writeOf(asked) || asked.leaseId === NO_LEASE
 }

@@ -1,7 +1,7 @@
 import { WakeUp } from '../common/wake_up.ts'
 import type { Lease } from '../lease.ts'
 import type { Ip } from '../net/ip.ts'
-import { ask } from './ask.ts'
+import { ask, writeOf } from './ask.ts'
 import type { EtcdContext } from './context.ts'
 import { describeLease } from './describe.ts'
 import { oneKey } from './keys.ts'
@@ -21,8 +21,8 @@ export class Namesakes {
   readonly #own: () => Lease
   readonly #publicIps: readonly Ip[]
   readonly #due = new WakeUp()
-  /** Keys whose agent did not answer, with their revision since: nothing has written them. */
-  readonly #silent = new Map<string, number>()
+  /** Keys whose agent did not answer, with what it had written last. */
+  readonly #silent = new Map<string, string>()
 
   constructor(ctx: EtcdContext, own: () => Lease, publicIps: readonly Ip[]) {
     this.#ctx = ctx
@@ -61,14 +61,14 @@ export class Namesakes {
   async #isAlive({ node }: Lease, signal: AbortSignal): Promise<boolean> {
     const key = this.#ctx.folder + node
     const [kv] = (await this.#ctx.client.range(oneKey(key), signal)).kvs
-    if (kv === undefined || this.#silent.get(key) === kv.modRevision) return false
+    if (kv === undefined || this.#silent.get(key) === writeOf(kv)) return false
     const answer = await ask(this.#ctx, kv, signal)
     if (answer === undefined) {
       this.#due.set()
       return false
     }
     if (answer.isAlive) this.#silent.delete(key)
-    else this.#silent.set(key, answer.modRevision)
+    else this.#silent.set(key, writeOf(kv))
     return answer.isAlive
   }
 

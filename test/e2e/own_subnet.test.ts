@@ -69,7 +69,8 @@ describe.skipIf(why !== undefined)('a subnet stays with its node', () => {
 
     // The other comes back under yet another address, with all that it remembers.
     await host(3).ip(['address add 192.168.50.15/24 dev eth0'])
-    agents[2] = await host(3).startAgent({ endpoints: overlay.etcd.endpoints })
+    agents[2] = host(3).launchAgent({ endpoints: overlay.etcd.endpoints })
+    await agents[2].ready(20_000)
     expect(keyOf(host(3))).toBe(other)
     expect(await held(other)).toContain('"192.168.50.15"')
     await until('all to reach all', async () => (await pairs()).every(Boolean))
@@ -78,6 +79,29 @@ describe.skipIf(why !== undefined)('a subnet stays with its node', () => {
     await announce()
     await until('all to reach all', async () => (await pairs()).every(Boolean))
     expect(await keys()).toHaveLength(3)
+  })
+
+  it('while a virtual IP moves between nodes, with an overlap and without: nothing is lost', async () => {
+    const [before, own] = [await keys(), [host(1), host(2)].map(one => one.subnetEnv())]
+    const pinging = Promise.all([
+      pod(1).ping(pod(2).address(), { count: 4000, intervalSeconds: 0.001 }),
+      pod(2).ping(pod(1).address(), { count: 4000, intervalSeconds: 0.001 }),
+    ])
+    const vip = (verb: string, n: 1 | 2, length = 32) =>
+      host(n).ip([`address ${verb} 192.168.50.100/${length} dev eth0`])
+    for (const length of [32, 24]) {
+      await vip('add', 1, length)
+      await vip('add', 2, length)
+      await vip('del', 1, length)
+      await vip('add', 1, length)
+      await vip('del', 2, length)
+      await vip('del', 1, length)
+    }
+    expect((await pinging).map(times => times.length)).toEqual([4000, 4000])
+    expect(await keys()).toEqual(before)
+    expect([host(1), host(2)].map(one => one.subnetEnv())).toEqual(own)
+    for (const n of [1, 2] as const) await ready(host(n))
+    expect(await held(keyOf(host(1)))).toContain('"192.168.50.12"')
   })
 
   it('while its key is another’s: /readyz says so for as long as etcd holds it, and pods go on', async () => {

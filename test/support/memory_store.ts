@@ -158,10 +158,11 @@ export class MemoryStore implements LeaseStore {
   }
 
   #claim(request: LeaseRequest): Lease {
+    if (request.held !== undefined) return this.#republish(request, request.held)
     const leases = [...this.#server.entries]
       .map(([key, entry]) => reading(key, entry))
       .filter(lease => 'node' in lease)
-      .filter(lease => lease.node === request.held?.node || isHeldBy(lease, request.publicIps))
+      .filter(lease => isHeldBy(lease, request.publicIps))
     const own = leases.find(lease => fits(request.network, prefixesOf(lease)))
     for (const lease of leases) if (lease !== own) this.#server.remove(lease.node)
     const taken = [...this.#server.entries.keys()].flatMap(decodeSubnetKey).concat(request.hostNetworks ?? [])
@@ -170,6 +171,15 @@ export class MemoryStore implements LeaseStore {
     const key = encodeSubnetKey(prefixes)
     this.#server.write(key, valueFor(request, own ?? leases[0]))
     return readLease(key, this.#server) as Lease
+  }
+
+  /** The key stays, and is written where it is not another node's. */
+  #republish(request: LeaseRequest, { node, ...held }: Lease): Lease {
+    const value = valueFor(request, { node, ...held })
+    const [stands, before] = [readLease(node, this.#server), this.#requests.get(node)]
+    if (stands === undefined || before === undefined || isHeldBy(stands, before.publicIps))
+      this.#server.write(node, value)
+    return decodeLease(node, value, held.since)
   }
 
   /** Looks, and looks again after each change, until there is something. */

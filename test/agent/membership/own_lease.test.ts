@@ -123,6 +123,33 @@ describe("a node's own lease", () => {
     own.reconsider()
     await until('the lease', () => server.entries.get(node)?.value.includes('192.168.0.1'))
     expect(log.lines.filter(({ level }) => level === 'error')).toHaveLength(1)
+    await until('the trouble to be over', () => own.trouble === undefined)
+  })
+
+  it('keeps its subnet where its address changes while another node has its key, and stays in trouble', async () => {
+    const own = make()
+    const { node } = await own.claim(stop.signal)
+    void keep(own)
+    server.write(node, theirs)
+    await until('the trouble', () => own.trouble)
+    own.move(at('192.168.0.2'))
+    await until('the move', () => told.length > 0)
+    expect(told.at(-1)).toContain(node.replace('-', '/'))
+    await until('the trouble', () => own.trouble?.includes('192.168.0.99'))
+    expect([...server.entries.keys()]).toEqual([node])
+  })
+
+  it('that is another subnet than that of an earlier life is a warning that says what it means', async () => {
+    await make({ previous: '10.244.7.0/24' }).claim(stop.signal)
+    expect(log.said(/subnet was/)).toEqual([])
+    server.write('10.244.9.0-24', theirs)
+    server.remove('10.244.7.0-24')
+    await make({ previous: '10.244.9.0/24' }).claim(stop.signal)
+    expect(log.lines.filter(({ level }) => level === 'warn').map(({ message }) => message)).toEqual([
+      expect.stringMatching(
+        /^this node's subnet was 10\.244\.9\.0\/24 and is 10\.244\.\d+\.0\/24 now: pods made before keep addresses of 10\.244\.9\.0\/24/,
+      ),
+    ])
   })
 
   it('that another node took ends the agent where it was told so', async () => {

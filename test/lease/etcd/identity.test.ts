@@ -192,6 +192,17 @@ describe('a start', () => {
     expect(await bed.keys()).toEqual(['10.1.77.0-24'])
   })
 
+  test('has its own subnet again under a new address, while another host lives under the old one', async () => {
+    const first = await start(1, '192.168.0.1', { subnetFile: '10.1.77.0/24', device: true })
+    const other = await start(2, '192.168.0.2', { subnetFile: '10.1.78.0/24', device: true })
+    await first.end()
+    await other.renumber('192.168.0.1')
+    const again = await start(1, '192.168.0.9', { subnetFile: '10.1.77.0/24', device: true })
+    expect(again.lease.node).toBe('10.1.77.0-24')
+    await holds('10.1.77.0-24', '192.168.0.9')
+    await holds('10.1.78.0-24', '192.168.0.1')
+  })
+
   test('that remembers nothing takes up the lease of its address where the writer does not answer', async () => {
     await leave('10.1.5.0-24', value('192.168.0.7'))
     const node = await start(7, '192.168.0.7')
