@@ -1,4 +1,5 @@
 import type { Log } from '../../lease/common/log.ts'
+import { shellQuote } from '../../lease/common/shell_quote.ts'
 import type { Family, Ip } from '../../lease/net/ip.ts'
 import type { EtcdOptions } from '../../lease/options.ts'
 import type { LeaseStore } from '../../lease/store.ts'
@@ -42,7 +43,9 @@ export async function runAsFirstHost(options: FirstHostOptions, signal: AbortSig
   const clientUrls = [...new Set([own.origin, forOthers])]
   await withEmbeddedEtcd({ dataDir, clientUrls }, log, signal, async all => {
     const prefix = etcd.prefix === '/coreos.com/network' ? '' : ` --etcd-prefix=${etcd.prefix}`
-    const join = `twilld --etcd-endpoints=${forOthers}${prefix}`
+    // By the path that this agent was started by: it is mostly the same on the next host.
+    const program = shellQuote(process.argv[1] ?? 'twilld')
+    const join = `${program} --etcd-endpoints=${forOthers}${prefix}`
     log.info({ run: join }, 'the next host joins with this command')
     log.warn(
       { listensOn: clientUrls },

@@ -1,7 +1,7 @@
 import { endProcess, endWhereOutputFails } from '../../agent/runtime/end_process.ts'
 import { whyNoBed } from '../support/bed.ts'
 import { helpFor } from '../support/help.ts'
-import { removeKeptBeds } from '../support/leftovers.ts'
+import { removeKeptBeds, removeLeftovers } from '../support/leftovers.ts'
 import { type Join, join, type Leave, leave, showJoin, showLeave } from './membership.ts'
 import { type DemoOptions, parseOptions, UsageError, usage } from './options.ts'
 import { lostPings, type Ping, pingAll, showPings } from './pings.ts'
@@ -37,6 +37,10 @@ async function main(): Promise<number> {
     if (options.json) process.stdout.write(`${JSON.stringify(report, null, 2)}\n`)
     showVerdict(screen, report)
     if (options.keep) showKept(screen, stage)
+    else
+      screen.line(
+        'Next: npm run demo -- --keep leaves it standing to look around; README, "Install it", for hosts of your own.',
+      )
     return report.failures.length === 0 ? 0 : 1
   } finally {
     if (options.keep) stage.bed.keep()
@@ -154,7 +158,8 @@ function print(text: string): number {
 }
 
 function takeDown(): number {
-  const removed = removeKeptBeds()
+  // Also of a demo that was killed.
+  const removed = [...removeKeptBeds(), ...removeLeftovers()]
   process.stdout.write(removed.length === 0 ? 'Nothing is up.\n' : `Taken down: ${removed.join(', ')}\n`)
   return 0
 }

@@ -1,4 +1,4 @@
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Bed, whyNoBed } from '../support/bed.ts'
 import type { Host } from '../support/host.ts'
@@ -21,7 +21,7 @@ describe.skipIf(why !== undefined)('a first host with no etcd at hand', () => {
   it('runs one of its own, and says the command by which the next host joins', async () => {
     const agent = await first.startAgent({ endpoints: ['http://127.0.0.1:2379'], flags: embedded() })
     const { run } = await agent.logs(/the next host joins with this command/)
-    expect(run).toBe(`twilld --etcd-endpoints=http://${first.address()}:2379`)
+    expect(run).toBe(`${resolve('dist/twilld.js')} --etcd-endpoints=http://${first.address()}:2379`)
 
     const joined = await second.startAgent({ endpoints: [String(run).split('=')[1] ?? ''] })
     const [from, to] = [await first.pod(), await second.pod()]

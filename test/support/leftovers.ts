@@ -23,13 +23,14 @@ export function claimBed(id: string, kept = false): string {
   return directory
 }
 
-/** Removes what runs that crashed have left. */
-export function removeLeftovers(): void {
-  for (const id of bedIds()) {
+/** Removes what runs that crashed or were killed have left; the ids. */
+export function removeLeftovers(): string[] {
+  const left = bedIds().filter(id => {
     const owner = readOwner(id)
-    if (owner === undefined || owner.kept || startTime(owner.pid) === owner.startTime) continue
-    removeBed(id)
-  }
+    return owner !== undefined && !owner.kept && startTime(owner.pid) !== owner.startTime
+  })
+  for (const id of left) removeBed(id)
+  return left
 }
 
 /** Removes the beds that were to be kept; their ids. */
