@@ -1,4 +1,5 @@
 import { lookup } from 'node:dns/promises'
+import { sleep } from '../../lease/common/sleep.ts'
 import { type Ip, parseIp } from '../../lease/net/ip.ts'
 
 /** A resolver that does not answer must not hold up the start. */
@@ -17,9 +18,10 @@ export async function endpointAddresses(
 async function addressesOf(host: string, signal: AbortSignal): Promise<readonly Ip[]> {
   const literal = ipOrUndefined(host.replace(/^\[(.*)\]$/, '$1'))
   if (literal !== undefined) return [literal]
-  const timeout = AbortSignal.any([signal, AbortSignal.timeout(RESOLVE_MS)])
-  const tooLate = new Promise<readonly []>(resolve =>
-    timeout.addEventListener('abort', () => resolve([]), { once: true }),
+  // Not AbortSignal.timeout within AbortSignal.any: Node may collect it as garbage before it fires.
+  const tooLate = sleep(RESOLVE_MS, signal).then(
+    () => [],
+    () => [],
   )
   const answers = lookup(host, { all: true }).then(
     all => all.flatMap(({ address }) => ipOrUndefined(address) ?? []),
