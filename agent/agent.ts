@@ -31,7 +31,7 @@ import { Overlay } from './overlay.ts'
 import { releaseStartMemory } from './runtime/memory.ts'
 import { TWILL_PROTOCOL } from './state/ownership.ts'
 import { HostWatch } from './status/host_watch.ts'
-import { type AgentStatus, RoundTotals, storeAway } from './status/status.ts'
+import { type AgentStatus, check, RoundTotals, storeAway } from './status/status.ts'
 import { notifySupervisor } from './status/supervisor.ts'
 import { endpointAddresses } from './underlay/endpoint_addresses.ts'
 import { overlapWarnings } from './underlay/host_networks.ts'
@@ -128,15 +128,17 @@ export class Agent {
     const nothing: StoreHealth = { lastContactMs: undefined, trouble: undefined, troubleMs: 0 }
     const store = this.#store?.health() ?? nothing
     const why = store.trouble === undefined ? '' : `: ${store.trouble}`
-    const notReady = [
-      ...(overlay ? [...overlay.notReady, storeAway(store)] : [`waiting for ${this.#waitingFor}${why}`]),
-      this.#retrier.trouble,
-      store.conflict,
-      store.notice,
+    const checks = [
+      ...(overlay?.checks ?? [check('start', `waiting for ${this.#waitingFor}${why}`)]),
+      check('store', overlay && storeAway(store)),
+      check('resources', this.#retrier.trouble),
+      check('lease-conflict', store.conflict),
+      check('network-config', store.notice),
     ]
     return {
       version,
-      notReady: notReady.filter(reason => reason !== undefined),
+      notReady: checks.flatMap(({ reasons }) => reasons),
+      checks,
       lease: overlay?.lease,
       peers: overlay?.peers ?? 0,
       refused: overlay?.refused ?? new Map(),
@@ -144,6 +146,8 @@ export class Agent {
       failing: overlay?.failing ?? [],
       contested: overlay?.contested ?? [],
       rounds: this.#rounds,
+      roundMs: overlay?.roundMs ?? 0,
+      view: this.#overlay?.view(),
       resyncMs: this.#config.resyncMs,
       store,
     }

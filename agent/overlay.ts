@@ -26,7 +26,7 @@ import type { Round } from './reconcile/round.ts'
 import { entryKey } from './state/print.ts'
 import { brokenByHost, type HostWatch } from './status/host_watch.ts'
 import { OverlayLog } from './status/overlay_log.ts'
-import type { AgentStatus, RoundTotals } from './status/status.ts'
+import { type AgentStatus, type Check, check, type RoundTotals } from './status/status.ts'
 import type { UnderlayChoice } from './underlay/underlay.ts'
 import type { UnderlayWatch } from './underlay/underlay_watch.ts'
 
@@ -107,11 +107,14 @@ export class Overlay {
 
   status(): Pick<
     AgentStatus,
-    'notReady' | 'findings' | 'lease' | 'peers' | 'refused' | 'failing' | 'contested'
+    'notReady' | 'checks' | 'findings' | 'lease' | 'peers' | 'refused' | 'failing' | 'contested' | 'roundMs'
   > {
     const { refused, contested } = this.#reconciler.attempts
+    const checks = this.#checks()
     return {
-      notReady: this.#notReady(),
+      notReady: checks.flatMap(({ reasons }) => reasons),
+      checks,
+      roundMs: this.#reconciler.roundMs,
       findings: this.#options.hostWatch.findings,
       lease: this.#membership.self,
       peers: this.#membership.peers.count,
@@ -140,7 +143,9 @@ export class Overlay {
 
   async #followLeases(signal: AbortSignal): Promise<void> {
     for await (const change of this.#options.store.watch(signal)) {
-      this.#program(this.#membership.setTable(change))
+      const keys = this.#membership.setTable(change)
+      this.#options.rounds.joins.heard(keys)
+      this.#program(keys)
       this.#logPeers(change)
       this.#membership.seeConflicts(change)
       this.#reconsiderOwnLease(change)
@@ -289,30 +294,27 @@ export class Overlay {
 
   /** Tells who runs the cluster once that traffic can flow. */
   async #announce(signal: AbortSignal): Promise<void> {
-    while (this.#notReady().length > 0)
+    while (this.#checks().some(({ reasons }) => reasons.length > 0))
       await this.#options.stateChanged.wait(Number.POSITIVE_INFINITY, signal)
     await this.#options.onReady(signal)
     await sleep(Number.POSITIVE_INFINITY, signal)
   }
 
-  #notReady(): string[] {
+  #checks(): readonly Check[] {
     const { ownLease, underlay, firewall, files, network, hostWatch } = this.#options
-    if (!this.#firstPassDone) return ['waiting for the first complete lease table']
+    if (!this.#firstPassDone) return [check('start', 'waiting for the first complete lease table')]
     const failing = this.#reconciler.attempts.refused
-    const own = this.#membership.ownEntries.flatMap(entry => {
-      const error = failing.get(entryKey(entry))?.error
-      return error === undefined ? [] : [error.message]
-    })
+    const own = this.#membership.ownEntries.map(entry => failing.get(entryKey(entry))?.error.message)
     return [
-      ...own,
-      ownLease.trouble,
-      ...this.#membership.troubles,
-      bridgeTrouble(underlay.interfaces, network, this.#membership.self),
-      underlay.trouble,
-      firewall.trouble,
-      files.trouble,
-      ...brokenByHost(hostWatch.findings),
-    ].filter(reason => reason !== undefined)
+      check('device', ...own),
+      check('lease', ownLease.trouble),
+      check('peers', ...this.#membership.troubles),
+      check('bridge', bridgeTrouble(underlay.interfaces, network, this.#membership.self)),
+      check('underlay', underlay.trouble),
+      check('firewall', firewall.trouble),
+      check('files', files.trouble),
+      check('host', ...brokenByHost(hostWatch.findings)),
+    ]
   }
 }
 

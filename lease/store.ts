@@ -118,6 +118,12 @@ export interface StoreHealth {
   readonly conflict?: string | undefined
   /** What an operator must do though the store answers, as where the network config was changed; undefined: nothing. */
   readonly notice?: string | undefined
+  /** How often each activity (`watch the peers`) has failed and was tried again. */
+  readonly failures?: ReadonlyMap<string, number>
+  /** Connections made after the first one; undefined where the store does not keep any. */
+  readonly reconnects?: number
+  /** When our lease ends if it is not renewed, as Date.now() counts; undefined where it does not end. */
+  readonly leaseEndsAtMs?: number | undefined
 }
 
 /** The lease is another node's, or gone. */

@@ -37,6 +37,7 @@ export class Reconciler {
   #hasStarted = false
   readonly #budget = new PassBudget()
   #lastFullPassMs = 0
+  #roundBeganMs: number | undefined
   /** When the first of those that have to wait is due. */
   #retryAtMs = Number.POSITIVE_INFINITY
 
@@ -89,11 +90,19 @@ export class Reconciler {
     this.#wakeUp.set()
   }
 
+  /** How long the round that runs now has taken; 0 between two rounds. */
+  get roundMs(): number {
+    return this.#roundBeganMs === undefined ? 0 : this.#now() - this.#roundBeganMs
+  }
+
   /** Until the signal aborts; rejects with its reason, or with the first error of the kernel's socket itself. */
   async run(signal: AbortSignal): Promise<never> {
     for (;;) {
       await this.#gate.pass(() => this.#isCauseKnown(), signal)
-      const waitMs = await this.#round(signal)
+      this.#roundBeganMs = this.#now()
+      const waitMs = await this.#round(signal).finally(() => {
+        this.#roundBeganMs = undefined
+      })
       await this.#wakeUp.wait(waitMs, signal)
     }
   }

@@ -23,8 +23,19 @@ export function health(status: AgentStatus): Answer {
 export function readiness({ notReady }: AgentStatus): Answer {
   return notReady.length === 0
     ? { code: 200, text: 'flanneld is ready' }
-    : {
-        code: 503,
-        text: `flanneld is not ready yet\n${notReady.map(reason => printable(reason, REASON)).join('\n')}\n`,
-      }
+    : { code: 503, text: `flanneld is not ready yet\n${notReady.map(printReason).join('\n')}\n` }
+}
+
+/** The same with each check on a line, as the API server of Kubernetes prints its own at /readyz?verbose. */
+export function verboseReadiness({ notReady, checks }: AgentStatus): Answer {
+  const lines = checks.map(({ name, reasons }) =>
+    reasons.length === 0 ? `[+]${name} ok` : `[-]${name} failed: ${reasons.map(printReason).join('; ')}`,
+  )
+  const isReady = notReady.length === 0
+  const result = `readyz check ${isReady ? 'passed' : 'failed'}`
+  return { code: isReady ? 200 : 503, text: `${[...lines, result].join('\n')}\n` }
+}
+
+function printReason(reason: string): string {
+  return printable(reason, REASON)
 }

@@ -1,17 +1,37 @@
+import { readFile } from 'node:fs/promises'
+import { networkInterfaces } from 'node:os'
 import { Counter, Gauge, Registry } from 'prom-client'
+import { utilisation } from '../diagnose/address_space.ts'
 import type { Answer } from './health.ts'
+import type { Histogram } from './histogram.ts'
 import type { AgentStatus } from './status.ts'
 
 type Labels = Readonly<Record<string, string>>
 /** Values with their labels; none where nothing is known. */
 type Samples = readonly (readonly [Labels, number])[]
 
+/** What is read for one scrape. */
+interface Scrape extends AgentStatus {
+  readonly devices: readonly DeviceFacts[]
+}
+
+interface DeviceFacts {
+  readonly device: string
+  readonly isUp: boolean
+  /** Undefined where there is no such device. */
+  readonly counters: readonly number[] | undefined
+}
+
 interface Metric {
   readonly name: string
   readonly type: 'counter' | 'gauge'
   readonly help: string
-  readonly read: (status: AgentStatus) => Samples
+  readonly read: (scrape: Scrape) => Samples
 }
+
+/** Columns of proc_net_dev(5): the receiving half, then the same for sending. */
+const counters = ['bytes', 'packets', 'errors', 'dropped'] as const
+const FIRST_SENT = 8
 
 /** Everything that /metrics says. A name is a promise to dashboards: it stays. */
 const table: readonly Metric[] = [
@@ -24,6 +44,7 @@ const table: readonly Metric[] = [
   gauge('twill_peers_refused', 'Peers whose lease is not used; `twill map` says why.', s =>
     one(s.refused.size),
   ),
+  gauge('twill_entries_desired', 'Kernel entries that should stand, by kind.', desiredByKind),
   gauge('twill_entries_failing', 'Kernel entries that the kernel refuses, by kind.', failingByKind),
   gauge('twill_findings', 'What `twill doctor` finds on this host, by check and severity.', s =>
     s.findings.map(({ check, severity }) => [{ check, severity }, 1]),
@@ -46,6 +67,40 @@ const table: readonly Metric[] = [
   gauge('twill_since_full_pass_seconds', 'Age of the last full pass.', s =>
     seconds(s.rounds.sinceFullPassMs),
   ),
+  gauge('twill_round_running_seconds', 'How long the round has run that has not ended; 0 between two.', s =>
+    one(s.roundMs / 1000),
+  ),
+  gauge('twill_subnets', "Subnets that the network has room for, of each family's network.", s =>
+    utilisations(s).map(({ network, total }) => [{ network }, Number(total)]),
+  ),
+  gauge('twill_subnets_leased', 'Of these, those that are leased or reserved.', s =>
+    utilisations(s).map(({ network, used }) => [{ network }, used]),
+  ),
+  gauge('twill_leases_unreadable', 'Values in the store that are no lease.', s =>
+    s.view === undefined ? [] : one(s.view.leases.problems.length),
+  ),
+  gauge('twill_device_up', 'Whether a tunnel device is there and up.', s =>
+    s.devices.map(({ device, isUp }) => [{ device }, Number(isUp)]),
+  ),
+  ...counters.flatMap((what, column) => [
+    counter(`twill_device_receive_${what}_total`, `${labelOf(what)} that a tunnel device received.`, s =>
+      deviceCounter(s, column),
+    ),
+    counter(`twill_device_transmit_${what}_total`, `${labelOf(what)} that a tunnel device sent.`, s =>
+      deviceCounter(s, FIRST_SENT + column),
+    ),
+  ]),
+  gauge(
+    'twill_lease_expiry_timestamp_seconds',
+    "When this node's lease ends if it is not renewed, as Unix time; none where it does not end.",
+    s => seconds(s.store.leaseEndsAtMs),
+  ),
+  counter('twill_store_failures_total', 'What failed at the store and was tried again, by activity.', s =>
+    Array.from(s.store.failures ?? [], ([activity, count]) => [{ activity }, count]),
+  ),
+  counter('twill_store_reconnects_total', 'Connections to the store made after the first one.', s =>
+    s.store.reconnects === undefined ? [] : one(Math.max(0, s.store.reconnects)),
+  ),
   gauge('twill_store_up', 'Whether the store answers.', s => one(Number(s.store.trouble === undefined))),
   gauge('twill_since_store_contact_seconds', "Age of the store's last answer.", s =>
     seconds(s.store.lastContactMs === undefined ? undefined : Date.now() - s.store.lastContactMs),
@@ -59,11 +114,12 @@ const table: readonly Metric[] = [
   }),
 ]
 
-/** All metrics in Prometheus' text format. Made anew at each scrape: a label that is gone leaves nothing behind. */
+/** All metrics in Prometheus' text format. Made at each scrape: a label that is gone leaves nothing behind. */
 export async function metrics(status: AgentStatus): Promise<Answer> {
   const registry = new Registry()
+  const scrape = { ...status, devices: await readDevices(status.view?.backend.devices ?? []) }
   for (const { name, type, help, read } of table) {
-    const samples = read(status)
+    const samples = read(scrape)
     const [first] = samples
     // Without a sample the library would say 0, and nothing is known.
     if (first === undefined) continue
@@ -71,7 +127,64 @@ export async function metrics(status: AgentStatus): Promise<Answer> {
     const metric = type === 'counter' ? new Counter(options) : new Gauge(options)
     for (const [labels, value] of samples) metric.inc(labels, value)
   }
-  return { code: 200, text: await registry.metrics(), type: registry.contentType }
+  const histograms = [
+    histogram('twill_pass_duration_seconds', 'How long full passes took.', status.rounds.fullPassDurations),
+    histogram(
+      'twill_join_latency_seconds',
+      "From the store's word on a peer to its route in the kernel.",
+      status.rounds.joins.histogram,
+    ),
+  ]
+  const text = `${await registry.metrics()}\n${histograms.join('\n')}`
+  return { code: 200, text, type: registry.contentType }
+}
+
+/** The library's own histogram would have to be there from the start, and cost its memory on nodes that nothing scrapes. */
+function histogram(name: string, help: string, samples: Histogram): string {
+  const buckets = samples.cumulative().map(([le, count]) => `${name}_bucket{le="${le}"} ${count}`)
+  const sums = [`${name}_sum ${samples.sumSeconds}`, `${name}_count ${samples.count}`]
+  return [`# HELP ${name} ${help}`, `# TYPE ${name} histogram`, ...buckets, ...sums, ''].join('\n')
+}
+
+/** Of this network namespace, which /sys need not show. */
+async function readDevices(names: readonly string[]): Promise<readonly DeviceFacts[]> {
+  if (names.length === 0) return []
+  const rows = (await readFile('/proc/self/net/dev', 'utf8')).split('\n').map(line => line.split(':', 2))
+  const found = new Map(rows.map(([name = '', columns = '']) => [name.trim(), columns]))
+  const up = networkInterfaces()
+  return names.map(device => ({
+    device,
+    isUp: up[device] !== undefined,
+    counters: found.get(device)?.trim().split(/\s+/).map(Number),
+  }))
+}
+
+function deviceCounter({ devices }: Scrape, column: number): Samples {
+  return devices.flatMap(({ device, counters }) => {
+    const value = counters?.[column]
+    return value === undefined ? [] : [[{ device }, value] as const]
+  })
+}
+
+function labelOf(what: (typeof counters)[number]): string {
+  return { bytes: 'Bytes', packets: 'Packets', errors: 'Packets with errors', dropped: 'Packets dropped' }[
+    what
+  ]
+}
+
+function utilisations({ view }: AgentStatus) {
+  if (view === undefined) return []
+  const rows = Array.from(view.leases.table.values(), ({ subnets, backendType }) => ({
+    subnets: subnets.map(({ prefix }) => prefix),
+    backend: backendType,
+  }))
+  return view.network.families.map(family => utilisation(family, rows))
+}
+
+function desiredByKind({ view }: AgentStatus): Samples {
+  const counts = new Map<string, number>()
+  for (const { kind } of view?.desired.values() ?? []) counts.set(kind, (counts.get(kind) ?? 0) + 1)
+  return Array.from(counts, ([kind, count]) => [{ kind }, count])
 }
 
 function gauge(name: string, help: string, read: Metric['read']): Metric {

@@ -4,7 +4,7 @@ import { messageOf } from '../../lease/common/errors.ts'
 import type { Log } from '../../lease/common/log.ts'
 import type { Ip } from '../../lease/net/ip.ts'
 import { boundConnections } from './connections.ts'
-import { type Answer, health, readiness } from './health.ts'
+import { type Answer, health, readiness, verboseReadiness } from './health.ts'
 import type { StatusSource } from './status.ts'
 
 export interface Listen {
@@ -13,11 +13,11 @@ export interface Listen {
   readonly port: number
 }
 
-type Page = (source: StatusSource) => Answer | Promise<Answer>
+type Page = (source: StatusSource, query: URLSearchParams) => Answer | Promise<Answer>
 
 const pages: ReadonlyMap<string, Page> = new Map<string, Page>([
   ['/healthz', source => health(source())],
-  ['/readyz', source => readiness(source())],
+  ['/readyz', (source, query) => (query.has('verbose') ? verboseReadiness : readiness)(source())],
   // The metrics library costs some MB: only who scrapes pays for it.
   ['/metrics', async source => (await import('./metrics.ts')).metrics(source())],
 ])
@@ -98,11 +98,11 @@ async function answer(
 
 async function answerTo(request: IncomingMessage, source: StatusSource, log: Log): Promise<Answer> {
   if (request.method !== 'GET' && request.method !== 'HEAD') return { code: 405, text: 'GET and HEAD only\n' }
-  const path = request.url?.split('?', 1)[0] ?? '/'
+  const [path = '/', query] = request.url?.split('?', 2) ?? []
   const page = pages.get(path)
   if (page === undefined) return { code: 404, text: `There are ${[...pages.keys()].join(', ')}\n` }
   try {
-    return await page(source)
+    return await page(source, new URLSearchParams(query))
   } catch (error) {
     log.error({ error, path }, 'cannot answer')
     return { code: 500, text: `${messageOf(error)}\n` }

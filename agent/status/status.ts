@@ -1,15 +1,20 @@
 import type { Lease } from '../../lease/lease.ts'
 import type { StoreHealth } from '../../lease/store.ts'
 import type { Finding } from '../diagnose/doctor/finding.ts'
+import type { NodeView } from '../diagnose/node_view.ts'
 import type { Round } from '../reconcile/round.ts'
 import type { Entry } from '../state/entry.ts'
 import { entryKey } from '../state/print.ts'
+import { Histogram } from './histogram.ts'
+import { JoinLatency } from './join_latency.ts'
 
 /** How an agent does at one moment: what /healthz, /readyz and /metrics say. */
 export interface AgentStatus {
   readonly version: string
   /** Why pods should not be sent here, one sentence each; empty: ready. */
   readonly notReady: readonly string[]
+  /** Everything that was checked for `notReady`, in order. */
+  readonly checks: readonly Check[]
   /** Undefined before there is one. */
   readonly lease: Lease | undefined
   /** Peers whose entries are desired. */
@@ -22,9 +27,25 @@ export interface AgentStatus {
   /** Keys that somebody else keeps undoing. */
   readonly contested: readonly string[]
   readonly rounds: RoundTotals
+  /** How long the round that runs now has taken, in ms; 0 between two rounds. */
+  readonly roundMs: number
+  /** What is desired, and of whom; undefined before this node has a lease. */
+  readonly view: Omit<NodeView, 'storeKind'> | undefined
   /** Between two full passes. */
   readonly resyncMs: number
   readonly store: StoreHealth
+}
+
+/** One thing that /readyz looks at. */
+export interface Check {
+  /** For scripts: `firewall`. */
+  readonly name: string
+  /** Why it fails; empty: it is right. */
+  readonly reasons: readonly string[]
+}
+
+export function check(name: string, ...reasons: readonly (string | undefined)[]): Check {
+  return { name, reasons: reasons.filter(reason => reason !== undefined) }
 }
 
 /** An entry that the kernel refuses. */
@@ -52,15 +73,20 @@ export class RoundTotals {
   fullPasses = 0
   /** Of the last full pass; undefined before the first. */
   fullPassDurationMs: number | undefined
+  readonly fullPassDurations = new Histogram([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30])
+  readonly joins: JoinLatency
   #fullPassEndedMs: number | undefined
   readonly #now: () => number
 
   /** `now` is monotonic, in ms. */
   constructor(now: () => number = () => performance.now()) {
     this.#now = now
+    this.joins = new JoinLatency(now)
   }
 
-  add({ fullPass, results, drift, durationMs }: Round): void {
+  add(round: Round): void {
+    const { fullPass, results, drift, durationMs } = round
+    this.joins.add(round)
     for (const { operation, error } of results) {
       this.operations[error === undefined ? 'applied' : 'refused']++
       if (error !== undefined || !drift.has(entryKey(operation.entry))) continue
@@ -70,6 +96,7 @@ export class RoundTotals {
     if (fullPass === undefined) return
     this.fullPasses++
     this.fullPassDurationMs = durationMs
+    this.fullPassDurations.observe(durationMs)
     this.#fullPassEndedMs = this.#now()
   }
 
@@ -93,13 +120,20 @@ export function storeAway({ lastContactMs, trouble, troubleMs }: StoreHealth): s
 /** A full pass may take this long beside its period. */
 const PASS_MS = 30_000
 
+/** No round takes so long: 20,000 peers at once are some seconds of work. */
+const HUNG_MS = 60_000
+
 /**
- * Why the agent is to be restarted; undefined while it lives. Full passes come of themselves, so that a round that hangs
- * shows as none for two periods. Before the first one the agent waits for its store: restarting would not help.
+ * Why the agent is to be restarted; undefined while it lives. A round that hangs shows as one that does not end, a loop that
+ * has stopped as one whose full passes do not come. Before the first one the agent waits for its store: restarting would not
+ * help.
  */
-export function lifelessness({ rounds, resyncMs }: AgentStatus): string | undefined {
+export function lifelessness({ rounds, roundMs, resyncMs }: AgentStatus): string | undefined {
+  const toSeconds = (ms: number) => Math.round(ms / 1000)
+  if (roundMs > HUNG_MS)
+    return `the round that programs the kernel has not ended for ${toSeconds(roundMs)} s: it hangs`
   const { sinceFullPassMs } = rounds
   if (sinceFullPassMs === undefined || sinceFullPassMs <= 2 * resyncMs + PASS_MS) return undefined
-  const [since, period] = [sinceFullPassMs, resyncMs].map(ms => Math.round(ms / 1000))
+  const [since, period] = [sinceFullPassMs, resyncMs].map(toSeconds)
   return `the last full pass ended ${since} s ago, and one is due every ${period} s: a round hangs`
 }

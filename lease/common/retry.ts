@@ -24,6 +24,8 @@ export interface RetryOptions extends RetryLimits {
 const SAY_AGAIN_MS = 300_000
 /** No more texts than these are kept: an endpoint can make up as many as it likes. */
 const TEXTS = 20
+/** Activities whose failures are counted. */
+const ACTIVITIES = 20
 
 /**
  * The one place where a store tries again. Each activity (`keep the lease`) has at most one trouble; what several activities
@@ -35,6 +37,7 @@ export class Retrier {
   readonly #troubles = new Map<string, { readonly text: string; readonly since: number }>()
   /** When each text was logged last. */
   readonly #said = new Map<string, number>()
+  readonly #failures = new Map<string, number>()
   #since = 0
   /** Whether the troubles that stand were logged. */
   #isSaid = false
@@ -52,6 +55,11 @@ export class Retrier {
   get troubleMs(): number {
     const sinces = Array.from(this.#troubles.values(), ({ since }) => since)
     return sinces.length === 0 ? 0 : this.#options.now() - Math.min(...sinces)
+  }
+
+  /** How often each activity has failed since the start: each time it was tried again. */
+  get failures(): ReadonlyMap<string, number> {
+    return this.#failures
   }
 
   /** Tries until it works. Rejects with the signal's reason, and with an error that is no trouble or is `final`. */
@@ -128,6 +136,8 @@ export class Retrier {
   failed(activity: string, error: unknown, signal: AbortSignal): void {
     signal.throwIfAborted()
     if (!this.#options.isTrouble(error)) throw error
+    const failures = this.#failures.get(activity) ?? 0
+    if (failures > 0 || this.#failures.size < ACTIVITIES) this.#failures.set(activity, failures + 1)
     this.note(activity, messageOf(error), this.#options.needsOperator?.(error) ? 'error' : 'warn')
   }
 

@@ -24,6 +24,8 @@ export class EtcdClient {
   #epoch = 0
   /** Date of the last answer, in Unix ms. */
   lastContactMs: number | undefined
+  /** Connections made after the first one. */
+  reconnects = -1
   /** Calls and streams begun so far; what a test counts while etcd is away. */
   calls = 0
   /** The newest state of the store that any answer told of. */
@@ -184,6 +186,7 @@ export class EtcdClient {
     try {
       const connection = await Connection.open(endpoint, this.#options, this.#tuning)
       this.#open.add(connection)
+      this.reconnects++
       return connection
     } catch (error) {
       this.#connection = undefined

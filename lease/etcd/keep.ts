@@ -52,6 +52,14 @@ export class Keeper {
     return this.#claim
   }
 
+  /** When the lease ends if it is not renewed, as Date.now() counts; undefined for a reservation. */
+  get endsAtMs(): number | undefined {
+    const { clock, ttlSeconds } = this.#ctx.tuning
+    const { kv, grantedAt } = this.#claim
+    if (kv.leaseId === NO_LEASE || grantedAt === undefined) return undefined
+    return clock.date() + grantedAt + ttlSeconds * 1000 - clock.now()
+  }
+
   /** Resolves when the signal aborts, rejects with LeaseLostError. */
   async run(signal: AbortSignal): Promise<void> {
     const { onReset } = this.#ctx

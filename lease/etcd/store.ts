@@ -34,6 +34,7 @@ export function openEtcdStore(
 export class EtcdLeaseStore implements LeaseStore, Reservations {
   readonly #options: EtcdOptions
   readonly #ctx: EtcdContext
+  #keeper: Keeper | undefined
   readonly #claims = new Map<string, Claim>()
   readonly #config: ConfigKey
 
@@ -95,6 +96,7 @@ export class EtcdLeaseStore implements LeaseStore, Reservations {
     const claim = this.#claims.get(lease.node)
     if (!claim) throw new Error(`Cannot keep ${lease.node}: this store did not acquire it`)
     const keeper = new Keeper(this.#ctx, claim, this.#options.renewMarginMs, onKept)
+    this.#keeper = keeper
     try {
       await keeper.run(signal)
     } finally {
@@ -130,7 +132,16 @@ export class EtcdLeaseStore implements LeaseStore, Reservations {
     const { client, patience, conflicts } = this.#ctx
     const { trouble, troubleMs } = patience
     const conflict = conflicts.size === 0 ? undefined : [...conflicts.values()].join('; ')
-    return { lastContactMs: client.lastContactMs, trouble, troubleMs, conflict, notice: this.#config.notice }
+    return {
+      lastContactMs: client.lastContactMs,
+      trouble,
+      troubleMs,
+      conflict,
+      notice: this.#config.notice,
+      failures: patience.failures,
+      reconnects: client.reconnects,
+      leaseEndsAtMs: this.#keeper?.endsAtMs,
+    }
   }
 
   /** Calls and streams begun so far. */

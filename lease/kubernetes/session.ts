@@ -73,8 +73,8 @@ export class Session implements ApiContact {
   }
 
   health(): StoreHealth {
-    const { trouble, troubleMs } = this.retrier
-    return { lastContactMs: this.#lastContactMs, trouble, troubleMs }
+    const { trouble, troubleMs, failures } = this.retrier
+    return { lastContactMs: this.#lastContactMs, trouble, troubleMs, failures }
   }
 
   close(): void {

@@ -83,6 +83,8 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
     'types:agent/reconcile/',
     'agent/netlink/libc.ts',
     'types:agent/diagnose/doctor/',
+    'types:agent/diagnose/node_view.ts',
+    'agent/diagnose/address_space.ts',
   ],
   'agent/cli/': [
     ...ground,

@@ -5,6 +5,7 @@ export function status(more: Partial<AgentStatus> = {}): AgentStatus {
   return {
     version: '1.2.3',
     notReady: [],
+    checks: [],
     lease: undefined,
     peers: 0,
     refused: new Map(),
@@ -12,6 +13,8 @@ export function status(more: Partial<AgentStatus> = {}): AgentStatus {
     failing: [],
     contested: [],
     rounds: new RoundTotals(() => 0),
+    roundMs: 0,
+    view: undefined,
     resyncMs: 60_000,
     store: { lastContactMs: undefined, trouble: undefined, troubleMs: 0 },
     ...more,

@@ -31,6 +31,25 @@ describe('the reconcile loop', () => {
     loop.drift()
   }
 
+  it('tells how long a round hangs that the kernel does not answer, and that it has ended', async () => {
+    await programmed()
+    expect(loop.reconciler.roundMs).toBe(0)
+    const { apply } = loop.kernel
+    let answer: () => void = () => {}
+    loop.kernel.apply = async (...request: Parameters<typeof apply>) => {
+      await new Promise<void>(resolve => {
+        answer = resolve
+      })
+      return await apply.apply(loop.kernel, request)
+    }
+    loop.want('fdb 02:00:00:00:00:04 dev flannel.1 dst 192.168.0.4')
+    await loop.settle(70_000)
+    expect(loop.reconciler.roundMs).toBe(70_000)
+    answer()
+    await loop.settle()
+    expect(loop.reconciler.roundMs).toBe(0)
+  })
+
   describe('programming', () => {
     it('puts devices first and routes last, and calls none of it drift', async () => {
       loop.want([direct, route, neighbor, fdb, address, device].join('\n'))

@@ -1,10 +1,12 @@
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { entryKey } from '../../../agent/state/print.ts'
 import { serveStatus } from '../../../agent/status/server.ts'
 import { type AgentStatus, RoundTotals } from '../../../agent/status/status.ts'
 import type { Log } from '../../../lease/common/log.ts'
 import { parseIp } from '../../../lease/net/ip.ts'
+import { entry } from '../../support/entries.ts'
 import { vxlanLease } from '../../support/leases.ts'
 import { status } from '../../support/status.ts'
 import { until } from '../../support/until.ts'
@@ -69,8 +71,26 @@ describe('/readyz', () => {
   })
 })
 
+describe('/readyz?verbose', () => {
+  const checks = [
+    { name: 'lease', reasons: [] },
+    { name: 'firewall', reasons: ['iptables is missing', 'so is nft'] },
+  ]
+
+  it('lists every check as the API server of Kubernetes does', async () => {
+    now = status({ checks: checks.slice(0, 1) })
+    expect(await get('/readyz?verbose')).toEqual({ code: 200, text: '[+]lease ok\nreadyz check passed\n' })
+    now = status({ checks, notReady: ['iptables is missing', 'so is nft'] })
+    expect(await get('/readyz?verbose=1')).toEqual({
+      code: 503,
+      text: '[+]lease ok\n[-]firewall failed: iptables is missing; so is nft\nreadyz check failed\n',
+    })
+  })
+})
+
 describe('/metrics', () => {
-  const samples = async () => (await get('/metrics')).text.split('\n').filter(line => /^twill_/.test(line))
+  const samples = async () =>
+    (await get('/metrics')).text.split('\n').filter(line => /^twill_(?!.*_(bucket|sum|count)\b)/.test(line))
 
   it('leaves out what is not known', async () => {
     expect(await samples()).toEqual([
@@ -87,6 +107,7 @@ describe('/metrics', () => {
       'twill_operations_total{result="applied"} 0',
       'twill_operations_total{result="refused"} 0',
       'twill_full_passes_total 0',
+      'twill_round_running_seconds 0',
       'twill_store_up 1',
     ])
   })
@@ -119,6 +140,24 @@ describe('/metrics', () => {
     )
     now = status()
     expect((await samples()).filter(line => /failing|lease_info/.test(line))).toEqual([])
+  })
+
+  it('counts full passes and joins by how long they took', async () => {
+    let nowMs = 0
+    const rounds = new RoundTotals(() => nowMs)
+    const route = entry('route 10.244.2.0/24 via 10.244.2.0 dev flannel.1 onlink')
+    rounds.joins.heard([entryKey(route)])
+    nowMs = 40
+    const results = [{ operation: { verb: 'add' as const, entry: route }, error: undefined }]
+    rounds.add({ fullPass: 'start', results, drift: new Set(), contested: new Set(), durationMs: 7 })
+    now = status({ rounds })
+    const { text } = await get('/metrics')
+    expect(text).toContain(
+      'twill_pass_duration_seconds_bucket{le="0.005"} 0\ntwill_pass_duration_seconds_bucket{le="0.01"} 1\n',
+    )
+    expect(text).toContain('twill_join_latency_seconds_bucket{le="0.05"} 1\n')
+    expect(text).toContain('twill_join_latency_seconds_bucket{le="+Inf"} 1\n')
+    expect(text).toContain('twill_join_latency_seconds_sum 0.04\ntwill_join_latency_seconds_count 1\n')
   })
 
   it('has help and type for each name, as Prometheus asks', async () => {

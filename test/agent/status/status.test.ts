@@ -58,6 +58,13 @@ describe('a lifeless agent', () => {
     )
   })
 
+  it('is one whose round does not end, which shows before a full pass is due', () => {
+    expect(lifelessness(status({ roundMs: 60_000 }))).toBeUndefined()
+    expect(lifelessness(status({ roundMs: 61_000 }))).toBe(
+      'the round that programs the kernel has not ended for 61 s: it hangs',
+    )
+  })
+
   it('is not one that waits for its store', () => {
     expect(lifelessness(status({ notReady: ['waiting for the network config'] }))).toBeUndefined()
   })

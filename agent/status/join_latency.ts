@@ -1,0 +1,47 @@
+import type { Round } from '../reconcile/round.ts'
+import { entryKey } from '../state/print.ts'
+import { Histogram } from './histogram.ts'
+
+/**
+ * How long it takes from the store's word on a lease to the route in the kernel, which is the last of a peer's entries. A key
+ * that was right already, as after a restart, gives no sample.
+ */
+export class JoinLatency {
+  readonly histogram = new Histogram([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30])
+  /** When the store named each key that may be wrong since. */
+  readonly #sinceMs = new Map<string, number>()
+  readonly #now: () => number
+
+  /** `now` is monotonic, in ms. */
+  constructor(now: () => number) {
+    this.#now = now
+  }
+
+  /** The store has changed what is desired under these keys. */
+  heard(keys: Iterable<string>): void {
+    const nowMs = this.#now()
+    for (const key of keys) if (isRoute(key) && !this.#sinceMs.has(key)) this.#sinceMs.set(key, nowMs)
+  }
+
+  add({ results, drift, durationMs }: Round): void {
+    if (this.#sinceMs.size === 0) return
+    const nowMs = this.#now()
+    const refused = new Set<string>()
+    for (const { operation, error } of results) {
+      const key = entryKey(operation.entry)
+      if (error !== undefined) refused.add(key)
+      const sinceMs = this.#sinceMs.get(key)
+      if (sinceMs === undefined || error !== undefined) continue
+      if (operation.verb !== 'delete' && !drift.has(key)) this.histogram.observe(nowMs - sinceMs)
+      this.#sinceMs.delete(key)
+    }
+    // Looked at by this round and not changed: they were right.
+    const beganMs = nowMs - durationMs
+    for (const [key, sinceMs] of this.#sinceMs)
+      if (sinceMs < beganMs && !refused.has(key)) this.#sinceMs.delete(key)
+  }
+}
+
+function isRoute(key: string): boolean {
+  return key.startsWith('route ')
+}
