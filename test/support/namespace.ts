@@ -107,7 +107,7 @@ export class Namespace {
   async httpGet(port: number, path: string): Promise<{ status: number; body: string } | undefined> {
     const script = [
       `exec 3<>/dev/tcp/127.0.0.1/${port}`,
-      `printf 'GET ${path} HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n' >&3`,
+      `printf 'GET ${path.replaceAll('%', '%%')} HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n' >&3`,
       'cat <&3',
     ].join(' && ')
     const { stdout, code } = await this.attempt(['bash', '-c', script])
