@@ -6,20 +6,22 @@ import { type NodeDocuments, nodeDocuments } from '../diagnose/node_documents.ts
 import type { NodeView } from '../diagnose/node_view.ts'
 import { type SubnetMap, subnetMap } from '../diagnose/subnet_map.ts'
 import type { CommandContext } from './command.ts'
+import { readStoreOrLastSeen } from './last_seen.ts'
 import { localSource } from './local_source.ts'
-import { readStore } from './read_store.ts'
 import type { WatchedStore } from './watch_map.ts'
 
 /** Flags of every command that asks about a node. */
 export const nodeFlags = {
   'local-socket': string('/run/twill/twilld.sock', "the agent's --local-socket; empty: do not ask the agent"),
   'subnet-file': string('/run/flannel/subnet.env', "the agent's --subnet-file"),
+  'cache-file': string('/var/lib/twill/leases.json', "the agent's --cache-file, for when the store is away"),
   timeout: int(15, 'seconds to wait for an answer'),
 }
 
 interface NodeFlags {
   readonly 'local-socket': string
   readonly 'subnet-file': string
+  readonly 'cache-file': string
   readonly timeout: number
 }
 
@@ -41,8 +43,7 @@ export async function askNode<T>(
 ): Promise<T> {
   const agent = await agentAt(values, context)
   if (agent !== undefined) return await question(bound(agent, values))
-  const options = context.store()
-  const source = await localSource(options, values['subnet-file'], timeoutMs(values))
+  const source = await sourceOf(values, context)
   try {
     return await question(bound(nodeDocuments(source), values))
   } finally {
@@ -52,7 +53,7 @@ export async function askNode<T>(
 
 /** This host as store and kernel tell it, for what the CLI does itself. */
 export async function readOwnView(values: NodeFlags, context: CommandContext): Promise<NodeView> {
-  const source = await localSource(context.store(), values['subnet-file'], timeoutMs(values))
+  const source = await sourceOf(values, context)
   try {
     return await source.view(AbortSignal.timeout(timeoutMs(values)))
   } finally {
@@ -65,8 +66,14 @@ export async function askMap(values: NodeFlags, context: CommandContext): Promis
   const agent = await agentAt(values, context)
   if (agent !== undefined) return await bound(agent, values).map()
   const options = context.store()
-  const view = await readStore(options, timeoutMs(values))
+  const view = await readStoreOrLastSeen(options, values['cache-file'], timeoutMs(values), context.err)
   return subnetMap(view, options.kind)
+}
+
+function sourceOf(values: NodeFlags, context: CommandContext) {
+  const options = context.store()
+  const readView = () => readStoreOrLastSeen(options, values['cache-file'], timeoutMs(values), context.err)
+  return localSource(options.kind, readView, values['subnet-file'], timeoutMs(values))
 }
 
 export function watchedStore(context: CommandContext): WatchedStore {

@@ -5,19 +5,20 @@ import type { HostFacts } from '../diagnose/host_facts.ts'
 import type { NodeSource } from '../diagnose/node_documents.ts'
 import type { NodeView } from '../diagnose/node_view.ts'
 import { ownLease, underlayFacts } from '../diagnose/own_host.ts'
+import type { StoreView } from '../diagnose/subnet_map.ts'
 import { readNodeFiles } from '../inspect/read_files.ts'
 import { readHost } from '../inspect/read_host.ts'
 import { NetlinkKernel } from '../kernel/netlink_kernel.ts'
 import { Peers } from '../membership/peers.ts'
 import { TWILL_PROTOCOL } from '../state/ownership.ts'
-import { readStore } from './read_store.ts'
 
 /** No device, no address: what is known of a host's underlay where the host has no lease. */
 const noUnderlay = { name: '?', underlayMtu: 0, publicIps: [], localIps: [], onLink: [] }
 
 /** Facts read from store and kernel, each once, with the agent's own rules. For a host whose agent does not answer. */
 export async function localSource(
-  options: StoreOptions,
+  storeKind: StoreOptions['kind'],
+  readLeases: () => Promise<StoreView>,
   subnetFile: string,
   timeoutMs: number,
 ): Promise<NodeSource & { close(): void }> {
@@ -28,7 +29,7 @@ export async function localSource(
   const hostFacts = () => (facts ??= readHost(signal))
   return {
     hostFacts,
-    view: () => (view ??= readView(options, timeoutMs, hostFacts())),
+    view: () => (view ??= readView(storeKind, readLeases(), hostFacts())),
     snapshot: ({ backend }, asked) =>
       kernel.snapshot({ devices: backend.devices, routeProtocol: TWILL_PROTOCOL }, asked),
     files: () => readNodeFiles(subnetFile),
@@ -39,14 +40,14 @@ export async function localSource(
 }
 
 async function readView(
-  options: StoreOptions,
-  timeoutMs: number,
+  storeKind: StoreOptions['kind'],
+  leasesRead: Promise<StoreView>,
   reading: Promise<HostFacts>,
 ): Promise<NodeView> {
-  const [{ network, leases }, facts] = await Promise.all([readStore(options, timeoutMs), reading])
+  const [{ network, leases }, facts] = await Promise.all([leasesRead, reading])
   const backend = openBackend(network)
   const self = ownLease(facts, leases.table, backend)
-  const common = { network, backend, storeKind: options.kind, leases }
+  const common = { network, backend, storeKind, leases }
   if (self === undefined)
     return { ...common, self, underlay: noUnderlay, refused: new Map(), desired: new Map() }
   const underlay = underlayFacts(facts, self, backend)

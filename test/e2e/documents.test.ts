@@ -1,4 +1,5 @@
 import { statSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Agent } from '../support/agent.ts'
 import { whyNoBed } from '../support/bed.ts'
@@ -112,5 +113,19 @@ describe.skipIf(why !== undefined)('the documents of a node', () => {
       'the new agent to answer',
       async () => (await ask(['status', '--json'], 'agent')).document.agent !== null,
     )
+  })
+
+  it('come from the last-seen file where neither an agent nor the store answers', async () => {
+    const [h1] = hosts as [Host]
+    const words = ['map', '--json', '--timeout=5', `--cache-file=${join(h1.directory, 'leases.json')}`]
+    const nowhere = '--etcd-endpoints=http://192.168.50.253:2379'
+    const before = await ask(['map', '--json'], 'store')
+    const { stdout, stderr, code } = await h1.attempt([process.execPath, 'dist/twill.js', ...words, nowhere])
+    const nodes = (map: { leases: { node: string }[] }) => map.leases.map(({ node }) => node)
+    // A value that is no lease, and one that agents refuse, are not remembered the same way: only the nodes count.
+    expect(nodes(before.document)).toEqual(expect.arrayContaining(nodes(JSON.parse(stdout))))
+    expect(nodes(JSON.parse(stdout)).length).toBeGreaterThanOrEqual(2)
+    expect(stderr).toMatch(/192\.168\.50\.253.*\ntwill: this is what the agent saw last, saved at 20/)
+    expect(code).toBe(0)
   })
 })

@@ -35,7 +35,11 @@ function watchOf() {
     const from = state.looks
     await until(`${times} looks`, async () => state.looks >= from + times)
   }
-  return { state, log, watch, look, end: () => (stop.abort(), ended) }
+  const end = async () => {
+    stop.abort()
+    await ended
+  }
+  return { state, log, watch, look, end }
 }
 
 describe('the watch on the host', () => {
