@@ -61,6 +61,8 @@ export function annotationNames(prefix: string): AnnotationNames {
   return { stem, ...names, families, all: new Set([...Object.values(names), ...ofFamilies]) }
 }
 
+const bothFamilies: ReadonlySet<Family> = new Set(['ipv4', 'ipv6'])
+
 /** A Node read as a lease: both may be there, where one family is usable and the other is not. */
 export interface ReadLease {
   readonly lease: Lease | undefined
@@ -74,9 +76,13 @@ export function isManaged(node: NodeObject, names: AnnotationNames): boolean {
 
 /**
  * The lease in a managed Node's annotations and podCIDRs. A family counts where it has both a podCIDR and a public IP:
- * an IPv4 network runs on Nodes that have podCIDRs of both.
+ * an IPv4 network runs on Nodes that have podCIDRs of both. One that is not in `families` is not looked at.
  */
-export function readLease(node: NodeObject, names: AnnotationNames): ReadLease {
+export function readLease(
+  node: NodeObject,
+  names: AnnotationNames,
+  families: ReadonlySet<Family> = bothFamilies,
+): ReadLease {
   const reasons: string[] = []
   const backendType = node.annotations.get(names.backendType)?.toLowerCase() ?? ''
   if (backendType === '') reasons.push(`annotation ${names.backendType} is missing`)
@@ -90,11 +96,11 @@ export function readLease(node: NodeObject, names: AnnotationNames): ReadLease {
     }
   const subnets: Subnet[] = []
   try {
-    for (const prefix of podPrefixes(node)) {
+    for (const prefix of podPrefixes(node).filter(one => families.has(familyOf(one)))) {
       const subnet = readSubnet(node, names, prefix, reasons)
       if (subnet !== undefined) subnets.push(subnet)
     }
-    if (subnets.length === 0 && reasons.length === 0) reasons.push(nothingUsable(node, names))
+    if (subnets.length === 0 && reasons.length === 0) reasons.push(nothingUsable(node, names, families))
   } catch (cause) {
     reasons.push(messageOf(cause))
   }
@@ -169,7 +175,10 @@ export function readData(text: string | undefined, annotation: string): BackendD
   }
 }
 
-function nothingUsable(node: NodeObject, names: AnnotationNames): string {
-  const wanted = podPrefixes(node).map(prefix => names.families[familyOf(prefix)].publicIp)
-  return wanted.length === 0 ? 'no podCIDR is assigned' : `annotation ${wanted.join(' or ')} is missing`
+function nothingUsable(node: NodeObject, names: AnnotationNames, families: ReadonlySet<Family>): string {
+  const prefixes = podPrefixes(node)
+  const wanted = prefixes.map(familyOf).filter(family => families.has(family))
+  if (prefixes.length === 0) return 'no podCIDR is assigned'
+  if (wanted.length === 0) return `its podCIDRs ${prefixes.join(', ')} are of no family of this network`
+  return `annotation ${wanted.map(family => names.families[family].publicIp).join(' or ')} is missing`
 }

@@ -1,5 +1,7 @@
 import { messageOf } from '../common/errors.ts'
+import type { Log } from '../common/log.ts'
 import type { LeaseTableChange } from '../lease.ts'
+import type { Family } from '../net/ip.ts'
 import { LiveTable, type Reading } from '../table.ts'
 import { type AnnotationNames, isManaged, publishedPodCidrs, readLease } from './annotations.ts'
 import { followNodes } from './follow.ts'
@@ -14,6 +16,11 @@ export interface PeerParts {
   readonly source: NodeSource
   readonly names: AnnotationNames
   readonly recall: Recall
+  readonly log: Log
+  /** This node's own Node, whose agent is asked for what is missing there, and not its peers. */
+  readonly ownName: string | undefined
+  /** Of the network; undefined: not known. */
+  readonly families: ReadonlySet<Family> | undefined
 }
 
 /** All Nodes' leases as LeaseStore.watch promises them. */
@@ -99,9 +106,26 @@ class PeerFeed {
   #list(nodes: readonly NodeObject[]): void {
     const present = new Set(nodes.map(node => node.name))
     for (const name of [...this.#known.keys()]) if (!present.has(name)) this.#forget(name)
+    this.#tellLeftovers(nodes)
     const readings = nodes.flatMap(node => this.#read(node) ?? this.#table.table.get(node.name) ?? [])
     this.listed = true
     this.#table.list(readings)
+  }
+
+  /** Once: annotations of a family that was switched off stay, and harm nothing. */
+  #tellLeftovers(nodes: readonly NodeObject[]): void {
+    const { names, families, log } = this.#parts
+    if (families === undefined || this.listed) return
+    for (const family of ['ipv4', 'ipv6'] as const) {
+      if (families.has(family)) continue
+      const { publicIp } = names.families[family]
+      const count = nodes.filter(({ annotations }) => annotations.has(publicIp)).length
+      if (count > 0)
+        log.info(
+          { nodes: count },
+          `Ignoring the annotation ${publicIp} of ${count} Nodes: ${family} is not part of this network`,
+        )
+    }
   }
 
   /** Most events are heartbeats, which change nothing here. */
@@ -148,7 +172,9 @@ class PeerFeed {
       known.leased = false
       return []
     }
-    const { lease, problem } = readLease({ ...node, podCidrs: podCidrs ?? [] }, names)
+    const read = readLease({ ...node, podCidrs: podCidrs ?? [] }, names, this.#parts.families)
+    const { lease } = read
+    const problem = node.name === this.#parts.ownName ? undefined : read.problem
     const stood = known.leased
     known.leased ||= lease !== undefined
     if (problem === undefined) return lease === undefined ? [] : [lease]

@@ -17,6 +17,8 @@ export interface Timing {
   readonly watchForMs: number
   /** How long the API server may be unreachable at the start before remembered leases are used. */
   readonly recallAfterMs: number
+  /** How often net-conf.json is looked at. */
+  readonly configEveryMs: number
   /** Changes of the lease cache are written together, at most so often. */
   readonly saveMs: number
 }
@@ -27,6 +29,7 @@ export const defaultTiming: Timing = {
   watchSilenceMs: 150_000,
   watchForMs: 300_000,
   recallAfterMs: 5_000,
+  configEveryMs: 10_000,
   saveMs: 5_000,
 }
 

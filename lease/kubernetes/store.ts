@@ -1,10 +1,8 @@
-import { readFile } from 'node:fs/promises'
-import { messageOf } from '../common/errors.ts'
 import type { Log } from '../common/log.ts'
+import { runTogether } from '../common/tasks.ts'
 import type { Lease, LeaseProblem, LeaseTableChange } from '../lease.ts'
 import type { Ip } from '../net/ip.ts'
-import { type NetworkConfig, NetworkConfigError, parseNetworkConfig } from '../network_config.ts'
-import { networkConfigWarnings } from '../network_config_warnings.ts'
+import type { NetworkConfig } from '../network_config.ts'
 import type { KubernetesOptions } from '../options.ts'
 import {
   type ConfigDemands,
@@ -16,6 +14,7 @@ import {
 } from '../store.ts'
 import { type AnnotationNames, annotationNames } from './annotations.ts'
 import { openApiConfig } from './api_config.ts'
+import { ConfigFile } from './config_file.ts'
 import { ApiConfigError } from './kubeconfig.ts'
 import { NodeSource } from './node_source.ts'
 import { OwnNode } from './own_node.ts'
@@ -50,6 +49,7 @@ export class KubernetesStore implements LeaseStore, NodeReporter {
   readonly #source: NodeSource
   readonly #reporter: Reporter
   readonly #recall: Recall
+  readonly #config: ConfigFile
   readonly #log: Log
   readonly #closing = new AbortController()
   #own: OwnNode | undefined
@@ -63,6 +63,7 @@ export class KubernetesStore implements LeaseStore, NodeReporter {
     this.#reporter = new Reporter(session, this.#source)
     const scope = `kubernetes ${session.api.url} ${names.stem}`
     this.#recall = new Recall(options.cacheFile, scope, session, log)
+    this.#config = new ConfigFile(options.networkConfigFile, log)
     this.#log = log
   }
 
@@ -70,23 +71,8 @@ export class KubernetesStore implements LeaseStore, NodeReporter {
     return this
   }
 
-  async networkConfig(signal: AbortSignal, { accept }: ConfigDemands = {}): Promise<NetworkConfig> {
-    const file = this.#options.networkConfigFile
-    try {
-      const text = await readFile(file, { encoding: 'utf8', signal })
-      const network = parseNetworkConfig(text, { subnets: 'assigned' })
-      accept?.(network)
-      for (const warning of networkConfigWarnings(text)) this.#log.warn({ file }, warning)
-      return network
-    } catch (cause) {
-      signal.throwIfAborted()
-      const why = messageOf(cause)
-      const remedy =
-        cause instanceof NetworkConfigError
-          ? ''
-          : '; mount the ConfigMap with net-conf.json there, or set --net-config-path'
-      throw new NetworkConfigError(`Cannot use the network config ${file}: ${why}${remedy}`, { cause })
-    }
+  networkConfig(signal: AbortSignal, demands: ConfigDemands = {}): Promise<NetworkConfig> {
+    return this.#config.read(signal, demands)
   }
 
   async acquire(request: LeaseRequest, signal: AbortSignal): Promise<Lease> {
@@ -112,15 +98,24 @@ export class KubernetesStore implements LeaseStore, NodeReporter {
     const recreated = async () => {
       if (this.#announced) await this.announceReady(until)
     }
-    try {
-      await own.keep(lease, recreated, until)
-    } catch (cause) {
-      if (!signal.aborted) throw cause
-    }
+    const { configEveryMs } = this.#session.timing
+    await runTogether(until, [
+      all => own.keep(lease, recreated, all),
+      all => this.#config.follow(configEveryMs, all),
+    ])
   }
 
   watch(signal: AbortSignal): AsyncIterable<LeaseTableChange> {
-    const parts = { session: this.#session, source: this.#source, names: this.#names, recall: this.#recall }
+    const families = this.#config.running?.families
+    const parts = {
+      session: this.#session,
+      source: this.#source,
+      names: this.#names,
+      recall: this.#recall,
+      log: this.#log,
+      ownName: this.#own?.name,
+      families: families && new Set(families.map(({ family }) => family)),
+    }
     return watchPeers(parts, this.#until(signal))
   }
 
@@ -149,7 +144,7 @@ export class KubernetesStore implements LeaseStore, NodeReporter {
   }
 
   health(): StoreHealth {
-    return { ...this.#session.health(), conflict: this.#own?.conflict }
+    return { ...this.#session.health(), conflict: this.#own?.conflict, notice: this.#config.notice }
   }
 
   async close(): Promise<void> {

@@ -18,6 +18,7 @@ export const testTiming: Timing = {
   watchSilenceMs: 2_000,
   watchForMs: 60_000,
   recallAfterMs: 100,
+  configEveryMs: 20,
   saveMs: 50,
 }
 

@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { ApiConfigError } from '../../../lease/kubernetes/kubeconfig.ts'
@@ -53,6 +53,28 @@ describe('the network config file', () => {
     const refused = await store.networkConfig(signal).catch((error: unknown) => error)
     expect(refused).toBeInstanceOf(NetworkConfigError)
     expect((refused as Error).message).toMatch(message)
+  })
+})
+
+describe('a network config that changes while the agent runs', () => {
+  it('is said once, and that a restart applies it, until it is as before', async () => {
+    const one = open()
+    const kept = one.store.keep(await acquire(one), one.signal)
+    const file = join(cluster.folder, 'net-conf.json')
+    const text = readFileSync(file, 'utf8')
+    const noticed = async (pattern: RegExp) =>
+      await until(String(pattern), () => pattern.test(one.store.health().notice ?? 'none'))
+    writeFileSync(file, text.replace('10.244.0.0/16', '10.0.0.0/8'))
+    await noticed(/has changed: .*restart the agents to apply it, as with: kubectl/)
+    writeFileSync(file, '{')
+    await noticed(/was changed and cannot be used/)
+    rmSync(file)
+    await noticed(/cannot be used: ENOENT/)
+    writeFileSync(file, ` ${text}`)
+    await noticed(/^none$/)
+    expect(one.log.matching(/network config .* has changed/)).toHaveLength(1)
+    await one.close()
+    await kept
   })
 })
 

@@ -380,6 +380,40 @@ describe('watching', () => {
     )
   })
 
+  it('takes no notice of a family that is not of the network, and says so in one line', async () => {
+    await start()
+    for (const n of [2, 3]) {
+      await makePeer(`n${n}`, [`10.244.${n}.0/24`, `fd00:12:0:${n}::/64`], `192.168.0.${n}`)
+      await cluster.annotate(`n${n}`, {
+        [`${flannel}/backend-v6-data`]: 'null',
+        [`${flannel}/public-ipv6`]: 'garbage',
+      })
+    }
+    const opened = open('watcher')
+    await opened.store.networkConfig(opened.signal)
+    const watching = new Watching(opened.store.watch(opened.signal))
+    ends.push(() => watching.ended())
+    const name = (n: number) => cluster.nodeName(`n${n}`)
+    const lines = [2, 3].map(n => `${name(n)} vxlan 10.244.${n}.0/24 at 192.168.0.${n}`)
+    await watching.lines_are(lines, new RegExp(`^${cluster.nodeName('n')}`))
+    expect(watching.problems()).toEqual([])
+    expect(opened.log.matching(/ipv6/)).toHaveLength(1)
+    expect(opened.log.matching(/Ignoring the annotation \S+public-ipv6 of \d+ Nodes/)).toHaveLength(1)
+  })
+
+  it('has no problem with its own Node, whose annotations its agent puts back', async () => {
+    await start()
+    await makePeer('n2', ['10.244.2.0/24'], '192.168.0.2')
+    await cluster.createNode({ name: 'n1', podCidrs: ['10.244.1.0/24'] })
+    const opened = open('n1')
+    await acquire(opened, '192.168.0.1')
+    await cluster.annotate('n1', { [`${flannel}/backend-type`]: null })
+    const watching = new Watching(opened.store.watch(opened.signal))
+    ends.push(() => watching.ended())
+    await until('the table', () => watching.changes.length > 0)
+    expect(watching.problems()).toEqual([])
+  })
+
   it('keeps the lease that stood where an annotation becomes unreadable, and reports it', async () => {
     await start()
     await makePeer('n2', ['10.244.2.0/24'], '192.168.0.2')

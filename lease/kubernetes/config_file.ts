@@ -1,0 +1,79 @@
+import { readFile } from 'node:fs/promises'
+import { isDeepStrictEqual } from 'node:util'
+import { messageOf } from '../common/errors.ts'
+import type { Log } from '../common/log.ts'
+import { sleep } from '../common/sleep.ts'
+import { type NetworkConfig, NetworkConfigError, parseNetworkConfig } from '../network_config.ts'
+import { networkConfigWarnings } from '../network_config_warnings.ts'
+import type { ConfigDemands } from '../store.ts'
+
+/** net-conf.json of the ConfigMap: it is read at the start, and the kubelet writes a changed one within minutes. */
+export class ConfigFile {
+  readonly #file: string
+  readonly #log: Log
+  #running: NetworkConfig | undefined
+  /** What an operator must do as the file has changed; undefined: nothing. */
+  notice: string | undefined
+
+  constructor(file: string, log: Log) {
+    this.#file = file
+    this.#log = log
+  }
+
+  /** What this node runs with; undefined before it was read. */
+  get running(): NetworkConfig | undefined {
+    return this.#running
+  }
+
+  /** Rejects with NetworkConfigError. */
+  async read(signal: AbortSignal, { accept }: ConfigDemands): Promise<NetworkConfig> {
+    try {
+      const text = await readFile(this.#file, { encoding: 'utf8', signal })
+      const network = parse(text)
+      accept?.(network)
+      for (const warning of networkConfigWarnings(text)) this.#log.warn({ file: this.#file }, warning)
+      this.#running = network
+      return network
+    } catch (cause) {
+      signal.throwIfAborted()
+      const remedy =
+        cause instanceof NetworkConfigError
+          ? ''
+          : '; mount the ConfigMap with net-conf.json there, or set --net-config-path'
+      throw new NetworkConfigError(
+        `Cannot use the network config ${this.#file}: ${messageOf(cause)}${remedy}`,
+        { cause },
+      )
+    }
+  }
+
+  /** Looks at the file every `everyMs`, and says once what became of it. Rejects with the signal's reason. */
+  async follow(everyMs: number, signal: AbortSignal): Promise<never> {
+    for (;;) {
+      await sleep(everyMs, signal)
+      const notice = await this.#compare(signal)
+      if (notice !== this.notice) {
+        if (notice === undefined)
+          this.#log.info({ file: this.#file }, `${this.#file} is again what this node runs with`)
+        else this.#log.warn({ file: this.#file }, notice)
+      }
+      this.notice = notice
+    }
+  }
+
+  async #compare(signal: AbortSignal): Promise<string | undefined> {
+    const goingOn = 'this node goes on with the one that it has'
+    try {
+      const now = parse(await readFile(this.#file, { encoding: 'utf8', signal }))
+      if (isDeepStrictEqual(now, this.#running)) return undefined
+      return `The network config ${this.#file} has changed: ${goingOn}; restart the agents to apply it, as with: kubectl -n kube-flannel rollout restart daemonset twill`
+    } catch (cause) {
+      signal.throwIfAborted()
+      return `The network config ${this.#file} was changed and cannot be used: ${messageOf(cause)}; ${goingOn}, and could not start with this`
+    }
+  }
+}
+
+function parse(text: string): NetworkConfig {
+  return parseNetworkConfig(text, { subnets: 'assigned' })
+}
