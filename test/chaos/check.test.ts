@@ -29,6 +29,7 @@ const put = (
   ip: string,
   created = revision,
   epoch = 0,
+  { holder = ip, lease = `${revision}` } = {},
 ): Happening => ({
   what: 'put',
   at,
@@ -36,7 +37,9 @@ const put = (
   revision,
   key,
   created,
+  holder,
   ip,
+  lease,
 })
 const gone = (at: number, revision: number, key: string): Happening => ({
   what: 'delete',
@@ -45,11 +48,12 @@ const gone = (at: number, revision: number, key: string): Happening => ({
   revision,
   key,
 })
-const started = (at: number, agent: string, previous?: string): Happening => ({
+const started = (at: number, agent: string, previous?: string, ip = agent): Happening => ({
   what: 'started',
   at,
   agent,
   previous,
+  ip,
 })
 const acquired = (at: number, agent: string, key: string, since: number): Happening => ({
   what: 'acquired',
@@ -60,11 +64,11 @@ const acquired = (at: number, agent: string, key: string, since: number): Happen
 })
 const lost = (at: number, agent: string, key: string): Happening => ({ what: 'lost', at, agent, key })
 const ended = (at: number, agent: string): Happening => ({ what: 'ended', at, agent })
-const sees = (at: number, agent: string, key: string, since: number, ip: string): Happening => ({
+const sees = (at: number, agent: string, key: string, since: number, ip: string, holder = ip): Happening => ({
   what: 'table',
   at,
   agent,
-  set: [{ key, since, ip }],
+  set: [{ key, since, holder, ip }],
   removed: [],
 })
 const drops = (at: number, agent: string, key: string): Happening => ({
@@ -176,6 +180,35 @@ describe('a history in which all promises are kept', () => {
     expect(broken(history).filter(text => !text.startsWith('starved'))).toEqual([])
   })
 
+  it('may hold addresses that move: a node whose subnet stays with another public IP, and one that has its former address', () => {
+    const history = [
+      ...aHolds,
+      ended(1_000, B),
+      put(2_000, 3, one, B, 2, 0, { holder: A }),
+      sees(2_010, A, one, 2, B, A),
+      started(3_000, B, two, A),
+      put(3_100, 4, two, A, 4, 0, { holder: B }),
+      acquired(3_110, B, two, 4),
+      sees(3_120, A, two, 4, A, B),
+      sees(3_120, B, one, 2, B, A),
+      sees(3_130, B, two, 4, A, B),
+      calls(60_000, A, 50),
+    ]
+    expect(broken(history)).toEqual([])
+  })
+
+  it('may hold a key of a node that is off, touched by another, until its etcd lease is over', () => {
+    const touched = put(3_500, 3, one, A, 2, 0, { lease: '2' })
+    expect(broken([...aHolds, touched, ended(3_600, A), gone(4_200, 4, one)])).toEqual([])
+  })
+
+  it('may hold a node that remembers nothing and takes up the key that bears its address, or leaves its own', () => {
+    const takesUp = put(900, 3, one, A, 2, 0, { holder: B })
+    expect(broken([...aHolds, ended(300, A), started(800, B, undefined, A), takesUp])).toEqual([])
+    const leaves = [ended(300, A), started(800, A, undefined, B), put(900, 3, two, B, 3, 0, { holder: A })]
+    expect(broken([...aHolds, ...leaves, acquired(910, A, two, 3), gone(4_200, 4, one)])).toEqual([])
+  })
+
   it('may hold a wrong table for as long as the fault goes on', () => {
     const history = [...aHolds, fault(200), put(300, 3, two, B), calls(60_000, A, 50), healed(60_100)]
     expect(broken([...history, sees(60_500, A, two, 3, B)])).toEqual([])
@@ -218,6 +251,21 @@ describe('a history is judged to break a promise', () => {
       acquired(5_610, A, two, 4),
     ]
     expect(broken(history)).toContain(`moved: ${A} moved from ${one} to ${two}`)
+  })
+
+  it('where a node gets another subnet because its address changed', () => {
+    const history = [...aHolds, put(500, 3, two, B, 3, 0, { holder: A }), acquired(510, A, two, 3)]
+    expect(broken(history)).toContain(`moved: ${A} moved from ${one} to ${two}`)
+  })
+
+  it('where a node that remembers its subnet takes the key that bears its new address', () => {
+    const history = [...aHolds, started(800, B, two, A), put(900, 3, one, A, 2, 0, { holder: B })]
+    expect(broken(history)).toContain(`overwrote: ${B} wrote ${one} of ${A} at revision 3`)
+  })
+
+  it('where peers do not follow the new address of a node', () => {
+    const history = [...aHolds, put(500, 3, one, B, 2, 0, { holder: A }), calls(11_000, A, 9)]
+    expect(broken(history)).toEqual([`table: ${A} has ${one} of ${A} at ${A} since 2`])
   })
 
   it('where a node that forgot its subnet gets another though its key stood in etcd', () => {

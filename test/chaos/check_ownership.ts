@@ -1,5 +1,5 @@
 import type { Happening, Promises, Violation } from './history.ts'
-import { endOf, type Instance, lastHolder, startOf } from './instances.ts'
+import { endOf, type Instance, lastHolder, type Put, renewedAt, startOf } from './instances.ts'
 import { keysOverlap } from './state.ts'
 
 /** The observer may hear of a thing somewhat after the agent that did it. */
@@ -16,7 +16,7 @@ export function checkOwnership(
   const agents = new Set<string>()
   for (const event of history) if (event.what === 'started') agents.add(event.agent)
   return [
-    ...overwritten(instances, agents),
+    ...overwritten(history, instances, agents),
     ...overlapping(history, instances, agents),
     ...goneEarly(history, instances, agents, promises),
     ...moved(history, instances),
@@ -24,14 +24,29 @@ export function checkOwnership(
 }
 
 /** An agent wrote a key that was another's. (A flanneld may, and does.) */
-function* overwritten(instances: readonly Instance[], agents: ReadonlySet<string>): Iterable<Violation> {
+function* overwritten(
+  history: readonly Happening[],
+  instances: readonly Instance[],
+  agents: ReadonlySet<string>,
+): Iterable<Violation> {
   for (const { key, puts } of instances)
     for (const [i, put] of puts.entries()) {
       const before = puts[i - 1]
-      if (before === undefined || before.ip === put.ip || !agents.has(put.ip)) continue
-      const text = `${put.ip} wrote ${key} of ${before.ip} at revision ${put.revision}`
+      if (before === undefined || before.holder === put.holder || !agents.has(put.holder)) continue
+      if (before.ip === put.ip && rememberedNothing(history, put)) continue
+      const text = `${put.holder} wrote ${key} of ${before.holder} at revision ${put.revision}`
       yield { at: put.at, rule: 'overwrote', text }
     }
+}
+
+/** Its writer had only its public IP to go by: the last that is known of it is a start without a subnet of an earlier life. */
+function rememberedNothing(history: readonly Happening[], { holder, at }: Put): boolean {
+  const last = history.findLast(
+    event =>
+      (event.what === 'started' && event.agent === holder && event.at < at) ||
+      (event.what === 'acquired' && event.agent === holder && event.at < at - HEARING_MS),
+  )
+  return last?.what === 'started' && last.previous === undefined
 }
 
 /**
@@ -52,13 +67,13 @@ function* overlapping(
       one =>
         one.epoch === younger.epoch && (one.deleted?.revision ?? Number.POSITIVE_INFINITY) > younger.created,
     )
-    const ip = younger.puts[0]?.ip ?? ''
+    const maker = younger.puts[0]?.holder ?? ''
     for (const older of standing) {
-      if (!keysOverlap(older.key, younger.key) || !agents.has(ip)) continue
+      if (!keysOverlap(older.key, younger.key) || !agents.has(maker)) continue
       const until = Math.min(endOf(older), endOf(younger), history.at(-1)?.at ?? 0)
       const together = until - startOf(younger)
-      if (!acquired.has(`${ip} ${younger.key} ${younger.created}`) && together < GIVING_BACK_MS) continue
-      const text = `${ip} has ${younger.key}, which overlaps ${older.key} of ${lastHolder(older)}`
+      if (!acquired.has(`${maker} ${younger.key} ${younger.created}`) && together < GIVING_BACK_MS) continue
+      const text = `${maker} has ${younger.key}, which overlaps ${older.key} of ${lastHolder(older)}`
       yield { at: startOf(younger), rule: 'overlap', text }
     }
     standing.push(younger)
@@ -76,24 +91,25 @@ function* goneEarly(
   const blind = faultsOfEtcd(history)
   for (const instance of instances) {
     const { key, deleted } = instance
-    const put = instance.puts.at(-1)
-    if (deleted === undefined || put === undefined || !agents.has(put.ip)) continue
-    if (deleted.at - put.at > 0.7 * ttlMs) continue
-    const [from, to] = [put.at - HEARING_MS, deleted.at + HEARING_MS]
+    const holder = lastHolder(instance)
+    const renewed = renewedAt(instance)
+    if (deleted === undefined || renewed === undefined || !agents.has(holder)) continue
+    if (deleted.at - renewed > 0.7 * ttlMs) continue
+    const [from, to] = [renewed - HEARING_MS, deleted.at + HEARING_MS]
     if (blind.some(one => one.from < to && one.to > from)) continue
     if (operator.some(({ at, keys }) => keys.includes(key) && at > from && at < to)) continue
-    if (instances.some(other => explainsRelease(other, instance, put.ip))) continue
-    const text = `${key} of ${put.ip} went ${Math.round(deleted.at - put.at)} ms after its last write, at revision ${deleted.revision}`
+    if (instances.some(other => explainsRelease(other, instance, holder))) continue
+    const text = `${key} of ${holder} went ${Math.round(deleted.at - renewed)} ms after its last write, at revision ${deleted.revision}`
     yield { at: deleted.at, rule: 'gone early', text }
   }
 }
 
 /** Its holder gave it up, having another one or an older one in its way. */
-function explainsRelease(other: Instance, released: Instance, ip: string): boolean {
+function explainsRelease(other: Instance, released: Instance, holder: string): boolean {
   const at = released.deleted?.revision ?? 0
   if (other === released || other.epoch !== released.epoch || other.created > at) return false
   if ((other.deleted?.revision ?? Number.POSITIVE_INFINITY) < at) return false
-  return lastHolder(other) === ip || keysOverlap(other.key, released.key)
+  return lastHolder(other) === holder || keysOverlap(other.key, released.key)
 }
 
 function faultsOfEtcd(history: readonly Happening[]): readonly { from: number; to: number }[] {
@@ -109,34 +125,41 @@ function faultsOfEtcd(history: readonly Happening[]): readonly { from: number; t
   return faults
 }
 
-/** An agent got another subnet than before although nobody had taken it, and it had not forgotten it. */
+/**
+ * An agent got another subnet than before although no other had taken it, and it had not forgotten it. Another address is no
+ * reason, except for an agent that has forgotten all else.
+ */
 function* moved(history: readonly Happening[], instances: readonly Instance[]): Iterable<Violation> {
-  const before = new Map<string, { key: string; at: number; forgotAt: number | undefined }>()
+  const before = new Map<
+    string,
+    { key: string; at: number; forgot: { at: number; ip: string } | undefined }
+  >()
   for (const event of history) {
     if (event.what === 'started' && event.previous === undefined) {
       const last = before.get(event.agent)
-      if (last) last.forgotAt = event.at
+      if (last) last.forgot = { at: event.at, ip: event.ip }
     }
     if (event.what !== 'acquired') continue
     const last = before.get(event.agent)
-    before.set(event.agent, { key: event.key, at: event.at, forgotAt: undefined })
+    before.set(event.agent, { key: event.key, at: event.at, forgot: undefined })
     if (last === undefined || last.key === event.key) continue
-    const { forgotAt } = last
+    const { forgot } = last
     const taken = instances.some(
       one =>
         keysOverlap(one.key, last.key) &&
         startOf(one) < event.at + HEARING_MS &&
         endOf(one) > last.at - HEARING_MS &&
-        one.puts.some(put => put.ip !== event.agent),
+        one.puts.some(put => put.holder !== event.agent),
     )
     const stood = instances.some(
       one =>
         one.key === last.key &&
         lastHolder(one) === event.agent &&
-        startOf(one) < (forgotAt ?? event.at) &&
+        (forgot === undefined || one.puts.at(-1)?.ip === forgot.ip) &&
+        startOf(one) < (forgot?.at ?? event.at) &&
         endOf(one) > event.at + HEARING_MS,
     )
-    if (taken || (forgotAt !== undefined && !stood)) continue
+    if (taken || (forgot !== undefined && !stood)) continue
     const text = `${event.agent} moved from ${last.key} to ${event.key}, though nobody else had ${last.key}`
     yield { at: event.at, rule: 'moved', text }
   }

@@ -87,7 +87,7 @@ class Sweep {
     }
     if (event.what === 'healed') {
       this.#healedAt = event.at
-      for (const one of this.#state.agents.values()) if (one.running) this.#worst.set(one.ip, 0)
+      for (const one of this.#state.agents.values()) if (one.running) this.#worst.set(one.name, 0)
     }
     if (this.#healedAt === undefined) return
     if ('agent' in event) this.#judge(this.#state.agent(event.agent), event.at)
@@ -96,13 +96,13 @@ class Sweep {
 
   #isRenewal(event: Extract<Happening, { what: 'put' }>): boolean {
     const before = this.#state.standing.get(event.key)
-    return before?.ip === event.ip && before.since === event.created
+    return before?.holder === event.holder && before.ip === event.ip && before.since === event.created
   }
 
   #judge(agent: AgentState, at: number): void {
     for (const { rule, boundMs, trouble } of watched) {
       const text = agent.running ? trouble(this.#state, agent, at) : undefined
-      const name = `${rule} ${agent.ip}`
+      const name = `${rule} ${agent.name}`
       const before = this.#stretches.get(name)
       if (before && (rule === 'table' || rule === 'belief')) this.#wasWrong(agent, at - before.since)
       if (text === undefined) {
@@ -115,13 +115,13 @@ class Sweep {
       if (at - stretch.since <= bound || stretch.reported) continue
       stretch.reported = true
       const long = `for more than ${bound / 1000} s with nothing wrong around it`
-      this.violations.push({ at, rule, text: `${agent.ip} ${text}, ${long}` })
+      this.violations.push({ at, rule, text: `${agent.name} ${text}, ${long}` })
     }
   }
 
-  #wasWrong({ ip }: AgentState, ms: number): void {
-    const before = this.#worst.get(ip)
-    if (before !== undefined) this.#worst.set(ip, Math.max(before, ms))
+  #wasWrong({ name }: AgentState, ms: number): void {
+    const before = this.#worst.get(name)
+    if (before !== undefined) this.#worst.set(name, Math.max(before, ms))
   }
 
   #conclude(): void {
@@ -157,7 +157,7 @@ export function* checkVanished(
             isForgotten(life, peer.ip, event.at, instances, promises),
         )
         if (excused) continue
-        const text = `${event.agent} dropped ${key} of ${peer.ip}, which stood in etcd`
+        const text = `${event.agent} dropped ${key} of ${peer.holder}, which stood in etcd`
         yield { at: event.at, rule: 'vanished', text }
       }
     if (event.what === 'table' || event.what === 'ended' || event.what === 'failed') state.apply(event)

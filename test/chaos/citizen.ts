@@ -1,16 +1,23 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { vtepOf } from '../../lease/backend_data.ts'
 import type { EtcdLeaseStore } from '../../lease/etcd/store.ts'
+import type { Lease } from '../../lease/lease.ts'
 import { parseIp } from '../../lease/net/ip.ts'
+import { parseMac } from '../../lease/net/mac.ts'
 import type { Prefix } from '../../lease/net/prefix.ts'
 import type { NetworkConfig } from '../../lease/network_config.ts'
 import { LeaseLostError, type LeaseRequest } from '../../lease/store.ts'
 import { decodeSubnetKey } from '../../lease/wire.ts'
 import { vtep } from '../support/leases.ts'
 import type { AgentHappening, Peer } from './history.ts'
+import { nameOfMac } from './names.ts'
 import type { Wire } from './wire.ts'
 
 export interface CitizenOptions {
-  /** IPv4 first; the first one is its name. */
+  readonly name: string
+  /** Of its tunnel device: what names it in etcd. */
+  readonly mac: string
+  /** IPv4 first. */
   readonly publicIps: readonly string[]
   readonly wires: readonly Wire[]
   readonly openStore: () => EtcdLeaseStore
@@ -21,8 +28,8 @@ export interface CitizenOptions {
 
 /** One agent as the faults see it. */
 export interface Resident {
-  /** Its first public IP. */
   readonly name: string
+  readonly publicIps: readonly string[]
   readonly wires: readonly Wire[]
   readonly isRunning: boolean
   /** Key that it had last, in this life or an earlier one: what subnet.env would say. Cleared, it has forgotten. */
@@ -30,16 +37,20 @@ export interface Resident {
   start(): void
   /** Ends without a word to etcd, as a process that is killed does. */
   crash(): Promise<void>
+  /** Has these addresses from now on, running or not; no call where nothing changes. */
+  readdress(publicIps: readonly string[]): void
   countCalls(): void
 }
 
 /** The lease layer of one agent, through many lives. It does with a store what an agent does, and records what it is told. */
 export class Citizen implements Resident {
   readonly name: string
+  publicIps: readonly string[]
   readonly wires: readonly Wire[]
   readonly #options: CitizenOptions
   #store: EtcdLeaseStore | undefined
   #life = new AbortController()
+  #moved = new AbortController()
   #lives: Promise<unknown> = Promise.resolve()
   #table = new Map<string, Peer>()
   #lost: string | undefined
@@ -47,7 +58,8 @@ export class Citizen implements Resident {
 
   constructor(options: CitizenOptions) {
     this.#options = options
-    this.name = options.publicIps[0] ?? ''
+    this.name = options.name
+    this.publicIps = options.publicIps
     this.wires = options.wires
   }
 
@@ -58,7 +70,7 @@ export class Citizen implements Resident {
   start(): void {
     if (this.#store) return
     const previous = this.lastKey
-    this.#record({ what: 'started', previous })
+    this.#record({ what: 'started', previous, ip: this.publicIps[0] ?? '' })
     const store = this.#options.openStore()
     this.#store = store
     this.#life = new AbortController()
@@ -86,6 +98,11 @@ export class Citizen implements Resident {
     for (const wire of this.wires) wire.set('open')
   }
 
+  readdress(publicIps: readonly string[]): void {
+    this.publicIps = publicIps
+    this.#moved.abort()
+  }
+
   countCalls(): void {
     if (this.#store) this.#record({ what: 'calls', calls: this.#store.calls })
   }
@@ -100,39 +117,50 @@ export class Citizen implements Resident {
   async #own(store: EtcdLeaseStore, previous: string | undefined, signal: AbortSignal): Promise<void> {
     const network = await store.networkConfig(signal)
     let wanted: readonly Prefix[] = previous === undefined ? [] : decodeSubnetKey(previous)
+    let held: Lease | undefined
     while (!signal.aborted) {
-      const lease = await store.acquire(this.#request(network, wanted), signal)
+      this.#moved = new AbortController()
+      const until = AbortSignal.any([signal, this.#moved.signal])
+      const lease: Lease = await store.acquire({ ...this.#request(network, wanted), held }, signal)
       this.lastKey = lease.node
-      this.#record({ what: 'acquired', key: lease.node, since: lease.since })
+      if (held === undefined) this.#record({ what: 'acquired', key: lease.node, since: lease.since })
       wanted = lease.subnets.map(subnet => subnet.prefix)
-      for (;;) {
-        const lost = await store.keep(lease, signal).then(() => undefined, whenLost)
-        if (lost === undefined) return
-        if (this.#lost === undefined) this.#record({ what: 'lost', key: lease.node })
-        this.#lost = lease.node
-        if (this.#options.whenLost === 'ask anew' || lost.holder === undefined) break
-        await sleep(500, undefined, { signal })
-      }
-      this.#lost = undefined
+      held = (await this.#keep(store, lease, until)) ? lease : undefined
     }
   }
 
+  /** Resolves to whether the lease is still held, where the signal aborted. */
+  async #keep(store: EtcdLeaseStore, lease: Lease, signal: AbortSignal): Promise<boolean> {
+    for (;;) {
+      const lost = await store.keep(lease, signal).then(() => undefined, whenLost(signal))
+      if (lost === undefined) return true
+      if (this.#lost === undefined) this.#record({ what: 'lost', key: lease.node })
+      this.#lost = lease.node
+      if (this.#options.whenLost === 'ask anew' || lost.holder === undefined) break
+      await sleep(500, undefined, { signal }).catch(() => {})
+    }
+    this.#lost = undefined
+    return false
+  }
+
+  /** A host that has its subnet.env still has its tunnel device; both are gone after a reboot. */
   #request(network: NetworkConfig, previousSubnets: readonly Prefix[]): LeaseRequest {
-    const publicIps = this.#options.publicIps.slice(0, network.families.length).map(parseIp)
-    const backendData = publicIps.map(() => vtep(macOf(this.name)))
-    return { network, publicIps, previousSubnets, backendType: 'vxlan', backendData: () => backendData }
+    const publicIps = this.publicIps.slice(0, network.families.length).map(parseIp)
+    const deviceMacs = previousSubnets.length === 0 ? [] : [parseMac(this.#options.mac)]
+    const backendData = publicIps.map(() => vtep(this.#options.mac))
+    const backendType = 'vxlan'
+    return { network, publicIps, previousSubnets, deviceMacs, backendType, backendData: () => backendData }
   }
 
   async #follow(store: EtcdLeaseStore, signal: AbortSignal): Promise<void> {
     for await (const { table } of store.watch(signal)) {
       const now = new Map<string, Peer>()
-      for (const { node, since, subnets } of table.values())
-        now.set(node, { key: node, since, ip: subnets[0]?.publicIp ?? '' })
+      for (const lease of table.values()) now.set(lease.node, peerOf(lease))
       const removed = [...this.#table.keys()].filter(key => !now.has(key))
       const set = [...now.values()].filter(peer => !isSame(peer, this.#table.get(peer.key)))
       this.#table = now
       if (removed.length + set.length > 0) this.#record({ what: 'table', set, removed })
-      if (this.#lost !== undefined && now.get(this.#lost)?.ip === this.name)
+      if (this.#lost !== undefined && now.get(this.#lost)?.holder === this.name)
         this.#regained(now.get(this.#lost))
     }
   }
@@ -151,17 +179,20 @@ export class Citizen implements Resident {
 
 type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never
 
-/** A device of its own, as every host has. */
-function macOf(ip: string): string {
-  const bytes = ip.split('.').map(byte => Number(byte).toString(16).padStart(2, '0'))
-  return `02:00:${bytes.join(':')}`
+function peerOf({ node, since, subnets }: Lease): Peer {
+  const [first] = subnets
+  const mac = first && vtepOf(first.backendData)?.mac
+  return { key: node, since, holder: nameOfMac(mac), ip: first?.publicIp ?? '' }
 }
 
 function isSame(a: Peer, b: Peer | undefined): boolean {
-  return a.since === b?.since && a.ip === b.ip
+  return a.since === b?.since && a.holder === b.holder && a.ip === b.ip
 }
 
-function whenLost(error: unknown): LeaseLostError {
-  if (error instanceof LeaseLostError) return error
-  throw error
+function whenLost(signal: AbortSignal): (error: unknown) => LeaseLostError | undefined {
+  return error => {
+    if (error instanceof LeaseLostError) return error
+    if (signal.aborted) return undefined
+    throw error
+  }
 }

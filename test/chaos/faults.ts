@@ -1,26 +1,18 @@
 import type { EtcdServer } from '../support/etcd.ts'
 import type { Host } from '../support/host.ts'
+import { ofAddresses } from './address_faults.ts'
 import type { Resident } from './citizen.ts'
+import type { Fault } from './fault.ts'
 import { foreignValue } from './foreign.ts'
 import type { Stage } from './stage.ts'
 import type { WireMode } from './wire.ts'
-
-/** Something that goes wrong, until everything is healed at once. */
-export interface Fault {
-  readonly name: string
-  readonly weight: number
-  readonly ofEtcd?: boolean
-  /** No call of any agent is answered while it lasts. */
-  readonly away?: boolean
-  /** Does it, and says whom it befell. Rejects where another fault is in its way. */
-  readonly strike: (stage: Stage) => Promise<string>
-}
 
 export function faults({ dataLoss }: { dataLoss: number }): readonly Fault[] {
   return [
     ...ofMembers,
     ...ofWires,
     ...ofAgents,
+    ...ofAddresses,
     ...ofKeys,
     { name: 'all data lost', weight: dataLoss, ofEtcd: true, strike: loseData },
     { name: 'older snapshot restored', weight: 2 * dataLoss, ofEtcd: true, strike: restoreSnapshot },
@@ -231,7 +223,7 @@ function someKeys({ state, random }: Stage): string[] {
 }
 
 function named(struck: readonly Resident[]): Promise<string> {
-  return Promise.resolve(struck.map(({ name }) => name.slice(name.lastIndexOf('.'))).join(' '))
+  return Promise.resolve(struck.map(({ name }) => name.slice(name.lastIndexOf('-') + 1)).join(' '))
 }
 
 function randomMember({ members, random }: Stage): EtcdServer {

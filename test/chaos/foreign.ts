@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { flanneldMac } from './names.ts'
 import { publicIpOf } from './observer.ts'
 import type { Stage } from './stage.ts'
 
@@ -58,8 +59,8 @@ export class Flanneld {
 
 /** What a flanneld writes, to the byte. */
 export function foreignValue(ip: string, dual: boolean): string {
-  const data = { VNI: 1, VtepMAC: 'c6:d2:00:00:00:01' }
-  const host = ip.split('.').at(-1)
+  const host = Number(ip.split('.').at(-1))
+  const data = { VNI: 1, VtepMAC: flanneldMac(host) }
   return JSON.stringify({
     PublicIP: ip,
     PublicIPv6: dual ? `2001:db8:f::${host}` : null,

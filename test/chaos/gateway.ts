@@ -3,6 +3,7 @@ export interface Stood {
   readonly value: string
   readonly created: number
   readonly modified: number
+  readonly leaseId: string
 }
 
 /** etcd by its own JSON gateway (POST /v3/kv/range, ...): none of the code under test is in between. */
@@ -56,13 +57,14 @@ export class Gateway {
     const answer = await this.#post('kv/range', { key: base64(prefix), range_end: base64(after(prefix)) })
     const { header, kvs = [] } = answer as {
       header: { revision: string }
-      kvs?: { key: string; value: string; create_revision: string; mod_revision: string }[]
+      kvs?: { key: string; value: string; create_revision: string; mod_revision: string; lease?: string }[]
     }
     const keys = kvs.map(kv => ({
       key: text(kv.key),
       value: text(kv.value),
       created: Number(kv.create_revision),
       modified: Number(kv.mod_revision),
+      leaseId: kv.lease ?? '0',
     }))
     return { revision: Number(header.revision), keys }
   }

@@ -17,7 +17,10 @@ export async function healAll(stage: Stage): Promise<number> {
   all.catch(() => {})
   await Promise.race([...members.map(answering), all])
   if (stage.isOutOfSpace) await all.then(() => makeSpace(stage))
-  for (const citizen of citizens) citizen.start()
+  for (const citizen of citizens) {
+    stage.readdress(citizen, stage.homes.get(citizen) ?? [])
+    citizen.start()
+  }
   const healedAt = performance.now()
   stage.record({ what: 'healed', at: healedAt })
   await all

@@ -18,8 +18,12 @@ interface EtcdPut {
   readonly key: string
   /** Revision at which the key was created. */
   readonly created: number
-  /** Public IP in the value: who holds the key. */
+  /** Who wrote the value, by the VTEP MAC in it: see `holderOf`. Its public IP may move between nodes. */
+  readonly holder: string
+  /** Public IP in the value. */
   readonly ip: string
+  /** etcd lease that the key is attached to: the same where another agent touched the key. */
+  readonly lease: string
 }
 
 interface EtcdDelete {
@@ -41,9 +45,9 @@ interface OperatorAct {
   readonly keys: readonly string[]
 }
 
-/** Agents go by their public IP. */
-export type AgentHappening = { readonly agent: string } & (
-  | { readonly what: 'started'; readonly previous: string | undefined }
+/** Agents go by a name of their own, which stays when their address changes. */
+export type AgentHappening = { readonly agent: string } /** `ip`: its public IP at that time. */ & (
+  | { readonly what: 'started'; readonly previous: string | undefined; readonly ip: string }
   /** `since`: create revision of the key. */
   | { readonly what: 'acquired'; readonly key: string; readonly since: number }
   /** Told that the lease is another's or gone. */
@@ -60,6 +64,7 @@ export type AgentHappening = { readonly agent: string } & (
 export interface Peer {
   readonly key: string
   readonly since: number
+  readonly holder: string
   readonly ip: string
 }
 

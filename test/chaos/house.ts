@@ -2,6 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process'
 import type { Resident } from './citizen.ts'
 import type { AgentHappening, Happening } from './history.ts'
 import { type Lodger, monotonicMs, type News, type Order } from './house_child.ts'
+import { agentName } from './names.ts'
 import type { Wire } from './wire.ts'
 
 /** Some agents in a process of their own that can be frozen: timers, clock, sockets and all. */
@@ -17,8 +18,7 @@ export class House {
   ) {
     this.#process = fork(process.argv[1] ?? '', ['--house'])
     this.residents = lodgers.map(
-      ({ publicIps, wires }, number) =>
-        new LodgerResident(publicIps[0] ?? '', wires, number, order => this.#send(order)),
+      (lodger, place) => new LodgerResident(lodger, lodger.wires, place, order => this.#send(order)),
     )
     const ahead = monotonicMs() - performance.now()
     this.#process.on('message', (news: News) => {
@@ -70,11 +70,14 @@ class LodgerResident implements Resident {
   #crashed: () => void = () => {}
   isRunning = false
   lastKey: string | undefined
+  publicIps: readonly string[]
 
-  constructor(name: string, wires: readonly Wire[], number: number, send: (order: Order) => void) {
-    this.name = name
+  /** `place`: its number in the house. */
+  constructor(lodger: Lodger, wires: readonly Wire[], place: number, send: (order: Order) => void) {
+    this.name = agentName(lodger.number)
+    this.publicIps = lodger.publicIps
     this.wires = wires
-    this.#number = number
+    this.#number = place
     this.#send = send
   }
 
@@ -94,6 +97,11 @@ class LodgerResident implements Resident {
     await crashed
     this.isRunning = false
     for (const wire of this.wires) wire.set('open')
+  }
+
+  readdress(publicIps: readonly string[]): void {
+    this.publicIps = publicIps
+    this.#send({ order: 'readdress', number: this.#number, publicIps })
   }
 
   countCalls(): void {

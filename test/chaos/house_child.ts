@@ -2,11 +2,13 @@ import { openEtcdStore } from '../../lease/etcd/store.ts'
 import { Citizen } from './citizen.ts'
 import type { AgentHappening } from './history.ts'
 import { timedLog } from './log.ts'
+import { agentMac, agentName } from './names.ts'
 import { Random } from './random.ts'
 import { scale, storeOptions } from './scale.ts'
 
-/** Who lives in a house: public IPs and the near ends of the wires. */
+/** Who lives in a house: number, public IPs and the near ends of the wires. */
 export interface Lodger {
+  readonly number: number
   readonly publicIps: readonly string[]
   readonly endpoints: readonly string[]
   readonly seed: number
@@ -18,6 +20,7 @@ export type Order =
   | { readonly order: 'move in'; readonly lodgers: readonly Lodger[] }
   | { readonly order: 'start'; readonly number: number; readonly lastKey: string | undefined }
   | { readonly order: 'crash'; readonly number: number }
+  | { readonly order: 'readdress'; readonly number: number; readonly publicIps: readonly string[] }
   | { readonly order: 'count calls'; readonly number: number }
 
 /** What it tells: happenings at their time on the machine's own clock (CLOCK_MONOTONIC, ms), and crashes carried out. */
@@ -51,18 +54,24 @@ function obey(citizen: Citizen | undefined, order: Exclude<Order, { order: 'move
         },
       )
       return
+    case 'readdress':
+      citizen.readdress(order.publicIps)
+      return
     case 'count calls':
       citizen.countCalls()
   }
 }
 
-function settle({ publicIps, endpoints, seed, whenLost }: Lodger): Citizen {
+function settle({ number, publicIps, endpoints, seed, whenLost }: Lodger): Citizen {
+  const name = agentName(number)
   const random = new Random(seed)
   const tuning = { ...scale.tuning, random: random.next }
   return new Citizen({
+    name,
+    mac: agentMac(number),
     publicIps,
     wires: [],
-    openStore: () => openEtcdStore(storeOptions(endpoints), timedLog(publicIps[0] ?? '', []), tuning),
+    openStore: () => openEtcdStore(storeOptions(endpoints), timedLog(name, []), tuning),
     record: event => tell({ news: 'happened', at: monotonicMs(), event }),
     whenLost,
   })

@@ -1,12 +1,20 @@
 import type { Happening } from './history.ts'
 
+export interface Put {
+  readonly at: number
+  readonly revision: number
+  readonly holder: string
+  readonly ip: string
+  readonly lease: string
+}
+
 /** One life of a subnet key in etcd, from its creation to its removal. */
 export interface Instance {
   readonly epoch: number
   readonly key: string
   readonly created: number
   /** Each write in order; the first created it. */
-  readonly puts: { readonly at: number; readonly revision: number; readonly ip: string }[]
+  readonly puts: Put[]
   deleted: { readonly at: number; readonly revision: number } | undefined
   /** When the store lost it with all its data. */
   wipedAt: number | undefined
@@ -18,14 +26,14 @@ export function instancesOf(history: readonly Happening[]): Instance[] {
   const standing = new Map<string, Instance>()
   for (const event of history) {
     if (event.what === 'put') {
-      const { at, revision, ip, key, created, epoch } = event
+      const { at, revision, holder, ip, lease, key, created, epoch } = event
       let instance = standing.get(key)
       if (instance?.created !== created) {
         instance = { epoch, key, created, puts: [], deleted: undefined, wipedAt: undefined }
         standing.set(key, instance)
         all.push(instance)
       }
-      instance.puts.push({ at, revision, ip })
+      instance.puts.push({ at, revision, holder, ip, lease })
     } else if (event.what === 'delete') {
       const instance = standing.get(event.key)
       standing.delete(event.key)
@@ -40,7 +48,13 @@ export function instancesOf(history: readonly Happening[]): Instance[] {
 
 /** Who held it last. */
 export function lastHolder(instance: Instance): string {
-  return instance.puts.at(-1)?.ip ?? ''
+  return instance.puts.at(-1)?.holder ?? ''
+}
+
+/** When its etcd lease was last renewed. Another agent's touch changes the key and leaves the lease as it is. */
+export function renewedAt({ puts }: Instance): number | undefined {
+  const last = puts.at(-1)
+  return puts.find(put => put.lease === last?.lease)?.at
 }
 
 /** When it ended, as heard; Infinity where it stands. */

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { after, base64, text } from './gateway.ts'
 import type { Happening } from './history.ts'
+import { holderOf } from './names.ts'
 
 /** How long one member may be behind the others before its watch is begun anew. */
 const BEHIND_MS = 1_500
@@ -9,7 +10,13 @@ interface WatchLine {
   readonly result?: {
     readonly events?: readonly {
       readonly type?: string
-      readonly kv: { key: string; value?: string; create_revision?: string; mod_revision: string }
+      readonly kv: {
+        key: string
+        value?: string
+        create_revision?: string
+        mod_revision: string
+        lease?: string
+      }
     }[]
     readonly canceled?: boolean
     readonly compact_revision?: string
@@ -111,7 +118,9 @@ export class Observer {
           what: 'put',
           ...head,
           created: Number(kv.create_revision),
+          holder: holderOf(text(kv.value ?? '')),
           ip: publicIpOf(text(kv.value ?? '')),
+          lease: kv.lease ?? '0',
         })
     }
     return through

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { until } from '../support/until.ts'
-import { type Fault, faults } from './faults.ts'
+import type { Fault } from './fault.ts'
+import { faults } from './faults.ts'
 import { Flanneld } from './foreign.ts'
 import { healAll } from './heal.ts'
 import type { Stage } from './stage.ts'

@@ -13,6 +13,7 @@ import type { Happening, Promises } from './history.ts'
 import { House } from './house.ts'
 import type { Lodger } from './house_child.ts'
 import { type Logged, timedLog } from './log.ts'
+import { agentMac, agentName, holderOf } from './names.ts'
 import { Observer, publicIpOf } from './observer.ts'
 import type { ChaosOptions } from './options.ts'
 import { Random } from './random.ts'
@@ -44,6 +45,8 @@ export class Stage {
   readonly dual: boolean
   /** All subnet keys that the network has. */
   readonly keys: readonly string[]
+  /** Addresses that each agent has once all is healed. */
+  readonly homes = new Map<Resident, readonly string[]>()
   /** What the agents' clocks are off by, in ms. */
   readonly clockOffsets = new Map<string, number>()
   /** What the agents logged. */
@@ -184,7 +187,7 @@ export class Stage {
     this.record({ what: 'reset', at: performance.now(), epoch: this.#epoch })
     await Promise.all(this.members.map(member => member.restore(file)))
     const { revision, keys } = await this.gateway.listWithRevisions(this.folder)
-    for (const { key, value, created, modified } of keys)
+    for (const { key, value, created, modified, leaseId } of keys)
       this.record({
         what: 'put',
         at: performance.now(),
@@ -192,7 +195,9 @@ export class Stage {
         revision: modified,
         key: key.slice(this.folder.length),
         created,
+        holder: holderOf(value),
         ip: publicIpOf(value),
+        lease: leaseId,
       })
     this.#observer = this.#observe(revision)
     return age
@@ -202,6 +207,11 @@ export class Stage {
   async mendNetwork(): Promise<void> {
     await this.lan.heal()
     for (const host of this.hosts) await this.lan.replug(host)
+  }
+
+  /** Running or not, the agent has these addresses from now on. */
+  readdress(agent: Resident, publicIps: readonly string[]): void {
+    if (agent.publicIps.join() !== publicIps.join()) agent.readdress(publicIps)
   }
 
   /** Everybody who can have a subnet has one. */
@@ -230,7 +240,10 @@ export class Stage {
     }
     this.#house = new House(housed, this.record)
     this.citizens.push(...this.#house.residents)
-    for (const citizen of this.citizens) citizen.start()
+    for (const citizen of this.citizens) {
+      this.homes.set(citizen, citizen.publicIps)
+      citizen.start()
+    }
   }
 
   /** From behind that revision on. */
@@ -240,15 +253,16 @@ export class Stage {
 
   #lodger(number: number, wires: readonly Wire[]): Lodger {
     return {
-      publicIps: [`198.51.100.${number}`, `2001:db8::${number}`],
+      number,
+      publicIps: addresses(number),
       endpoints: wires.map(wire => wire.endpoint),
       seed: this.options.seed * 1000 + number,
       whenLost: number % 2 === 0 ? 'wait' : 'ask anew',
     }
   }
 
-  #citizen({ publicIps, endpoints, seed, whenLost }: Lodger, wires: readonly Wire[]): Citizen {
-    const name = publicIps[0] ?? ''
+  #citizen({ number, publicIps, endpoints, seed, whenLost }: Lodger, wires: readonly Wire[]): Citizen {
+    const name = agentName(number)
     const log = timedLog(name, this.logged)
     const random = new Random(seed)
     const clock = {
@@ -256,6 +270,8 @@ export class Stage {
       date: () => Date.now() + (this.clockOffsets.get(name) ?? 0),
     }
     return new Citizen({
+      name,
+      mac: agentMac(number),
       publicIps,
       wires,
       openStore: () =>
@@ -272,6 +288,11 @@ async function joinLan(bed: Bed, lan: Segment): Promise<void> {
   await run(['ip', 'netns', 'attach', here.netns, `${process.pid}`])
   await lan.plug(here, 'eth0')
   await here.ip([`address add ${here.address()}/24 dev eth0`, 'link set eth0 up'])
+}
+
+/** Public IPs of the host of that number, IPv4 first. */
+export function addresses(number: number): readonly string[] {
+  return [`198.51.100.${number}`, `2001:db8::${number}`]
 }
 
 function subnetKeys(count: number, dual: boolean): readonly string[] {

@@ -3,7 +3,7 @@ import { decodeSubnetKey } from '../../lease/wire.ts'
 import type { Happening, Peer, Promises } from './history.ts'
 
 export interface AgentState {
-  readonly ip: string
+  readonly name: string
   readonly table: Map<string, Peer>
   running: boolean
   /** Key that it takes for its own. */
@@ -28,7 +28,12 @@ export class State {
     switch (event.what) {
       case 'put':
         if (event.epoch === this.epoch)
-          this.standing.set(event.key, { key: event.key, since: event.created, ip: event.ip })
+          this.standing.set(event.key, {
+            key: event.key,
+            since: event.created,
+            holder: event.holder,
+            ip: event.ip,
+          })
         return
       case 'delete':
         if (event.epoch === this.epoch) this.standing.delete(event.key)
@@ -76,29 +81,32 @@ export class State {
     }
   }
 
-  agent(ip: string): AgentState {
-    const agent = this.agents.get(ip) ?? {
-      ip,
+  agent(name: string): AgentState {
+    const agent = this.agents.get(name) ?? {
+      name,
       table: new Map(),
       running: false,
       believes: undefined,
       lost: undefined,
     }
-    this.agents.set(ip, agent)
+    this.agents.set(name, agent)
     return agent
   }
 
   /** How the agent's table differs from etcd, in words; undefined where it does not. */
   tableTrouble(agent: AgentState, at: number): string | undefined {
-    for (const { key, since, ip } of this.standing.values()) {
+    for (const { key, since, holder, ip } of this.standing.values()) {
       const peer = agent.table.get(key)
-      if (peer === undefined) return `lacks ${key} of ${ip}`
-      if (peer.since !== since || peer.ip !== ip)
-        return `has ${key} of ${peer.ip} since ${peer.since}, etcd of ${ip} since ${since}`
+      if (peer === undefined) return `lacks ${key} of ${holder}`
+      if (peer.since !== since || peer.holder !== holder || peer.ip !== ip)
+        return (
+          `has ${key} of ${peer.holder} at ${peer.ip} since ${peer.since}, ` +
+          `etcd of ${holder} at ${ip} since ${since}`
+        )
     }
-    for (const { key, ip } of agent.table.values())
+    for (const { key, holder, ip } of agent.table.values())
       if (!this.standing.has(key) && !this.#mayBeRemembered(key, ip, at))
-        return `has ${key} of ${ip}, which is not in etcd`
+        return `has ${key} of ${holder}, which is not in etcd`
     return undefined
   }
 
@@ -114,23 +122,23 @@ export class State {
   }
 
   /** What the agent takes for its own and is not. */
-  beliefTrouble({ ip, believes }: AgentState): string | undefined {
+  beliefTrouble({ name, believes }: AgentState): string | undefined {
     if (believes === undefined) return undefined
-    const holder = this.standing.get(believes)?.ip
-    if (holder === ip) return undefined
+    const holder = this.standing.get(believes)?.holder
+    if (holder === name) return undefined
     return `believes in ${believes}, ${holder === undefined ? 'which is not in etcd' : `which is held by ${holder}`}`
   }
 
   /** Has no subnet although there are free ones, and is not waiting for the return of one that another took. */
-  starving({ ip, believes, lost }: AgentState): string | undefined {
+  starving({ name, believes, lost }: AgentState): string | undefined {
     if (believes !== undefined || this.standing.size >= this.#promises.subnets) return undefined
-    const holder = lost === undefined ? undefined : this.standing.get(lost)?.ip
-    if (holder !== undefined && holder !== ip) return undefined
+    const holder = lost === undefined ? undefined : this.standing.get(lost)?.holder
+    if (holder !== undefined && holder !== name) return undefined
     return `has no subnet, with ${this.#promises.subnets - this.standing.size} free`
   }
 
-  hasTwoKeys({ ip }: AgentState): string | undefined {
-    const keys = [...this.standing.values()].filter(peer => peer.ip === ip).map(peer => peer.key)
+  hasTwoKeys({ name }: AgentState): string | undefined {
+    const keys = [...this.standing.values()].filter(peer => peer.holder === name).map(peer => peer.key)
     return keys.length > 1 ? `stands under ${keys.join(' and ')}` : undefined
   }
 
@@ -139,7 +147,7 @@ export class State {
     for (const agent of this.agents.values()) {
       if (!agent.running) continue
       const trouble = this.tableTrouble(agent, at) ?? this.beliefTrouble(agent)
-      if (trouble !== undefined) return `${agent.ip} ${trouble}`
+      if (trouble !== undefined) return `${agent.name} ${trouble}`
     }
     return undefined
   }
