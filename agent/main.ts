@@ -50,7 +50,7 @@ async function run(config: AgentConfig): Promise<ExitCode> {
     // By default glibc keeps up to 64 MB of free memory, depending on the largest block that was ever freed.
     const libc = await loadLibc()
     libc.trimHeapAbove(128 * 1024)
-    const kernel = await NetlinkKernel.open(kernelTrace())
+    const kernel = await NetlinkKernel.open(kernelTrace(), words => log.warn({}, words))
     const agent = new Agent(config, kernel, log)
     heedSignals({ log, stop: signal => stop.abort(signal), refresh: reason => agent.refresh(reason) })
     const { healthz, localSocket } = config

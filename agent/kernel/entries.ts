@@ -10,7 +10,6 @@ import {
   RTN_BLACKHOLE,
   RTN_UNICAST,
   RTPROT_KERNEL,
-  RTPROT_RA,
 } from '../netlink/route.ts'
 import type { Address, FdbEntry, Link, Neighbor, Route } from '../state/entry.ts'
 import type { Scope } from './kernel.ts'
@@ -64,7 +63,10 @@ export function isPermanent({ state }: NeighborMessage): boolean {
   return (state & NUD_PERMANENT) !== 0
 }
 
-/** Whether a route is ours: on one of our devices but not of the kernel's making, or with our protocol and into our network. */
+/**
+ * Whether a route is ours: on one of our devices but not of the kernel's making, or with our protocol and into our network. A
+ * route from a router advertisement (RTPROT_RA) on our device counts as ours, so that it is removed: any pod can send one.
+ */
 export function isOurRoute(
   route: RouteMessage,
   onOurDevice: boolean,
@@ -73,7 +75,7 @@ export function isOurRoute(
   if (route.table !== RT_TABLE_MAIN || route.cloned || route.tos !== 0) return false
   if (route.protocol === routeProtocol && !onOurDevice)
     return networks === undefined || networks.some(network => contains(network, route.dst))
-  if (!onOurDevice || route.protocol === RTPROT_KERNEL || route.protocol === RTPROT_RA) return false
+  if (!onOurDevice || route.protocol === RTPROT_KERNEL) return false
   return isPlaceOfOurs(route)
 }
 

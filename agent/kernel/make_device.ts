@@ -1,4 +1,3 @@
-import { writeFileSync } from 'node:fs'
 import { ExpectedError } from '../../lease/common/errors.ts'
 import { shellQuote } from '../../lease/common/shell_quote.ts'
 import { familyOf } from '../../lease/net/ip.ts'
@@ -12,6 +11,7 @@ import { printEntry } from '../state/print.ts'
 import { DeviceNames, findLink } from './devices.ts'
 import { dumpLinks } from './dumps.ts'
 import { linkEntry } from './entries.ts'
+import { FrontDoor } from './front_door.ts'
 
 /** A device cannot be made as desired, and it is known why. */
 export class DeviceError extends ExpectedError {
@@ -40,7 +40,8 @@ export async function makeDevice(
     if (was === undefined) throw new DeviceError(`Cannot make device ${desired.name}: it was deleted at once`)
     checkMtu(was.entry, desired)
   }
-  refuseRouterAdvertisements(desired.name)
+  // Before it is set up. A failure is said where the devices are next looked at.
+  new FrontDoor().close(desired.name)
   const { index } = was.message
   // Setting the MAC, even to what it is, makes the kernel drop all neighbors of the device.
   const change = {
@@ -141,17 +142,4 @@ async function check(requests: NetlinkRequests, desired: Link, signal: AbortSign
     throw new DeviceError(
       `Cannot make device ${desired.name}: asked for '${printEntry(desired)}', the kernel made '${printEntry(made)}'`,
     )
-}
-
-/**
- * As flanneld does: a router advertisement through the tunnel must not configure the node. A container that is not privileged
- * has /proc/sys read-only, and must do without. Synchronous: /proc/sys/net shows the network namespace of the calling thread,
- * and those of the thread pool may be in another one.
- */
-function refuseRouterAdvertisements(device: string): void {
-  try {
-    writeFileSync(`/proc/sys/net/ipv6/conf/${device}/accept_ra`, '0')
-  } catch {
-    // See above; and without IPv6 there is no such file.
-  }
 }

@@ -6,6 +6,7 @@ import type { Operation, Result } from '../state/operation.ts'
 import type { InterfaceFacts, RouteFacts, RouteLookup } from '../state/underlay_facts.ts'
 import { applyOperations } from './apply.ts'
 import { lookUpRoute, readInterfaces, readOtherRoutes } from './facts.ts'
+import { FrontDoor } from './front_door.ts'
 import type { Kernel, KernelChange, Scope, UnderlaySource } from './kernel.ts'
 import type { KernelTrace } from './kernel_trace.ts'
 import { readDevices, readEntries } from './snapshot.ts'
@@ -16,14 +17,16 @@ export class NetlinkKernel implements Kernel, UnderlaySource {
   readonly #open: OpenRawSocket
   readonly #requests: NetlinkRequests
   readonly #trace: KernelTrace | undefined
+  readonly #frontDoor: FrontDoor
   readonly #subscriptions = new Set<Subscription>()
 
-  /** Loads the addons; a socket is opened when it is first used. */
-  static async open(trace?: KernelTrace): Promise<NetlinkKernel> {
-    return new NetlinkKernel(await loadRawSocket(), trace)
+  /** Loads the addons; a socket is opened when it is first used. `warn` says what cannot be set on our devices. */
+  static async open(trace?: KernelTrace, warn?: (words: string) => void): Promise<NetlinkKernel> {
+    return new NetlinkKernel(await loadRawSocket(), trace, warn)
   }
 
-  constructor(open: OpenRawSocket, trace?: KernelTrace) {
+  constructor(open: OpenRawSocket, trace?: KernelTrace, warn?: (words: string) => void) {
+    this.#frontDoor = new FrontDoor(warn)
     this.#open = open
     this.#trace = trace
     this.#requests = new NetlinkRequests(open)
@@ -35,8 +38,10 @@ export class NetlinkKernel implements Kernel, UnderlaySource {
     return entries
   }
 
+  /** Also keeps them from taking router advertisements and redirects: a program that sets these is not announced. */
   async devices(scope: Scope, signal: AbortSignal): Promise<readonly Link[]> {
     const devices = await readDevices(this.#requests, scope, signal)
+    for (const { name } of devices) this.#frontDoor.close(name)
     this.#trace?.read('devices', devices.length)
     return devices
   }

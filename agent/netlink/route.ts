@@ -18,9 +18,8 @@ const RT_SCOPE_LINK = 253
 const RT_SCOPE_NOWHERE = 255
 const RTNH_F_ONLINK = 4
 
-/** RTPROT_KERNEL 2, RTPROT_RA 9: routes that the kernel makes itself. */
+/** RTPROT_KERNEL 2: routes that the kernel makes itself, for addresses. */
 export const RTPROT_KERNEL = 2
-export const RTPROT_RA = 9
 
 /** #define RTM_F_CLONED 0x200: a cached IPv6 exception, no route of its own. */
 const RTM_F_CLONED = 0x200

@@ -34,7 +34,7 @@ export class RoundLog {
         { ...facts, repaired: repaired.length, operations },
         'another program changed the kernel: repaired',
       )
-    } else if (fullPass === 'start') {
+    } else if (fullPass === 'start' && failing.size === 0) {
       this.#log.info(facts, 'the kernel is as desired')
     }
   }

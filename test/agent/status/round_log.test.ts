@@ -57,6 +57,11 @@ describe('the log of rounds', () => {
     expect(said()).toEqual(['info the kernel is as desired'])
   })
 
+  it('does not say that the kernel is as desired while it refuses something', () => {
+    write([added(1), refused(2)], { fullPass: 'start' })
+    expect(said()).toEqual(['error the kernel refuses: tried again with back-off'])
+  })
+
   it('says what somebody changed, and what stood there instead', () => {
     const was = entry('route 10.1.1.0/24 via 192.168.0.99 dev eth0 proto 117')
     write([{ operation: { verb: 'replace', entry: route(1), was }, error: undefined }], {
