@@ -68,18 +68,27 @@ export function hostNetworks({ interfaces, routes }: UnderlayFacts, setting: Hos
 /** Said at start, once a family: which of the host's own networks the pod network overlaps; smaller ones inside of others are left out. */
 export function overlapWarnings(
   { families }: NetworkConfig,
-  { overlapping }: HostNetworks,
+  { overlapping, connected }: HostNetworks,
 ): readonly string[] {
   return families.flatMap(({ network }) => {
+    const around = connected.filter(prefix => isWider(prefix, network))
+    const inWider =
+      around.length === 0
+        ? []
+        : [
+            `the pod network ${network} lies inside ${around.slice(0, NAMED).join(' and ')}, to which this host is connected: a host ` +
+              'there whose address is in the pod network cannot be reached; choose another Network in the network config unless none is',
+          ]
     const inside = overlapping.filter(({ prefix }) => overlaps(network, prefix))
     const widest = inside.filter(
       (it, i) =>
         !inside.some((other, j) => isWider(other.prefix, it.prefix) || (other.prefix === it.prefix && j < i)),
     )
-    if (widest.length === 0) return []
+    if (widest.length === 0) return inWider
     const named = widest.slice(0, NAMED).map(({ prefix, use }) => `${prefix}, which ${use}`)
     const more = widest.length > NAMED ? `; and ${widest.length - NAMED} more` : ''
     return [
+      ...inWider,
       `the pod network ${network} overlaps ${named.join('; ')}${more}: no subnet is chosen or programmed over these; ` +
         'choose another Network in the network config',
     ]
