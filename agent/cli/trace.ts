@@ -1,6 +1,6 @@
 import { bool } from '../config/go_flags.ts'
-import { printHop } from '../diagnose/hop.ts'
-import type { Trace } from '../diagnose/trace.ts'
+import { printHop } from '../diagnose/trace/hop.ts'
+import type { Trace } from '../diagnose/trace/trace.ts'
 import { askNode, nodeFlags } from './ask_node.ts'
 import { command } from './command.ts'
 

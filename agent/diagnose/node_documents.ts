@@ -7,8 +7,8 @@ import type { HostFacts } from './host_facts.ts'
 import type { AgentFacts, NodeView } from './node_view.ts'
 import { type StatusDocument, statusDocument } from './status_document.ts'
 import { type SubnetMap, subnetMap } from './subnet_map.ts'
-import { type Trace, trace } from './trace.ts'
-import { traceEndpoints } from './trace_endpoints.ts'
+import { type Trace, trace } from './trace/trace.ts'
+import { traceEndpoints } from './trace/trace_endpoints.ts'
 
 /** Where the documents' facts come from: an agent's own state, or the store and the kernel read by the CLI. */
 export interface NodeSource {

@@ -32,8 +32,19 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
     'agent/state/',
     'agent/backend/',
     'agent/diagnose/doctor/',
+    'agent/diagnose/trace/',
   ],
-  'agent/diagnose/doctor/': [...ground, 'lease/', 'agent/state/', 'agent/diagnose/'],
+  'agent/diagnose/firewall/': [...ground, 'agent/diagnose/host_facts.ts'],
+  'agent/diagnose/trace/': [
+    ...ground,
+    'lease/',
+    'agent/state/',
+    'agent/backend/',
+    'agent/diagnose/host_facts.ts',
+    'agent/diagnose/route_lookup.ts',
+    'agent/diagnose/firewall/',
+  ],
+  'agent/diagnose/doctor/': [...ground, 'lease/', 'agent/state/', 'agent/diagnose/', 'agent/diagnose/trace/'],
   'agent/probe/': [...ground, 'agent/diagnose/'],
   'agent/inspect/': ['agent/diagnose/', 'agent/diagnose/doctor/', 'agent/node_files/'],
 
@@ -105,6 +116,7 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
     'agent/inspect/',
     'agent/membership/',
     'agent/diagnose/doctor/',
+    'agent/diagnose/trace/',
     'agent/probe/',
   ],
 }

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { Trace } from '../../agent/diagnose/trace.ts'
+import type { Trace } from '../../agent/diagnose/trace/trace.ts'
 import { whyNoBed } from '../support/bed.ts'
 import { type BreakFacts, breakFacts, pathBreaks } from '../support/breaks.ts'
 import type { Host } from '../support/host.ts'

@@ -1,4 +1,4 @@
-import type { Family, Ip } from '../../lease/net/ip.ts'
+import type { Family, Ip } from '../../../lease/net/ip.ts'
 
 /** A packet as a firewall sees it: the first of its connection, without a mark. */
 export interface FirewallPacket {

@@ -1,7 +1,7 @@
-import { shellQuote } from '../../lease/common/shell_quote.ts'
-import { familyOf, type Ip } from '../../lease/net/ip.ts'
+import { shellQuote } from '../../../lease/common/shell_quote.ts'
+import { familyOf, type Ip } from '../../../lease/net/ip.ts'
+import { lookUp, printRule, printTableRoute } from '../route_lookup.ts'
 import type { Hop } from './hop.ts'
-import { lookUp, printRule, printTableRoute } from './route_lookup.ts'
 import type { Walk } from './walk.ts'
 
 /** How the host reaches a pod of its own: over its bridge or veth. */

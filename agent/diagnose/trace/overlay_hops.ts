@@ -1,7 +1,7 @@
-import type { Entry, UnicastRoute } from '../state/entry.ts'
-import { printEntry } from '../state/print.ts'
+import type { Entry, UnicastRoute } from '../../state/entry.ts'
+import { printEntry } from '../../state/print.ts'
+import { lookUp, printRule, printTableRoute, type RouteAnswer } from '../route_lookup.ts'
 import type { Hop } from './hop.ts'
-import { lookUp, printRule, printTableRoute, type RouteAnswer } from './route_lookup.ts'
 import type { Walk } from './walk.ts'
 
 const mend = 'twilld puts it back while it runs: `twill status` says why it does not'

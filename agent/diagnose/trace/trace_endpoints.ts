@@ -1,7 +1,7 @@
-import { ExpectedError } from '../../lease/common/errors.ts'
-import type { LeaseTable } from '../../lease/lease.ts'
-import { AddressError, familyOf, type Ip, parseIp } from '../../lease/net/ip.ts'
-import { addressAt, networkAddress, type Prefix } from '../../lease/net/prefix.ts'
+import { ExpectedError } from '../../../lease/common/errors.ts'
+import type { LeaseTable } from '../../../lease/lease.ts'
+import { AddressError, familyOf, type Ip, parseIp } from '../../../lease/net/ip.ts'
+import { addressAt, networkAddress, type Prefix } from '../../../lease/net/prefix.ts'
 
 /** A word of an operator that stands for no address. */
 export class EndpointError extends ExpectedError {

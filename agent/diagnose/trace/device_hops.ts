@@ -1,7 +1,7 @@
-import { familyOf } from '../../lease/net/ip.ts'
-import type { Link } from '../state/entry.ts'
+import { familyOf } from '../../../lease/net/ip.ts'
+import type { Link } from '../../state/entry.ts'
+import type { LinkFacts } from '../host_facts.ts'
 import type { Hop } from './hop.ts'
-import type { LinkFacts } from './host_facts.ts'
 import type { Walk } from './walk.ts'
 
 /** The VXLAN device of the packet's family, as the agent would have it; none where the backend has no device. */

@@ -1,5 +1,5 @@
-import { parseIp } from '../../lease/net/ip.ts'
-import { contains, prefixOf } from '../../lease/net/prefix.ts'
+import { parseIp } from '../../../lease/net/ip.ts'
+import { contains, prefixOf } from '../../../lease/net/prefix.ts'
 import {
   type Action,
   all,

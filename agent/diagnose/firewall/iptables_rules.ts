@@ -1,6 +1,6 @@
-import { type Ip, parseIp } from '../../lease/net/ip.ts'
-import { contains, parsePrefix } from '../../lease/net/prefix.ts'
-import type { IptablesDump } from './host_facts.ts'
+import { type Ip, parseIp } from '../../../lease/net/ip.ts'
+import { contains, parsePrefix } from '../../../lease/net/prefix.ts'
+import type { IptablesDump } from '../host_facts.ts'
 import {
   type Action,
   all,

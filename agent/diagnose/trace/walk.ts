@@ -1,8 +1,8 @@
-import type { Lease, LeaseTable } from '../../lease/lease.ts'
-import type { Ip } from '../../lease/net/ip.ts'
-import type { Backend, Underlay } from '../backend/backend.ts'
-import type { Entry } from '../state/entry.ts'
-import type { HostFacts } from './host_facts.ts'
+import type { Lease, LeaseTable } from '../../../lease/lease.ts'
+import type { Ip } from '../../../lease/net/ip.ts'
+import type { Backend, Underlay } from '../../backend/backend.ts'
+import type { Entry } from '../../state/entry.ts'
+import type { HostFacts } from '../host_facts.ts'
 
 /** What a walk is made from: one host, and what the store says. */
 export interface TraceInput {

@@ -1,6 +1,6 @@
-import { shellQuote } from '../../lease/common/shell_quote.ts'
+import { shellQuote } from '../../../lease/common/shell_quote.ts'
+import { lookUp, printRule, printTableRoute } from '../route_lookup.ts'
 import type { Hop } from './hop.ts'
-import { lookUp, printRule, printTableRoute } from './route_lookup.ts'
 import type { Walk } from './walk.ts'
 
 /** The outer packet's way to the peer's public IP. */

@@ -1,11 +1,11 @@
-import { familyOf, type Ip } from '../../lease/net/ip.ts'
+import { familyOf, type Ip } from '../../../lease/net/ip.ts'
+import { parseIptables } from '../firewall/iptables_rules.ts'
+import { parseNft } from '../firewall/nft_rules.ts'
+import { type BaseChain, type FirewallPacket, type Hook, judge, type Verdict } from '../firewall/verdict.ts'
+import { lookUp } from '../route_lookup.ts'
 import { wantedDevice } from './device_hops.ts'
 import type { Hop } from './hop.ts'
-import { parseIptables } from './iptables_rules.ts'
-import { parseNft } from './nft_rules.ts'
 import { entryOf, wantedRoute } from './overlay_hops.ts'
-import { lookUp } from './route_lookup.ts'
-import { type BaseChain, type FirewallPacket, type Hook, judge, type Verdict } from './verdict.ts'
 import type { Walk } from './walk.ts'
 
 /** All base chains of this host that may drop. iptables-nft's tables are read once, from iptables-save. */
