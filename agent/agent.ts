@@ -261,7 +261,7 @@ export class Agent {
   /** Tells whoever waits for this node that traffic can flow: systemd, and who runs the cluster. */
   async #announce(store: LeaseStore, signal: AbortSignal): Promise<void> {
     try {
-      await notifySupervisor('READY=1', this.#config.notifySocket)
+      await notifySupervisor('READY=1', this.#config.supervision.socket)
     } catch (error) {
       if (!(error instanceof LibcError)) throw error
       this.#log.warn({}, `systemd is not told that this node is ready: ${error.message}`)

@@ -15,6 +15,7 @@ import { type Documents, serveLocalApi } from './status/local_api.ts'
 import { createLogger } from './status/logger.ts'
 import { serveStatus } from './status/server.ts'
 import { heedSignals } from './status/signals.ts'
+import { keepSupervisorInformed } from './status/supervisor.ts'
 import { version } from './version.ts'
 
 async function main(): Promise<ExitCode> {
@@ -53,9 +54,13 @@ async function run(config: AgentConfig): Promise<ExitCode> {
     const kernel = await NetlinkKernel.open(kernelTrace(), words => log.warn({}, words))
     const agent = new Agent(config, kernel, log)
     heedSignals({ log, stop: signal => stop.abort(signal), refresh: reason => agent.refresh(reason) })
-    const { healthz, localSocket } = config
-    const tasks = [(all: AbortSignal) => agent.run(all)]
-    if (healthz !== undefined) tasks.push(all => serveStatus(healthz, () => agent.status(), log, all))
+    const { healthz, localSocket, supervision } = config
+    const status = () => agent.status()
+    const tasks = [
+      (all: AbortSignal) => agent.run(all),
+      (all: AbortSignal) => keepSupervisorInformed(supervision, status, log, all),
+    ]
+    if (healthz !== undefined) tasks.push(all => serveStatus(healthz, status, log, all))
     if (localSocket !== undefined)
       tasks.push(all => serveLocalApi(localSocket, localDocuments(agent), log, all))
     await runTogether(stop.signal, tasks).finally(() => kernel.close())

@@ -2,6 +2,7 @@ import type { Ip } from '../../lease/net/ip.ts'
 import type { StoreOptions } from '../../lease/options.ts'
 import type { FirewallOptions } from '../firewall/firewall.ts'
 import type { LogLevel } from '../status/logger.ts'
+import type { Supervision } from '../status/supervisor.ts'
 import type { InterfaceWish, NamePattern, PublicIps } from '../underlay/underlay.ts'
 import { effectiveSettings } from './effective.ts'
 import { allFlags, type Env, readSettings, type Settings, unknownVariables } from './flags.ts'
@@ -35,8 +36,7 @@ export interface AgentConfig {
   readonly underlayPatienceMs: number
   /** Between two full passes. */
   readonly resyncMs: number
-  /** NOTIFY_SOCKET: where systemd wants to be told that the service is up. */
-  readonly notifySocket: string | undefined
+  readonly supervision: Supervision
   /** What to log before anything else: settings that were passed over or do nothing. */
   readonly warnings: readonly string[]
   /** The same at info: settings without effect that need none. */
@@ -96,7 +96,7 @@ async function agentConfig(settings: Settings<typeof allFlags>, env: Env): Promi
     leaseLost: leaseLost(values['lease-lost']),
     underlayPatienceMs: durationMs('underlay-patience', values['underlay-patience']),
     resyncMs: inRange('resync', values.resync, 1, 86_400) * 1000,
-    notifySocket: nonEmpty(env.NOTIFY_SOCKET),
+    supervision: supervision(env),
     warnings: [
       ...settings.warnings,
       ...unknownVariables(env),
@@ -107,6 +107,16 @@ async function agentConfig(settings: Settings<typeof allFlags>, env: Env): Promi
     ],
     notes: effect.notes,
     settings: effectiveSettings(settings, env),
+  }
+}
+
+/** See sd_watchdog_enabled(3): the variables may have been inherited from a service that started this one. */
+function supervision({ NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID }: Env): Supervision {
+  const isForUs = WATCHDOG_PID === undefined || WATCHDOG_PID === `${process.pid}`
+  const watchdogMs = Number(WATCHDOG_USEC) / 1000
+  return {
+    socket: nonEmpty(NOTIFY_SOCKET ?? ''),
+    watchdogMs: isForUs && watchdogMs > 0 ? watchdogMs : undefined,
   }
 }
 

@@ -42,6 +42,7 @@ describe('the configuration', () => {
       probePort: 8473,
       localSocket: '/run/twill/twilld.sock',
       leaseLost: 'wait',
+      supervision: { socket: undefined, watchdogMs: undefined },
       underlayPatienceMs: 10_000,
       resyncMs: 60_000,
       warnings: [],
