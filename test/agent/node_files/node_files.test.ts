@@ -21,7 +21,7 @@ describe('the files that pods are made from', () => {
   afterEach(async () => {
     stop.abort()
     await kept.catch(() => {})
-    await rm(directory, { recursive: true, force: true })
+    await rm(directory, { recursive: true, force: true, maxRetries: 5 })
   })
 
   function start(cniConfigFile: string | undefined) {
@@ -96,7 +96,7 @@ describe('the files that pods are made from', () => {
   it('come back with their directory, and are watched in it', async () => {
     const { files, subnetFile, log } = start(join(directory, 'net.d', '10-flannel.conflist'))
     await until('all to be written', () => files.trouble === undefined)
-    await rm(join(directory, 'net.d'), { recursive: true })
+    await rm(join(directory, 'net.d'), { recursive: true, maxRetries: 5 })
     files.review()
     await until('the CNI network to be back', () => log.said('CNI network was missing').length === 1)
     await rm(join(directory, 'net.d', '10-flannel.conflist'))
