@@ -20,6 +20,8 @@ export interface EtcdContext {
   readonly onReset: Set<() => void>
   /** Called for each lease or problem that is read from the table of all. */
   onReading: (reading: Reading) => void
+  /** Called for each lease that is gone, by name. */
+  onGone: (node: string) => void
   /** `/coreos.com/network/config`. */
   readonly configKey: string
   /** `/coreos.com/network/subnets/`: what stands before each subnet key. */

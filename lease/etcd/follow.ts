@@ -135,7 +135,11 @@ export class Follower {
       this.#table.put(reading)
       this.#ctx.onReading(reading)
     }
-    for (const key of batch.deletes) this.#table.remove(key.slice(this.#ctx.folder.length))
+    for (const key of batch.deletes) {
+      const node = key.slice(this.#ctx.folder.length)
+      this.#table.remove(node)
+      this.#ctx.onGone(node)
+    }
     const outlived = recall.remembered.settle(readings.filter(isLease), tuning.clock.now())
     for (const node of outlived) this.#table.remove(node)
     this.#witness = latest(this.#witness, batch.puts)

@@ -23,6 +23,8 @@ export class Namesakes {
   readonly #due = new WakeUp()
   /** Keys whose agent did not answer, with what it had written last. */
   readonly #silent = new Map<string, string>()
+  /** Names of the leases with our public IP, as far as they were seen. */
+  #known = new Set<string>()
 
   constructor(ctx: EtcdContext, own: () => Lease, publicIps: readonly Ip[]) {
     this.#ctx = ctx
@@ -34,7 +36,10 @@ export class Namesakes {
   async run(signal: AbortSignal): Promise<never> {
     const { patience, tuning, conflicts } = this.#ctx
     this.#ctx.onReading = reading => {
-      if ('node' in reading && this.#isNamesake(reading)) this.#due.set()
+      if ('node' in reading && this.#isNews(reading)) this.#due.set()
+    }
+    this.#ctx.onGone = node => {
+      if (this.#known.delete(node)) this.#due.set()
     }
     try {
       for (;;) {
@@ -44,8 +49,19 @@ export class Namesakes {
       }
     } finally {
       this.#ctx.onReading = () => {}
+      this.#ctx.onGone = () => {}
       conflicts.delete(CONFLICT)
     }
+  }
+
+  /** The answer of an agent is no reason to ask it again: two hosts would ask each other without a pause. */
+  #isNews(lease: Lease): boolean {
+    const { node } = lease
+    const isNamesake = this.#isNamesake(lease)
+    const wasKnown = this.#known.has(node)
+    if (isNamesake) this.#known.add(node)
+    else this.#known.delete(node)
+    return isNamesake !== wasKnown || (isNamesake && this.#silent.has(this.#ctx.folder + node))
   }
 
   #isNamesake(lease: Lease): boolean {
@@ -54,6 +70,7 @@ export class Namesakes {
 
   async #findAlive(signal: AbortSignal): Promise<Lease | undefined> {
     const others = this.#ctx.recall.leases.filter(lease => this.#isNamesake(lease))
+    this.#known = new Set(others.map(lease => lease.node))
     for (const lease of others.slice(0, ASKED)) if (await this.#isAlive(lease, signal)) return lease
     return undefined
   }

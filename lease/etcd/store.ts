@@ -51,6 +51,7 @@ export class EtcdLeaseStore implements LeaseStore, Reservations {
       grants: new Grants(client, tuning),
       conflicts: new Map(),
       onReading: () => {},
+      onGone: () => {},
       onReset: new Set(),
       configKey: `${options.prefix}/config`,
       folder: `${options.prefix}/subnets/`,
