@@ -11,17 +11,6 @@ async function config(line: string, env: Env = {}): Promise<AgentConfig> {
 }
 
 describe('the configuration', () => {
-  it("takes systemd's watchdog where it is meant for this process", async () => {
-    const watchdogOf = async (env: Record<string, string>) => {
-      const command = await parseCommandLine([], { WATCHDOG_USEC: '60000000', ...env })
-      return command.asks === 'run' ? command.config.supervision.watchdogMs : 'none'
-    }
-    expect(await watchdogOf({})).toBe(60_000)
-    expect(await watchdogOf({ WATCHDOG_PID: `${process.pid}` })).toBe(60_000)
-    expect(await watchdogOf({ WATCHDOG_PID: '1' })).toBeUndefined()
-    expect(await watchdogOf({ WATCHDOG_USEC: 'x' })).toBeUndefined()
-  })
-
   it("has flanneld's defaults", async () => {
     expect(await config('')).toEqual({
       store: {
