@@ -10,6 +10,8 @@ export default mergeConfig(
         'node_modules/**',
         'test/{kernel,e2e,chaos,contract,manifests,support}/**',
         'test/lease/{etcd,kubernetes}/**',
+        // A browser takes half a minute.
+        'test/agent/map/draw_map.test.ts',
         'test/agent/{cli,embedded_etcd,firewall,inspect,instance,node_files,runtime}/**',
       ],
     },

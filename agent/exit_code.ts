@@ -9,6 +9,7 @@
  * | 2 | badFlag | the command line cannot be read | correct it |
  * | 3 | leaseLost | our lease is another node's, or gone, and --lease-lost=exit | restart: a lease is taken again |
  * | 4 | storeUnreachable | the CLI could not read the store in time | check the endpoints named |
+ * | 5 | notReady | `twill install`: all is done and the agent runs, but is not ready in time | read what it waits for |
  * | 70 | unexpected | an error that should not be (EX_SOFTWARE of sysexits.h), logged with its stack | restart, report |
  */
 export const exitCode = {
@@ -17,6 +18,7 @@ export const exitCode = {
   badFlag: 2,
   leaseLost: 3,
   storeUnreachable: 4,
+  notReady: 5,
   unexpected: 70,
 } as const
 

@@ -11,8 +11,11 @@ import { KernelTrace } from './kernel/kernel_trace.ts'
 import { NetlinkKernel } from './kernel/netlink_kernel.ts'
 import { loadLibc } from './netlink/libc.ts'
 import { endProcess, endWhereOutputFails } from './runtime/end_process.ts'
-import { type Documents, serveLocalApi } from './status/local_api.ts'
+import { readCgroupMemory } from './status/cgroup_memory.ts'
+import { serveLocalApi } from './status/local_api.ts'
 import { createLogger } from './status/logger.ts'
+import { MemoryWatch } from './status/memory_watch.ts'
+import { nodeApi, nodeDetails } from './status/node_api.ts'
 import { serveStatus } from './status/server.ts'
 import { heedSignals } from './status/signals.ts'
 import { keepSupervisorInformed } from './status/supervisor.ts'
@@ -39,7 +42,7 @@ function kernelTrace(): KernelTrace | undefined {
 }
 
 async function run(config: AgentConfig): Promise<ExitCode> {
-  const log = createLogger(config.logLevel)
+  const log = createLogger(config.log)
   process.removeAllListeners('warning').on('warning', error => log.debug({ error }, 'a remark of Node.js'))
   log.info({ version, pid: process.pid }, 'twilld starts')
   log.info({ settings: config.settings }, 'effective settings, with where each came from')
@@ -51,18 +54,21 @@ async function run(config: AgentConfig): Promise<ExitCode> {
     // By default glibc keeps up to 64 MB of free memory, depending on the largest block that was ever freed.
     const libc = await loadLibc()
     libc.trimHeapAbove(128 * 1024)
-    const kernel = await NetlinkKernel.open(kernelTrace(), words => log.warn({}, words))
-    const agent = new Agent(config, kernel, log)
+    const kernel = await NetlinkKernel.open({ txChecksum: config.txChecksum, trace: kernelTrace() })
+    const memory = new MemoryWatch({ read: readCgroupMemory, release: () => libc.releaseFreeMemory(), log })
+    const agent = new Agent(config, kernel, memory, log)
     heedSignals({ log, stop: signal => stop.abort(signal), refresh: reason => agent.refresh(reason) })
     const { healthz, localSocket, supervision } = config
     const status = () => agent.status()
     const tasks = [
       (all: AbortSignal) => agent.run(all),
       (all: AbortSignal) => keepSupervisorInformed(supervision, status, log, all),
+      (all: AbortSignal) => memory.run(all),
     ]
-    if (healthz !== undefined) tasks.push(all => serveStatus(healthz, status, log, all))
+    const details = nodeDetails(agent, config.healthzDetails)
+    if (healthz !== undefined) tasks.push(all => serveStatus(healthz, status, details, log, all))
     if (localSocket !== undefined)
-      tasks.push(all => serveLocalApi(localSocket, localDocuments(agent), log, all))
+      tasks.push(all => serveLocalApi(localSocket, nodeApi(agent, log), log, all))
     await runTogether(stop.signal, tasks).finally(() => kernel.close())
     log.info({ why: `${stop.signal.reason}` }, 'twilld stops: the kernel keeps its entries, traffic flows on')
     return exitCode.stopped
@@ -76,22 +82,10 @@ async function run(config: AgentConfig): Promise<ExitCode> {
   }
 }
 
-/** Paths of the local API. Loaded when first asked. */
-function localDocuments(agent: Agent): Documents {
-  return {
-    status: async (_, signal) => (await agent.documents()).status(signal),
-    map: async (_, signal) => (await agent.documents()).map(signal),
-    doctor: async (_, signal) => (await agent.documents()).doctor(signal),
-    diff: async (_, signal) => (await agent.documents()).diff(signal),
-    trace: async (query, signal) =>
-      (await agent.documents()).trace(query.get('from') ?? '', query.get('to') ?? '', signal),
-  }
-}
-
 /** What no task has caught, a rejection too, is unexpected by definition. Node alone would say 1, which means: do not restart. */
 process.on('uncaughtException', error => {
   try {
-    createLogger('info').error({ error }, 'unexpected error: twilld ends')
+    createLogger({ level: 'info' }).error({ error }, 'unexpected error: twilld ends')
   } catch {
     process.stderr.write(`twilld: unexpected error: ${error.stack}\n`)
   }

@@ -1,11 +1,12 @@
-import { couldBeLeased } from './allocate.ts'
-import { type HostNetworks, hostNetworkUnder, noHostNetworks } from './host_networks.ts'
+import { ClaimedIps } from './claimed_ips.ts'
+import type { HostNetworks } from './host_networks.ts'
+import { BEFORE_START, HostPriority } from './host_priority.ts'
 import type { Lease, LeaseTable, Subnet } from './lease.ts'
-import { familyOf, type Ip } from './net/ip.ts'
-import { contains, overlaps, type Prefix } from './net/prefix.ts'
+import type { Ip } from './net/ip.ts'
+import type { Prefix } from './net/prefix.ts'
 import { PrefixIndex } from './net/prefix_index.ts'
 import type { NetworkConfig } from './network_config.ts'
-import { publicIpTrouble } from './public_ip.ts'
+import { ShareRules } from './share_rules.ts'
 
 /** One family's share of a peer's lease, and why it is not let in: undefined where it is. */
 interface Claim {
@@ -13,6 +14,8 @@ interface Claim {
   /** Which claim was seen first; those of one table by age. */
   readonly order: number
   readonly subnet: Subnet
+  /** When it was let in, counted as `order`; undefined where it is not. */
+  heldSince: number | undefined
   reason: string | undefined
 }
 
@@ -28,6 +31,8 @@ interface Peer {
  *
  * Where two peers claim the same addresses, the one that is let in stays, whatever its age, until it goes or takes another subnet; of those
  * that come together the older (by `since`, then by name) is let in. A claim is one family's: a peer with one bad family keeps the other.
+ * The same holds between a peer and the host's own networks: a network that the host is given later does not cut off a peer that is
+ * programmed, unless this node itself is reached by it. `overHost` names both.
  * What it costs depends on what changed and what that stood in the way of, not on how many peers there are.
  */
 export class Admission {
@@ -38,30 +43,55 @@ export class Admission {
   /** Public IPs that several leases have, and in which. Live, as `admitted`. */
   readonly shared: ReadonlyMap<Ip, readonly string[]>
 
-  readonly #network: NetworkConfig
   readonly #admitted = new Map<string, Lease>()
   readonly #refused = new Map<string, string>()
-  readonly #shared = new Map<Ip, readonly string[]>()
   #peers = new Map<string, Peer>()
   /** Claims that are sound by themselves. */
   #prefixes = new PrefixIndex<Claim>()
-  #publicIps = new Map<Ip, Set<string>>()
+  readonly #publicIps = new ClaimedIps()
   #claims = 0
-  #self: Lease | undefined
-  #host: HostNetworks = noHostNetworks
+  readonly #rules: ShareRules
+  readonly #host: HostPriority
   #hostChanged = false
+  /** Subnets that were programmed before this process: none of the host's networks came before them. */
+  #standing: ReadonlySet<Prefix>
 
-  constructor(network: NetworkConfig) {
-    this.#network = network
+  /** `now` is monotonic, in ms. */
+  constructor(
+    network: NetworkConfig,
+    standing: ReadonlySet<Prefix> = new Set(),
+    now: () => number = () => performance.now(),
+  ) {
+    this.#standing = standing
+    this.#host = new HostPriority(now)
+    this.#rules = new ShareRules(network, this.#host, () => this.#claims++)
     this.admitted = this.#admitted
     this.refused = this.#refused
-    this.shared = this.#shared
+    this.shared = this.#publicIps.shared
   }
 
-  /** The host's own networks from the next `update` on, which then judges all peers again. */
-  setHost(host: HostNetworks): void {
-    this.#host = host
+  /** An age between those of the claims that were let in before and after this call. */
+  nextAge(): number {
+    return this.#claims++
+  }
+
+  /**
+   * The host's own networks from the next `update` on, which then judges all peers again. `heard`: the age at which it was
+   * heard that they may have changed, where it was.
+   */
+  setHost(host: HostNetworks, heard?: number): void {
+    this.#host.set(host, heard)
     this.#hostChanged = true
+  }
+
+  /** The nodes whose lease, let in or not, is sound and has this public IP. */
+  nodesAt(ip: Ip): readonly string[] {
+    return this.#publicIps.nodesAt(ip)
+  }
+
+  /** Which of the host's own networks are not reached, as peers that are programmed had their addresses first: some of them, in words. */
+  get overHost(): readonly string[] {
+    return this.#host.lostTo(prefix => [...this.#prefixes.overlapping(prefix)].filter(isHeld))
   }
 
   /**
@@ -74,8 +104,9 @@ export class Admission {
     changed: Iterable<string>,
   ): { readonly changed: ReadonlySet<string> } {
     const touched = new Set<string>()
-    const all = this.#hostChanged || this.#self === undefined || identity(this.#self) !== identity(self)
-    this.#self = self
+    const all =
+      this.#hostChanged || this.#rules.self === undefined || identity(this.#rules.self) !== identity(self)
+    this.#rules.self = self
     this.#hostChanged = false
     const before = this.#peers
     if (all) this.#forget(touched)
@@ -87,7 +118,8 @@ export class Admission {
     }
     this.#judge(dirty, touched)
     for (const node of touched) this.#settle(node)
-    for (const ip of publicIps) this.#share(ip)
+    for (const ip of publicIps) this.#publicIps.settle(ip)
+    if (table.size > 0) this.#standing = new Set()
     return { changed: touched }
   }
 
@@ -95,8 +127,7 @@ export class Admission {
     for (const node of this.#peers.keys()) touched.add(node)
     this.#peers = new Map()
     this.#prefixes = new PrefixIndex()
-    this.#publicIps = new Map()
-    this.#shared.clear()
+    this.#publicIps.clear()
   }
 
   /** Returns the public IPs of the old and the new lease. */
@@ -110,10 +141,11 @@ export class Admission {
     for (const claim of old) {
       this.#unlink(claim)
       dirty.delete(claim)
-      if (claim.reason === undefined) for (const other of this.#rivals(claim)) dirty.add(other)
+      if (claim.reason === undefined) for (const other of this.#claimants(claim)) dirty.add(other)
     }
     this.#peers.delete(node)
-    if (lease !== undefined && !this.#isSelf(lease)) this.#peers.set(node, this.#peer(lease, old, dirty))
+    if (lease !== undefined && !this.#rules.isSelf(lease))
+      this.#peers.set(node, this.#peer(lease, old, dirty))
     return [...old, ...(this.#peers.get(node)?.claims ?? [])].map(({ subnet }) => subnet.publicIp)
   }
 
@@ -123,10 +155,12 @@ export class Admission {
     const unused = lease.backendType === '' ? 'it is reserved, and no node has taken it yet' : undefined
     const claims = lease.subnets.map((subnet): Claim => {
       const before = old.find(claim => claim.subnet.prefix === subnet.prefix)
-      const unsound = unused ?? this.#unsound(subnet)
+      const heldSince = before?.heldSince ?? (this.#standing.has(subnet.prefix) ? BEFORE_START : undefined)
+      const unsound = unused ?? this.#rules.unsound(subnet, heldSince)
       const holds = before !== undefined && before.reason === undefined
       const reason = unsound ?? (holds ? undefined : 'not judged yet')
-      const claim = { node, order: before?.order ?? this.#claims++, subnet, reason }
+      const order = before?.order ?? this.#claims++
+      const claim = { node, order, subnet, heldSince: unsound === undefined ? heldSince : undefined, reason }
       if (unsound === undefined) this.#link(claim)
       if (unsound === undefined && !holds) dirty.add(claim)
       return claim
@@ -137,17 +171,13 @@ export class Admission {
   #link(claim: Claim): void {
     const { prefix, publicIp } = claim.subnet
     this.#prefixes.add(prefix, claim)
-    const nodes = this.#publicIps.get(publicIp)
-    if (nodes === undefined) this.#publicIps.set(publicIp, new Set([claim.node]))
-    else nodes.add(claim.node)
+    this.#publicIps.add(publicIp, claim.node)
   }
 
   #unlink(claim: Claim): void {
     const { prefix, publicIp } = claim.subnet
     this.#prefixes.delete(prefix, claim)
-    const nodes = this.#publicIps.get(publicIp)
-    nodes?.delete(claim.node)
-    if (nodes?.size === 0) this.#publicIps.delete(publicIp)
+    this.#publicIps.delete(publicIp, claim.node)
   }
 
   /** A claim that is let in stays; of the others, the first to come gets what nothing holds. */
@@ -156,92 +186,32 @@ export class Admission {
       const before = claim.reason
       if (before === undefined) continue
       claim.reason = this.#standsBehind(claim)
+      claim.heldSince = claim.reason === undefined ? (claim.heldSince ?? this.#claims++) : undefined
       if (claim.reason !== before) touched.add(claim.node)
     }
   }
 
   /** Which claim that is let in has what this one wants; undefined where none does. */
   #standsBehind(claim: Claim): string | undefined {
-    for (const { node, subnet, reason } of this.#rivals(claim))
+    for (const { node, subnet, reason } of this.#claimants(claim))
       if (reason === undefined)
         return `subnet ${claim.subnet.prefix} overlaps ${subnet.prefix} of '${node}', which had it first: remove whichever of the two leases is stale`
     return undefined
   }
 
   /** Sound claims to the same addresses, this one among them. */
-  #rivals({ subnet }: Claim): Iterable<Claim> {
+  #claimants({ subnet }: Claim): Iterable<Claim> {
     return this.#prefixes.overlapping(subnet.prefix)
   }
 
-  /** What is wrong with a subnet whoever else there is; undefined where nothing is. */
-  #unsound({ prefix, publicIp }: Subnet): string | undefined {
-    const family = familyOf(prefix)
-    const network = this.#network.families.find(it => it.family === family)?.network
-    if (network === undefined)
-      return `subnet ${prefix} is ${family}, which the network does not have: enable it or restart that node's agent`
-    if (!contains(network, prefix))
-      return `subnet ${prefix} is outside of the network ${network}: that node runs with another network config`
-    const remedy = "set that node's --public-ip or --iface"
-    if (contains(prefix, publicIp))
-      return `public IP ${publicIp} lies in the subnet ${prefix} that it leads to: ${remedy}`
-    return (
-      this.#takesOurs({ prefix, publicIp }, remedy) ??
-      this.#takesFromHost({ prefix, publicIp }, network, remedy) ??
-      (couldBeLeased(this.#network, prefix)
-        ? undefined
-        : `subnet ${prefix} is more than a quarter of the network ${network}, which no lease can be: delete it`)
-    )
-  }
-
-  /** Why the host would lose a network or reach the wrong machine; undefined where neither. */
-  #takesFromHost(
-    { prefix, publicIp }: Pick<Subnet, 'prefix' | 'publicIp'>,
-    network: Prefix,
-    remedy: string,
-  ): string | undefined {
-    const host = hostNetworkUnder(prefix, this.#host)
-    if (host !== undefined)
-      return `subnet ${prefix} overlaps ${host.prefix}, which ${host.use}: give that node a subnet outside of it`
-    const trouble = this.#host.addresses.has(publicIp)
-      ? 'is an address of this host'
-      : publicIpTrouble(publicIp, network, this.#host)
-    return trouble && `public IP ${publicIp} of ${prefix} ${trouble}: ${remedy}`
-  }
-
   /** Why this node's own lease cannot stand beside a peer's: both ask for the same subnet or public IP. */
-  rivalry(peer: Lease): string | undefined {
-    if (this.#isSelf(peer)) return undefined
+  conflictWith(peer: Lease): string | undefined {
+    if (this.#rules.isSelf(peer)) return undefined
     for (const subnet of peer.subnets) {
-      const reason = this.#takesOurs(subnet, 'one of the two nodes must change it')
+      const reason = this.#rules.takesOurs(subnet, 'one of the two nodes must change it')
       if (reason !== undefined) return `node ${peer.node}: ${reason}`
     }
     return undefined
-  }
-
-  #takesOurs({ prefix, publicIp }: Pick<Subnet, 'prefix' | 'publicIp'>, remedy: string): string | undefined {
-    for (const own of this.#self?.subnets ?? []) {
-      if (overlaps(own.prefix, prefix))
-        return `subnet ${prefix} overlaps our own ${own.prefix}: remove whichever of the two leases is stale`
-      if (own.publicIp === publicIp) return `public IP ${publicIp} of ${prefix} is our own: ${remedy}`
-      if (contains(own.prefix, publicIp))
-        return `public IP ${publicIp} of ${prefix} lies in our own subnet ${own.prefix}: ${remedy}`
-    }
-    return undefined
-  }
-
-  /** By name; or by all that a lease is about, as an earlier life of this node may have it under another key. */
-  #isSelf(lease: Lease): boolean {
-    const self = this.#self
-    if (self === undefined) return false
-    const isOurs = ({ prefix, publicIp }: Subnet) =>
-      self.subnets.some(own => own.prefix === prefix && own.publicIp === publicIp)
-    return lease.node === self.node || lease.subnets.every(isOurs)
-  }
-
-  #share(ip: Ip): void {
-    const nodes = this.#publicIps.get(ip)
-    if (nodes === undefined || nodes.size < 2) this.#shared.delete(ip)
-    else this.#shared.set(ip, [...nodes])
   }
 
   #settle(node: string): void {
@@ -254,6 +224,10 @@ export class Admission {
     if (bad.length === 0) this.#refused.delete(node)
     else this.#refused.set(node, bad.map(claim => claim.reason).join('; '))
   }
+}
+
+function isHeld({ reason }: Claim): boolean {
+  return reason === undefined
 }
 
 /** Nodes by their lease's age, then by name; those that have none left come first. */

@@ -1,4 +1,4 @@
-import { familyBits, familyOf, ipFromNumber, ipToNumber } from './net/ip.ts'
+import { familyOf, ipFromNumber, ipToNumber } from './net/ip.ts'
 import {
   contains,
   networkAddress,
@@ -8,7 +8,7 @@ import {
   prefixOf,
   prefixRange,
 } from './net/prefix.ts'
-import type { FamilyNetwork, NetworkConfig } from './network_config.ts'
+import { type FamilyNetwork, type NetworkConfig, subnetCount, subnetSize } from './network_config.ts'
 import { LeaseRefusedError } from './store.ts'
 
 /** Among so many of the lowest free subnets one is drawn, so that nodes that start at once seldom collide. As flannel. */
@@ -71,11 +71,9 @@ function fitsFamily(family: FamilyNetwork, prefix: Prefix): boolean {
 }
 
 /** Counts up from subnetMin and jumps over what is taken: n log n in the taken, whatever the size of the network. */
-function lowestFree(
-  { family, subnetLength, subnetMin, subnetMax }: FamilyNetwork,
-  taken: Prefix[],
-): Prefix[] {
-  const size = 1n << BigInt(familyBits(family) - subnetLength)
+function lowestFree(network: FamilyNetwork, taken: Prefix[]): Prefix[] {
+  const { family, subnetLength, subnetMin, subnetMax } = network
+  const size = subnetSize(network)
   const ranges = taken.map(prefixRange).sort((a, b) => (a.first < b.first ? -1 : 1))
   const max = ipToNumber(subnetMax)
   const free: Prefix[] = []
@@ -96,11 +94,9 @@ function lowestFree(
 
 function outOfSubnets(family: FamilyNetwork, taken: readonly Prefix[]): LeaseRefusedError {
   const { network, subnetLength, subnetMin, subnetMax } = family
-  const size = 1n << BigInt(familyBits(family.family) - subnetLength)
-  const count = (ipToNumber(subnetMax) - ipToNumber(subnetMin)) / size + 1n
   const inside = taken.filter(prefix => overlaps(network, prefix)).length
   return new LeaseRefusedError(
-    `out of subnets: ${network} has ${count} of length /${subnetLength} from ${subnetMin} to ${subnetMax}, and ${inside} ` +
+    `out of subnets: ${network} has ${subnetCount(family)} of length /${subnetLength} from ${subnetMin} to ${subnetMax}, and ${inside} ` +
       'leases leave none of them free; remove the leases of nodes that are gone, or widen the network config',
   )
 }

@@ -9,7 +9,7 @@ import { backendDataJson, readBackendData } from './backend_data.ts'
 import { ExpectedError, messageOf } from './common/errors.ts'
 import { asList, asNumber, asObject, asText, MAX_LEASE_BYTES, parseJson } from './json.ts'
 import type { Lease, Subnet } from './lease.ts'
-import { familyOf, parseIp } from './net/ip.ts'
+import { familyOf, isOnePerFamily, parseIp } from './net/ip.ts'
 import { parsePrefix } from './net/prefix.ts'
 import { MAX_BACKEND_TYPE } from './wire.ts'
 
@@ -34,7 +34,7 @@ export interface CachedLeases<Notes = unknown> {
   readonly notes: Notes
 }
 
-/** A cache that cannot be used. The message names the file and the reason; the remedy is always to go on without. */
+/** A cache that cannot be used. The message names the file and the reason; the remedy is always to start without it. */
 export class CacheError extends ExpectedError {
   override name = 'CacheError'
 }
@@ -98,8 +98,7 @@ function lease(value: unknown): Lease {
     subnets: asList('subnets', subnets).map(subnet),
     since: asNumber('since', since, -MAX_DATE_MS, Number.MAX_VALUE),
   }
-  const families = result.subnets.map(({ prefix }) => familyOf(prefix)).join('+')
-  if (!['ipv4', 'ipv6', 'ipv4+ipv6'].includes(families))
+  if (!isOnePerFamily(result.subnets.map(({ prefix }) => prefix)))
     throw new CacheError('a lease has not one subnet a family, IPv4 first')
   return result
 }

@@ -1,5 +1,5 @@
-import { familyOf, type Ip } from './net/ip.ts'
-import { addressAt, contains, overlaps, type Prefix, prefixLength, prefixRange } from './net/prefix.ts'
+import type { Ip } from './net/ip.ts'
+import { contains, edgesOf, overlaps, type Prefix } from './net/prefix.ts'
 
 /** Addresses that the host itself uses, and what for: the words complete `10.0.5.0/24 ...`. */
 export interface HostNetwork {
@@ -12,6 +12,8 @@ export interface HostNetwork {
    * flanneld left for this very peer.
    */
   readonly refuses: 'overlapping' | 'inside' | 'smaller'
+  /** This node itself is reached by it, and its tunnel with it: it goes before a peer that is programmed already. */
+  readonly carriesNode: boolean
 }
 
 /**
@@ -31,20 +33,21 @@ export const noHostNetworks: HostNetworks = { overlapping: [], connected: [], ad
 
 /** What of the host a lease for that prefix would take away; undefined where nothing. */
 export function hostNetworkUnder(prefix: Prefix, { overlapping }: HostNetworks): HostNetwork | undefined {
-  return overlapping.find(host => {
-    if (host.refuses === 'overlapping') return overlaps(host.prefix, prefix)
-    return contains(host.prefix, prefix) && (host.refuses === 'inside' || host.prefix !== prefix)
-  })
+  return overlapping.find(host => isTakenBy(prefix, host))
+}
+
+/** Whether a lease for that prefix would take it away. */
+export function isTakenBy(prefix: Prefix, host: HostNetwork): boolean {
+  if (host.refuses === 'overlapping') return overlaps(host.prefix, prefix)
+  return contains(host.prefix, prefix) && (host.refuses === 'inside' || host.prefix !== prefix)
 }
 
 /** Why packets for a node cannot be sent to this public IP over the host's interfaces; undefined where they can. */
 export function edgeOfNetwork(publicIp: Ip, { connected }: HostNetworks): string | undefined {
   for (const prefix of connected) {
-    // RFC 3021: both addresses of a /31 are hosts. IPv6 has no broadcast.
-    if (familyOf(prefix) === 'ipv6' || prefixLength(prefix) >= 31 || !contains(prefix, publicIp)) continue
-    const { first, last } = prefixRange(prefix)
-    if (publicIp === addressAt(prefix, 0)) return `is the network address of ${prefix}`
-    if (publicIp === addressAt(prefix, Number(last - first))) return `is the broadcast address of ${prefix}`
+    const edges = edgesOf(prefix)
+    if (publicIp === edges?.network) return `is the network address of ${prefix}`
+    if (publicIp === edges?.broadcast) return `is the broadcast address of ${prefix}`
   }
   return undefined
 }

@@ -3,7 +3,7 @@
  * since flanneld's configs and values are written for that.
  */
 
-import { ExpectedError, messageOf } from './common/errors.ts'
+import { DataError, messageOf } from './common/errors.ts'
 
 /** Bytes of a whole lease in etcd, and of one family's backend data: flannel writes about 200 and 50. */
 export const MAX_LEASE_BYTES = 64 * 1024
@@ -13,7 +13,7 @@ const MAX_DEPTH = 32
 const MAX_PRINTED = 120
 
 /** Text that is no JSON, or more of it than is read. The message says what is wrong with it. */
-export class JsonError extends ExpectedError {
+export class JsonError extends DataError {
   override name = 'JsonError'
 }
 

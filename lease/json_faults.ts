@@ -28,7 +28,7 @@ const literal = /^(true|false|null|-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?)$/
 /** The first fault that a person would know by a name, with its line and column; undefined where it is none of those. */
 export function nameFault(text: string): string | undefined {
   if (text.includes('\0')) return 'it is UTF-16, as some Windows programs save text: save it as UTF-8'
-  if (/^\s*"\s*\{\s*\\"(\\.|[^"\\])*"\s*$/.test(text))
+  if (isEncodedTwice(text))
     return 'it is JSON inside of a JSON string, encoded twice: store the object itself, without the outer quotes and backslashes'
   let before: Token | undefined
   let open = 0
@@ -40,6 +40,17 @@ export function nameFault(text: string): string | undefined {
     before = token
   }
   return open > 0 ? `it ends before it is complete: ${open} bracket(s) are not closed` : undefined
+}
+
+/** A string that only looks like an object with a key is some other mistake. */
+function isEncodedTwice(text: string): boolean {
+  if (!/^\s*"\s*\{\s*\\"(\\.|[^"\\])*"\s*$/.test(text)) return false
+  try {
+    JSON.parse(String(JSON.parse(text)))
+    return true
+  } catch {
+    return false
+  }
 }
 
 function faultOf(token: Token, before: Token | undefined): string | undefined {

@@ -26,7 +26,7 @@ export interface Lease {
 }
 
 /**
- * All leases of a network by `node`, one's own among them. A table from a watch is live: it goes on to change, and each
+ * All leases of a network by `node`, one's own among them. A table from a watch is live: it keeps changing, and each
  * change is told afterwards. Iterate over it in one go, and copy what has to stay as it was; the leases never change.
  */
 export type LeaseTable = ReadonlyMap<string, Lease>
@@ -43,7 +43,7 @@ export interface LeaseProblem {
 export interface LeaseTableChange {
   readonly table: LeaseTable
   readonly changed: ReadonlySet<string>
-  /** All that stand now, not only the new ones. */
+  /** All that stand when they are asked for, not only the new ones; at most some thousand. */
   readonly problems: readonly LeaseProblem[]
 }
 

@@ -1,10 +1,11 @@
-import { constants } from 'node:fs'
-import { type FileHandle, open, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { type CachedLeases, CacheError, decodeCache, encodeCache, MAX_CACHE_BYTES } from './cache.ts'
 import { messageOf } from './common/errors.ts'
 import type { Log } from './common/log.ts'
+import { readRegularFile } from './common/read_file.ts'
 import { replaceFile } from './common/replace_file.ts'
+import { ReportOnce } from './common/report_once.ts'
 
 export interface LeaseCacheOptions<Notes> {
   /** Undefined: nothing is remembered. */
@@ -27,13 +28,16 @@ export class LeaseCache<Notes> {
   #content: (() => Omit<CachedLeases<Notes>, 'scope'>) | undefined
   #timer: NodeJS.Timeout | undefined
   #writing: Promise<void> = Promise.resolve()
-  #saidProblem: string | undefined
+  readonly #problem = new ReportOnce()
 
   constructor(options: LeaseCacheOptions<Notes>) {
     this.#options = options
   }
 
-  /** What the file held when it was first asked for; undefined where there is none, or none that can be used. */
+  /**
+   * What the file held when it was first asked for, until there is something new to write; undefined where there is none, or none
+   * that can be used.
+   */
   load(): Promise<CachedLeases<Notes> | undefined> {
     this.#loaded ??= this.#load()
     return this.#loaded
@@ -56,6 +60,7 @@ export class LeaseCache<Notes> {
   save(content: () => Omit<CachedLeases<Notes>, 'scope'>): void {
     if (this.#options.file === undefined) return
     this.#content = content
+    this.#loaded = undefined
     this.#timer ??= setTimeout(() => this.#write(), this.#options.saveMs).unref()
   }
 
@@ -79,36 +84,24 @@ export class LeaseCache<Notes> {
     if (file === undefined || content === undefined) return
     try {
       await writeCacheFile(file, encodeCache({ ...content(), scope }))
-      this.#saidProblem = undefined
+      this.#problem.isOver('save')
     } catch (error) {
       if (!(error instanceof CacheError)) throw error
-      if (this.#saidProblem !== error.message)
+      if (this.#problem.isNew('save', error.message))
         log.warn({ file }, `Cannot save the leases in ${file}: ${error.message}`)
-      this.#saidProblem = error.message
     }
   }
 }
 
-/**
- * Undefined where there is no file. O_NONBLOCK: a pipe would hold up the start until another process writes to it. Throws
- * CacheError.
- */
+/** Undefined where there is no file. Throws CacheError. */
 async function readCacheFile(file: string): Promise<string | undefined> {
-  let handle: FileHandle | undefined
   try {
     await refuseSharedFolder(file)
-    handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK)
-    const facts = await handle.stat()
-    if (!facts.isFile()) throw new CacheError('it is no regular file')
-    if (facts.size > MAX_CACHE_BYTES)
-      throw new CacheError(`it has ${facts.size} bytes, more than ${MAX_CACHE_BYTES}`)
-    return await handle.readFile('utf8')
+    return await readRegularFile(file, MAX_CACHE_BYTES)
   } catch (cause) {
     if (cause instanceof CacheError) throw cause
     if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return undefined
     throw new CacheError(messageOf(cause), { cause })
-  } finally {
-    await handle?.close()
   }
 }
 
@@ -122,7 +115,7 @@ async function writeCacheFile(file: string, text: string): Promise<void> {
   }
 }
 
-/** Whoever may write to the folder may put another file in the place of ours: leases of any kind, or a link. */
+/** A user who may write to the folder could put another file in its place: leases of any kind, or a link. */
 async function refuseSharedFolder(file: string): Promise<void> {
   const folder = dirname(file)
   const facts = await stat(folder).catch((error: NodeJS.ErrnoException) => {

@@ -1,6 +1,9 @@
 /** Which store to open and how; the flags and variables of flanneld, parsed. */
 export type StoreOptions = EtcdOptions | KubernetesOptions
 
+/** flannel's own key prefix in etcd. */
+export const DEFAULT_PREFIX = '/coreos.com/network'
+
 export interface EtcdOptions {
   readonly kind: 'etcd'
   /** `http://host:port` or `https://host:port`, at least one. */
@@ -13,12 +16,20 @@ export interface EtcdOptions {
   readonly keyFile: string | undefined
   readonly username: string | undefined
   readonly password: string | undefined
+  /** `http://[user:password@]host:port`, asked with CONNECT; undefined: etcd is reached directly, whatever the variables say. */
+  readonly proxy?: string | undefined
   /** How long before its end a lease is renewed. */
   readonly renewMarginMs: number
   /** Last known leases are kept in here, so that a start with the store away brings the overlay up; undefined: nowhere. */
   readonly cacheFile: string | undefined
-  /** This host runs the etcd itself, with its data in that folder. */
-  readonly embedded?: { readonly dataDir: string }
+  /** This host runs the etcd itself, or with `joinSecret` a member of it, with its data in that folder. */
+  readonly embedded?: {
+    readonly dataDir: string
+    /** Without TLS: who reaches its port can write. */
+    readonly isPlain: boolean
+  }
+  /** Of a join token: this host makes its client certificate from it, and has no TLS files. */
+  readonly joinSecret?: Uint8Array
 }
 
 export interface KubernetesOptions {

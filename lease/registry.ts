@@ -1,3 +1,4 @@
+import type { EtcdCluster } from './cluster.ts'
 import type { Log } from './common/log.ts'
 import type { EtcdOptions, StoreOptions } from './options.ts'
 import type { Reservations } from './reservations.ts'
@@ -13,7 +14,36 @@ export async function openStore(options: StoreOptions, log: Log): Promise<LeaseS
   }
 }
 
+/** How a store marks its last-seen file. */
+export interface LastSeenMarks {
+  readonly scope: string
+  /** Names of the store that the file was written for, out of its notes. Throws JsonError. */
+  readonly storesOf: (notes: unknown) => readonly string[]
+}
+
+/** Throws ApiConfigError. */
+export async function lastSeenMarks(options: StoreOptions): Promise<LastSeenMarks> {
+  switch (options.kind) {
+    case 'etcd': {
+      const [{ etcdScope }, { readNotes }] = await Promise.all([
+        import('./etcd/last_seen.ts'),
+        import('./etcd/last_seen_notes.ts'),
+      ])
+      return { scope: etcdScope(options), storesOf: notes => readNotes(notes).endpoints }
+    }
+    case 'kubernetes': {
+      const { kubernetesScope } = await import('./kubernetes/store.ts')
+      return { scope: kubernetesScope(options), storesOf: () => [] }
+    }
+  }
+}
+
 /** Only etcd has reservations; in Kubernetes a Node's podCIDR is its own for good. */
 export async function openReservations(options: EtcdOptions, log: Log): Promise<Reservations> {
   return (await import('./etcd/store.ts')).openEtcdStore(options, log)
+}
+
+/** The members of an etcd that agents run themselves. */
+export async function openCluster(options: EtcdOptions, log: Log): Promise<EtcdCluster> {
+  return (await import('./etcd/cluster.ts')).openEtcdCluster(options, log)
 }

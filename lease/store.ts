@@ -16,7 +16,7 @@ export interface LeaseRequest {
    * chosen again, whatever the store says; `keep` finds out.
    */
   readonly held?: Lease | undefined
-  /** Subnets of an earlier life (subnet.env), taken again where they are free and fit the network. */
+  /** Subnets of an earlier life (subnet.env, the tunnel device's address), taken again where they are free and fit the network. */
   readonly previousSubnets: readonly Prefix[]
   /** What the host itself lives on: no subnet that overlaps one of these is chosen. */
   readonly hostNetworks?: readonly Prefix[]
@@ -48,8 +48,11 @@ export interface ConfigDemands {
  * - Nothing here knows of the kernel.
  */
 export interface LeaseStore {
-  /** For the first host of a network: stores a network config where there is none. Resolves to whether it was stored. */
-  offerNetworkConfig?(text: string, signal: AbortSignal): Promise<boolean>
+  /**
+   * For the first host of a network: stores a network config where there is none: the last one that this host has seen, or this.
+   * Resolves to it if it was stored.
+   */
+  offerNetworkConfig?(text: string, signal: AbortSignal): Promise<string | undefined>
 
   /**
    * Waits until there is one that can be used. Rejects with NetworkConfigError where `onInvalid` asks for it, and where it
@@ -59,7 +62,7 @@ export interface LeaseStore {
 
   /**
    * Claims, or claims again, this node's subnets and publishes its data. Where none can be had as things stand (out of
-   * subnets) it goes on looking, says so once in the log and in `health().trouble`, with figures and remedy. Rejects with
+   * subnets) it keeps looking, says so once in the log and in `health().trouble`, with figures and remedy. Rejects with
    * LeaseRefusedError only where looking on cannot help.
    */
   acquire(request: LeaseRequest, signal: AbortSignal): Promise<Lease>
@@ -76,6 +79,12 @@ export interface LeaseStore {
    */
   watch(signal: AbortSignal): AsyncIterable<LeaseTableChange>
 
+  /** When each lease was renewed last and when it ends, by node; a call for each. For stores whose leases end. */
+  leaseTimes?(signal: AbortSignal): Promise<ReadonlyMap<string, LeaseTimes>>
+
+  /** Of a pod, one try; empty if it has none yet. For stores that know pods. Rejects with an ApiError. */
+  podAddresses?(namespace: string, name: string, signal: AbortSignal): Promise<readonly Ip[]>
+
   /** URLs that the store is reached by. */
   readonly endpoints?: readonly string[]
 
@@ -83,7 +92,7 @@ export interface LeaseStore {
   health(): StoreHealth
 
   /**
-   * This node's address or way to the store has changed: connections that may lead nowhere are made anew, rather than when
+   * This node's address or way to the store has changed: connections that may lead nowhere are opened again at once, not when
    * their time-out ends. For stores that keep connections.
    */
   reconnect?(): void
@@ -95,6 +104,12 @@ export interface LeaseStore {
   readonly reporter?: NodeReporter
 }
 
+/** Of one lease, as Date.now() counts; undefined for a reservation, which is not renewed and does not end. */
+export interface LeaseTimes {
+  readonly renewedAtMs: number | undefined
+  readonly endsAtMs: number | undefined
+}
+
 /** What this node and those who run the cluster tell each other through the node's own object. */
 export interface NodeReporter {
   /** Public IPs that the operator chose for this node, at most one a family: before they are known, no interface is. */
@@ -103,7 +118,7 @@ export interface NodeReporter {
   /** Call once traffic can flow: pods may be scheduled here. Waits for its store as long as it takes. */
   announceReady(signal: AbortSignal): Promise<void>
 
-  /** Shows a problem with this node's own lease to who runs the cluster; others' (by `key`) are left to their nodes. */
+  /** Shows a problem with this node's own lease to the cluster's operator; others' (by `key`) are left to their nodes. */
   report(problem: LeaseProblem, signal: AbortSignal): Promise<void>
 }
 
@@ -120,6 +135,8 @@ export interface StoreHealth {
   readonly notice?: string | undefined
   /** How often each activity (`watch the peers`) has failed and was tried again. */
   readonly failures?: ReadonlyMap<string, number>
+  /** Watches that broke, ended or fell behind, and were opened again. */
+  readonly watchRestarts?: number
   /** Connections made after the first one; undefined where the store does not keep any. */
   readonly reconnects?: number
   /** When our lease ends if it is not renewed, as Date.now() counts; undefined where it does not end. */
@@ -129,7 +146,7 @@ export interface StoreHealth {
 /** The lease is another node's, or gone. */
 export class LeaseLostError extends ExpectedError {
   override name = 'LeaseLostError'
-  /** Who holds our subnet now; undefined where nobody does. */
+  /** Who holds our subnet now; undefined where no node does. */
   readonly holder: Lease | undefined
   constructor(message: string, holder: Lease | undefined, options?: ErrorOptions) {
     super(message, options)

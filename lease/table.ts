@@ -1,9 +1,14 @@
 import { isSameBackendData } from './backend_data.ts'
 import { WakeUp } from './common/wake_up.ts'
-import type { Lease, LeaseProblem, LeaseTable, LeaseTableChange } from './lease.ts'
+import type { Lease, LeaseProblem, LeaseTable, LeaseTableChange, Subnet } from './lease.ts'
+import { contains } from './net/prefix.ts'
+import type { NetworkConfig } from './network_config.ts'
 
 /** What was read under one key: a lease (`node` is the key), or why there is none. */
 export type Reading = Lease | LeaseProblem
+
+/** So many problems and so many leases outside of the network are kept: who may write one may write any number. */
+export const MOST_REFUSED = 1_000
 
 /** One taker's slot: what changed since it last took. Never longer than the keys that there are. */
 interface Taker {
@@ -17,6 +22,8 @@ interface Taker {
  * - Before the first whole list nothing is handed out, so that nothing can be taken for gone.
  * - A value that is no lease removes nothing: the last good lease of that key stands until the key itself is gone, and
  *   the problem is reported beside it.
+ *
+ * Of leases that lie outside of the network, which nothing is made of, it holds no more than can be looked at.
  */
 export class LiveTable {
   readonly #leases = new Map<string, Lease>()
@@ -25,9 +32,17 @@ export class LiveTable {
   #listed = false
   #failure: { readonly error: unknown } | undefined
   #problemList: readonly LeaseProblem[] | undefined
+  readonly #network: NetworkConfig | undefined
+  /** Their keys. */
+  readonly #outside = new Set<string>()
 
   /** All leases that stand now. Live, one and the same for all takers: a copy would cost each change the whole table. */
   readonly table: LeaseTable = this.#leases
+
+  /** `network`: undefined where it is not known. */
+  constructor(network: NetworkConfig | undefined) {
+    this.#network = network
+  }
 
   get problems(): readonly LeaseProblem[] {
     this.#problemList ??= [...this.#problems.values()]
@@ -58,7 +73,16 @@ export class LiveTable {
     this.#unset(key)
   }
 
-  /** Ends every `watch`, which rejects with the error: the store cannot go on. */
+  /** Whether it is a lease of which a part lies in the network. */
+  isOfNetwork(reading: Reading): reading is Lease {
+    if ('reason' in reading) return false
+    const { families } = this.#network ?? {}
+    const isInside = ({ prefix }: Subnet) =>
+      families?.some(({ network }) => contains(network, prefix)) ?? true
+    return reading.subnets.some(isInside)
+  }
+
+  /** Ends every `watch`, which rejects with the error: the store has failed. */
   fail(error: unknown): void {
     this.#failure ??= { error }
     this.#wakeAll()
@@ -78,7 +102,15 @@ export class LiveTable {
         if (this.#failure !== undefined) throw this.#failure.error
         const { changed } = taker
         taker.changed = new Set()
-        yield { table: this.table, changed, problems: this.problems }
+        const live = this
+        yield {
+          table: this.table,
+          changed,
+          // Made where it is asked for: not for each of thousands of changes.
+          get problems() {
+            return live.problems
+          },
+        }
       }
     } finally {
       this.#takers.delete(taker)
@@ -89,10 +121,13 @@ export class LiveTable {
     const key = keyOf(reading)
     if ('reason' in reading) {
       if (this.#problems.get(key)?.reason === reading.reason) return
+      if (this.#problems.size >= MOST_REFUSED && !this.#problems.has(key)) return
       this.#problems.set(key, reading)
       this.#touch()
       return
     }
+    if (this.isOfNetwork(reading)) this.#outside.delete(key)
+    else if (!this.#takeOutside(key)) return
     if (this.#problems.delete(key)) this.#touch()
     const before = this.#leases.get(key)
     if (before !== undefined && isSame(before, reading)) return
@@ -100,7 +135,16 @@ export class LiveTable {
     this.#touch(key)
   }
 
+  /** Whether there is room for it. */
+  #takeOutside(key: string): boolean {
+    const isFull = this.#outside.size >= MOST_REFUSED && !this.#outside.has(key)
+    if (isFull) this.#unset(key)
+    else this.#outside.add(key)
+    return !isFull
+  }
+
   #unset(key: string): void {
+    this.#outside.delete(key)
     if (this.#problems.delete(key)) this.#touch()
     if (this.#leases.delete(key)) this.#touch(key)
   }

@@ -1,8 +1,8 @@
 import { type BackendData, backendDataJson, readBackendData } from './backend_data.ts'
-import { ExpectedError, messageOf } from './common/errors.ts'
+import { DataError, messageOf } from './common/errors.ts'
 import { type Fields, field, goJson, parseFields, printJson } from './json.ts'
 import type { Lease, Subnet } from './lease.ts'
-import { AddressError, type Family, familyOf, type Ip, parseIp } from './net/ip.ts'
+import { AddressError, type Family, familyOf, type Ip, isOnePerFamily, parseIp } from './net/ip.ts'
 import { networkAddress, type Prefix, parsePrefix, prefixLength } from './net/prefix.ts'
 
 /**
@@ -11,7 +11,7 @@ import { networkAddress, type Prefix, parsePrefix, prefixLength } from './net/pr
  */
 
 /** A key or value that is no lease. The message names the key, the value and the remedy. */
-export class WireError extends ExpectedError {
+export class WireError extends DataError {
   override name = 'WireError'
 }
 
@@ -45,13 +45,13 @@ const keyPattern = /^(\d+\.\d+\.\d+\.\d+)-(\d+)(?:&([a-f\d:]+)-(\d+))?$/
  * family with IPv4 first.
  */
 export function encodeSubnetKey(prefixes: readonly Prefix[]): string {
-  const shape = prefixes.map(familyOf).join('+')
-  if (!['ipv4', 'ipv6', 'ipv4+ipv6'].includes(shape))
+  if (!isOnePerFamily(prefixes))
     throw new WireError(
       `Cannot make a subnet key of '${prefixes.join(' + ')}': one prefix a family is needed, IPv4 first`,
     )
   const parts = prefixes.map(prefix => `${networkAddress(prefix)}-${prefixLength(prefix)}`)
-  const key = shape === 'ipv6' ? `${NO_IPV4}&${parts[0]}` : parts.join('&')
+  const hasIpv4 = prefixes.some(prefix => familyOf(prefix) === 'ipv4')
+  const key = hasIpv4 ? parts.join('&') : `${NO_IPV4}&${parts[0]}`
   decodeSubnetKey(key)
   return key
 }
@@ -69,8 +69,7 @@ export function decodeSubnetKey(key: string): readonly Prefix[] {
 
 /** The text of a value. Throws WireError where there is not one public IP and one backend data a family. */
 export function encodeLeaseValue({ publicIps, backendType, backendData }: LeaseValue): string {
-  const shape = publicIps.map(familyOf).join('+')
-  if (!['ipv4', 'ipv6', 'ipv4+ipv6'].includes(shape))
+  if (!isOnePerFamily(publicIps))
     throw new WireError(
       `Cannot make a lease value of the public IPs '${publicIps.join(' + ')}': one a family is needed, IPv4 first`,
     )

@@ -30,21 +30,21 @@ export function vxlanDevices(vni: number): readonly string[] {
 export function vxlan(network: NetworkConfig): Backend {
   const options = parseVxlanOptions(network.backend.options)
   const families = network.families.map(({ family }) => family)
-  const nameOf = (family: Family) => `${perFamily[family].device}.${options.vni}`
+  const names = new Map(families.map(family => [family, `${perFamily[family].device}.${options.vni}`]))
+  const nameOf = (family: Family) => names.get(family) ?? ''
   for (const family of families) refuseImpossible(family, nameOf(family), options)
   const mtuOf = (family: Family, underlay: Underlay) =>
     Math.min(options.mtu ?? underlay.underlayMtu, underlay.underlayMtu) - perFamily[family].headroom
 
   function ownEntries(self: Lease, underlay: Underlay): readonly Entry[] {
+    const { vni, port, learning, gbp } = options
     const links = self.subnets.map((subnet, i): Link => {
       const family = familyOf(subnet.prefix)
-      const { mac } = vtepIn(subnet)
-      const { vni, port, learning, gbp } = options
       const local = underlay.localIps[i] ?? subnet.publicIp
       return {
         kind: 'link',
         name: nameOf(family),
-        mac,
+        mac: vtepIn(subnet).mac,
         up: true,
         deviceMtu: mtuOf(family, underlay),
         vxlan: { vni, port, local, underlay: underlay.name, learning, gbp },
@@ -54,20 +54,10 @@ export function vxlan(network: NetworkConfig): Backend {
   }
 
   function peerEntries(self: Lease, peer: Lease, underlay: Underlay): readonly Entry[] {
-    if (peer.backendType === '') throw new PeerRefusedError('it is reserved, and no node has taken it yet')
-    if (peer.backendType !== 'vxlan')
-      throw new PeerRefusedError(`its backend is '${peer.backendType}', the network's is 'vxlan'`)
+    refuseBackend(peer)
     return Array.from(sharedSubnets(self, peer)).flatMap(({ own, theirs }) => {
       if (options.directRouting && isOnLink(theirs, underlay)) return [directRoute(theirs, underlay)]
-      const { vni, mac } = vtepIn(theirs)
-      if (vni !== undefined && vni !== options.vni)
-        throw new PeerRefusedError(
-          `its VNI is ${vni}, the network's is ${options.vni}: its packets would be dropped`,
-        )
-      if (mac === vtepIn(own).mac)
-        throw new PeerRefusedError(
-          `its VTEP MAC ${mac} is our own: was the host cloned? Delete its flannel device and restart its agent`,
-        )
+      const mac = tunnelMac(own, theirs, options.vni)
       return tunnelEntries(theirs, mac, nameOf(familyOf(theirs.prefix)))
     })
   }
@@ -103,6 +93,25 @@ function refuseImpossible(family: Family, name: string, { vni, mtu }: VxlanOptio
     )
 }
 
+/** Throws PeerRefusedError. */
+function refuseBackend({ backendType }: Lease): void {
+  if (backendType === '') throw new PeerRefusedError('it is reserved, and no node has taken it yet')
+  if (backendType !== 'vxlan')
+    throw new PeerRefusedError(`its backend is '${backendType}', the network's is 'vxlan'`)
+}
+
+/** Throws PeerRefusedError where this node and the peer could not hear each other. */
+function tunnelMac(own: Subnet, theirs: Subnet, ownVni: number): Mac {
+  const { vni, mac } = vtepIn(theirs)
+  if (vni !== undefined && vni !== ownVni)
+    throw new PeerRefusedError(`its VNI is ${vni}, the network's is ${ownVni}: its packets would be dropped`)
+  if (mac === vtepIn(own).mac)
+    throw new PeerRefusedError(
+      `its VTEP MAC ${mac} is our own: was the host cloned? Delete its flannel device and restart its agent`,
+    )
+  return mac
+}
+
 /** flannel gives its device the subnet's network address as a host address: what the node itself sends has a source in its subnet. */
 function ownAddress(subnet: Subnet, dev: string): Address {
   const address = networkAddress(subnet.prefix)
@@ -112,17 +121,19 @@ function ownAddress(subnet: Subnet, dev: string): Address {
 /** MAC to host, gateway to MAC, subnet to gateway; the gateway is the peer subnet's network address. */
 function tunnelEntries(peer: Subnet, mac: Mac, dev: string): Entry[] {
   const gateway = networkAddress(peer.prefix)
-  const route = {
-    via: gateway,
-    dev,
-    onlink: true,
-    metric: defaultMetric(peer),
-    protocol: BOOT_PROTOCOL,
-  }
   return [
     { kind: 'fdb', dev, mac, dst: peer.publicIp },
     { kind: 'neighbor', dev, address: gateway, mac },
-    { kind: 'route', type: 'unicast', dst: peer.prefix, ...route },
+    {
+      kind: 'route',
+      type: 'unicast',
+      dst: peer.prefix,
+      via: gateway,
+      dev,
+      onlink: true,
+      metric: defaultMetric(peer),
+      protocol: BOOT_PROTOCOL,
+    },
   ]
 }
 

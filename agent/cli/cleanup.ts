@@ -7,6 +7,7 @@ import { vxlanDevices } from '../backend/vxlan.ts'
 import { bool, FlagError, type FlagValues, int, list, string } from '../config/go_flags.ts'
 import { type RunCommand, runCommand } from '../firewall/command.ts'
 import { removeFirewall } from '../firewall/firewall.ts'
+import { removeTunnelFilter } from '../firewall/tunnel_filter.ts'
 import { deviceClaims, fileClaims, networkClaims } from '../instance/claims.ts'
 import { type Claim, whoHolds } from '../instance/lock.ts'
 import { requireNetAdmin } from '../kernel/capability.ts'
@@ -16,7 +17,7 @@ import { leftovers, printResult } from '../reconcile/leftovers.ts'
 import { printOperation } from '../state/operation.ts'
 import { TWILL_PROTOCOL } from '../state/ownership.ts'
 import { type CommandContext, command } from './command.ts'
-import { readStore } from './read_store.ts'
+import { readStoreOrLastSeen } from './last_seen.ts'
 
 const flags = {
   yes: bool(false, 'remove it; without this flag, what would be removed is printed'),
@@ -24,17 +25,18 @@ const flags = {
   'subnet-file': string('/run/flannel/subnet.env', "the agent's --subnet-file"),
   'cache-file': string('/var/lib/twill/leases.json', "the agent's --cache-file"),
   'cni-conf-file': string('', "the agent's --cni-conf-file, where it had one"),
-  timeout: int(15, 'seconds to wait for the store'),
+  timeout: int(4, 'seconds to wait for the store'),
 }
 
-/** Some of it is there still. The message says why. */
+/** Some parts remain. The message says why. */
 class CleanupError extends ExpectedError {
   override name = 'CleanupError'
 }
 
 /**
- * `twill cleanup`: takes off this node what an agent left on it, and nothing else: devices, routes with our protocol, rules,
- * files. The agent is to be stopped before. The node's lease stays in the store, where it runs out.
+ * `twill cleanup`: removes what an agent left on this node, and nothing else: devices, routes with our
+ * protocol, rules, files. The agent must be stopped before. The node's lease stays in the store, where it
+ * expires.
  */
 export const cleanup = command({ flags, readsStore: true }, async (values, context) => {
   requireNetAdmin()
@@ -67,6 +69,9 @@ export const cleanup = command({ flags, readsStore: true }, async (values, conte
   }
   if (await removeFirewall(networks, signal, values.yes ? runCommand : onlyLook))
     say('delete firewall rules of flannel')
+  for (const device of devices)
+    if (await removeTunnelFilter(device, signal, values.yes ? runCommand : onlyLook))
+      say(`delete the tunnel filter of ${device}`)
   for (const file of files) if (await removeFile(file, values.yes)) say(`delete file ${file}`)
   if (found === 0) context.out.write('There is nothing to remove\n')
   else if (!values.yes) context.out.write('Nothing was removed: stop the agent, and give --yes\n')
@@ -74,7 +79,7 @@ export const cleanup = command({ flags, readsStore: true }, async (values, conte
   return 0
 })
 
-/** An agent that runs would make at once what is removed. */
+/** A running agent would restore at once what is removed. */
 async function refuseWhileHeld(claims: readonly Claim[]): Promise<void> {
   for (const claim of claims) {
     const holder = await whoHolds(claim)
@@ -85,17 +90,17 @@ async function refuseWhileHeld(claims: readonly Claim[]): Promise<void> {
   }
 }
 
-/** What tells this network's things from another's: by the store, or by the VNI that is given, and by the subnet file. */
+/** Identifies this network's devices and routes: by the store, or what the agent saw of it last, or the given VNI, and by the subnet file. */
 async function ours(
-  { vni, timeout, 'subnet-file': subnetFile }: FlagValues<typeof flags>,
-  { store }: CommandContext,
+  { vni, timeout, 'subnet-file': subnetFile, 'cache-file': cacheFile }: FlagValues<typeof flags>,
+  { store, err }: CommandContext,
   signal: AbortSignal,
 ): Promise<{ readonly devices: readonly string[]; readonly networks: readonly Prefix[] }> {
   const previous = readPreviousNetworks((await readWhole(subnetFile, signal)) ?? '')
   if (vni.length > 0)
     return { devices: vni.flatMap(text => vxlanDevices(parseVni(text))), networks: previous }
   const options = store()
-  const { network } = await readStore(options, timeout * 1000)
+  const { network } = await readStoreOrLastSeen(options, cacheFile, timeout * 1000, err)
   return { devices: openBackend(network).devices, networks: network.families.map(family => family.network) }
 }
 
@@ -103,7 +108,7 @@ async function networksOf(subnetFile: string, signal: AbortSignal): Promise<read
   return readPreviousNetworks((await readWhole(subnetFile, signal)) ?? '')
 }
 
-/** A subnet file that names other networks alone is another agent's. */
+/** A subnet file that names only other networks is another agent's. */
 async function isOwnSubnetFile(
   file: string,
   networks: readonly Prefix[],
@@ -120,18 +125,18 @@ function parseVni(text: string): number {
   throw new FlagError(`--vni is '${text}': it must be a whole number from 0 to ${0xffffff}`)
 }
 
-/** What reads is run; what would write succeeds without being run. */
+/** Runs commands that read; those that would write succeed without being run. */
 const onlyLook: RunCommand = async (words, input, signal) => {
   const writes = /-restore$/.test(words[0] ?? '') || (words[0] === 'nft' && words.includes('-f'))
   return writes ? { code: 0, stdout: '', stderr: '' } : await runCommand(words, input, signal)
 }
 
-/** As --cache-file has it. */
+/** Whether a value of --cache-file is a file. */
 function isFile(path: string): boolean {
   return path !== '' && path !== 'none'
 }
 
-/** False where there is no such file. */
+/** False if the file does not exist. */
 async function removeFile(file: string, really: boolean): Promise<boolean> {
   try {
     await stat(file)

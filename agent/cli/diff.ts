@@ -1,14 +1,23 @@
 import { bool } from '../config/go_flags.ts'
 import type { DiffDocument } from '../diagnose/diff_document.ts'
-import { askNode, nodeFlags } from './ask_node.ts'
-import { command } from './command.ts'
+import { askNode, nodeFlags, tellAgent } from './ask_node.ts'
+import { answer, command, outputFlags } from './command.ts'
 
-const flags = { ...nodeFlags, json: bool(false, 'print JSON') }
+const flags = {
+  ...nodeFlags,
+  ...outputFlags,
+  fix: bool(false, 'let the agent look at everything and put it right, and print what still differs then'),
+}
 
-/** `twill diff`: what differs between this host's kernel and what its leases ask for. Exit code 1 where something does. */
-export const diff = command({ flags, readsStore: true }, async ({ json, ...values }, context) => {
-  const document = await askNode(values, context, node => node.diff())
-  context.out.write(json ? `${JSON.stringify(document, null, 2)}\n` : printDiff(document))
+/**
+ * `twill diff`: differences between this host's kernel and its leases. Exit code 1 if there are any. Only the
+ * agent changes the kernel.
+ */
+export const diff = command({ flags, readsStore: true }, async (values, context) => {
+  const document = values.fix
+    ? (await tellAgent<{ readonly after: DiffDocument }>(values, 'fix')).after
+    : await askNode(values, context, (node, signal) => node.diff(signal))
+  answer(values, context.out, document, printDiff)
   return document.commands.length + document.shadows.length > 0 ? 1 : 0
 })
 

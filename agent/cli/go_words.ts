@@ -1,8 +1,9 @@
 import { type FlagTable, readFlag } from '../config/go_flags.ts'
 
 /**
- * The words of a command line in the one form that commander reads, so that a line for twilld is one for twill: one dash or two
- * in front of a flag's name, `--flag=false` for a boolean. Words that are no flags of the table stay as they are. Throws FlagError.
+ * Converts a command line to the one form that commander reads, so that twilld's lines work for twill: one
+ * dash or two before a flag's name, `--flag=false` for a boolean, `-o=json`. Words that are not flags of the
+ * table stay unchanged. Throws FlagError.
  */
 export function goWords(words: readonly string[], table: FlagTable): readonly string[] {
   const end = words.indexOf('--')
@@ -13,7 +14,9 @@ export function goWords(words: readonly string[], table: FlagTable): readonly st
 function normal(word: string, table: FlagTable): readonly string[] {
   const [, name = '', text] = /^--?([a-z][\w-]*)(?:=(.*))?$/s.exec(word) ?? []
   const flag = Object.hasOwn(table, name) ? table[name] : undefined
-  if (flag === undefined) return [word]
+  if (flag === undefined) return [word.replace(/^-o=/, '-o')]
+  // Only a switch that is on by default can be switched off.
+  if (flag.default === true) return [`--${name}=${readFlag(name, flag, text || 'true')}`]
   if (flag.kind !== 'bool') return [text === undefined ? `--${name}` : `--${name}=${text}`]
   if (text === undefined || text === '') return text === '' ? [] : [`--${name}`]
   return readFlag(name, flag, text) ? [`--${name}`] : []

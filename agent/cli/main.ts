@@ -1,7 +1,8 @@
-import { endProcess, endWhereOutputFails } from '../runtime/end_process.ts'
+import { endProcess, endWhereOutputFails, LateErrors } from '../runtime/end_process.ts'
 import { run } from './program.ts'
 
-// Node's own remarks are for developers; by default they are printed.
+// Node.js prints warnings by default, which are for developers.
 process.removeAllListeners('warning')
-endWhereOutputFails('twill')
-await endProcess('twill', await run(process.argv.slice(2), process.env, process.stdout, process.stderr))
+const errors = new LateErrors()
+endWhereOutputFails('twill', errors)
+await endProcess('twill', await run(process.argv.slice(2), process.env, process.stdout, errors), errors)

@@ -1,54 +1,60 @@
-import { bool, FlagError, string } from '../config/go_flags.ts'
-import type { MapRow, SubnetMap } from '../diagnose/subnet_map.ts'
+import { printableDocument } from '../../lease/common/printable.ts'
+import { bool, FlagError, oneOf } from '../config/go_flags.ts'
+import { SOME_TIMES } from '../diagnose/node_documents.ts'
+import type { MapHead, MapRow, SubnetMap } from '../map/subnet_map.ts'
 import { askMap, nodeFlags, timeoutMs, watchedStore } from './ask_node.ts'
-import { type CommandContext, command, type Output } from './command.ts'
-import { printJson, printMap } from './print_map.ts'
+import { type CommandContext, command, type Output, printJson } from './command.ts'
+import { type MapStyle, printMapBody, printMapHead } from './print_map.ts'
 import { watchMap } from './watch_map.ts'
+
+const formats = ['table', 'json', 'dot', 'svg', 'html'] as const
+type Format = (typeof formats)[number]
 
 const flags = {
   ...nodeFlags,
   json: bool(false, 'print JSON'),
-  output: string('', "'json': the same as --json"),
-  format: string('table', 'table, json, dot, svg or html: the last two draw the address space in one file'),
-  sort: string('subnet', 'subnet, node, ip or state'),
-  wide: bool(false, 'print all columns, whatever the width of the terminal'),
-  watch: bool(false, 'go on and show changes as they come, until Ctrl-C'),
+  output: oneOf('', formats, 'as kubectl has it: the same as --format'),
+  format: oneOf('table', formats, 'svg and html draw the address space in one file'),
+  sort: oneOf('subnet', ['subnet', 'node', 'ip', 'state'], 'the order of the rows'),
+  wide: bool(false, 'print all columns, whatever the width; ask for the ends of more than 1000 leases too'),
+  watch: bool(false, 'keep showing changes as they come, until Ctrl-C'),
 }
 
-/** `twill map`: the leases in the store, each with why agents would refuse it. */
+/** `twill map`: the leases in the store, each with the reason if agents refuse it. */
 export const map = command({ flags, readsStore: true }, async (values, context) => {
-  const format = formatOf(values)
-  const sort = orders[values.sort]
-  if (sort === undefined)
-    throw new FlagError(`--sort is '${values.sort}': it must be subnet, node, ip or state`)
+  const format = values.json ? 'json' : values.output || values.format || 'table'
+  const sort = orders[values.sort || 'subnet']
   const sorted = (found: SubnetMap) => ({ ...found, leases: sort(found.leases) })
   const style = () => styleOf(context.out, context.env, values.wide)
   if (values.watch) {
     if (format !== 'table') throw new FlagError('--watch goes with the table only')
     const print = (found: SubnetMap, changed: ReadonlySet<string>) =>
-      printMap(sorted(found), { ...style(), changed })
-    await watchMap(watchedStore(context), timeoutMs(values), print, context.out)
+      printMap(printableDocument(sorted(found)), { ...style(), changed })
+    await watchMap(watchedStore(context), timeoutMs(values, 'store'), print, context.out)
     return 0
   }
-  context.out.write(await draw(format, sorted(await askMap(values, context)), style()))
+  let hasHead = false
+  // Judging thousands of leases takes a while: print the totals first.
+  const printHead = (head: MapHead, leases: number) => {
+    if (format !== 'table') return
+    hasHead = true
+    context.out.write(printMapHead(head, leases))
+  }
+  const mostTimes = values.wide ? Number.MAX_SAFE_INTEGER : SOME_TIMES
+  const found = sorted(await askMap(values, context, mostTimes, printHead))
+  const body = hasHead ? printMapBody(printableDocument(found), style()) : await draw(format, found, style())
+  context.out.write(body)
   return 0
 })
 
-type Format = 'table' | 'json' | 'dot' | 'svg' | 'html'
-
-function formatOf({ json, output, format }: { json: boolean; output: string; format: string }): Format {
-  if (output !== '' && output !== 'json') throw new FlagError(`--output is '${output}': it must be json`)
-  if (json || output === 'json') return 'json'
-  const known: readonly string[] = ['table', 'json', 'dot', 'svg', 'html']
-  if (!known.includes(format))
-    throw new FlagError(`--format is '${format}': it must be one of ${known.join(', ')}`)
-  return format as Format
+function printMap(map: SubnetMap, style: MapStyle): string {
+  return printMapHead(map, map.leases.length) + printMapBody(map, style)
 }
 
 type Order = (rows: readonly MapRow[]) => readonly MapRow[]
 
-/** The map itself stands in the order of the subnets. */
-const orders: Readonly<Record<string, Order>> = {
+/** The map itself is sorted by subnet. */
+const orders: Readonly<Record<'subnet' | 'node' | 'ip' | 'state', Order>> = {
   subnet: rows => rows,
   node: rows => by(rows, ({ node }) => node),
   ip: rows => by(rows, ({ publicIps }) => publicIps.join(' ')),
@@ -63,13 +69,14 @@ function by(rows: readonly MapRow[], key: (row: MapRow) => string): readonly Map
 function styleOf(out: Output, env: CommandContext['env'], wide: boolean) {
   const color = out.isTTY === true && (env.NO_COLOR ?? '') === ''
   const width = wide ? undefined : out.isTTY === true ? out.columns : undefined
-  return { width: width ?? Number.POSITIVE_INFINITY, color, changed: new Set<string>() }
+  return { width: width ?? Number.POSITIVE_INFINITY, color, changed: new Set<string>(), nowMs: Date.now() }
 }
 
 async function draw(format: Format, found: SubnetMap, style: ReturnType<typeof styleOf>): Promise<string> {
-  if (format === 'table') return printMap(found, style)
   if (format === 'json') return printJson(found)
-  const { drawDot, drawHtml, drawSvg } = await import('./draw_map.ts')
-  if (format === 'dot') return drawDot(found)
-  return format === 'svg' ? drawSvg(found) : drawHtml(found)
+  const map = printableDocument(found)
+  if (format === 'table') return printMap(map, style)
+  const { drawDot, drawHtml, drawSvg } = await import('../map/draw_map.ts')
+  if (format === 'dot') return drawDot(map)
+  return format === 'svg' ? drawSvg(map) : drawHtml(map)
 }

@@ -1,37 +1,34 @@
 import { styleText } from 'node:util'
 import { printable } from '../../lease/common/printable.ts'
-import type { Utilisation } from '../diagnose/address_space.ts'
-import type { MapRow, SubnetMap } from '../diagnose/subnet_map.ts'
-import { printColumns } from './columns.ts'
+import type { Utilisation } from '../map/address_space.ts'
+import type { MapHead, MapRow, SubnetMap } from '../map/subnet_map.ts'
+import { type Column, printColumns } from './columns.ts'
 
 export interface MapStyle {
   /** In characters; Infinity: every column. */
   readonly width: number
   readonly color: boolean
-  /** Nodes whose rows stand out. */
+  /** Nodes with highlighted rows. */
   readonly changed: ReadonlySet<string>
+  /** The moment that ages are relative to, as of Date.now(). */
+  readonly nowMs: number
 }
 
-const plain: MapStyle = { width: Number.POSITIVE_INFINITY, color: false, changed: new Set() }
+/** The lines above the leases. */
+export function printMapHead({ networks, backend, utilisation }: MapHead, leases: number): string {
+  const title = `network ${networks.join(' + ')}, backend ${backend}, ${leases} leases`
+  return [title, ...utilisation.map(printUtilisation), ''].map(line => `${printable(line)}\n`).join('')
+}
 
-/** The leases, below them why one is refused and what is no lease. */
-export function printMap(map: SubnetMap, style: MapStyle = plain): string {
-  const { networks, backend, leases, problems } = map
+/** The leases, and below them refusals and invalid entries. */
+export function printMapBody({ leases, problems }: SubnetMap, style: MapStyle): string {
   const refused = leases.flatMap(({ node, refused }) =>
     refused === null ? [] : [`refused ${node}: ${refused}`],
   )
   const noted = leases.flatMap(({ node, note }) => (note === null ? [] : [`note on ${node}: ${note}`]))
   const broken = problems.map(({ key, reason }) => `no lease ${key}: ${reason}`)
-  const title = `network ${networks.join(' + ')}, backend ${backend}, ${leases.length} leases`
-  const use = map.utilisation.map(printUtilisation)
   const rows = printColumns(columnsOf(leases, style), style.width)
-  const notes = [...refused, ...noted, ...broken].map(text => printable(text, 1_000))
-  return [title, ...use, '', ...rows, '', ...notes].join('\n').trimEnd().concat('\n')
-}
-
-/** For scripts; the fields are those of SubnetMap. */
-export function printJson(map: SubnetMap): string {
-  return `${JSON.stringify(map, null, 2)}\n`
+  return [...rows, '', ...refused, ...noted, ...broken].join('\n').trimEnd().concat('\n')
 }
 
 function printUtilisation({ network, subnetLength, total, used, reserved, free }: Utilisation): string {
@@ -39,24 +36,54 @@ function printUtilisation({ network, subnetLength, total, used, reserved, free }
   return `${network} in /${subnetLength}s: ${used} of ${total} used (${share} %), ${reserved} reserved, ${free} free`
 }
 
-function columnsOf(leases: readonly MapRow[], { color, changed }: MapStyle) {
-  const column = (head: string, from: number, cell: (row: MapRow) => readonly string[]) => ({
+function columnsOf(leases: readonly MapRow[], { color, changed, nowMs }: MapStyle): readonly Column[] {
+  const column = (head: string, rank: number, cell: (row: MapRow) => readonly string[]) => ({
     head,
-    from,
+    rank,
     cells: leases.map(row => cell(row).map(text => mark(printable(text), row))),
   })
-  const mark = (text: string, { node, refused }: MapRow) => {
+  const mark = (text: string, { node, refused, kernel }: MapRow) => {
     if (!color) return text
     if (changed.has(node)) return styleText('inverse', text, { validateStream: false })
-    return refused === null ? text : styleText('red', text, { validateStream: false })
+    if (refused === null && kernel !== 'differs') return text
+    return styleText('red', text, { validateStream: false })
   }
+  /** Leave out a column without values. */
+  const known = (key: 'renewedAt' | 'expiresAt' | 'kernel', ...made: Column[]) =>
+    leases.some(row => row[key] !== null) ? made : []
   return [
     column('NODE', 0, ({ node }) => [node]),
     column('SUBNET', 0, ({ subnets }) => subnets),
     column('PUBLIC IP', 0, ({ publicIps }) => publicIps),
-    column('BACKEND', 110, ({ backend }) => [backend]),
-    column('VTEP MAC', 110, ({ vtepMacs }) => vtepMacs.map(mac => mac ?? '-')),
-    column('SINCE', 130, ({ since }) => [since]),
+    column('BACKEND', 3, ({ backend }) => [backend]),
+    column('VTEP MAC', 4, ({ vtepMacs }) => vtepMacs.map(mac => mac ?? '-')),
+    column('SINCE', 6, ({ since }) => [since]),
+    ...known(
+      'renewedAt',
+      column('AGE', 5, ({ renewedAt }) => [printSpan(renewedAt, nowMs)]),
+    ),
+    ...known(
+      'expiresAt',
+      column('EXPIRES', 1, ({ expiresAt }) => [printSpan(expiresAt, nowMs)]),
+    ),
+    ...known(
+      'kernel',
+      column('KERNEL', 2, ({ kernel }) => [kernel ?? '-']),
+    ),
     column('STATE', 0, ({ refused }) => [refused === null ? 'ok' : 'refused']),
   ]
 }
+
+/** Time since or until, as kubectl prints ages: `45s`, `23m`, `21h`, `12d`. */
+function printSpan(at: string | null, nowMs: number): string {
+  if (at === null || at === 'never') return at ?? '-'
+  const seconds = Math.round(Math.abs(Date.parse(at) - nowMs) / 1000)
+  const [size, unit] = spans.find(([size]) => seconds >= size * 2) ?? [1, 's']
+  return `${Math.floor(seconds / size)}${unit}`
+}
+
+const spans = [
+  [86_400, 'd'],
+  [3_600, 'h'],
+  [60, 'm'],
+] as const

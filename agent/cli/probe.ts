@@ -1,113 +1,114 @@
-import { networkAddress } from '../../lease/net/prefix.ts'
-import { bool, FlagError, int } from '../config/go_flags.ts'
-import type { NodeView } from '../diagnose/node_view.ts'
-import { judgeProbe, type ProbeResult, type ProbeTarget } from '../diagnose/probe_result.ts'
-import { probe as probePeer } from '../probe/prober.ts'
-import { nodeFlags, readOwnView } from './ask_node.ts'
+import { messageOf } from '../../lease/common/errors.ts'
+import { DEFAULT_PROBE_PORT } from '../config/flags.ts'
+import { bool, int } from '../config/go_flags.ts'
+import type { NodeDocuments } from '../diagnose/node_documents.ts'
+import type { ProbeDocument } from '../diagnose/probe_result.ts'
+import { askNode, nodeFlags } from './ask_node.ts'
 import { type Column, printColumns } from './columns.ts'
-import { type Command, command, type Output } from './command.ts'
+import { answer, command, type Output, outputFlags } from './command.ts'
 
 const flags = {
   ...nodeFlags,
-  json: bool(false, 'print JSON'),
+  ...outputFlags,
   all: bool(false, 'all peers, as without a name'),
-  'probe-port': int(8473, "the agents' --probe-port"),
+  wide: bool(false, 'print the sound ways too, where several were probed'),
+  'probe-port': int(DEFAULT_PROBE_PORT, "the agents' --probe-port, where no agent is asked"),
 }
 
-/** So many peers at once: each costs some packets a second and one transfer of 1 MB. */
+/** Peers probed at once: each costs some packets a second and one transfer of 1 MB. */
 const AT_ONCE = 8
-/** Of one peer; a path that carries less than it should takes longest. */
-const PEER_MS = 30_000
+/** Time-out for one peer; a path that carries less than expected takes longest. */
+const PEER_MS = 40_000
+/** Time-out for all peers: those not probed by then are named. */
+const ALL_MS = 120_000
+
+interface Probed {
+  readonly ways: readonly ProbeDocument[]
+  /** Why a peer could not be probed, or not in time. */
+  readonly missing: readonly string[]
+}
 
 /**
- * `twill probe [NODE]`: active checks of the way from this host to its peers, over the underlay and over the overlay. Exit code 1
- * where one of them finds something.
+ * `twill probe [NODE]`: active checks of the way from this host to its peers, over the underlay and over the
+ * overlay. Exit code 1 for a finding, 2 if a check could not be made.
  */
-export const probe: Command = command(
-  { flags, readsStore: true, operands: ['[NODE]'] },
-  async (values, context) => {
-    const [wanted = ''] = context.operands
+export const probe = command({ flags, readsStore: true, operands: ['[NODE]'] }, async (values, context) => {
+  const [wanted] = context.operands
+  const { ways, missing } = await askNode(values, context, async (node, signal) =>
+    probeAll(node, wanted === undefined ? await node.peers(signal) : [wanted], context.err),
+  )
+  const isWide = values.wide || ways.length < 2
+  answer(values, context.out, ways, () => printProbes(ways, isWide))
+  for (const what of missing) context.err.write(`twill: ${what}\n`)
+  if (ways.some(({ finding }) => finding !== null)) return 1
+  return missing.length > 0 ? 2 : 0
+})
 
-    const view = await readOwnView(values, context)
-    const targets = targetsOf(view, values['probe-port']).filter(
-      ({ node }) => wanted === '' || node === wanted,
-    )
-    if (targets.length === 0)
-      throw new FlagError(
-        wanted === '' ? 'this host has no peers' : `there is no peer '${wanted}': twill map lists the nodes`,
-      )
-    const results = await probeAll(targets, context.err)
-    const findings = results.map((result, i) => judgeProbe(result, targets[i] as ProbeTarget))
-    context.out.write(
-      values.json
-        ? `${JSON.stringify(
-            results.map((result, i) => ({ ...result, finding: findings[i] ?? null })),
-            null,
-            2,
-          )}\n`
-        : printProbes(results, findings),
-    )
-    return findings.some(finding => finding !== undefined) ? 1 : 0
-  },
-)
-
-function targetsOf({ self, leases, refused, backend, underlay }: NodeView, port: number): ProbeTarget[] {
-  if (self === undefined) return []
-  const { underlayMtu } = underlay
-  const overlayMtu = backend.overlayMtu(underlay)
-  return [...leases.table.values()]
-    .filter(({ node }) => node !== self.node && !refused.has(node))
-    .flatMap(({ node, subnets }) =>
-      subnets.flatMap(({ prefix, publicIp }, i) => {
-        const own = self.subnets[i]
-        if (own === undefined) return []
-        const [from, overlayIp] = [networkAddress(own.prefix), networkAddress(prefix)]
-        return [{ node, publicIp, overlayIp, from, underlayMtu, overlayMtu, port }]
-      }),
-    )
-}
-
-async function probeAll(targets: readonly ProbeTarget[], err: Output): Promise<ProbeResult[]> {
-  const results: ProbeResult[] = []
-  let [next, done] = [0, 0]
+async function probeAll(node: NodeDocuments, peers: readonly string[], err: Output): Promise<Probed> {
+  const ways: ProbeDocument[][] = []
+  const missing: string[] = []
+  const untilMs = performance.now() + ALL_MS
+  const left = peers.entries()
+  let done = 0
   const work = async () => {
-    for (let i = next++; i < targets.length; i = next++) {
-      results[i] = await probePeer(targets[i] as ProbeTarget, AbortSignal.timeout(PEER_MS))
+    for (const [i, peer] of left) {
+      if (performance.now() > untilMs) missing.push(`${peer} was not probed: ${ALL_MS / 1000} s are over`)
+      else
+        try {
+          ways[i] = [...(await node.probe(peer, AbortSignal.timeout(PEER_MS)))]
+        } catch (error) {
+          if (peers.length === 1) throw error
+          missing.push(`${peer} was not probed: ${messageOf(error)}`)
+        }
       done += 1
-      if (err.isTTY === true) err.write(`\r${done} of ${targets.length} probed`)
+      if (err.isTTY === true) err.write(`\r${done} of ${peers.length} probed`)
     }
   }
   await Promise.all(Array.from({ length: AT_ONCE }, work))
   if (err.isTTY === true) err.write('\r\x1b[K')
-  return results
+  return { ways: ways.flat(), missing }
 }
 
-function printProbes(
-  results: readonly ProbeResult[],
-  findings: readonly ReturnType<typeof judgeProbe>[],
-): string {
-  const column = (head: string, cell: (result: ProbeResult) => string): Column => ({
+/** One row for each way, findings below; of several healthy ways only the number. */
+function printProbes(ways: readonly ProbeDocument[], isWide: boolean): string {
+  const unsound = ways.filter(({ finding }) => finding !== null)
+  const sound = ways.length - unsound.length
+  const shown = isWide ? ways : unsound
+  const table = shown.length === 0 ? [] : [...printColumns(columnsOf(shown), Number.POSITIVE_INFINITY), '']
+  const notes = unsound.flatMap(({ finding }) => (finding ? [`${finding.what}\n  => ${finding.remedy}`] : []))
+  const summary = ways.length === 0 ? 'This host has no peers' : `${sound} of ${ways.length} ways are sound`
+  return [...table, ...notes, summary].join('\n').concat('\n')
+}
+
+function deadIn({ there, back }: NonNullable<ProbeDocument['dead']>): string {
+  if (there && back) return 'both ways'
+  return there ? 'there' : back ? 'back' : 'for ping'
+}
+
+/** `there / back` if the peer's agent measures both. */
+function columnsOf(ways: readonly ProbeDocument[]): readonly Column[] {
+  const column = (head: string, cell: (way: ProbeDocument) => string): Column => ({
     head,
-    from: 0,
-    cells: results.map(result => [cell(result)]),
+    rank: 0,
+    cells: ways.map(way => [cell(way)]),
   })
   const ms = (value: number | null) => (value === null ? 'no answer' : `${value.toFixed(2)} ms`)
-  const size = (value: number | null) => (value === null ? '-' : String(value))
-  const table = printColumns(
-    [
-      column('NODE', ({ node }) => node),
-      column('UNDERLAY', ({ underlayMs }) => ms(underlayMs)),
-      column('OVERLAY', ({ overlayMs }) => ms(overlayMs)),
-      column(
-        'CARRIES',
-        ({ underlayCarries, overlayCarries }) => `${size(underlayCarries)} / ${size(overlayCarries)}`,
-      ),
-      column('BULK', ({ bulk }) =>
-        bulk === null ? '-' : typeof bulk === 'string' ? bulk : `${bulk.mbitPerSecond.toFixed(0)} Mbit/s`,
-      ),
-    ],
-    Number.POSITIVE_INFINITY,
-  )
-  const notes = findings.flatMap(finding => (finding ? [`${finding.what}\n  => ${finding.remedy}`] : []))
-  return [...table, '', ...(notes.length > 0 ? notes : ['Every way is sound'])].join('\n').concat('\n')
+  const both = (there: number | null, back: number | null | undefined, unit = '') =>
+    `${there ?? '-'} / ${back ?? '-'}${unit}`
+  const percent = (share: number) => Math.round(share * 100)
+  return [
+    column('NODE', ({ node }) => node),
+    column(
+      'UNDERLAY',
+      ({ underlayMs, underlayCarries }) => `${ms(underlayMs)}, ${underlayCarries ?? '-'} bytes`,
+    ),
+    column('OVERLAY', ({ overlayMs, dead }) => (dead === null ? ms(overlayMs) : `dead ${deadIn(dead)}`)),
+    column('CARRIES', ({ overlayCarries, ways }) => both(overlayCarries, ways?.carriesBack)),
+    column('LOSS', ({ ways }) =>
+      ways === null ? '-' : both(percent(ways.lossThere), percent(ways.lossBack), ' %'),
+    ),
+    column('BULK', ({ bulk }) =>
+      bulk === null ? '-' : typeof bulk === 'string' ? bulk : `${bulk.mbitPerSecond.toFixed(0)} Mbit/s`,
+    ),
+  ]
 }

@@ -1,24 +1,29 @@
-import { ExpectedError, messageOf } from '../../lease/common/errors.ts'
+import { messageOf } from '../../lease/common/errors.ts'
 import type { Log } from '../../lease/common/log.ts'
 import type { LeaseTableChange } from '../../lease/lease.ts'
 import type { StoreOptions } from '../../lease/options.ts'
 import { openStore } from '../../lease/registry.ts'
 import type { LeaseStore, StoreHealth } from '../../lease/store.ts'
-import type { StoreView } from '../diagnose/subnet_map.ts'
+import { leaseTimesOf } from '../inspect/lease_times.ts'
+import type { StoreView } from '../map/subnet_map.ts'
+import { StoreUnreachableError } from './store_unreachable.ts'
 
-/** The store did not answer in time. The message says what it was asked for and its trouble. */
-export class StoreUnreachableError extends ExpectedError {
-  override name = 'StoreUnreachableError'
-}
-
-/** What a command opens, asks and lets go of. */
+/** A store that a command opens, asks and closes. */
 interface Askable {
+  readonly endpoints?: readonly string[]
   health(): StoreHealth
   close(): Promise<void>
 }
 
-/** Reads network config and leases once, from the endpoint that answers first. Throws as askStore; NetworkConfigError. */
-export async function readStore(options: StoreOptions, timeoutMs: number): Promise<StoreView> {
+/**
+ * Reads network config and leases once, from the endpoint that answers first, and the leases' end times
+ * unless there are more than `mostTimes`. Throws as askStore; NetworkConfigError.
+ */
+export async function readStore(
+  options: StoreOptions,
+  timeoutMs: number,
+  mostTimes: number,
+): Promise<StoreView> {
   const read = (one: StoreOptions, stop: AbortSignal) =>
     askStore(
       log => openStore(one, log),
@@ -27,14 +32,16 @@ export async function readStore(options: StoreOptions, timeoutMs: number): Promi
         says('read the network config')
         const network = await store.networkConfig(signal, { onInvalid: 'reject' })
         says('read the leases')
-        return { network, leases: await firstChange(store, signal) }
+        const leases = await firstChange(store, signal)
+        const times = leases.table.size > mostTimes ? new Map() : await leaseTimesOf(store, signal, timeoutMs)
+        return { network, leases, times }
       },
       stop,
     )
   return await firstOf(endpointsOf(options), read)
 }
 
-/** The store with the endpoint alone that answers first: what writes must not be asked of several. Throws as askStore. */
+/** The store with only the first endpoint to answer: a write must not go to several. Throws as askStore. */
 export async function answering<T extends StoreOptions>(options: T, timeoutMs: number): Promise<T> {
   const choices = endpointsOf(options)
   if (choices.length < 2) return options
@@ -53,8 +60,8 @@ export async function answering<T extends StoreOptions>(options: T, timeoutMs: n
 }
 
 /**
- * Opens a store for one question, which `says` names, and lets go of it. Throws StoreUnreachableError after `timeoutMs`, or at
- * once for what no patience mends.
+ * Opens a store for one request, which `says` names, and closes it. Throws StoreUnreachableError after
+ * `timeoutMs`, or at once for an error that waiting cannot fix.
  */
 export async function askStore<S extends Askable, T>(
   open: (log: Log) => Promise<S>,
@@ -64,7 +71,7 @@ export async function askStore<S extends Askable, T>(
 ): Promise<T> {
   const timeout = AbortSignal.timeout(timeoutMs)
   const hopeless = new AbortController()
-  const words = new LastWords(() => hopeless.abort())
+  const words = new LogTail(() => hopeless.abort())
   const store = await open(words)
   const signal = AbortSignal.any([timeout, hopeless.signal, ...(stop === undefined ? [] : [stop])])
   let act = 'open the store'
@@ -75,7 +82,8 @@ export async function askStore<S extends Askable, T>(
     return await question(store, says, signal)
   } catch (cause) {
     if (!signal.aborted) throw cause
-    const trouble = words.last ?? store.health().trouble ?? 'the store did not answer'
+    const trouble =
+      words.last ?? store.health().trouble ?? `${store.endpoints?.join(', ') ?? 'the store'} did not answer`
     const within = hopeless.signal.aborted ? '' : ` within ${timeoutMs / 1000} s`
     throw new StoreUnreachableError(`Cannot ${act}${within}: ${trouble}`, { cause })
   } finally {
@@ -83,7 +91,7 @@ export async function askStore<S extends Askable, T>(
   }
 }
 
-/** The first that succeeds; the others are stopped then. Where none does, one error with the reason of each. */
+/** The first success; the others are stopped then. If all fail, one error with each reason. */
 async function firstOf<S extends StoreOptions, T>(
   choices: readonly S[],
   ask: (one: S, stop: AbortSignal) => Promise<T>,
@@ -93,7 +101,7 @@ async function firstOf<S extends StoreOptions, T>(
     return await Promise.any(choices.map(one => ask(one, stop.signal)))
   } catch (error) {
     const causes: readonly unknown[] = error instanceof AggregateError ? error.errors : [error]
-    // A network config that is wrong, say, is so at each endpoint.
+    // An invalid network config, for example, is the same at each endpoint.
     const answer = causes.find(cause => !(cause instanceof StoreUnreachableError))
     if (answer !== undefined || causes.length === 1) throw answer ?? causes[0]
     const reasons = causes.map(cause => messageOf(cause).replace(/^Cannot [^:]*: /, ''))
@@ -103,7 +111,7 @@ async function firstOf<S extends StoreOptions, T>(
   }
 }
 
-/** One store an endpoint. */
+/** One store for each endpoint. */
 function endpointsOf<T extends StoreOptions>(options: T): readonly T[] {
   if (options.kind !== 'etcd') return [options]
   return options.endpoints.map(endpoint => ({ ...options, endpoints: [endpoint] }))
@@ -114,12 +122,12 @@ async function firstChange(store: LeaseStore, signal: AbortSignal): Promise<Leas
   throw new Error('the store ended its watch without a first table')
 }
 
-/** Trouble that lasts longer than any patience: it needs an operator, or nothing listens there. */
+/** Errors that waiting cannot fix: they need an operator, or nothing listens there. */
 const lasting =
   /refused|ENOTFOUND|getaddrinfo|name resolution|certificate|TLS|SSL|authentication|permission denied|user name is empty|unauthorized|forbidden|\b40[13]\b/i
 
-/** A store that waits logs what for: that is what to tell an operator who waited in vain. */
-class LastWords implements Log {
+/** Keeps the log line of a waiting store: its reason tells the operator why the wait failed. */
+class LogTail implements Log {
   last: string | undefined
   readonly #onLasting: () => void
 
@@ -143,8 +151,10 @@ class LastWords implements Log {
 
   #remember(fields: object, message: string): void {
     const { error, reason } = fields as { error?: unknown; reason?: unknown }
-    this.last = typeof reason === 'string' ? reason : message
-    if (error instanceof Error) this.last = `${message}: ${error.message}`
+    // The retrier names the activity, and so does the error that this ends in.
+    const text = message.replace(/^Cannot [^:]*, trying again: /, '')
+    this.last = typeof reason === 'string' ? reason : text
+    if (error instanceof Error) this.last = `${text}: ${error.message}`
     if (lasting.test(this.last)) this.#onLasting()
   }
 }

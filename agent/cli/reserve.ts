@@ -8,11 +8,11 @@ import { answering, askStore } from './read_store.ts'
 
 const subnetFlags = {
   subnet: list('the subnet, as 10.244.5.0/24; once a family'),
-  timeout: int(15, 'seconds to wait for the store'),
+  timeout: int(4, 'seconds to wait for the store'),
 }
 const reserveFlags = { ...subnetFlags, 'public-ip': list("the node's public IP; once a family") }
 
-/** `twill reserve`: a lease that does not run out, for a node that may be away for days. */
+/** `twill reserve`: a lease that never expires, for a node that may be away for days. */
 export const reserve = command({ flags: reserveFlags, readsStore: true }, async (values, context) => {
   const subnets = needed('subnet', values.subnet, parsePrefix)
   const publicIps = needed('public-ip', values['public-ip'], parseIp)
@@ -24,7 +24,7 @@ export const reserve = command({ flags: reserveFlags, readsStore: true }, async 
   return 0
 })
 
-/** `twill release`: the subnet is free, or its node's as long as that one renews it. */
+/** `twill release`: the subnet becomes free, or stays its node's while the node renews it. */
 export const release = command({ flags: subnetFlags, readsStore: true }, async (values, context) => {
   const subnets = needed('subnet', values.subnet, parsePrefix)
   const came = await ask(values.timeout, context, (store, signal) => store.release(subnets, signal))

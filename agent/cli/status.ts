@@ -1,16 +1,18 @@
-import { bool } from '../config/go_flags.ts'
 import { type Health, healthOf, printStatus } from '../diagnose/status_document.ts'
 import { askNode, nodeFlags } from './ask_node.ts'
-import { command } from './command.ts'
+import { answer, command, outputFlags } from './command.ts'
 
-const flags = { ...nodeFlags, json: bool(false, 'print JSON') }
+const flags = { ...nodeFlags, ...outputFlags }
 
-/** Exit codes of status and doctor, for scripts. */
-const healthCodes: Readonly<Record<Health, number>> = { healthy: 0, degraded: 1, unknown: 2 }
+/** Exit codes, for scripts. */
+const codes: Readonly<Record<Health, number>> = { healthy: 0, degraded: 1, unknown: 2 }
 
 /** `twill status`: this node in ten lines. */
-export const status = command({ flags, readsStore: true }, async ({ json, ...values }, context) => {
-  const document = await askNode(values, context, node => node.status())
-  context.out.write(json ? `${JSON.stringify(document, null, 2)}\n` : printStatus(document))
-  return healthCodes[healthOf(document)]
-})
+export const status = command(
+  { flags, readsStore: true, noAnswerCode: codes.unknown },
+  async (values, context) => {
+    const document = await askNode(values, context, (node, signal) => node.status(signal))
+    answer(values, context.out, document, printStatus)
+    return codes[healthOf(document)]
+  },
+)

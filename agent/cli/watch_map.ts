@@ -1,11 +1,11 @@
 import type { Log } from '../../lease/common/log.ts'
 import type { StoreOptions } from '../../lease/options.ts'
 import type { LeaseStore } from '../../lease/store.ts'
-import { type SubnetMap, subnetMap } from '../diagnose/subnet_map.ts'
+import { type SubnetMap, subnetMap } from '../map/subnet_map.ts'
 import type { Output } from './command.ts'
 import { askStore } from './read_store.ts'
 
-/** xterm: the alternate screen, so that the shell's own text is there again afterwards; home, and clear to the end. */
+/** xterm: the alternate screen, to bring back the shell's text afterwards; home, and clear to the end. */
 const screen = { enter: '\x1b[?1049h\x1b[?25l', leave: '\x1b[?25h\x1b[?1049l', home: '\x1b[H\x1b[J' }
 
 export interface WatchedStore {
@@ -13,7 +13,7 @@ export interface WatchedStore {
   readonly open: (log: Log) => Promise<LeaseStore>
 }
 
-/** Prints the map again whenever a lease changes, until SIGINT or SIGTERM; the terminal is then as it was before. */
+/** Prints the map again on each lease change, until SIGINT or SIGTERM; then restores the terminal. */
 export async function watchMap(
   { kind, open }: WatchedStore,
   timeoutMs: number,

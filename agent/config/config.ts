@@ -1,17 +1,19 @@
 import type { Ip } from '../../lease/net/ip.ts'
 import type { StoreOptions } from '../../lease/options.ts'
 import type { FirewallOptions } from '../firewall/firewall.ts'
-import type { LogLevel } from '../status/logger.ts'
+import type { TxChecksum } from '../kernel/tx_checksum.ts'
+import type { LogFormat } from '../status/log_format.ts'
+import type { LoggerOptions, LogLevel } from '../status/logger.ts'
 import type { Supervision } from '../status/supervisor.ts'
 import type { InterfaceWish, NamePattern, PublicIps } from '../underlay/underlay.ts'
 import { effectiveSettings } from './effective.ts'
 import { allFlags, type Env, readSettings, type Settings, unknownVariables } from './flags.ts'
 import { type FlagValues, printFlags } from './go_flags.ts'
-import { storeOptions, storeWarnings } from './store_options.ts'
+import { type AgentsShare, storeOptions, storeWarnings } from './store_options.ts'
 import { address, ConfigError, durationMs, inRange, nonEmpty, requiredAddress } from './values.ts'
 import { settingsWithoutEffect } from './without_effect.ts'
 
-/** What one agent runs with: flanneld's flags and variables, and ours, parsed and checked. */
+/** One agent's settings: flanneld's flags and variables, and our own, parsed and checked. */
 export interface AgentConfig {
   readonly store: StoreOptions
   readonly interfaces: InterfaceWish
@@ -22,26 +24,30 @@ export interface AgentConfig {
   readonly firewall: Omit<FirewallOptions, 'nftables' | 'nftGeneration'>
   /** Undefined: no health, readiness and metrics. */
   readonly healthz: { readonly ip: Ip; readonly port: number } | undefined
+  /** Whether other hosts and pods see the network on the same port. */
+  readonly healthzDetails: boolean
   /** Undefined: peers' probes are not answered. */
   readonly probePort: number | undefined
   /** Unix socket of the local API; undefined: none. */
   readonly localSocket: string | undefined
-  /** Undefined: none. The store's endpoint is then its loopback one, unless another was given. */
-  /** Drop what is sent to pods of this node that are not there, instead of sending it to the default gateway. */
+  /** Drop packets to missing pods of this node, instead of sending them to the default gateway. */
   readonly blackholeRoute: boolean
-  readonly logLevel: LogLevel
-  /** Once our lease is another's: keep forwarding and wait for an operator, or exit. */
+  readonly log: LoggerOptions
+  readonly txChecksum: TxChecksum
+  /** Drop tunnel packets that no peer sent. */
+  readonly tunnelFilter: boolean
+  /** When another node takes our lease: keep forwarding and wait for an operator, or exit. */
   readonly leaseLost: 'wait' | 'exit'
-  /** How long an external interface or address that is gone may come back before another one is taken. */
+  /** How long to wait for a lost external interface or address before another one is chosen. */
   readonly underlayPatienceMs: number
-  /** Between two full passes. */
+  /** Time between two full passes. */
   readonly resyncMs: number
   readonly supervision: Supervision
-  /** What to log before anything else: settings that were passed over or do nothing. */
+  /** Warnings to log first: settings that were ignored or have no effect. */
   readonly warnings: readonly string[]
-  /** The same at info: settings without effect that need none. */
+  /** The same at info level: settings that need no effect. */
   readonly notes: readonly string[]
-  /** Each setting with where it came from, for the log; passwords are masked. */
+  /** Each setting with its source, for the log; passwords are masked. */
   readonly settings: Readonly<Record<string, string>>
 }
 
@@ -50,7 +56,7 @@ export type CommandLine =
   | { readonly asks: 'version' }
   | { readonly asks: 'help'; readonly text: string }
 
-/** Reads the agent's command line (without the program's name) and variables. Throws FlagError (exit 2), ConfigError (1). */
+/** Reads the agent's arguments and variables. Throws FlagError (exit code 2), ConfigError (1). */
 export async function parseCommandLine(words: readonly string[], env: Env): Promise<CommandLine> {
   const settings = readSettings(allFlags, words, env)
   if (settings.help) return { asks: 'help', text: `Usage: twilld [flags]\n\n${printFlags(allFlags)}` }
@@ -60,26 +66,11 @@ export async function parseCommandLine(words: readonly string[], env: Env): Prom
 
 async function agentConfig(settings: Settings<typeof allFlags>, env: Env): Promise<AgentConfig> {
   const { values } = settings
-  const embedded = values['embedded-etcd']
-  const store = storeOptions(
-    embedded && !settings.sources.has('etcd-endpoints')
-      ? { ...values, 'etcd-endpoints': 'http://127.0.0.1:2379' }
-      : values,
-    env,
-    {
-      renewMarginMs:
-        inRange('subnet-lease-renew-margin', values['subnet-lease-renew-margin'], 1, 1439) * 60_000,
-      cacheFile: cacheFile(values['cache-file']),
-      setNodeNetworkUnavailable: values['set-node-network-unavailable'],
-    },
-  )
-  if (embedded && store.kind !== 'etcd')
-    throw new ConfigError('--embedded-etcd and --kube-subnet-mgr exclude each other: leave one of them out')
-  const isOwn = embedded && store.kind === 'etcd'
+  const store = agentStore(settings, env)
   const effect = settingsWithoutEffect(settings, env)
   const port = inRange('healthz-port', values['healthz-port'], 0, 65_535)
   return {
-    store: isOwn ? { ...store, embedded: { dataDir: values['embedded-etcd-dir'] } } : store,
+    store,
     interfaces: await interfaceWish(values),
     publicIps: {
       ipv4: address('public-ip', values['public-ip'], 'ipv4'),
@@ -89,34 +80,77 @@ async function agentConfig(settings: Settings<typeof allFlags>, env: Env): Promi
     cniConfigFile: nonEmpty(values['cni-conf-file']),
     firewall: firewallOptions(values),
     healthz: port === 0 ? undefined : { ip: requiredAddress('healthz-ip', values['healthz-ip']), port },
+    healthzDetails: values['healthz-details'],
     probePort: inRange('probe-port', values['probe-port'], 0, 65_535) || undefined,
     localSocket: nonEmpty(values['local-socket']),
     blackholeRoute: values['ip-blackhole-route'],
-    logLevel: logLevel(values.v),
+    log: {
+      level: logLevel(values.v),
+      format: logFormat(values['log-format']),
+      journalStream: env.JOURNAL_STREAM,
+    },
+    txChecksum: txChecksum(values['tx-checksum']),
+    tunnelFilter: values['tunnel-filter'],
     leaseLost: leaseLost(values['lease-lost']),
     underlayPatienceMs: durationMs('underlay-patience', values['underlay-patience']),
     resyncMs: inRange('resync', values.resync, 1, 86_400) * 1000,
     supervision: supervision(env),
-    warnings: [
-      ...settings.warnings,
-      ...unknownVariables(env),
-      ...effect.warnings,
-      ...storeWarnings(store),
-      ...passwordWarnings(settings),
-      ...cniWarnings(values),
-    ],
+    warnings: [...effect.warnings, ...allWarnings(settings, store, env)],
     notes: effect.notes,
     settings: effectiveSettings(settings, env),
   }
 }
 
-/** See sd_watchdog_enabled(3): the variables may have been inherited from a service that started this one. */
-function supervision({ NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID }: Env): Supervision {
+function agentStore(settings: Settings<typeof allFlags>, env: Env): StoreOptions {
+  const { values } = settings
+  const renewMargin = inRange('subnet-lease-renew-margin', values['subnet-lease-renew-margin'], 1, 1439)
+  const share = {
+    renewMarginMs: renewMargin * 60_000,
+    cacheFile: cacheFile(values['cache-file']),
+    setNodeNetworkUnavailable: values['set-node-network-unavailable'],
+  }
+  if (values['embedded-etcd']) return embeddedStore(settings, env, share)
+  const store = storeOptions(values, env, share)
+  if (!values.member) return store
+  if (store.kind !== 'etcd' || store.joinSecret === undefined)
+    throw new ConfigError('--member needs --join, with the token of the network whose etcd it is for')
+  return { ...store, embedded: { dataDir: values['embedded-etcd-dir'], isPlain: false } }
+}
+
+/** An etcd that this host runs. Its endpoint says which port it has; TLS is its own affair. */
+function embeddedStore(settings: Settings<typeof allFlags>, env: Env, share: AgentsShare): StoreOptions {
+  const { values, sources } = settings
+  for (const name of ['kube-subnet-mgr', 'join', 'member'] as const)
+    if (values[name])
+      throw new ConfigError(`--embedded-etcd and --${name} exclude each other: leave one of them out`)
+  const own = sources.has('etcd-endpoints') ? values : { ...values, 'etcd-endpoints': '127.0.0.1:2379' }
+  const store = storeOptions(own, env, share)
+  if (store.kind !== 'etcd') return store
+  const isPlain = values['embedded-etcd-plain']
+  const endpoints = store.endpoints.map(text => text.replace(/^https?/, isPlain ? 'http' : 'https'))
+  return { ...store, endpoints, embedded: { dataDir: values['embedded-etcd-dir'], isPlain } }
+}
+
+function allWarnings(settings: Settings<typeof allFlags>, store: StoreOptions, env: Env): readonly string[] {
+  return [
+    ...settings.warnings,
+    ...unknownVariables(env),
+    ...storeWarnings(store),
+    ...secretWarnings(settings),
+    ...cniWarnings(settings.values),
+  ]
+}
+
+/**
+ * As sd_watchdog_enabled(3) reads them: whole microseconds below 2^64 - 1, for this process where WATCHDOG_PID says so. A service
+ * that started this one may have passed on its variables.
+ */
+function supervision({ NOTIFY_SOCKET, WATCHDOG_USEC = '', WATCHDOG_PID }: Env): Supervision {
   const isForUs = WATCHDOG_PID === undefined || WATCHDOG_PID === `${process.pid}`
-  const watchdogMs = Number(WATCHDOG_USEC) / 1000
+  const usec = /^\d{1,20}$/.test(WATCHDOG_USEC) ? BigInt(WATCHDOG_USEC) : 0n
   return {
     socket: nonEmpty(NOTIFY_SOCKET ?? ''),
-    watchdogMs: isForUs && watchdogMs > 0 ? watchdogMs : undefined,
+    watchdogMs: isForUs && usec > 0n && usec < (1n << 64n) - 1n ? Number(usec) / 1000 : undefined,
   }
 }
 
@@ -128,11 +162,16 @@ function cniWarnings(values: FlagValues<typeof allFlags>): readonly string[] {
   ]
 }
 
-function passwordWarnings({ sources }: Settings<typeof allFlags>): readonly string[] {
-  if (sources.get('etcd-password') !== 'flag') return []
+function secretWarnings({ sources, values }: Settings<typeof allFlags>): readonly string[] {
+  const warning = (flag: string, noun: string, instead: string) =>
+    `${flag} can be read by every process of this host (ps): write the ${noun} into a file, readable by root alone, and give ${instead}`
   return [
-    '--etcd-password can be read by every process of this host (ps): write the password into a file, readable by root alone, ' +
-      'and give --etcd-password-file',
+    ...(sources.get('etcd-password') === 'flag'
+      ? [warning('--etcd-password', 'password', '--etcd-password-file')]
+      : []),
+    ...(sources.get('join') === 'flag' && !values.join.startsWith('/')
+      ? [warning('--join', 'token', "the file's path instead")]
+      : []),
   ]
 }
 
@@ -166,6 +205,17 @@ async function patterns(flag: string, sources: readonly string[]): Promise<reado
 function logLevel(verbosity: number): LogLevel {
   if (verbosity >= 2) return 'trace'
   return verbosity === 1 ? 'debug' : 'info'
+}
+
+function logFormat(text: string): LogFormat | undefined {
+  if (text === 'auto') return undefined
+  if (text === 'json' || text === 'text') return text
+  throw new ConfigError(`Cannot use --log-format '${text}': auto, json or text is needed`)
+}
+
+function txChecksum(text: string): TxChecksum {
+  if (text === 'auto' || text === 'on' || text === 'off') return text
+  throw new ConfigError(`Cannot use --tx-checksum '${text}': auto, on or off is needed`)
 }
 
 function cacheFile(text: string): string | undefined {

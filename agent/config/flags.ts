@@ -1,4 +1,5 @@
 import { messageOf } from '../../lease/common/errors.ts'
+import { DEFAULT_PREFIX } from '../../lease/options.ts'
 import {
   bool,
   type FlagTable,
@@ -12,16 +13,21 @@ import {
 } from './go_flags.ts'
 import { backtraceAt, vmodule } from './klog.ts'
 
-/** Flags that say which store there is and how it is reached; the CLI has the same. Names and defaults are flanneld's. */
+/** Flags for the choice of store and its connection, also of the CLI. Names and defaults are flanneld's. */
 export const storeFlags = {
   'etcd-endpoints': string('http://127.0.0.1:4001,http://127.0.0.1:2379', 'etcd endpoints, a comma list'),
-  'etcd-prefix': string('/coreos.com/network', 'key prefix in etcd'),
+  'etcd-prefix': string(DEFAULT_PREFIX, 'key prefix in etcd'),
   'etcd-keyfile': string('', "PEM file with the private key of etcd's client certificate"),
   'etcd-certfile': string('', "PEM file with etcd's client certificate"),
   'etcd-cafile': string('', "PEM file with the authorities that may sign etcd's certificate"),
   'etcd-username': string('', 'user name at etcd'),
   'etcd-password': string('', 'password at etcd; every process of this host can read it here'),
   'etcd-password-file': string('', 'file whose first line is the password at etcd'),
+  join: string(
+    '',
+    'join token of a network whose etcd --embedded-etcd runs, or the absolute path of a file with it; instead of all --etcd- flags',
+  ),
+  'etcd-proxy': string('', 'HTTP proxy to etcd; empty: none, whatever https_proxy and the like say'),
   'kube-subnet-mgr': bool(false, 'take leases from the Kubernetes API instead of etcd'),
   'kube-api-url': string('', 'Kubernetes API server; with no kubeconfig file either: in-cluster'),
   'kubeconfig-file': string('', 'kubeconfig file for the Kubernetes API'),
@@ -49,16 +55,30 @@ const agentFlags = {
   'set-node-network-unavailable': bool(true, 'set NetworkUnavailable=False on the Node once ready'),
   'healthz-ip': string('0.0.0.0', 'address that /healthz, /readyz and /metrics listen on'),
   'healthz-port': int(0, 'port that they listen on; 0: off'),
-  v: int(0, 'log level: 0 info, 1 each operation on the kernel, 2 and above each command and request too'),
+  v: int(
+    0,
+    'log level: 0 info, 1 each operation on the kernel, 2 and above each command and each request to the store too',
+  ),
   vmodule: vmodule("klog's levels by Go source file: without effect here"),
   log_backtrace_at: backtraceAt("klog's stack traces by line of Go source: without effect here"),
   version: bool(false, 'print the version and exit'),
 } as const satisfies FlagTable
 
+/** Port on which agents answer each other's probes. */
+export const DEFAULT_PROBE_PORT = 8473
+
 /** Flags that flanneld does not have. */
 const ownFlags = {
   'embedded-etcd': bool(false, 'run etcd on this node, as the store of a small network'),
-  'embedded-etcd-dir': string('/var/lib/twill/etcd', 'data directory of --embedded-etcd'),
+  'embedded-etcd-dir': string('/var/lib/twill/etcd', 'data directory of --embedded-etcd and --member'),
+  'embedded-etcd-plain': bool(
+    false,
+    '--embedded-etcd without TLS and join token: every host and pod that reaches its port can redirect pod traffic',
+  ),
+  member: bool(
+    false,
+    'with --join: run a member of etcd on this node too; with three members, any one of their hosts may be lost',
+  ),
   'cache-file': string('/var/lib/twill/leases.json', 'where the last known leases are kept; none: nowhere'),
   'cni-conf-file': string(
     '',
@@ -68,12 +88,28 @@ const ownFlags = {
     false,
     'put our accepts first in FORWARD where a rule before them drops or rejects everything',
   ),
-  'probe-port': int(8473, 'TCP port on which probes of peers are answered inside the overlay; 0: off'),
+  'probe-port': int(
+    DEFAULT_PROBE_PORT,
+    'TCP and UDP port on which probes of peers are answered inside the overlay; 0: off',
+  ),
+  'healthz-details': bool(
+    false,
+    'answer /, /map and /status to other hosts and pods too, not to this host alone',
+  ),
   'local-socket': string('/run/twill/twilld.sock', 'unix socket where twill asks this agent; empty: off'),
   'underlay-patience': string(
     '10s',
     'how long an external interface or address that is gone may come back before another one takes its place',
   ),
+  'tunnel-filter': bool(
+    false,
+    'drop VXLAN packets that no peer sent, by nft: those of strangers and of pods',
+  ),
+  'tx-checksum': string(
+    'auto',
+    'checksums of tunnelled packets by hardware: auto (off where that is known to hang TCP: Linux before 5.7, vmxnet3), on or off',
+  ),
+  'log-format': string('auto', 'auto (text on a terminal, JSON elsewhere), json or text'),
   resync: int(60, 'seconds between two full passes over the kernel'),
   'lease-lost': string(
     'wait',
@@ -87,9 +123,9 @@ export const allFlags = { ...storeFlags, ...agentFlags, ...ownFlags } as const s
 export type Env = Readonly<Record<string, string | undefined>>
 
 export interface Settings<T extends FlagTable> extends ParsedFlags<T> {
-  /** Where a value that is no default came from, by name: `flag`, `variable FLANNELD_...`. */
+  /** Sources of values other than defaults, by name: `flag`, `variable FLANNELD_...`. */
   readonly sources: ReadonlyMap<string, string>
-  /** Variables that could not be read; they are passed over, as flanneld does. */
+  /** Variables that could not be read; they are ignored, as by flanneld. */
   readonly warnings: readonly string[]
 }
 
@@ -98,7 +134,7 @@ export function variableName(flag: string): string {
   return `FLANNELD_${flag.toUpperCase().replaceAll(/[-.]/g, '_')}`
 }
 
-/** FLANNELD_ variables that no flag has, as a slip of the pen makes them; one sentence each. */
+/** FLANNELD_ variables without a flag, such as misspelt ones; one sentence each. */
 export function unknownVariables(env: Env): readonly string[] {
   const known = new Set(Object.keys(allFlags).map(variableName))
   return Object.keys(env)
@@ -107,8 +143,8 @@ export function unknownVariables(env: Env): readonly string[] {
 }
 
 /**
- * Flags, then for those that were not given the FLANNELD_ variables that are not empty, then defaults. A list takes one
- * value from its variable. Throws FlagError.
+ * Reads flags, for those not given the non-empty FLANNELD_ variables, then defaults. A list takes one value
+ * from its variable. Throws FlagError.
  */
 export function readSettings<T extends FlagTable>(table: T, words: readonly string[], env: Env): Settings<T> {
   const parsed = parseGoFlags(table, words)

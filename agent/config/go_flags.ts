@@ -1,21 +1,25 @@
 import { ExpectedError } from '../../lease/common/errors.ts'
 
 /**
- * Command lines as Go's `flag` package reads them (https://pkg.go.dev/flag#hdr-Command_line_flag_syntax), for flanneld's
- * units and manifests are written for it: one dash or two, `-name value` or `-name=value`, a boolean never takes the next
- * word, the first word that is no flag ends the flags. No npm parser reads `-iface eth0` this way.
+ * Command lines as Go's `flag` package reads them (https://pkg.go.dev/flag#hdr-Command_line_flag_syntax), for
+ * units and manifests written for flanneld: one dash or two, `-name value` or `-name=value`, a boolean never
+ * takes the next word, and the first word that is not a flag ends the flags. No npm parser reads `-iface
+ * eth0` this way.
  *
- * One thing differs: an empty value, as templates make it (`--iface=`), counts as not given. flanneld fails on most of these.
+ * One difference: an empty value, as from templates (`--iface=`), counts as not given. flanneld fails on most
+ * of these.
  */
 
 export type FlagValue = boolean | number | string | readonly string[]
 
-/** One flag: what it holds before it is set, and what a text makes of it. */
+/** One flag: its value before it is set, and the parser of its text. */
 export interface Flag<V extends FlagValue = FlagValue> {
   readonly kind: 'bool' | 'int' | 'string' | 'list'
   readonly default: V
   readonly help: string
-  /** What `text` adds to a value. Throws FlagError with the reason alone. */
+  /** All allowed values; undefined: any. */
+  readonly choices?: readonly string[]
+  /** Parses `text` into a value. Throws FlagError with the reason alone. */
   readonly read: (text: string) => V
 }
 
@@ -26,20 +30,20 @@ export type FlagValues<T extends FlagTable> = { readonly [N in keyof T]: T[N]['d
 
 export interface ParsedFlags<T extends FlagTable> {
   readonly values: FlagValues<T>
-  /** Names that stood on the command line. */
+  /** Names given on the command line. */
   readonly given: ReadonlySet<string>
-  /** What follows the flags: the first word that is none, and all behind it. */
+  /** The first word that is not a flag, and all words behind it. */
   readonly rest: readonly string[]
-  /** `-h` or `--help` stood there; what follows it was not read. */
+  /** `-h` or `--help` was given; the words behind it were not read. */
   readonly help: boolean
 }
 
-/** A command line that Go's `flag` would refuse, in its words. */
+/** A command line that Go's `flag` refuses, with its text. */
 export class FlagError extends ExpectedError {
   override name = 'FlagError'
 }
 
-/** Reads a command line (without the program's name). Throws FlagError, nothing else. */
+/** Reads a command line (without the program's name). Throws only FlagError. */
 export function parseGoFlags<T extends FlagTable>(table: T, words: readonly string[]): ParsedFlags<T> {
   const values = new FlagSetting(table)
   let at = 0
@@ -61,7 +65,7 @@ export function parseGoFlags<T extends FlagTable>(table: T, words: readonly stri
   return { ...values.result(), rest: words.slice(at), help: false }
 }
 
-/** A flag's value as one text alone sets it (from a variable). Throws FlagError as for the command line. */
+/** A flag's value from one text (of a variable). Throws FlagError as for the command line. */
 export function readFlag<V extends FlagValue>(name: string, flag: Flag<V>, text: string): V {
   try {
     return flag.read(text)
@@ -72,7 +76,7 @@ export function readFlag<V extends FlagValue>(name: string, flag: Flag<V>, text:
   }
 }
 
-/** One flag a paragraph, as Go prints its defaults. */
+/** One paragraph for each flag, as Go prints its defaults. */
 export function printFlags(table: FlagTable): string {
   const paragraphs = Object.entries(table).map(([name, flag]) => {
     const kind = flag.kind === 'bool' ? '' : ` ${flag.kind === 'list' ? 'value (repeatable)' : flag.kind}`
@@ -95,7 +99,21 @@ export function string(byDefault: string, help: string): Flag<string> {
   return { kind: 'string', default: byDefault, help, read: text => text }
 }
 
-/** Empty by default; each time that it is given adds one. */
+/** One of a few words. */
+export function oneOf<T extends string>(
+  byDefault: T | '',
+  choices: readonly T[],
+  help: string,
+): Flag<T | ''> {
+  const read = (text: string) => {
+    const choice = choices.find(one => one === text)
+    if (choice === undefined) throw new FlagError(`it must be ${choices.join(', ')}`)
+    return choice
+  }
+  return { kind: 'string', default: byDefault, choices, help, read }
+}
+
+/** Empty by default; each use adds one value. */
 export function list(help: string): Flag<readonly string[]> {
   return { kind: 'list', default: [], help, read: text => [text] }
 }

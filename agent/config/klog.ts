@@ -1,8 +1,8 @@
 import { type Flag, FlagError } from './go_flags.ts'
 
 /**
- * Flags of klog, flanneld's log library, that select lines of Go source files: they are checked as klog checks them, and have
- * no effect on a program in another language.
+ * Flags of klog, flanneld's log library, that select lines of Go source files. They are checked as by klog,
+ * and have no effect on a program in another language.
  */
 
 /** `--vmodule`: a comma list of `pattern=level`. */

@@ -4,8 +4,8 @@ import type { NamePattern } from '../underlay/underlay.ts'
 import { ConfigError } from './values.ts'
 
 /**
- * A pattern as Go's `regexp` reads it (RE2, https://github.com/google/re2/wiki/Syntax). Throws ConfigError, in that library's words.
- * It costs 7 MB of memory: import this file only where there is a pattern.
+ * Compiles a pattern as Go's `regexp` does (RE2, https://github.com/google/re2/wiki/Syntax). Throws
+ * ConfigError with that library's text. Costs 7 MB of memory: import this file only for a pattern.
  */
 export function compilePattern(flag: string, source: string): NamePattern {
   try {

@@ -2,10 +2,10 @@ import { readFileSync, statSync } from 'node:fs'
 import { messageOf } from '../../lease/common/errors.ts'
 import { ConfigError } from './values.ts'
 
-/** Longer than any password, shorter than what a wrong path may name (/dev/zero). */
+/** Longer than any password or token, and a limit for a wrong path such as /dev/zero. */
 const MOST_BYTES = 4096
 
-/** The file's first line. Throws ConfigError, which never holds the text. */
+/** The file's first line. Throws ConfigError, which never contains the text. */
 export function readSecret(flag: string, file: string): string {
   const [secret = ''] = readShort(flag, file).split(/\r?\n/, 1)
   if (secret === '') throw new ConfigError(`--${flag}: the first line of ${file} is empty`)
@@ -19,5 +19,5 @@ function readShort(flag: string, file: string): string {
   } catch (cause) {
     throw new ConfigError(`--${flag}: cannot read ${file}: ${messageOf(cause)}`, { cause })
   }
-  throw new ConfigError(`--${flag}: ${file} has more than ${MOST_BYTES} bytes: it must hold a password alone`)
+  throw new ConfigError(`--${flag}: ${file} has more than ${MOST_BYTES} bytes: it must hold the secret alone`)
 }

@@ -1,24 +1,25 @@
 import { posix } from 'node:path'
+import { type JoinToken, JoinTokenError, parseJoinToken } from '../../lease/join_token.ts'
 import type { EtcdOptions, KubernetesOptions, StoreOptions } from '../../lease/options.ts'
 import { type Env, readSettings, storeFlags } from './flags.ts'
 import type { FlagValues } from './go_flags.ts'
 import { readSecret } from './secret_file.ts'
 import { ConfigError, nonEmpty } from './values.ts'
 
-/** What a store needs and only the agent sets. */
+/** Store settings that only the agent sets. */
 export interface AgentsShare {
   readonly renewMarginMs: number
   readonly cacheFile: string | undefined
   readonly setNodeNetworkUnavailable: boolean
 }
 
-/** The store alone, for commands that read it: nothing is taken from a cache. Throws FlagError, ConfigError. */
+/** The store alone, for commands that read it, without a cache. Throws FlagError, ConfigError. */
 export function parseStoreOptions(
   words: readonly string[],
   env: Env,
 ): { store: StoreOptions; warnings: readonly string[] } {
   const settings = readSettings(storeFlags, words, env)
-  // The Kubernetes store asks which Node it writes to; who only reads needs none.
+  // The Kubernetes store needs the name of the Node that it writes to; a reader needs none.
   const anyNode = { ...env, NODE_NAME: nonEmpty(env.NODE_NAME) ?? 'none' }
   const rest = { renewMarginMs: 0, cacheFile: undefined, setNodeNetworkUnavailable: false }
   return { store: storeOptions(settings.values, anyNode, rest), warnings: settings.warnings }
@@ -30,15 +31,52 @@ export function storeOptions(
   env: Env,
   share: AgentsShare,
 ): StoreOptions {
+  if (values.join !== '') return joinedOptions(values, share)
   return values['kube-subnet-mgr'] ? kubernetesOptions(values, env, share) : etcdOptions(values, share)
 }
 
-/** What to say at start of how the store is reached; one sentence each. */
+/** The token says all that the flags of etcd say otherwise. */
+function joinedOptions(values: FlagValues<typeof storeFlags>, share: AgentsShare): EtcdOptions {
+  const others = Object.keys(storeFlags).filter((name): name is keyof typeof storeFlags =>
+    /^etcd-(?!proxy)|^kube-subnet-mgr/.test(name),
+  )
+  const given = others.filter(name => values[name] && values[name] !== storeFlags[name].default)
+  if (given.length > 0)
+    throw new ConfigError(`Both --join and --${given[0]} are given: leave one of them out`)
+  const { endpoints, prefix, secret } = joinToken(values.join)
+  return {
+    ...etcdOptions({ ...values, 'etcd-endpoints': endpoints.join(','), 'etcd-prefix': prefix }, share),
+    joinSecret: secret,
+  }
+}
+
+/** Only an absolute path is taken for a file and named in a message: a mistyped token never is. */
+function joinToken(text: string): JoinToken {
+  const isFile = text.startsWith('/')
+  try {
+    return parseJoinToken(isFile ? readSecret('join', text) : text)
+  } catch (cause) {
+    if (!(cause instanceof JoinTokenError)) throw cause
+    throw new ConfigError(`--join${isFile ? `: ${text}` : ''}: ${cause.message}`, { cause })
+  }
+}
+
+/** Warnings at start about the store's connection; one sentence each. */
 export function storeWarnings(store: StoreOptions): readonly string[] {
-  if (store.kind !== 'etcd' || (store.caFile ?? store.certFile) === undefined) return []
-  return store.endpoints
-    .filter(text => text.startsWith('http:'))
-    .map(text => `Certificates are given but ${text} is spoken to in the clear: write https:// there`)
+  if (store.kind !== 'etcd') return []
+  const plain = store.endpoints.filter(text => text.startsWith('http:'))
+  if ((store.caFile ?? store.certFile) !== undefined)
+    return plain.map(
+      text => `Certificates are given but ${text} is spoken to in the clear: write https:// there`,
+    )
+  if (store.password === undefined) return []
+  return plain
+    .filter(text => !isLoopback(text))
+    .map(text => `The password of etcd user '${store.username}' goes to ${text} unencrypted: use https`)
+}
+
+function isLoopback(url: string): boolean {
+  return /^(localhost|127\.[\d.]+|\[::1\])$/.test(new URL(url).hostname)
 }
 
 function etcdOptions(values: FlagValues<typeof storeFlags>, share: AgentsShare): EtcdOptions {
@@ -64,9 +102,18 @@ function etcdOptions(values: FlagValues<typeof storeFlags>, share: AgentsShare):
     keyFile,
     username: nonEmpty(values['etcd-username']),
     password: etcdPassword(values),
+    proxy: etcdProxy(values['etcd-proxy']),
     renewMarginMs: share.renewMarginMs,
     cacheFile: share.cacheFile,
   }
+}
+
+/** The message leaves out the part before an `@`. */
+function etcdProxy(text: string): string | undefined {
+  if (text === '') return undefined
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  if (url?.protocol === 'http:' && url.hostname !== '') return url.href
+  throw new ConfigError(`--etcd-proxy is '${withoutUser(text)}': it must look like http://host:port`)
 }
 
 function etcdPassword(values: FlagValues<typeof storeFlags>): string | undefined {
@@ -95,18 +142,24 @@ function kubernetesOptions(
   }
 }
 
-/** `host:port` as well as a URL; the port is etcd's 2379 unless given. The message leaves out what stands before an `@`. */
+/** `host:port` or a URL; the default port is etcd's 2379. The message leaves out the part before an `@`. */
 function endpoint(text: string, scheme: 'http' | 'https'): string {
   const [, given, host, port] =
     /^(?:(https?):\/\/)?(\[[0-9a-fA-F:.]+\]|[^\s:/?#@[\]]+)(?::(\d{1,5}))?\/?$/.exec(text) ?? []
   if (host === undefined || Number(port ?? 1) > 65_535) {
-    const shown = text.replace(/^(\w+:\/\/)?.*@/, '$1***@')
     const user = text.includes('@')
       ? '; user and password belong into --etcd-username and --etcd-password-file'
       : ''
-    throw new ConfigError(`--etcd-endpoints has '${shown}': it must look like http://host:2379${user}`)
+    throw new ConfigError(
+      `--etcd-endpoints has '${withoutUser(text)}': it must look like http://host:2379${user}`,
+    )
   }
   return `${given ?? scheme}://${host}:${port ?? 2379}`
+}
+
+/** Removes the part before an `@` in a URL, for messages and the log. */
+export function withoutUser(text: string): string {
+  return text.replace(/^(\w+:\/\/).*@/, '$1***@')
 }
 
 /** As flanneld joins keys (Go's path.Join): `//a/b/` is `/a/b`. */

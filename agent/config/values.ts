@@ -1,7 +1,7 @@
 import { ExpectedError } from '../../lease/common/errors.ts'
 import { AddressError, type Family, familyOf, type Ip, parseIp } from '../../lease/net/ip.ts'
 
-/** A setting whose value breaks a rule. The message names the flag, the value and the rule. Exit code 1. */
+/** A setting with an invalid value. The message names the flag, the value and the rule. Exit code 1. */
 export class ConfigError extends ExpectedError {
   override name = 'ConfigError'
 }
@@ -12,7 +12,7 @@ export function inRange(name: string, value: number, least: number, most: number
   return value
 }
 
-/** Undefined where the flag is empty. */
+/** Undefined if the flag is empty. */
 export function address(name: string, text: string, family: Family): Ip | undefined {
   if (text === '') return undefined
   const ip = requiredAddress(name, text)
@@ -33,10 +33,17 @@ export function nonEmpty(text: string | undefined): string | undefined {
   return text === '' ? undefined : text
 }
 
-/** `10s`, `500ms`, `2m`, as Go writes a duration of one unit; a bare number counts seconds. Throws ConfigError. */
+/** A Go duration, as `10s`, `500ms`, `1m30s`; a bare number is in seconds. Throws ConfigError. */
 export function durationMs(flag: string, text: string): number {
-  const [, digits, unit = 's'] = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text) ?? []
-  const ms = Number(digits) * ({ ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }[unit] ?? Number.NaN)
-  if (Number.isFinite(ms) && ms <= 86_400_000) return ms
+  const whole = /^\d+(\.\d+)?$/.test(text) ? `${text}s` : text
+  const isDuration = /^(\d+(\.\d+)?(ms|s|m|h))+$/.test(whole)
+  const parts = isDuration ? [...whole.matchAll(/([\d.]+)(ms|[smh])/g)] : []
+  const ms = parts.reduce(
+    (sum, [, digits, unit]) => sum + Number(digits) * unitMs[unit as keyof typeof unitMs],
+    0,
+  )
+  if (isDuration && ms <= unitMs.h * 24) return ms
   throw new ConfigError(`--${flag} is '${text}': a duration of at most 24h is needed, as 10s or 500ms`)
 }
+
+const unitMs = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 } as const

@@ -4,14 +4,14 @@ import type { FlagTable } from './go_flags.ts'
 interface WithoutEffect {
   /** A flag, or a variable in capitals. */
   readonly name: string
-  /** `note`: nothing is missing by it; `warning`: an operator may count on it. */
+  /** `note`: nothing is lost; `warning`: an operator may rely on it. */
   readonly says: 'warning' | 'note'
   readonly why: string
-  /** Values that ask for nothing: those of flannel's own manifest. */
+  /** Values that request nothing: those of flannel's own manifest. */
   readonly silent?: RegExp
 }
 
-/** What flanneld reads and this agent accepts without an effect: never in silence where an operator may count on it. */
+/** flanneld's settings that are accepted without effect, and logged if an operator may rely on them. */
 const withoutEffect: readonly WithoutEffect[] = [
   { name: 'vmodule', says: 'note', why: 'the log has levels, -v, but none by source file' },
   { name: 'log_backtrace_at', says: 'note', why: 'stacks are logged with unexpected errors only' },
@@ -25,7 +25,7 @@ const withoutEffect: readonly WithoutEffect[] = [
   },
 ]
 
-/** One sentence for each setting that was made and has no effect. */
+/** One sentence for each given setting without effect. */
 export function settingsWithoutEffect(
   settings: Settings<FlagTable>,
   env: Env,

@@ -1,28 +1,45 @@
 import type { Lease } from '../../lease/lease.ts'
 import { familyOf } from '../../lease/net/ip.ts'
-import { contains } from '../../lease/net/prefix.ts'
+import { contains, type Prefix, prefixLength } from '../../lease/net/prefix.ts'
 import type { NetworkConfig } from '../../lease/network_config.ts'
-import type { InterfaceFacts } from '../state/underlay_facts.ts'
+import type { InterfaceAddress, InterfaceFacts } from '../state/underlay_facts.ts'
 
-/** What CNI plugins and container runtimes call the bridge that pods are attached to. */
-const bridges = /^(cni\d+|docker\d+|cbr\d+|podman\d+|nerdctl\d+|kube-bridge|br-[0-9a-f]+)$/
+/** Names that CNI plugins give to the pods' bridge, and those that container runtimes give to bridges of any network. */
+const podBridges = /^(cni\d+|cbr\d+|kube-bridge)$/
+const runtimeBridges = /^(docker\d+|podman\d+|nerdctl\d+|br-[0-9a-f]{12})$/
 
 /**
- * A bridge that still has an address of a subnet that this node had before: pods on it are reached by this node alone. The
- * plugin that made the bridge does not change its address. Undefined where there is none.
+ * Whether a bridge has its address from a former subnet of this node. A container runtime's own network inside of a wide pod
+ * network is none: it has another length.
+ */
+export function isFormerSubnet(
+  bridge: string,
+  { address, length }: Pick<InterfaceAddress, 'address' | 'length'>,
+  { families }: NetworkConfig,
+  subnets: readonly Prefix[],
+): boolean {
+  const network = families.find(({ family }) => family === familyOf(address))?.network
+  const own = subnets.find(prefix => familyOf(prefix) === familyOf(address))
+  if (own === undefined || network === undefined || contains(own, address)) return false
+  const isCandidate = podBridges.test(bridge) || (runtimeBridges.test(bridge) && length === prefixLength(own))
+  return isCandidate && contains(network, address)
+}
+
+/**
+ * A bridge with an address of a former subnet of this node: only this node reaches the pods on it. The plugin
+ * that made the bridge does not change its address. Undefined if there is none.
  */
 export function bridgeTrouble(
   interfaces: readonly InterfaceFacts[],
-  { families }: NetworkConfig,
+  network: NetworkConfig,
   self: Lease,
 ): string | undefined {
+  const subnets = self.subnets.map(({ prefix }) => prefix)
   for (const { name, addresses } of interfaces) {
-    if (!bridges.test(name)) continue
-    for (const { address, length, scope } of addresses) {
-      const network = families.find(({ family }) => family === familyOf(address))?.network
-      const own = self.subnets.find(({ prefix }) => familyOf(prefix) === familyOf(address))?.prefix
-      if (scope !== 'global' || own === undefined || network === undefined) continue
-      if (!contains(network, address) || contains(own, address)) continue
+    for (const at of addresses) {
+      const { address, length, scope } = at
+      if (scope !== 'global' || !isFormerSubnet(name, at, network, subnets)) continue
+      const own = subnets.find(prefix => familyOf(prefix) === familyOf(address))
       return (
         `bridge ${name} still has ${address}/${length}, and this node's subnet is ${own}: other nodes do not reach the pods on ` +
         'it; move the pods away, delete the bridge, and let the plugin or runtime make it again'

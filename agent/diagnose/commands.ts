@@ -5,7 +5,9 @@ import type { Operation } from '../state/operation.ts'
 import { needsRebuild } from '../state/operation.ts'
 import { printEntry } from '../state/print.ts'
 
-/** An operation as ip(8) and bridge(8) would take it, one command a line, quoted for a shell: another program may have named a device. */
+/**
+ * An operation as ip(8) and bridge(8) commands, one a line; shell-quoted, as a device name may be foreign.
+ */
 export function printCommands(operation: Operation): readonly string[] {
   // No word holds a blank: the kernel allows none in a device's name (dev_valid_name()).
   return commandsFor(operation).map(line => shellQuote(...line.split(' ')))
@@ -61,7 +63,7 @@ function deletion(entry: Entry): string {
   }
 }
 
-/** ip guesses the family from an address, yet not from `default`. */
+/** ip guesses the family from an address, but not from `default`. */
 function side(dst: string): string {
   return familyOf(dst) === 'ipv6' ? '-6 ' : ''
 }

@@ -7,17 +7,17 @@ import { printCommands } from './commands.ts'
 import type { HostFacts } from './host_facts.ts'
 import { lookUp, printTableRoute } from './route_lookup.ts'
 
-/** What differs between the kernel and what is desired, at one moment. */
+/** Differences between the kernel and the desired state, at one moment. */
 export interface DiffDocument {
   /** In the agent's words and order: `add route 10.244.2.0/24 via ...`. */
   readonly operations: readonly string[]
-  /** The same as ip and bridge would take it. */
+  /** The same as commands of ip and bridge. */
   readonly commands: readonly string[]
-  /** Routes of others that are used instead of ours. */
+  /** Foreign routes that are used instead of the agent's. */
   readonly shadows: readonly { readonly wanted: string; readonly used: string }[]
 }
 
-/** What the agent would do now. `actual`: a snapshot of all that is ours. */
+/** The agent's next operations. `actual`: a snapshot of all its kernel entries. */
 export function driftOf(desired: EntryMap, actual: readonly Entry[]): readonly Operation[] {
   const standing = new Map(actual.map(entry => [entryKey(entry), entry]))
   return diff(new Set([...desired.keys(), ...standing.keys()]), standing, desired)
@@ -38,7 +38,9 @@ export function diffDocument(
 
 type Shadow = DiffDocument['shadows'][number]
 
-/** Routes of others inside a peer's subnet, and rules that lead to another table: asked one by one, as there are few. */
+/**
+ * Foreign routes inside a peer's subnet, and rules to another table: looked up one by one, as they are few.
+ */
 function shadowsOf(desired: EntryMap, facts: HostFacts): readonly Shadow[] {
   const wanted = Array.from(desired.values()).filter(entry => entry.kind === 'route')
   const ours = new Set(wanted.map(({ dst }) => dst))
@@ -55,7 +57,7 @@ function shadowsOf(desired: EntryMap, facts: HostFacts): readonly Shadow[] {
 
 const usual: ReadonlySet<string> = new Set(['local', 'main', 'default'])
 
-/** Asks the kernel's tables for the first address that both hold. */
+/** Looks up the first address in both prefixes in the kernel's tables. */
 function shadowOf(want: Route, suspect: Prefix, facts: HostFacts): Shadow | undefined {
   const dst = networkAddress(contains(want.dst, suspect) ? suspect : want.dst)
   const { route, outcome } = lookUp(facts, { src: undefined, dst, iif: undefined })

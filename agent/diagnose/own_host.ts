@@ -1,13 +1,14 @@
 import type { Lease, LeaseTable } from '../../lease/lease.ts'
-import { familyOf, type Ip } from '../../lease/net/ip.ts'
+import { familyOf, type Ip, scopeOf } from '../../lease/net/ip.ts'
 import { networkAddress, prefixLength } from '../../lease/net/prefix.ts'
 import type { Backend, Underlay } from '../backend/backend.ts'
 import type { HostFacts, LinkFacts } from './host_facts.ts'
 import { lookUp } from './route_lookup.ts'
 
 /**
- * Which lease is this host's, told without its agent: the one whose network address is on the overlay's device, as flannel puts
- * it there; else the one whose VTEP MAC the device has; else the one whose public IP is an address of this host.
+ * This host's lease, found without its agent: the one whose network address is on the overlay's device, where
+ * flannel puts it; else the one with the device's VTEP MAC; else the one whose public IP is an address of
+ * this host.
  */
 export function ownLease(facts: HostFacts, leases: LeaseTable, backend: Backend): Lease | undefined {
   const devices = facts.links.filter(({ name }) => backend.devices.includes(name))
@@ -19,11 +20,18 @@ export function ownLease(facts: HostFacts, leases: LeaseTable, backend: Backend)
     all.find(lease =>
       backend.publishedMacs(lease).some(mac => mac !== undefined && devices.some(link => link.mac === mac)),
     ) ??
-    all.find(({ subnets }) => subnets.some(({ publicIp }) => has(facts.links, publicIp)))
+    all.find(({ subnets }) =>
+      subnets.some(({ publicIp }) => isHostsOwn(publicIp) && has(facts.links, publicIp)),
+    )
   )
 }
 
-/** The external interface as the kernel shows it: below the overlay's device, else on the way to the other nodes. */
+/** Every host has 127.0.0.1, and a lease may name it. */
+export function isHostsOwn(publicIp: Ip): boolean {
+  return scopeOf(publicIp) === 'global'
+}
+
+/** The external interface in the kernel: below the overlay's device, else on the way to the other nodes. */
 export function underlayFacts(facts: HostFacts, self: Lease, backend: Backend): Underlay {
   const device = facts.links.find(({ name }) => backend.devices.includes(name))
   const [publicIp] = self.subnets.map(subnet => subnet.publicIp)
@@ -43,7 +51,7 @@ export function underlayFacts(facts: HostFacts, self: Lease, backend: Backend): 
   }
 }
 
-/** What the device of that family sends from; the public IP where there is none. */
+/** Source address of that family's device; the public IP if there is none. */
 function localIp(facts: HostFacts, backend: Backend, publicIp: Ip): Ip {
   const locals = facts.links.flatMap(({ name, vxlan }) =>
     backend.devices.includes(name) && vxlan?.local !== undefined ? [vxlan.local] : [],

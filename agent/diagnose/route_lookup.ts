@@ -1,16 +1,18 @@
-import { familyOf, type Ip } from '../../lease/net/ip.ts'
-import { contains, prefixLength } from '../../lease/net/prefix.ts'
+import { familyBits, familyOf, type Ip } from '../../lease/net/ip.ts'
+import { contains, type Prefix, prefixLength, prefixOf } from '../../lease/net/prefix.ts'
 import type { HostFacts, RuleFacts, TableRoute } from './host_facts.ts'
 
-/** A packet that asks for a route. */
+/** A packet to look up a route for. */
 export interface Flow {
   readonly src: Ip | undefined
   readonly dst: Ip
-  /** The interface that it came in by; undefined for what the host itself sends. */
+  /** Input interface; undefined for packets from the host itself. */
   readonly iif: string | undefined
+  /** By the firewall, before the look-up; 0 if undefined. */
+  readonly mark?: number | undefined
 }
 
-/** What the kernel decides: `rule` is undefined only where no rule had an answer. */
+/** The kernel's decision: `rule` is undefined only if no rule had an answer. */
 export interface RouteAnswer {
   readonly rule: RuleFacts | undefined
   readonly route: TableRoute | undefined
@@ -18,7 +20,7 @@ export interface RouteAnswer {
   readonly outcome: string
 }
 
-/** Finds the route as the kernel does: rules by priority, in each table the longest prefix, then the lowest metric (ip-rule(8)). */
+/** Finds the route as the kernel does: rules by priority, then longest prefix, lowest metric (ip-rule(8)). */
 export function lookUp(facts: HostFacts, flow: Flow): RouteAnswer {
   const family = familyOf(flow.dst)
   for (const rule of facts.rules) {
@@ -54,25 +56,41 @@ export function printRule(rule: RuleFacts): string {
   return words.join(' ')
 }
 
-/** A selector that cannot be judged here does not match: such rules are the exception (per user, per protocol). */
+/** A selector that cannot be judged here does not match: such rules (per user, per protocol) are rare. */
 function matches({ src, dst, iif, oif, mark, others }: RuleFacts, flow: Flow): boolean {
   if (others.length > 0 || oif !== undefined) return false
   if (src !== undefined && (flow.src === undefined || !contains(src, flow.src))) return false
   if (dst !== undefined && !contains(dst, flow.dst)) return false
   if (iif !== undefined && iif !== (flow.iif ?? 'lo')) return false
-  return mark === undefined || mark.value === 0
+  return mark === undefined || ((flow.mark ?? 0) & mark.mask) >>> 0 === mark.value
 }
 
 function longest(routes: readonly TableRoute[], table: string | undefined, dst: Ip): TableRoute | undefined {
-  let best: TableRoute | undefined
-  for (const route of routes) {
-    if (route.table !== table || route.flags.includes('dead') || !contains(route.dst, dst)) continue
-    if (best === undefined || comesBefore(route, best)) best = route
+  const best = tablesOf(routes).get(table ?? '')
+  for (let length: number = familyBits(familyOf(dst)); best !== undefined && length >= 0; length--) {
+    const route = best.get(prefixOf(dst, length))
+    if (route !== undefined) return route
   }
-  return best
+  return undefined
 }
 
-function comesBefore(a: TableRoute, b: TableRoute): boolean {
-  const [lengthA, lengthB] = [prefixLength(a.dst), prefixLength(b.dst)]
-  return lengthA === lengthB ? a.metric < b.metric : lengthA > lengthB
+/** Of each table the best route to each destination. */
+type Tables = ReadonlyMap<string, ReadonlyMap<Prefix, TableRoute>>
+
+/** A host has thousands of routes, and dozens of packets are looked up in the same facts. */
+const tables = new WeakMap<readonly TableRoute[], Tables>()
+
+function tablesOf(routes: readonly TableRoute[]): Tables {
+  const known = tables.get(routes)
+  if (known !== undefined) return known
+  const made = new Map<string, Map<Prefix, TableRoute>>()
+  tables.set(routes, made)
+  for (const route of routes) {
+    const table = made.get(route.table) ?? new Map<Prefix, TableRoute>()
+    made.set(route.table, table)
+    const other = table.get(route.dst)
+    const isBetter = other === undefined || route.metric < other.metric
+    if (isBetter && !route.flags.includes('dead')) table.set(route.dst, route)
+  }
+  return made
 }

@@ -5,10 +5,10 @@ import { BOOT_PROTOCOL } from '../state/ownership.ts'
 import type { RouteFacts } from '../state/underlay_facts.ts'
 
 /**
- * Routes that a flanneld with host-gw or DirectRouting may have left: into the network, through the external interface, and
- * to no peer that there is. flanneld writes `boot` there, as `ip route add` does, so they may be an administrator's as well:
- * they are named and left alone. That costs nothing: a peer that gets such a subnet gets a route of the same prefix and
- * metric, which takes its place.
+ * Routes that a flanneld with host-gw or DirectRouting may have left: into the network, through the external
+ * interface, and to no current peer. flanneld marks them `boot`, as `ip route add` does, so an administrator
+ * may have made them: they are named and left alone. They do no harm: a peer with such a subnet gets a route
+ * of the same prefix and metric, which replaces them.
  */
 export function staleRoutes(
   routes: readonly RouteFacts[],

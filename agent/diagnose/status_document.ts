@@ -1,31 +1,37 @@
+import { printable } from '../../lease/common/printable.ts'
 import { printLease } from '../../lease/lease.ts'
 import type { Entry } from '../state/entry.ts'
 import { printEntry } from '../state/print.ts'
 import { driftOf } from './diff_document.ts'
 import type { AgentFacts, NodeView } from './node_view.ts'
 
+/** Longest line. */
+const LONGEST = 1_000
+
 /** This node in ten lines. */
 export interface StatusDocument {
-  /** Null where no agent answers. */
+  /** Null if no agent answers. */
   readonly agent: { readonly version: string; readonly pid: number } | null
   readonly node: string | null
   /** `10.244.1.0/24 at 192.168.0.7`. */
   readonly lease: string | null
   readonly backend: string
-  /** The overlay's devices as ip prints them; what the kernel lacks says so. */
+  /** The overlay's devices as ip prints them, and missing ones. */
   readonly devices: readonly string[]
   readonly underlay: { readonly name: string; readonly underlayMtu: number; readonly overlayMtu: number }
   readonly peers: { readonly known: number; readonly refused: number }
   readonly entries: { readonly desired: number; readonly actual: number; readonly drifted: number }
-  /** Null where no agent answers. */
+  /** Null if no agent answers. */
   readonly store: { readonly lastContactSeconds: number | null; readonly trouble: string | null } | null
-  /** Why pods here may not reach their peers; empty: nothing is known to be wrong. */
+  /** `as desired`, or the problem of this node's rules; null if no agent answers. */
+  readonly firewall: string | null
+  /** Why pods here may not reach their peers; empty: no problem is known. */
   readonly troubles: readonly string[]
   /** What to do next. */
   readonly next: string
 }
 
-/** `degraded`: something is wrong; `unknown`: no agent answers, and nothing else is wrong. */
+/** `degraded`: there is a problem; `unknown`: no agent answers, and no other problem is known. */
 export type Health = 'healthy' | 'degraded' | 'unknown'
 
 export function statusDocument(
@@ -49,11 +55,12 @@ export function statusDocument(
     underlay: {
       name: underlay.name,
       underlayMtu: underlay.underlayMtu,
-      overlayMtu: backend.overlayMtu(underlay),
+      overlayMtu: self === undefined ? 0 : backend.overlayMtu(underlay),
     },
     peers: { known: Math.max(0, leases.table.size - (self === undefined ? 0 : 1)), refused: refused.size },
     entries: { desired: desired.size, actual: actual.length, drifted: drift.length },
     store: agent === undefined ? null : storeOf(agent, nowMs),
+    firewall: agent?.firewall ?? null,
     troubles,
     next: nextStep(agent, troubles, drift.length),
   }
@@ -64,24 +71,28 @@ export function healthOf({ agent, troubles }: StatusDocument): Health {
   return agent === null ? 'unknown' : 'healthy'
 }
 
-/** One fact a line. */
+/** One fact on each line: ten lines for a network with one family. */
 export function printStatus(document: StatusDocument): string {
-  const { agent, underlay, peers, entries, store } = document
+  const { agent, node, lease, backend, devices, underlay, peers, entries, store, firewall } = document
   const contact = store?.lastContactSeconds ?? null
+  const { troubles, next } = document
   const lines: readonly (readonly [string, string])[] = [
     ['agent', agent === null ? 'none answers' : `twilld ${agent.version}, process ${agent.pid}`],
-    ['node', document.node ?? '-'],
-    ['lease', document.lease ?? 'none'],
-    ['backend', document.backend],
-    ...document.devices.map(device => ['device', device] as const),
-    ['underlay', `${underlay.name} mtu ${underlay.underlayMtu}, overlay mtu ${underlay.overlayMtu}`],
+    ['lease', lease === null ? 'none' : `${lease}, node ${node}`],
+    ...(devices.length > 0 ? devices : ['none']).map(device => ['device', `${backend}: ${device}`] as const),
+    ['underlay', lease === null ? '-' : printUnderlay(underlay)],
     ['peers', `${peers.known}, ${peers.refused} of them refused`],
     ['entries', `${entries.desired} desired, ${entries.actual} in the kernel, ${entries.drifted} differ`],
+    ['firewall', firewall ?? '-'],
     ['store', store?.trouble ?? (contact === null ? '-' : `answered ${contact} s ago`)],
-    ...document.troubles.map(trouble => ['trouble', trouble] as const),
-    ['next', document.next],
+    ...(troubles.length > 0 ? troubles : ['none']).map(trouble => ['trouble', trouble] as const),
+    ['next', next],
   ]
-  return lines.map(([name, text]) => `${name.padEnd(9)} ${text}\n`).join('')
+  return lines.map(([name, text]) => `${name.padEnd(9)} ${printable(text, LONGEST)}\n`).join('')
+}
+
+function printUnderlay({ name, underlayMtu, overlayMtu }: StatusDocument['underlay']): string {
+  return `${name} mtu ${underlayMtu}, overlay mtu ${overlayMtu}`
 }
 
 function printDevice(name: string, actual: readonly Entry[]): string {

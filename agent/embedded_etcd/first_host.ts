@@ -1,59 +1,73 @@
 import type { Log } from '../../lease/common/log.ts'
 import { shellQuote } from '../../lease/common/shell_quote.ts'
-import type { Family, Ip } from '../../lease/net/ip.ts'
+import { runTogether } from '../../lease/common/tasks.ts'
 import type { EtcdOptions } from '../../lease/options.ts'
+import { DEFAULT_PREFIX } from '../../lease/options.ts'
 import type { LeaseStore } from '../../lease/store.ts'
 import type { AgentConfig } from '../config/config.ts'
 import type { UnderlaySource } from '../kernel/kernel.ts'
-import { TWILL_PROTOCOL } from '../state/ownership.ts'
-import {
-  chooseUnderlay,
-  type UnderlayChoice,
-  UnderlayError,
-  type UnderlayView,
-  type UnderlayWish,
-} from '../underlay/underlay.ts'
-import { whenChosen } from '../underlay/when_chosen.ts'
-import { withEmbeddedEtcd } from './embedded_etcd.ts'
+import { tokenFile } from './credentials.ts'
+import { type EmbeddedEtcdOptions, type Troubles, withEmbeddedEtcd } from './embedded_etcd.ts'
+import { lookAfter } from './look_after.ts'
+import { preparePlace } from './place.ts'
+import { reachableAddress } from './reachable_address.ts'
 
 /** What flannel's own manifests have. */
 const DEFAULT_NETWORK = '{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}'
 
-export interface FirstHostOptions {
+/** A host that runs etcd for its agent. */
+export interface HostOptions {
   readonly config: AgentConfig
   readonly etcd: EtcdOptions
-  readonly dataDir: string
   readonly kernel: UnderlaySource
   readonly log: Log
-  /** The agent itself. It calls `prepare` once the store is open. */
-  readonly run: (prepare: Prepare, signal: AbortSignal) => Promise<void>
+  readonly troubles: Troubles
+  /** The agent itself, with the way to this etcd. It calls `prepare` once the store is open. */
+  readonly run: (etcd: EtcdOptions, prepare: Prepare, signal: AbortSignal) => Promise<void>
 }
 
 export type Prepare = (store: Pick<LeaseStore, 'offerNetworkConfig'>, signal: AbortSignal) => Promise<void>
 
 /**
- * For a first host with no etcd at hand: runs one, gives it a network config where it has none, and says how the next host
- * joins. etcd ends after the agent.
+ * For a first host with no etcd at hand: runs one, gives it a network config where it has none, and says how
+ * the next host joins. etcd ends after the agent.
  */
-export async function runAsFirstHost(options: FirstHostOptions, signal: AbortSignal): Promise<void> {
-  const { config, etcd, dataDir, kernel, log, run } = options
-  const own = new URL(etcd.endpoints[0] ?? '')
+export async function runAsFirstHost(options: HostOptions, signal: AbortSignal): Promise<void> {
+  const { config, etcd, kernel, log, troubles, run } = options
   const address = await reachableAddress(config, kernel, log, signal)
-  const forOthers = `http://${address.includes(':') ? `[${address}]` : address}:${own.port}`
-  const clientUrls = [...new Set([own.origin, forOthers])]
-  await withEmbeddedEtcd({ dataDir, clientUrls }, log, signal, async all => {
-    const prefix = etcd.prefix === '/coreos.com/network' ? '' : ` --etcd-prefix=${etcd.prefix}`
-    // By the path that this agent was started by: it is mostly the same on the next host.
-    const program = shellQuote(process.argv[1] ?? 'twilld')
-    const join = `${program} --etcd-endpoints=${forOthers}${prefix}`
-    log.info({ run: join }, 'the next host joins with this command')
-    log.warn(
-      { listensOn: clientUrls },
-      'the embedded etcd asks for no password: every host and pod that reaches one of these addresses can redirect pod traffic; ' +
-        'let a firewall keep pods and other networks off them',
-    )
-    await run((store, one) => offerDefault(store, `${etcd.prefix}/config`, log, one), all)
+  const place = await preparePlace(etcd, address, signal)
+  await withEmbeddedEtcd(place, troubles, log, signal, async all => {
+    sayHowToJoin(etcd, place, log)
+    const own = { ...etcd, ...place.tls, endpoints: place.clientUrls.slice(0, 1) }
+    const prepare: Prepare = (store, one) => offerDefault(store, `${etcd.prefix}/config`, log, one)
+    const tasks = [
+      (one: AbortSignal) => run(own, prepare, one),
+      (one: AbortSignal) => lookAfter(own, place, troubles, log, one),
+    ]
+    await runTogether(all, tasks)
   })
+}
+
+function sayHowToJoin({ prefix }: EtcdOptions, { dataDir, clientUrls, tls }: EmbeddedEtcdOptions, log: Log) {
+  // By the path that this agent was started by: it is mostly the same on the next host.
+  const program = shellQuote(process.argv[1] ?? 'twilld')
+  if (tls !== undefined) {
+    const file = tokenFile(dataDir)
+    const fields = { run: `${program} --join=TOKEN`, tokenFile: file, listensOn: clientUrls }
+    log.info(
+      fields,
+      `the next host joins with this command; TOKEN is the line in ${file}, which root alone can read`,
+    )
+    return
+  }
+  const more = prefix === DEFAULT_PREFIX ? '' : ` --etcd-prefix=${prefix}`
+  const run = `${program} --etcd-endpoints=${clientUrls.at(-1)}${more}`
+  log.info({ run }, 'the next host joins with this command')
+  log.warn(
+    { listensOn: clientUrls },
+    '--embedded-etcd-plain: the embedded etcd asks for no certificate: every host and pod that reaches one of these addresses ' +
+      'can redirect pod traffic; leave the flag out, or let a firewall keep pods and other networks off them',
+  )
 }
 
 async function offerDefault(
@@ -62,39 +76,8 @@ async function offerDefault(
   log: Log,
   signal: AbortSignal,
 ): Promise<void> {
-  if (await store.offerNetworkConfig?.(DEFAULT_NETWORK, signal))
-    log.info({ key, config: DEFAULT_NETWORK }, 'etcd had no network config: stored a default one')
-}
-
-/** Where other hosts reach this one, before there is a network config that says in which family; waits for an interface. */
-async function reachableAddress(
-  config: AgentConfig,
-  kernel: UnderlaySource,
-  log: Log,
-  signal: AbortSignal,
-): Promise<Ip> {
-  const wish = { ...config.interfaces, publicIps: config.publicIps }
-  const scope = { devices: [], routeProtocol: TWILL_PROTOCOL }
-  const choose = (view: UnderlayView) => chooseFirst([['ipv4'], ['ipv6']], view, wish)
-  const choice = await whenChosen({ kernel, scope, wish, log, onTrouble: () => {} }, choose, signal)
-  const [local] = choice.localIps
-  if (local === undefined) throw new UnderlayError('Cannot find an address for the embedded etcd')
-  return local
-}
-
-function chooseFirst(
-  families: readonly (readonly Family[])[],
-  view: UnderlayView,
-  wish: UnderlayWish,
-): UnderlayChoice {
-  const failures: UnderlayError[] = []
-  for (const family of families) {
-    try {
-      return chooseUnderlay(family, view, wish)
-    } catch (error) {
-      if (!(error instanceof UnderlayError)) throw error
-      failures.push(error)
-    }
-  }
-  throw failures[0] ?? new UnderlayError('Cannot choose an external interface: no family was asked for')
+  const stored = await store.offerNetworkConfig?.(DEFAULT_NETWORK, signal)
+  if (stored === undefined) return
+  const which = stored === DEFAULT_NETWORK ? 'a default one' : 'the one that this host had last'
+  log.info({ key, config: stored }, `etcd had no network config: stored ${which}`)
 }

@@ -14,8 +14,9 @@ const PATIENCE_MS = 10_000
 const AGAIN_MS = 200
 
 /**
- * Resolves once all of these can be listened on. Throws PortTakenError: another etcd on one of them would answer in place of
- * ours, and this node would take its leases from another network. Debian's package starts one as it is installed.
+ * Resolves once all of these ports are free. Throws PortTakenError: another etcd on one of them would answer
+ * in its place, and this node would take its leases from another network. Debian's package starts one when
+ * it is installed.
  */
 export async function waitForFreePorts(urls: readonly string[], signal: AbortSignal): Promise<void> {
   const untilMs = performance.now() + PATIENCE_MS

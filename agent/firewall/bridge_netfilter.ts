@@ -1,16 +1,18 @@
 import { readFile } from 'node:fs/promises'
 import { familyOf } from '../../lease/net/ip.ts'
 import type { FamilySubnet } from '../../lease/node_subnets.ts'
+import { iptablesOf } from './family_words.ts'
 
 const directory = '/proc/sys/net/bridge'
 
 /**
- * A Service whose backend is on the client's own node answers over the bridge alone, and under the backend's address, unless
- * bridged packets pass iptables too: the client takes it for nobody's. Undefined where they do.
+ * Where bridged packets do not pass iptables, a Service with a backend on the client's own node fails: the
+ * answer comes directly over the bridge, from the backend's address, and the client drops it. Undefined where
+ * they do pass.
  */
 export async function bridgeWarning(overlay: readonly FamilySubnet[]): Promise<string | undefined> {
   for (const { network } of overlay) {
-    const name = `bridge-nf-call-${familyOf(network) === 'ipv6' ? 'ip6tables' : 'iptables'}`
+    const name = `bridge-nf-call-${iptablesOf[familyOf(network)]}`
     const text = await readFile(`${directory}/${name}`, 'utf8').catch(() => undefined)
     const remedy = bridgeRemedy(name, text)
     if (remedy !== undefined)

@@ -1,5 +1,6 @@
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 import { ExpectedError, messageOf } from '../../lease/common/errors.ts'
+import type { Log } from '../../lease/common/log.ts'
 
 /** A firewall tool did not do what it was asked to. The message holds the command and what the tool said. */
 export class FirewallError extends ExpectedError {
@@ -12,7 +13,10 @@ export interface CommandOutput {
   readonly stderr: string
 }
 
-/** How nft and the iptables family are run. `missing` for a program that is not installed. Rejects with the signal's reason. */
+/**
+ * How nft and the iptables family are run. `missing` for a program that is not installed. Rejects with the
+ * signal's reason.
+ */
 export type RunCommand = (
   command: readonly string[],
   input: string,
@@ -42,7 +46,19 @@ export const runCommand: RunCommand = async ([program = '', ...words], input, si
   })
 }
 
-/** Without a descriptor left the child has no streams (EMFILE), and without memory spawn() throws (ENOMEM). */
+/** At `-v 2`: each command and its exit code. */
+export function loggedCommands(log: Log, run: RunCommand): RunCommand {
+  return async (command, input, signal) => {
+    const output = await run(command, input, signal)
+    const outcome = output === 'missing' ? output : output.code
+    log.trace({ outcome, ...(input !== '' && { input }) }, `ran ${command.join(' ')}`)
+    return output
+  }
+}
+
+/**
+ * Without a descriptor left the child has no streams (EMFILE), and without memory spawn() throws (ENOMEM).
+ */
 function start(
   program: string,
   words: readonly string[],
@@ -65,7 +81,9 @@ export function refusal(act: string, { code, stderr }: CommandOutput): FirewallE
   return new FirewallError(`${act}: ${said}`)
 }
 
-/** False where the tool fails or is not installed: for what needs to be undone only where it could be done. */
+/**
+ * False where the tool fails or is not installed: for what needs to be undone only where it could be done.
+ */
 export async function quietly(act: () => Promise<boolean>): Promise<boolean> {
   try {
     return await act()

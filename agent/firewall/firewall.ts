@@ -4,7 +4,7 @@ import { WakeUp } from '../../lease/common/wake_up.ts'
 import type { Prefix } from '../../lease/net/prefix.ts'
 import type { FamilySubnet } from '../../lease/node_subnets.ts'
 import { bridgeWarning } from './bridge_netfilter.ts'
-import { FirewallError, type RunCommand, runCommand } from './command.ts'
+import { FirewallError, loggedCommands, type RunCommand, runCommand } from './command.ts'
 import { IptablesMode, type IptablesModeOptions } from './iptables_mode.ts'
 import type { FirewallMode } from './mode.ts'
 import { NftMode } from './nft_mode.ts'
@@ -14,7 +14,10 @@ export interface FirewallOptions extends IptablesModeOptions {
   readonly nftables: boolean
   /** Between two looks at the rules. */
   readonly resyncMs: number
-  /** A number that differs after every change to nftables of any program; undefined where the kernel does not tell. */
+  /**
+   * A number that differs after every change to nftables of any program; undefined where the kernel does not
+   * tell.
+   */
   readonly nftGeneration?: () => number | undefined
   /** Called when the trouble may be another. */
   readonly onChange?: () => void
@@ -23,10 +26,10 @@ export interface FirewallOptions extends IptablesModeOptions {
 }
 
 /**
- * Our own chains (iptables) or tables (nft), kept as flanneld has them: looked at every `resyncMs`, changed only where they
- * differ, so that a firewall that was reloaded or flushed has them again soon. No tool is run where the kernel tells that
- * nothing has changed since the last look. All other rules are left alone, and ours stay when the agent ends. Where another
- * network of this host has flanneld's names already, ours bear a suffix.
+ * Our own chains (iptables) or tables (nft), with flanneld's rules. Compared every `resyncMs` and changed
+ * only where they differ, so that a flushed or reloaded firewall gets them back soon. Runs no tool while the
+ * kernel tells that nothing has changed. Leaves all other rules alone; ours stay when the agent ends. Where
+ * another network of this host has flanneld's names, ours get a suffix.
  */
 export class Firewall {
   readonly #options: FirewallOptions
@@ -37,7 +40,7 @@ export class Firewall {
   readonly #stands = new WakeUp()
   #overlay: readonly FamilySubnet[]
   #written = false
-  /** Of nftables, at which our rules stood as wished. */
+  /** The nftables generation at which our rules were right. */
   #stoodAt: number | undefined
   readonly #said = new ReportOnce()
   #trouble: string | undefined
@@ -52,13 +55,16 @@ export class Firewall {
     this.#options = options
     this.#log = log
     this.#overlay = overlay
-    const [iptables, nft] = [new IptablesMode(options, run), new NftMode(options, run)]
+    const logged = loggedCommands(log, run)
+    const [iptables, nft] = [new IptablesMode(options, logged), new NftMode(options, logged)]
     this.#mode = options.nftables ? nft : iptables
     this.#otherMode = options.nftables ? iptables : nft
     if (options.ipMasq) this.#trouble = 'the rules that masquerade are not in place yet'
   }
 
-  /** Why pods cannot reach beyond the overlay; undefined while all is well, or no masquerading is wanted. */
+  /**
+   * Why pods cannot reach beyond the overlay; undefined where they can, or where no masquerading is wanted.
+   */
   get trouble(): string | undefined {
     return this.#trouble
   }
@@ -75,7 +81,7 @@ export class Firewall {
     while (this.#trouble !== undefined) await this.#stands.wait(Number.POSITIVE_INFINITY, signal)
   }
 
-  /** Until the signal aborts. A tool that fails is said once, and tried again at the next look. */
+  /** Runs until the signal aborts. A failing tool is reported once, and tried again at the next check. */
   async keep(signal: AbortSignal): Promise<never> {
     const warning = await bridgeWarning(this.#overlay)
     if (warning !== undefined) this.#log.warn({}, warning)
@@ -87,7 +93,7 @@ export class Firewall {
 
   /** One look at all rules. Rejects with the signal's reason. */
   async pass(signal: AbortSignal): Promise<void> {
-    // Asked before the look: what changes during it makes another.
+    // Read before the check: a change during it leads to another check.
     const generation = this.#options.nftGeneration?.()
     if (generation !== undefined && generation === this.#stoodAt) return
     this.#stoodAt = undefined
@@ -110,7 +116,7 @@ export class Firewall {
   }
 
   #settle(trouble: string | undefined): void {
-    // Without masquerading it is only accepts that are missing, which matters where something else drops.
+    // Without masquerading only accepts are missing, which matters where another rule drops.
     this.#trouble = this.#options.ipMasq ? trouble : undefined
     if (this.#trouble === undefined) this.#stands.set()
     this.#options.onChange?.()
@@ -134,8 +140,8 @@ export class Firewall {
 }
 
 /**
- * Removes all rules of these networks, of both modes and both families, as far as their tools are there; true where there were
- * some.
+ * Removes all rules of these networks, of both modes and both families, as far as their tools are there; true
+ * where there were some.
  */
 export async function removeFirewall(
   networks: readonly Prefix[],

@@ -1,10 +1,14 @@
 import type { Family } from '../../lease/net/ip.ts'
 import type { Prefix } from '../../lease/net/prefix.ts'
 import { FirewallError, type RunCommand, refusal } from './command.ts'
+import { iptablesOf } from './family_words.ts'
 import { blockedBy, type IptablesState, planIptables } from './iptables_plan.ts'
 import { type IptablesChain, isForeign } from './rules.ts'
 
-/** Two kinds of iptables may be on a node at once, each with rules of its own: `iptables` is one, `iptables-legacy` another. */
+/**
+ * Two kinds of iptables may be on a node at once, each with rules of its own: `iptables` is one,
+ * `iptables-legacy` another.
+ */
 export type IptablesSuffix = '' | '-nft' | '-legacy'
 
 /** How long another program may hold the xtables lock, in seconds, before we say so and try later. */
@@ -12,30 +16,36 @@ const LOCK_SECONDS = 10
 
 export interface IptablesOutcome {
   readonly changed: boolean
-  /** A rule of somebody else's that keeps our accepts from being asked. */
+  /** Another program's rule that keeps our accepts from being asked. */
   readonly blockedBy: string | undefined
   /** The chains hold another network's rules: nothing was changed. */
   readonly foreign: boolean
 }
 
 export interface Convergence {
-  /** See planIptables. */
+  /** Where to put the jump, see planIptables. */
   readonly first: boolean
   /** Networks of which rules found in the chains are ours. */
   readonly own: readonly Prefix[]
 }
 
-/** iptables or ip6tables of one kind: reads what concerns us, and changes it in one transaction a table where it differs. */
+/**
+ * iptables or ip6tables of one kind: reads what concerns us, and changes it in one transaction a table where
+ * it differs.
+ */
 export class Iptables {
   readonly #run: RunCommand
   readonly #name: string
   readonly #suffix: IptablesSuffix
-  /** What stood after our last change, by chain: another release of iptables may print our rules in other words. */
+  /**
+   * The rules as printed after our last change, by chain: another release of iptables may print them in other
+   * words.
+   */
   readonly #own = new Map<string, string>()
 
   constructor(run: RunCommand, family: Family, suffix: IptablesSuffix) {
     this.#run = run
-    this.#name = family === 'ipv6' ? 'ip6tables' : 'iptables'
+    this.#name = iptablesOf[family]
     this.#suffix = suffix
   }
 
@@ -99,7 +109,7 @@ export class Iptables {
     return output.stdout.split('\n').filter(line => line.startsWith('-A '))
   }
 
-  /** What we wrote ourselves counts as what was desired, however it is printed. */
+  /** Rules that we wrote ourselves count as desired, however they are printed. */
   #recognise(desired: IptablesChain, state: IptablesState): IptablesState {
     const same = this.#own.get(desired.chain) === key(desired, state.chain)
     return same ? { ...state, chain: desired.rules } : state
@@ -125,7 +135,7 @@ export class Iptables {
 const noChain =
   /No chain\/target\/match|does not exist|No such file|chain `[^']*' in table `[^']*' is incompatible/
 
-/** Both what was wanted and what came of it. */
+/** What was asked for and what the tool answered. */
 function key(desired: IptablesChain, actual: readonly string[] | undefined): string {
   return JSON.stringify([desired.rules, actual])
 }

@@ -1,4 +1,4 @@
-import { type Family, familyOf } from '../../lease/net/ip.ts'
+import { allFamilies, type Family, familyOf } from '../../lease/net/ip.ts'
 import type { Prefix } from '../../lease/net/prefix.ts'
 import type { FamilySubnet } from '../../lease/node_subnets.ts'
 import { quietly, type RunCommand } from './command.ts'
@@ -11,11 +11,9 @@ export interface IptablesModeOptions extends FirewallWish {
   readonly forwardFirst: boolean
 }
 
-const families: readonly Family[] = ['ipv4', 'ipv6']
-
 /**
- * Chains of iptables. The kernel can hold two sets of them, nft's and legacy's; ours go where kube-proxy and the kubelet have
- * theirs, else where `iptables` puts them, and nowhere else.
+ * Chains of iptables. The kernel can hold two sets of them, nft's and legacy's; ours go where kube-proxy and
+ * the kubelet have theirs, else where `iptables` puts them, and nowhere else.
  */
 export class IptablesMode implements FirewallMode {
   readonly #options: IptablesModeOptions
@@ -59,10 +57,13 @@ export class IptablesMode implements FirewallMode {
   }
 
   async removeAll(networks: readonly Prefix[], signal: AbortSignal): Promise<boolean> {
-    return await this.#removeFrom(await this.#sets(signal), families, networks, signal)
+    return await this.#removeFrom(await this.#sets(signal), allFamilies, networks, signal)
   }
 
-  /** flanneld's names, or those with a suffix once the former hold another network's rules: then for as long as we run. */
+  /**
+   * flanneld's names, or those with a suffix once the former hold another network's rules: then for as long
+   * as we run.
+   */
   async #convergeFamily(
     family: FamilySubnet,
     convergence: Convergence,
@@ -94,12 +95,12 @@ export class IptablesMode implements FirewallMode {
     this.#ofNftables = chosen === sets[0]
     const others = sets.filter(suffix => suffix !== chosen)
     const wanted = this.#options.ipMasq || this.#options.forwardRules
-    const absent = families.filter(
+    const absent = allFamilies.filter(
       family => !wanted || !overlay.some(({ network }) => familyOf(network) === family),
     )
-    const removed = await this.#removeFrom(others, families, own, signal)
+    const removed = await this.#removeFrom(others, allFamilies, own, signal)
     const cleared = await this.#removeFrom([chosen], absent, own, signal)
-    const tables = new Map(families.map(family => [family, new Iptables(this.#run, family, chosen)]))
+    const tables = new Map(allFamilies.map(family => [family, new Iptables(this.#run, family, chosen)]))
     for (const { network } of wanted ? overlay : [])
       if (await tables.get(familyOf(network))?.hasAny(noIptablesChains(suffixOf(network)), signal))
         this.#suffixes.set(network, suffixOf(network))
@@ -108,7 +109,10 @@ export class IptablesMode implements FirewallMode {
     return { ...outcome, changed: outcome.changed || removed || cleared }
   }
 
-  /** The sets that are there, nft's first. A look at legacy's tables would make them, but not one by iptables-legacy-save. */
+  /**
+   * The sets that are there, nft's first. A look at legacy's tables would make them, but not one by
+   * iptables-legacy-save.
+   */
   async #sets(signal: AbortSignal): Promise<readonly IptablesSuffix[]> {
     const version = await this.#run(['iptables', '--version'], '', signal)
     const plainIsNft = version !== 'missing' && version.stdout.includes('nf_tables')

@@ -1,6 +1,6 @@
 import type { IptablesChain } from './rules.ts'
 
-/** What stands in a table of ours and around it, as `iptables -S` prints it. */
+/** What stands in one of our tables and around it, as `iptables -S` prints it. */
 export interface IptablesState {
   /** The rules of the kernel's chain, in order. */
   readonly parent: readonly string[]
@@ -9,8 +9,8 @@ export interface IptablesState {
 }
 
 /**
- * Lines for `iptables-restore --noflush` that make the state as desired; none where it is. `first` moves a jump that a rule
- * in front of it makes useless to the first place.
+ * Lines for `iptables-restore --noflush` that make the state as desired; none where it is. `first` moves a
+ * jump that a rule in front of it makes useless to the first place.
  */
 export function planIptables(
   desired: IptablesChain,
@@ -49,7 +49,7 @@ function jumpLines({ jump }: IptablesChain, jumps: number, move: boolean, first:
   return Array<string>(jumps - 1).fill(remove)
 }
 
-/** Naming a chain of ours empties it, which is what deleting it needs; the jump goes first. */
+/** Naming one of our chains empties it, which is what deleting it needs; the jump goes first. */
 function removal({ chain, jump }: IptablesChain, jumps: number, there: boolean): readonly string[] {
   const remove = Array<string>(jumps).fill(jump.replace('-A', '-D'))
   return there ? [`:${chain} - [0:0]`, ...remove, `-X ${chain}`] : remove

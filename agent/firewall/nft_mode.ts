@@ -1,13 +1,15 @@
-import { type Family, familyOf } from '../../lease/net/ip.ts'
+import { allFamilies, type Family, familyOf } from '../../lease/net/ip.ts'
 import type { Prefix } from '../../lease/net/prefix.ts'
 import type { FamilySubnet } from '../../lease/node_subnets.ts'
-import { FirewallError, quietly, type RunCommand, refusal } from './command.ts'
+import { quietly, type RunCommand } from './command.ts'
 import type { FirewallMode, Outcome } from './mode.ts'
+import { listTable, runNft, withoutTable } from './nft.ts'
 import { type FirewallWish, isForeign, nftTable, printNftTable, suffixOf } from './rules.ts'
 
-const families: readonly Family[] = ['ipv4', 'ipv6']
-
-/** A table of nftables for each family that is all ours: read, compared, and replaced whole in one transaction where they differ. */
+/**
+ * A table of nftables for each family that is all ours: read, compared, and replaced whole in one transaction
+ * where they differ.
+ */
 export class NftMode implements FirewallMode {
   readonly name = 'nft'
   readonly ofNftables = true
@@ -31,7 +33,9 @@ export class NftMode implements FirewallMode {
   ): Promise<Outcome> {
     let changed = false
     if (this.#first) {
-      const absent = families.filter(family => !overlay.some(({ network }) => familyOf(network) === family))
+      const absent = allFamilies.filter(
+        family => !overlay.some(({ network }) => familyOf(network) === family),
+      )
       changed = await this.#removeFrom(absent, own, signal)
     }
     for (const family of overlay) changed = (await this.#converge(family, own, signal)) || changed
@@ -44,28 +48,31 @@ export class NftMode implements FirewallMode {
   }
 
   async removeAll(networks: readonly Prefix[], signal: AbortSignal): Promise<boolean> {
-    return await this.#removeFrom(families, networks, signal)
+    return await this.#removeFrom(allFamilies, networks, signal)
   }
 
   async #converge(family: FamilySubnet, own: readonly Prefix[], signal: AbortSignal): Promise<boolean> {
     const name = await this.#tableFor(family.network, own, signal)
     const wanted = printNftTable(family, this.#wish, this.#suffixes.get(family.network))
     if (wanted === undefined) return this.#first && (await quietly(() => this.#remove(name, own, signal)))
-    const actual = await this.#list(name, signal)
+    const actual = await listTable(this.#run, name, signal)
     if (actual === wanted) return false
     const known = this.#own.get(name)
     if (known !== undefined && known.wanted === wanted && known.printed === actual) return false
-    await this.#write(`${withoutTable(name)}${wanted}`, signal)
-    this.#own.set(name, { wanted, printed: (await this.#list(name, signal)) ?? '' })
+    await runNft(this.#run, `${withoutTable(name)}${wanted}`, signal)
+    this.#own.set(name, { wanted, printed: (await listTable(this.#run, name, signal)) ?? '' })
     return true
   }
 
-  /** flanneld's name, or the one with a suffix once the former holds another network's rules: then for as long as we run. */
+  /**
+   * flanneld's name, or the one with a suffix once the former holds another network's rules: then for as long
+   * as we run.
+   */
   async #tableFor(network: Prefix, own: readonly Prefix[], signal: AbortSignal): Promise<string> {
     const [first, further] = ['', suffixOf(network)].map(suffix => nftTable(familyOf(network), suffix))
     if (this.#suffixes.has(network)) return further ?? ''
-    const isTaken = isForeign((await this.#list(first ?? '', signal)) ?? '', own)
-    if (!isTaken && !(this.#first && (await this.#list(further ?? '', signal)) !== undefined))
+    const isTaken = isForeign((await listTable(this.#run, first ?? '', signal)) ?? '', own)
+    if (!isTaken && !(this.#first && (await listTable(this.#run, further ?? '', signal)) !== undefined))
       return first ?? ''
     this.#suffixes.set(network, suffixOf(network))
     return further ?? ''
@@ -86,9 +93,9 @@ export class NftMode implements FirewallMode {
   }
 
   async #remove(table: string, own: readonly Prefix[], signal: AbortSignal): Promise<boolean> {
-    const actual = await this.#list(table, signal)
+    const actual = await listTable(this.#run, table, signal)
     if (actual === undefined || isForeign(actual, own)) return false
-    await this.#write(withoutTable(table), signal)
+    await runNft(this.#run, withoutTable(table), signal)
     return true
   }
 
@@ -102,24 +109,11 @@ export class NftMode implements FirewallMode {
       'accept the overlay in it, or set EnableNFTables to false in the network config'
     )
   }
-
-  /** Undefined where there is no such table. */
-  async #list(table: string, signal: AbortSignal): Promise<string | undefined> {
-    const output = await this.#run(['nft', 'list', 'table', ...table.split(' ')], '', signal)
-    if (output === 'missing') throw missing()
-    if (output.code === 0) return output.stdout
-    if (output.stderr.includes('No such file or directory')) return undefined
-    throw refusal(`Cannot read nft table ${table}`, output)
-  }
-
-  async #write(text: string, signal: AbortSignal): Promise<void> {
-    const output = await this.#run(['nft', '-f', '-'], text, signal)
-    if (output === 'missing') throw missing()
-    if (output.code !== 0) throw refusal('Cannot change rules by nft', output)
-  }
 }
 
-/** `ip filter FORWARD`, as `nft list chains` tells it: base chains on the forward hook that drop by policy. */
+/**
+ * `ip filter FORWARD`, as `nft list chains` tells it: base chains on the forward hook that drop by policy.
+ */
 export function droppingChains(listing: string): readonly string[] {
   let [table, chain] = ['', '']
   return listing.split('\n').flatMap(line => {
@@ -127,15 +121,4 @@ export function droppingChains(listing: string): readonly string[] {
     chain = /^\s+chain (\S+) \{/.exec(line)?.[1] ?? chain
     return / hook forward .*policy drop;/.test(line) ? [`${table} ${chain}`] : []
   })
-}
-
-/** Deletes the table also where there is none: `destroy` is younger than nft 1.0.6. */
-function withoutTable(table: string): string {
-  return `add table ${table}\ndelete table ${table}\n`
-}
-
-function missing(): FirewallError {
-  return new FirewallError(
-    'nft is not installed: install nftables, or set EnableNFTables to false in the network config',
-  )
 }

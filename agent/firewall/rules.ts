@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { type Family, familyOf } from '../../lease/net/ip.ts'
 import { type Prefix, parsePrefix } from '../../lease/net/prefix.ts'
 import type { FamilySubnet } from '../../lease/node_subnets.ts'
+import { nftOf } from './family_words.ts'
 
 /** Which rules are wanted. */
 export interface FirewallWish {
@@ -13,9 +14,9 @@ export interface FirewallWish {
   readonly forwardRules: boolean
 }
 
-/** What a packet must be, and what becomes of it then. */
+/** Which packets a rule matches, and what it does with them. */
 interface Rule {
-  /** kube-proxy's word for "I masquerade this one": --iptables-masquerade-bit=14, for 20 releases. */
+  /** kube-proxy's mark for packets that it masquerades: --iptables-masquerade-bit=14, for 20 releases. */
   readonly marked?: true
   readonly from?: Side
   readonly to?: Side
@@ -27,7 +28,7 @@ interface Side {
   readonly not?: true
 }
 
-/** A chain of ours in an iptables table, and the chain of the kernel's that jumps to it. */
+/** One of our chains in an iptables table, and the chain of the kernel's that jumps to it. */
 export interface IptablesChain {
   readonly table: 'nat' | 'filter'
   readonly parent: 'POSTROUTING' | 'FORWARD'
@@ -43,9 +44,10 @@ const multicast: Readonly<Record<Family, Prefix>> = {
 }
 
 /**
- * Nothing between two pods is translated; what leaves the overlay is. What comes from outside for a pod of this node keeps
- * its sender, as does what kube-proxy has marked: it is kube-proxy's. What this host sends into the overlay under an address
- * of its own (to a Service whose backend is on another node) is masqueraded, or its answer would come back past the tunnel.
+ * Packets between two pods are not translated; packets that leave the overlay are. Packets from outside for a
+ * pod of this node keep their sender, and so do packets that kube-proxy has marked. Packets that this host
+ * sends into the overlay from an outside address (to a Service whose backend is on another node) are
+ * masqueraded: else the answer would bypass the tunnel.
  */
 function masqueradeRules({ network, subnet }: FamilySubnet): readonly Rule[] {
   const [inside, outside] = [{ prefix: network }, { prefix: network, not: true as const }]
@@ -69,28 +71,32 @@ function forwardRules({ network }: FamilySubnet): readonly Rule[] {
 }
 
 /**
- * Behind flanneld's names of chains and tables where several networks share a host: '' for the first of them, this for each
- * further one. A chain's name has at most 28 characters, so the network stands in it as eight digits.
+ * Behind flanneld's names of chains and tables where several networks share a host: '' for the first of them,
+ * this for each further one. A chain's name has at most 28 characters, so the network stands in it as eight
+ * digits.
  */
 export function suffixOf(network: Prefix): string {
   return `-${createHash('sha256').update(network).digest('hex').slice(0, 8)}`
 }
 
-/** The networks and subnets that rules name, in the words of iptables or nft; those that every network names are left out. */
+/**
+ * The networks and subnets that rules name, in the words of iptables or nft; those that every network names
+ * are left out.
+ */
 function prefixesIn(text: string): readonly string[] {
   const found = text.match(/(?<![\w:.])(?:\d+(?:\.\d+){3}|[0-9a-f]*:[0-9a-f:]*)\/\d+/g) ?? []
   return [...new Set(found)].filter(prefix => !Object.values<string>(multicast).includes(prefix))
 }
 
-/** Whether rules with flanneld's names are another network's: they name prefixes, and none of ours. */
+/** Whether rules with flanneld's names are another network's: they name prefixes, and none that we use. */
 export function isForeign(text: string, own: readonly Prefix[]): boolean {
   const prefixes = prefixesIn(text)
   return prefixes.length > 0 && !prefixes.some(prefix => own.some(one => one === prefix))
 }
 
 /**
- * flanneld's chains, rule for rule, so that one takes over from the other in place. A chain that is not wanted has no rules:
- * it is removed, with its jump.
+ * flanneld's chains, rule for rule, so that one takes over from the other in place. A chain that is not
+ * wanted has no rules: it is removed, with its jump.
  */
 export function iptablesChains(
   family: FamilySubnet,
@@ -144,16 +150,16 @@ function printIptables({ marked, from, to, verdict }: Rule, comment: string, ran
 
 /** `ip flannel-ipv4`: a table of nftables that is all ours. */
 export function nftTable(family: Family, suffix = ''): string {
-  return `${family === 'ipv6' ? 'ip6 flannel-ipv6' : 'ip flannel-ipv4'}${suffix}`
+  return `${nftOf[family]} flannel-${family}${suffix}`
 }
 
 /**
- * The whole table as `nft list table` prints it; undefined where nothing is wanted in it. The same rules as in iptables.
- * flanneld's nft table differs in two: it leaves a host's packets to remote pods under their outer address, and sees
- * kube-proxy's mark only where no other bit is set.
+ * The whole table as `nft list table` prints it; undefined where nothing is wanted in it. The same rules as
+ * in iptables. flanneld's nft table differs in two: it leaves a host's packets to remote pods under their
+ * outer address, and sees kube-proxy's mark only where no other bit is set.
  */
 export function printNftTable(family: FamilySubnet, wish: FirewallWish, suffix = ''): string | undefined {
-  const words = familyOf(family.network) === 'ipv6' ? 'ip6' : 'ip'
+  const words = nftOf[familyOf(family.network)]
   const masq = masqueradeRules(family).map(rule => printNft(rule, words, wish.randomPorts))
   const forward = forwardRules(family).map(rule => printNft(rule, words, wish.randomPorts))
   const chains = [

@@ -1,12 +1,41 @@
-import { readFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { readRegularFile } from '../../lease/common/read_file.ts'
+import type { CniConfigFile } from '../diagnose/cni_configs.ts'
 import type { NodeFileFacts } from '../diagnose/doctor/patient.ts'
-import { readPreviousSubnets } from '../node_files/subnet_env.ts'
+import { configsIn } from '../node_files/other_cni_configs.ts'
+import { readPreviousSubnets, saysIpMasq } from '../node_files/subnet_env.ts'
 
-/** What stands in subnet.env. */
-export async function readNodeFiles(subnetFile: string): Promise<NodeFileFacts> {
+/** Where container runtimes take their network from, unless told otherwise. */
+const CNI_DIRECTORY = '/etc/cni/net.d'
+/** Limits of files that other programs write; some hundred bytes are in each. */
+const MOST = { configs: 32, bytes: 64 * 1024 }
+
+/** Reads subnet.env, and the CNI configs beside `cniConfigFile`. */
+export async function readNodeFiles(
+  subnetFile: string,
+  cniConfigFile: string | undefined,
+): Promise<NodeFileFacts> {
+  const text = await readOrNone(subnetFile)
+  const directory = cniConfigFile === undefined ? CNI_DIRECTORY : dirname(cniConfigFile)
+  return {
+    subnetFile,
+    subnets: text === undefined ? undefined : readPreviousSubnets(text),
+    ipMasq: text !== undefined && saysIpMasq(text),
+    cni: { directory, configs: await readConfigs(directory) },
+  }
+}
+
+async function readConfigs(directory: string): Promise<readonly CniConfigFile[]> {
+  const names = (await configsIn(directory)).slice(0, MOST.configs)
+  return await Promise.all(
+    names.map(async name => ({ name, text: (await readOrNone(join(directory, name))) ?? '' })),
+  )
+}
+
+async function readOrNone(path: string): Promise<string | undefined> {
   try {
-    return { subnetFile, subnets: readPreviousSubnets(await readFile(subnetFile, 'utf8')) }
+    return await readRegularFile(path, MOST.bytes)
   } catch {
-    return { subnetFile, subnets: undefined }
+    return undefined
   }
 }

@@ -1,46 +1,62 @@
 import { execFile } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
-import {
-  type HostFacts,
-  type IptablesDump,
-  parseFdb,
-  parseLinks,
-  parseNeighbors,
-  parseRoutes,
-  parseRules,
-} from '../diagnose/host_facts.ts'
+import type { HostFacts, IptablesDump } from '../diagnose/host_facts.ts'
+import { bridgeSetting, conntrackSettings, forwardingSetting } from '../diagnose/settings.ts'
+import { parseFdb, parseLinks, parseNeighbors, parseRoutes, parseRules } from './iproute2_json.ts'
 
-/** A ruleset of a busy host is some MB. */
+/** In bytes: a busy host's ruleset is some MB. */
 const MAX_OUTPUT = 256 * 1024 * 1024
-/** A tool that waits for a lock. */
+/** Time-out of a tool, which may wait for a lock. */
 const TOOL_MS = 10_000
 
-/** What this host's kernel says of its network, by iproute2, iptables and nft. What does not answer is named in `unseen`. */
-export async function readHost(signal: AbortSignal): Promise<HostFacts> {
+/**
+ * Reads this host's network state by iproute2, iptables and nft. Tools that fail are named in `unseen`. With
+ * `neighborsOn` only the neighbors on that device are read, and no FDB: an overlay has thousands of both.
+ */
+export async function readHost(signal: AbortSignal, neighborsOn?: string): Promise<HostFacts> {
   const unseen: string[] = []
   const run = (command: readonly string[]) => output(command, unseen, signal)
+  const on = neighborsOn === undefined ? [] : ['dev', neighborsOn]
   const json = async (command: string) => parseJson(await run(command.split(' ')))
-  const [links, rules4, rules6, routes4, routes6, neighbors, fdb, nft] = await Promise.all([
+  const [links, rules4, rules6, nft] = await Promise.all([
     json('ip -j -d address show'),
     json('ip -j -4 rule show'),
     json('ip -j -6 rule show'),
-    json('ip -j -4 route show table all'),
-    json('ip -j -6 route show table all'),
-    json('ip -j neigh show'),
-    json('bridge -j fdb show'),
     json('nft -j list ruleset'),
   ])
   return {
     links: parseLinks(links),
     rules: [...parseRules(rules4, 'ipv4'), ...parseRules(rules6, 'ipv6')],
-    routes: [...parseRoutes(routes4, 'ipv4'), ...parseRoutes(routes6, 'ipv6')],
-    neighbors: parseNeighbors(neighbors),
-    fdb: parseFdb(fdb),
+    // Thousands of each: read one after the other, so that an agent need not hold all JSON at once.
+    routes: [
+      ...parseRoutes(await json('ip -j -4 route show table all'), 'ipv4'),
+      ...parseRoutes(await json('ip -j -6 route show table all'), 'ipv6'),
+    ],
+    neighbors: parseNeighbors(parseJson(await run(['ip', '-j', 'neigh', 'show', ...on]))),
+    fdb: neighborsOn === undefined ? parseFdb(await json('bridge -j fdb show')) : undefined,
     sysctls: await readSysctls(parseLinks(links).map(({ name }) => name)),
     iptables: await readIptables(run),
     nftables: nft,
+    nftText: namesDevices(nft) ? '' : await run(['nft', 'list', 'ruleset']),
+    reversePathDrops: await readReversePathDrops(),
     unseen,
   }
+}
+
+/** nft before 1.0.9 leaves out the devices of chains that see one device's packets. */
+function namesDevices(ruleset: unknown): boolean {
+  const text = JSON.stringify(ruleset ?? null)
+  return !/"hook":"(in|e)gress"/.test(text) || text.includes('"dev":')
+}
+
+/** The TcpExt lines of /proc/net/netstat: names, then values. */
+async function readReversePathDrops(): Promise<number> {
+  const text = await readFile('/proc/net/netstat', 'utf8').catch(() => '')
+  const [names = [], values = []] = text
+    .split('\n')
+    .filter(line => line.startsWith('TcpExt:'))
+    .map(line => line.split(' '))
+  return Number(values[names.indexOf('IPReversePathFilter')] ?? 0)
 }
 
 const iptables = [
@@ -50,7 +66,7 @@ const iptables = [
   { family: 'ipv6', command: 'ip6tables-legacy-save' },
 ] as const
 
-/** Where one flavour is the default, its `-save` and the other's tell two halves of what the kernel holds. */
+/** The `-save` commands of both flavours each show only a part of the kernel's rules. */
 async function readIptables(run: (command: readonly string[]) => Promise<string>): Promise<IptablesDump[]> {
   const dumps = await Promise.all(iptables.map(async one => ({ ...one, text: await run([one.command]) })))
   const seen = new Set<string>()
@@ -65,21 +81,23 @@ async function readIptables(run: (command: readonly string[]) => Promise<string>
 const settings = (device: string) => [
   `net.ipv4.conf.${device}.rp_filter`,
   `net.ipv4.conf.${device}.forwarding`,
+  `net.ipv4.conf.${device}.arp_ignore`,
   `net.ipv6.conf.${device}.disable_ipv6`,
+  `net.ipv6.conf.${device}.accept_ra`,
 ]
 
 async function readSysctls(devices: readonly string[]): Promise<Record<string, string>> {
   const names = [
-    'net.ipv4.ip_forward',
-    'net.ipv6.conf.all.forwarding',
-    'net.bridge.bridge-nf-call-iptables',
+    ...Object.values(forwardingSetting),
+    ...Object.values(bridgeSetting),
+    ...Object.values(conntrackSettings),
     ...['all', ...devices].flatMap(settings),
   ]
   const values = await Promise.all(names.map(async name => [name, await readSysctl(name)] as const))
   return Object.fromEntries(values.filter((pair): pair is [string, string] => pair[1] !== undefined))
 }
 
-/** A device's name may hold dots, which are no separators: they stand as slashes in the path of the others. */
+/** A device's name may contain dots, which are not separators: the path has slashes for the others. */
 async function readSysctl(name: string): Promise<string | undefined> {
   const parts = /^(net\.ipv[46]\.conf)\.(.+)\.([a-z0-9_]+)$/.exec(name)
   const path =
@@ -91,7 +109,7 @@ async function readSysctl(name: string): Promise<string | undefined> {
   }
 }
 
-/** Standard output; empty, with a note, where the tool is missing or refuses. */
+/** Standard output; empty, with a note, if the tool is missing or fails. */
 function output(command: readonly string[], unseen: string[], signal: AbortSignal): Promise<string> {
   const [file = '', ...words] = command
   const options = {
@@ -104,7 +122,8 @@ function output(command: readonly string[], unseen: string[], signal: AbortSigna
     execFile(file, words, options, (error, stdout, stderr) => {
       if (error === null) return resolve(stdout)
       const missing = 'code' in error && error.code === 'ENOENT'
-      const reason = stderr.trim().split('\n')[0] || error.message
+      const late = signal.aborted || error.killed === true
+      const reason = late ? 'no answer in time' : stderr.trim().split('\n')[0] || error.message
       if (!missing || !file.includes('legacy'))
         unseen.push(`'${command.join(' ')}': ${missing ? 'not installed' : reason}`)
       resolve('')
@@ -112,7 +131,7 @@ function output(command: readonly string[], unseen: string[], signal: AbortSigna
   })
 }
 
-/** A user's PATH has no sbin. */
+/** A user's PATH lacks sbin. */
 function searchPath(): string {
   return `${process.env.PATH ?? ''}:/usr/sbin:/sbin`
 }

@@ -12,8 +12,8 @@ export function networkClaims(networks: readonly Prefix[]): readonly Claim[] {
 }
 
 /**
- * A file is known by its directory's device and inode: one path may be two files in two containers, two paths one file.
- * Directories are made; where that cannot be, the file is left out: who writes it will say why.
+ * A file is known by its directory's device and inode: one path may be two files in two containers, two paths
+ * one file. Directories are made; where that cannot be, the file is left out: who writes it will say why.
  */
 export async function fileClaims(paths: readonly (string | undefined)[]): Promise<readonly Claim[]> {
   const claims: Claim[] = []

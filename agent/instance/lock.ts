@@ -23,8 +23,9 @@ export interface Claim {
 }
 
 /**
- * What one agent alone may work on: each device, network and file. A lock is an abstract unix socket (unix(7)) of this network
- * namespace: the kernel frees it with the process, however that ends, and it needs no directory that can be written to.
+ * What only one agent may work on: each device, network and file. A lock is an abstract unix socket (unix(7))
+ * of this network namespace: the kernel frees it with the process, however that ends, and it needs no
+ * writable directory.
  */
 export class Locks {
   readonly #servers: Server[] = []
@@ -35,8 +36,8 @@ export class Locks {
   }
 
   /**
-   * Takes all that is claimed, or throws HeldError. What a process of another user has is passed over: any user can take such a
-   * name, and none may keep the agent from starting so.
+   * Takes all that is claimed, or throws HeldError. What a process of another user has is passed over: any
+   * user can take such a name, and none may keep the agent from starting so.
    */
   async take(claims: readonly Claim[], signal: AbortSignal): Promise<void> {
     for (const claim of claims) await this.#take(claim, signal)

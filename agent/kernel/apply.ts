@@ -8,6 +8,7 @@ import { writeDelRoute, writeNewRoute } from '../netlink/route.ts'
 import type { Entry, Link } from '../state/entry.ts'
 import { type Operation, printOperation, type Result } from '../state/operation.ts'
 import { entryDevice } from '../state/print.ts'
+import type { DeviceSettings } from './device_settings.ts'
 import { findLink } from './devices.ts'
 import { explainEntry, explainPort } from './explain.ts'
 import { DeviceError, deleteDevice, makeDevice } from './make_device.ts'
@@ -21,36 +22,47 @@ const ENODEV = 19
 /** An entry that sits on a device or, like a blackhole route, on none; not a device itself. */
 type Dependent = Exclude<Entry, Link>
 
+/** A device as last told of, if it was: that spares asking the kernel for its index. */
+type KnownLink = (name: string) => LinkMessage | undefined
+
+const unknown: KnownLink = () => undefined
+
 /** Applies in the given order: devices one by one, all between two of them in batches. */
 export async function applyOperations(
   requests: NetlinkRequests,
+  settings: DeviceSettings,
   operations: readonly Operation[],
   signal: AbortSignal,
+  knownLink: KnownLink = unknown,
 ): Promise<readonly Result[]> {
   const results: Result[] = []
   let pending: Operation[] = []
+  let known = knownLink
   for (const operation of operations) {
     if (operation.entry.kind !== 'link') {
       pending.push(operation)
       continue
     }
-    await applyBatch(requests, pending, results, signal)
+    await applyBatch(requests, pending, results, known, signal)
     pending = []
-    results.push(await applyLink(requests, operation, operation.entry, signal))
+    // It may have another index then.
+    known = unknown
+    results.push(await applyLink(requests, settings, operation, operation.entry, signal))
   }
-  await applyBatch(requests, pending, results, signal)
+  await applyBatch(requests, pending, results, known, signal)
   return results
 }
 
 async function applyLink(
   requests: NetlinkRequests,
+  settings: DeviceSettings,
   operation: Operation,
   link: Link,
   signal: AbortSignal,
 ): Promise<Result> {
   try {
     if (operation.verb === 'delete') await deleteDevice(requests, link.name, signal)
-    else await makeDevice(requests, link, signal)
+    else await makeDevice(requests, settings, link, signal)
     return { operation, error: undefined }
   } catch (error) {
     signal.throwIfAborted()
@@ -68,12 +80,17 @@ async function applyBatch(
   requests: NetlinkRequests,
   operations: readonly Operation[],
   results: Result[],
+  known: KnownLink,
   signal: AbortSignal,
 ): Promise<void> {
   if (operations.length === 0) return
-  const links = await findLinks(requests, operations, signal)
-  const steps = operations.flatMap(operation => stepsOf(operation, links))
+  const links = await findLinks(requests, operations, known, signal)
+  const steps: Step[] = []
+  for (const operation of operations) addSteps(steps, operation, links)
   const answers = await send(requests, steps, signal)
+  // The device was made again, and the notification is still on its way.
+  if (known !== unknown && Array.from(answers.values()).some(refusal => refusal?.errno === ENODEV))
+    return await applyBatch(requests, operations, results, unknown, signal)
   const held = steps.filter(step => isHeld(step, answers.get(step.operation)))
   const holders = await findHolders(requests, held, signal)
   const ours = held.filter(({ operation }) => holders.get(operation)?.isOurs)
@@ -128,16 +145,17 @@ interface Step {
 }
 
 /** None where the device does not exist. */
-function stepsOf(operation: Operation, links: ReadonlyMap<string, LinkMessage>): Step[] {
+function addSteps(steps: Step[], operation: Operation, links: ReadonlyMap<string, LinkMessage>): void {
   const { entry, verb } = operation
-  if (entry.kind === 'link') return []
+  if (entry.kind === 'link') return
   const dev = entryDevice(entry)
   const index = dev === undefined ? 0 : links.get(dev)?.index
-  if (index === undefined) return []
-  const step: Step = { operation, entry, index, how: verb }
-  if (verb !== 'replace' || operation.was.kind !== 'fdb') return [step]
-  // Replacing a destination leaves a second one that somebody appended (vxlan_fdb_replace() takes the first).
-  return [step, { operation, entry: operation.was, index, how: 'delete destination' }]
+  if (index === undefined) return
+  steps.push({ operation, entry, index, how: verb })
+  // Replacing a destination leaves a second one that another program appended (vxlan_fdb_replace() takes the
+  // first).
+  if (verb === 'replace' && operation.was.kind === 'fdb')
+    steps.push({ operation, entry: operation.was, index, how: 'delete destination' })
 }
 
 /** Removing what is not there is success. */
@@ -164,6 +182,7 @@ function noDevice(entry: Entry): string {
 async function findLinks(
   requests: NetlinkRequests,
   operations: readonly Operation[],
+  known: KnownLink,
   signal: AbortSignal,
 ): Promise<ReadonlyMap<string, LinkMessage>> {
   const names = new Set<string>()
@@ -173,7 +192,7 @@ async function findLinks(
   }
   const links = new Map<string, LinkMessage>()
   for (const name of names) {
-    const link = await findLink(requests, name, signal)
+    const link = known(name) ?? (await findLink(requests, name, signal))
     if (link !== undefined) links.set(name, link)
   }
   return links
@@ -188,8 +207,7 @@ function writeStep(writer: MessageWriter, { entry, index, how }: Step): void {
       break
     }
     case 'fdb':
-      if (isDelete)
-        writeDelFdb(writer, index, entry.mac, how === 'delete destination' ? entry.dst : undefined)
+      if (isDelete) writeDelFdb(writer, index, entry.mac, how === 'delete destination' ? entry : undefined)
       else writeNewFdb(writer, index, entry.mac, entry.dst)
       break
     case 'neighbor':

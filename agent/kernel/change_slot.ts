@@ -8,7 +8,7 @@ const MANY = 20_000
 /** So many reasons are named: a device that is deleted is set down, loses its addresses and is gone. */
 const NAMED_REASONS = 4
 
-/** Folds what the kernel says until somebody takes it: the latest state of each key, never a queue. */
+/** Folds what the kernel says until a reader takes it: the latest state of each key, never a queue. */
 export class ChangeSlot {
   #entries = new Map<string, Entry | undefined>()
   readonly #reasons = new Reasons()
@@ -16,6 +16,11 @@ export class ChangeSlot {
   #underlay = false
   #error: Error | undefined
   readonly #wakeUp = new WakeUp()
+  #isUrgent = false
+  #endWait = () => {}
+
+  /** False where what is told last counts alone: then the change of a device waits for the rest of its turn. */
+  mayHurry = true
 
   present(entry: Entry): void {
     this.#set(entryKey(entry), entry)
@@ -38,6 +43,7 @@ export class ChangeSlot {
     device.hasDropped ||= hasDropped
     this.#devices.set(name, device)
     this.#wakeUp.set()
+    this.#hurry()
   }
 
   underlay(): void {
@@ -50,12 +56,16 @@ export class ChangeSlot {
     this.#wakeUp.set()
   }
 
-  /** Waits until there is a change; what one turn of the event loop brings comes together. Rejects with what fail() was told, or the signal's reason. */
+  /**
+   * Waits until there is a change. What one turn of the event loop brings comes together, but the change of a
+   * device at once: it explains what the kernel says next, which may be of thousands of entries. Rejects with
+   * what fail() was told, or the signal's reason.
+   */
   async take(signal: AbortSignal): Promise<KernelChange> {
     signal.throwIfAborted()
     if (!this.isFilled) {
       while (!this.isFilled) await this.#wakeUp.wait(Number.POSITIVE_INFINITY, signal)
-      await new Promise(resolve => setImmediate(resolve))
+      await this.#turn()
     }
     signal.throwIfAborted()
     if (this.#error !== undefined) throw this.#error
@@ -69,6 +79,7 @@ export class ChangeSlot {
     this.#entries = new Map()
     this.#devices = new Map()
     this.#underlay = false
+    this.#isUrgent = false
     return change
   }
 
@@ -76,6 +87,20 @@ export class ChangeSlot {
   get isFilled(): boolean {
     const size = this.#entries.size + this.#devices.size + this.#reasons.size
     return size > 0 || this.#underlay || this.#error !== undefined
+  }
+
+  async #turn(): Promise<void> {
+    if (this.#isUrgent) return
+    await new Promise<void>(resolve => {
+      this.#endWait = resolve
+      setImmediate(resolve)
+    })
+  }
+
+  #hurry(): void {
+    if (!this.mayHurry) return
+    this.#isUrgent = true
+    this.#endWait()
   }
 
   #set(key: string, entry: Entry | undefined): void {

@@ -1,12 +1,12 @@
 import { NetlinkError } from '../netlink/errno.ts'
 import { type LinkMessage, writeGetLink } from '../netlink/link.ts'
 import type { MessageWriter } from '../netlink/message.ts'
-import type { NetlinkRequests } from '../netlink/requests.ts'
+import type { Requests } from '../netlink/requests.ts'
 import { newLink } from './dumps.ts'
 
 /** Undefined where there is none of that name or index. */
 export async function findLink(
-  requests: NetlinkRequests,
+  requests: Requests,
   which: string | number,
   signal: AbortSignal,
 ): Promise<LinkMessage | undefined> {
@@ -23,10 +23,10 @@ export async function findLink(
 
 /** Names of devices by index, looked up once each: not to be kept beyond one look at the kernel. */
 export class DeviceNames {
-  readonly #requests: NetlinkRequests
+  readonly #requests: Requests
   readonly #names = new Map<number, string>()
 
-  constructor(requests: NetlinkRequests) {
+  constructor(requests: Requests) {
     this.#requests = requests
   }
 

@@ -5,7 +5,7 @@ import { AF_BRIDGE, AF_INET, AF_INET6 } from '../netlink/family.ts'
 import { type LinkMessage, RTM_NEWLINK, readLink, writeLinkDump } from '../netlink/link.ts'
 import type { MessageWriter } from '../netlink/message.ts'
 import { type NeighborMessage, RTM_NEWNEIGH, readNeighbor, writeNeighborDump } from '../netlink/neighbor.ts'
-import type { NetlinkRequests } from '../netlink/requests.ts'
+import type { Requests } from '../netlink/requests.ts'
 import {
   type RouteMessage,
   RT_TABLE_MAIN,
@@ -18,13 +18,13 @@ import {
  * Each asks the kernel to filter, and filters itself besides: before Linux 4.20 (NETLINK_GET_STRICT_CHK) all comes out.
  */
 
-export function dumpLinks(requests: NetlinkRequests, signal: AbortSignal): Promise<LinkMessage[]> {
+export function dumpLinks(requests: Requests, signal: AbortSignal): Promise<LinkMessage[]> {
   return requests.dump('Cannot list devices', writeLinkDump, newLink, signal)
 }
 
 /** Of one device, or with index 0 of all; IPv4 first. */
 export async function dumpAddresses(
-  requests: NetlinkRequests,
+  requests: Requests,
   signal: AbortSignal,
   index = 0,
 ): Promise<AddressMessage[]> {
@@ -38,7 +38,7 @@ export async function dumpAddresses(
 
 /** Neighbors of both families of one device. */
 export async function dumpNeighbors(
-  requests: NetlinkRequests,
+  requests: Requests,
   index: number,
   signal: AbortSignal,
 ): Promise<NeighborMessage[]> {
@@ -48,17 +48,13 @@ export async function dumpNeighbors(
 }
 
 /** FDB entries of one device. */
-export function dumpFdb(
-  requests: NetlinkRequests,
-  index: number,
-  signal: AbortSignal,
-): Promise<NeighborMessage[]> {
+export function dumpFdb(requests: Requests, index: number, signal: AbortSignal): Promise<NeighborMessage[]> {
   return dumpNeighborTable(requests, AF_BRIDGE, index, signal)
 }
 
 /** Routes of the main table. 0 stands for any protocol and any device. */
 export async function dumpRoutes(
-  requests: NetlinkRequests,
+  requests: Requests,
   family: Family,
   filter: { readonly protocol: number; readonly index: number },
   signal: AbortSignal,
@@ -88,7 +84,7 @@ export function newRoute(buffer: Buffer, start: number, end: number, type: numbe
 }
 
 async function dumpNeighborTable(
-  requests: NetlinkRequests,
+  requests: Requests,
   family: number,
   index: number,
   signal: AbortSignal,
@@ -107,7 +103,10 @@ function newNeighbor(buffer: Buffer, start: number, end: number, type: number): 
   return type === RTM_NEWNEIGH ? readNeighbor(buffer, start, end) : undefined
 }
 
-/** A device or a table that goes away, or a family that is not there, makes a dump fail that has nothing to list. */
+/**
+ * A device or a table that goes away, or a family that is not there, makes a dump fail that has nothing to
+ * list.
+ */
 const GONE: ReadonlySet<string> = new Set(['ENODEV', 'ENOENT', 'ENOTSUP', 'EAFNOSUPPORT'])
 
 async function unlessGone<T>(dump: Promise<T[]>): Promise<T[]> {

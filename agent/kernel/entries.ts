@@ -1,6 +1,6 @@
 import { type Ip, parseIp, scopeOf } from '../../lease/net/ip.ts'
 import { type Mac, parseMac } from '../../lease/net/mac.ts'
-import { contains, networkAddress } from '../../lease/net/prefix.ts'
+import { contains, isSingleAddress, networkAddress, type Prefix } from '../../lease/net/prefix.ts'
 import type { AddressMessage } from '../netlink/address.ts'
 import type { LinkMessage } from '../netlink/link.ts'
 import { type NeighborMessage, NUD_PERMANENT } from '../netlink/neighbor.ts'
@@ -18,8 +18,9 @@ const NO_MAC: Mac = parseMac('00:00:00:00:00:00')
 const NO_IP: Ip = parseIp('0.0.0.0')
 
 /**
- * A device of ours. One of our name that is no VXLAN device comes out with VNI 0 and port 0, which no backend asks for: it is
- * rebuilt then, as flanneld does. `underlay` is the name of the device that it sits on, '' where it sits on none.
+ * One of our devices. A link with our name that is no VXLAN device comes out with VNI 0 and port 0, which no
+ * backend asks for: it is rebuilt then, as flanneld does. `underlay` is the name of the device that it sits
+ * on, '' where it sits on none.
  */
 export function linkEntry(message: LinkMessage, underlay: string): Link {
   const { vxlan } = message
@@ -29,6 +30,8 @@ export function linkEntry(message: LinkMessage, underlay: string): Link {
     mac: message.mac ?? NO_MAC,
     deviceMtu: message.mtu,
     up: message.up,
+    ...(message.master === 0 ? {} : { master: message.master }),
+    ...(message.protodown ? { protodown: true } : {}),
     vxlan: {
       vni: vxlan?.vni ?? 0,
       port: vxlan?.port ?? 0,
@@ -48,8 +51,11 @@ export function addressEntry({ address, length }: AddressMessage, dev: string): 
 }
 
 /** What an FDB entry is known by and is; undefined for one that leads to no VTEP. */
-export function fdbEntry({ mac, address }: NeighborMessage, dev: string): FdbEntry | undefined {
-  return mac === undefined || address === undefined ? undefined : { kind: 'fdb', dev, mac, dst: address }
+export function fdbEntry(message: NeighborMessage, dev: string): FdbEntry | undefined {
+  const { mac, address, port, vni, via } = message
+  if (mac === undefined || address === undefined) return undefined
+  const entry: FdbEntry = { kind: 'fdb', dev, mac, dst: address }
+  return (port ?? vni ?? via) === undefined ? entry : { ...entry, port, vni, via }
 }
 
 /** Undefined for a multicast group, which the kernel lists among the neighbors. */
@@ -58,28 +64,33 @@ export function neighborEntry({ mac, address }: NeighborMessage, dev: string): N
   return { kind: 'neighbor', dev, address, mac: mac ?? NO_MAC }
 }
 
-/** Whether somebody has set it; a learned one is the kernel's own affair. */
+/** Whether a program has set it; a learned one is the kernel's own affair. */
 export function isPermanent({ state }: NeighborMessage): boolean {
   return (state & NUD_PERMANENT) !== 0
 }
 
 /**
- * Whether a route is ours: on one of our devices but not of the kernel's making, or with our protocol and into our network. A
- * route from a router advertisement (RTPROT_RA) on our device counts as ours, so that it is removed: any pod can send one.
+ * Whether a route is ours: on one of our devices but not the kernel's own, or with our protocol and into our
+ * network. What a router advertisement makes on our device counts as ours, so that it is removed: any pod can
+ * send one. `hostRoutes` are those of the addresses on our devices, where they are known.
  */
 export function isOurRoute(
   route: RouteMessage,
   onOurDevice: boolean,
   { routeProtocol, networks }: Omit<Scope, 'devices'>,
+  hostRoutes?: ReadonlySet<Prefix>,
 ): boolean {
   if (route.table !== RT_TABLE_MAIN || route.cloned || route.tos !== 0) return false
-  if (route.protocol === routeProtocol && !onOurDevice)
-    return networks === undefined || networks.some(network => contains(network, route.dst))
-  if (!onOurDevice || route.protocol === RTPROT_KERNEL) return false
-  return isPlaceOfOurs(route)
+  const isOfNetwork = () => networks === undefined || networks.some(network => contains(network, route.dst))
+  if (route.protocol === routeProtocol && !onOurDevice) return isOfNetwork()
+  if (!onOurDevice || !isPlaceOfOurs(route)) return false
+  // Our addresses are single ones. An advertised prefix is `proto kernel` too, and only IPv6 has it.
+  const isOwn = () =>
+    hostRoutes === undefined ? isSingleAddress(route.dst) && isOfNetwork() : hostRoutes.has(route.dst)
+  return route.protocol !== RTPROT_KERNEL || (route.family === 'ipv6' && !isOwn())
 }
 
-/** Whether a route of ours could have this destination. */
+/** Whether one of our routes could have this destination. */
 export function isPlaceOfOurs({ dst }: RouteMessage): boolean {
   const scope = scopeOf(networkAddress(dst))
   return scope !== 'multicast' && scope !== 'link-local'
@@ -87,11 +98,11 @@ export function isPlaceOfOurs({ dst }: RouteMessage): boolean {
 
 /** `dev` is undefined where the device has gone meanwhile. */
 export function routeEntry(route: RouteMessage, dev: string | undefined): Route {
-  const { dst, metric, protocol, type, via, onlink } = route
+  const { dst, metric, protocol, type, via, onlink, extra } = route
   const base = { kind: 'route', dst, metric, protocol } as const
   if (type === RTN_BLACKHOLE) return { ...base, type: 'blackhole' }
   const isSingle = type === RTN_UNICAST && route.hops === undefined
   return isSingle && dev !== undefined
-    ? { ...base, type: 'unicast', dev, via, onlink }
+    ? { ...base, type: 'unicast', dev, via, onlink, ...(extra === '' ? {} : { extra: extra.trim() }) }
     : { ...base, type: 'other' }
 }

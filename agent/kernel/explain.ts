@@ -9,7 +9,10 @@ import { dumpLinks } from './dumps.ts'
 /** RFC 8200, section 5: a device below it has no IPv6. */
 const IPV6_LEAST_MTU = 1280
 
-/** What the kernel means by an error number, where that alone misleads: with `error` as it is where it does not. */
+/**
+ * What the kernel means by an error number, where that alone misleads: with `error` as it is where it does
+ * not.
+ */
 export function explainEntry(
   entry: Exclude<Entry, Link>,
   error: NetlinkError,

@@ -1,4 +1,4 @@
-import type { Ip } from '../../lease/net/ip.ts'
+import { allFamilies, type Ip } from '../../lease/net/ip.ts'
 import {
   type AddressMessage,
   IFA_F_DADFAILED,
@@ -44,7 +44,10 @@ export async function readInterfaces(
   }))
 }
 
-/** Unicast routes of the main table that are neither ours nor on our devices; of a route over several paths the first. */
+/**
+ * Unicast routes of the main table that are neither ours nor on our devices; of a route over several paths
+ * the first.
+ */
 export async function readOtherRoutes(
   requests: NetlinkRequests,
   scope: Scope,
@@ -52,7 +55,7 @@ export async function readOtherRoutes(
 ): Promise<readonly RouteFacts[]> {
   const names = new Map((await dumpLinks(requests, signal)).map(link => [link.index, link.name]))
   const facts: RouteFacts[] = []
-  for (const family of ['ipv4', 'ipv6'] as const) {
+  for (const family of allFamilies) {
     for (const route of await dumpRoutes(requests, family, { protocol: 0, index: 0 }, signal)) {
       const dev = names.get(route.index)
       if (dev === undefined || route.type !== RTN_UNICAST) continue

@@ -4,36 +4,39 @@ import type { Entry, Link } from '../state/entry.ts'
 import type { Operation, Result } from '../state/operation.ts'
 import type { InterfaceFacts, RouteFacts, RouteLookup } from '../state/underlay_facts.ts'
 
-/** What belongs to this agent in the kernel. All that is outside of it is neither listed nor changed. */
+/** What belongs to this agent in the kernel. Everything else is neither listed nor changed. */
 export interface Scope {
   /** Names of our own devices, there or not: what sits on them is ours. */
   readonly devices: readonly string[]
   /** Routes with this protocol number are ours on any device. */
   readonly routeProtocol: number
-  /** As far as they lead into one of these: another agent of this host has other networks. Undefined: wherever they lead. */
+  /**
+   * As far as they lead into one of these: another agent of this host has other networks. Undefined: wherever
+   * they lead.
+   */
   readonly networks?: readonly Prefix[]
 }
 
-/** One entry of ours that the kernel says has changed: `entry` is how it is now, undefined when it is gone. */
+/** One of our entries that the kernel announced: `entry` is its current state, undefined when it is gone. */
 export interface EntryChange {
   readonly key: string
   readonly entry: Entry | undefined
 }
 
-/** A device that carries entries of ours has changed. */
+/** A device that carries our entries has changed. */
 export interface DeviceChange {
   readonly name: string
   /** `device flannel.1 was set down; device flannel.1 was set up` */
   readonly reason: string
-  /** The kernel may have dropped entries on it without announcing that. */
+  /** The kernel may have dropped entries from it silently. */
   readonly hasDropped: boolean
 }
 
 /**
- * What the kernel said since the last value.
- * `devices`: see whether they are as desired.
- * `everything`: look at all again. A notification was lost.
- * `underlay`: the external interface, an address or a route outside of ours changed: choose again.
+ * The kernel's notifications since the last value.
+ * `devices`: check whether they are as desired.
+ * `everything`: do a full pass; a notification was lost.
+ * `underlay`: the external interface, an address or a route that is not ours changed: choose again.
  */
 export interface KernelChange {
   readonly entries: readonly EntryChange[]
@@ -42,29 +45,40 @@ export interface KernelChange {
   readonly underlay: boolean
 }
 
+/** All our entries, and what tells whether they are still the same. */
+export interface Look {
+  readonly fingerprint: string
+  /** Undefined: the same as when this fingerprint was told before. */
+  readonly entries: readonly Entry[] | undefined
+}
+
 /** The kernel as the reconcile loop sees it; agent/kernel/netlink_kernel.ts is the real one. */
 export interface Kernel {
-  /** All entries of ours that stand now. Keys may repeat only if the kernel itself repeats them. */
+  /** All our entries that exist now. Keys repeat only where the kernel itself repeats them. */
   snapshot(scope: Scope, signal: AbortSignal): Promise<readonly Entry[]>
 
-  /** The devices of a snapshot alone: few, quickly read, and all else depends on them. */
+  /** A snapshot that costs little where nothing has changed since the look with the fingerprint `last`. */
+  look(scope: Scope, last: string | undefined, signal: AbortSignal): Promise<Look>
+
+  /** Only the devices of a snapshot: few, quickly read, and everything else depends on them. */
   devices(scope: Scope, signal: AbortSignal): Promise<readonly Link[]>
 
   /**
-   * Applies in the given order; one refused operation does not stop the next. Adding is create-or-replace; removing what
-   * is not there succeeds. One result an operation, in the same order. Rejects only if the socket itself fails.
+   * Applies in the given order; one refused operation does not stop the next. Adding is create-or-replace;
+   * removing what is not there succeeds. One result an operation, in the same order. Rejects only if the
+   * socket itself fails.
    */
   apply(operations: readonly Operation[], signal: AbortSignal): Promise<readonly Result[]>
 
   /**
-   * What changes from the call on, whoever changes it, our own operations too: a snapshot that is asked for after the call
-   * misses nothing. Changes that are not taken at once are folded into one.
+   * Changes from the call on, our own operations included: together with a later snapshot nothing is missed.
+   * Changes that are not read at once are folded into one.
    */
   changes(scope: Scope, signal: AbortSignal): AsyncIterable<KernelChange>
 
   /**
-   * Resolves once changes() has told all that happened before the call: what it tells after that is not about operations
-   * that were applied earlier. Gives up after a while where changes come without end.
+   * Resolves once changes() has told all that happened before the call, so that later values are not about
+   * operations applied earlier. Gives up after a while where changes never end.
    */
   caughtUp(signal: AbortSignal): Promise<void>
 }
@@ -75,6 +89,8 @@ export interface UnderlaySource {
   listInterfaces(signal: AbortSignal): Promise<readonly InterfaceFacts[]>
   /** Unicast routes of the main table that are not ours. */
   listRoutes(scope: Scope, signal: AbortSignal): Promise<readonly RouteFacts[]>
-  /** Which way a packet for that address goes, by policy rules and all tables; undefined where there is none. */
+  /**
+   * Which way a packet for that address goes, by policy rules and all tables; undefined where there is none.
+   */
   routeTo(address: Ip, signal: AbortSignal): Promise<RouteLookup | undefined>
 }

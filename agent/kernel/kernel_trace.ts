@@ -2,7 +2,10 @@ import { type Operation, printOperation, type Result } from '../state/operation.
 import { printEntry } from '../state/print.ts'
 import type { KernelChange } from './kernel.ts'
 
-/** For TWILL_DEBUG=netlink: what is asked of the kernel and what it says, as iproute2 prints it, one line each. */
+/**
+ * For TWILL_DEBUG=netlink: what is asked of the kernel and what it says, as iproute2 prints it, one line
+ * each.
+ */
 export class KernelTrace {
   readonly #write: (line: string) => void
 
@@ -15,7 +18,7 @@ export class KernelTrace {
       this.#write(`> ${printWhole(operation)}${error === undefined ? '' : `: ${error.message}`}`)
   }
 
-  read(what: string, count: number): void {
+  read(what: string, count: number | string): void {
     this.#write(`? ${what}: ${count}`)
   }
 

@@ -8,10 +8,10 @@ import type { NetlinkRequests } from '../netlink/requests.ts'
 import type { Link } from '../state/entry.ts'
 import { needsRebuild } from '../state/operation.ts'
 import { printEntry } from '../state/print.ts'
+import type { DeviceSettings } from './device_settings.ts'
 import { DeviceNames, findLink } from './devices.ts'
 import { dumpLinks } from './dumps.ts'
 import { linkEntry } from './entries.ts'
-import { FrontDoor } from './front_door.ts'
 
 /** A device cannot be made as desired, and it is known why. */
 export class DeviceError extends ExpectedError {
@@ -19,11 +19,12 @@ export class DeviceError extends ExpectedError {
 }
 
 /**
- * Makes the device as desired: in place where the kernel can, else by deleting what bears its name. What sits on a device
- * goes with it. Throws DeviceError and NetlinkError.
+ * Makes the device as desired: in place where the kernel can, else by deleting what bears its name. What sits
+ * on a device goes with it. Throws DeviceError and NetlinkError.
  */
 export async function makeDevice(
   requests: NetlinkRequests,
+  settings: DeviceSettings,
   desired: Link,
   signal: AbortSignal,
 ): Promise<void> {
@@ -40,14 +41,16 @@ export async function makeDevice(
     if (was === undefined) throw new DeviceError(`Cannot make device ${desired.name}: it was deleted at once`)
     checkMtu(was.entry, desired)
   }
-  // Before it is set up. A failure is said where the devices are next looked at.
-  new FrontDoor().close(desired.name)
+  // Before it is set up.
+  settings.keep(desired)
   const { index } = was.message
   // Setting the MAC, even to what it is, makes the kernel drop all neighbors of the device.
   const change = {
     ...(was.entry.mac !== desired.mac ? { mac: desired.mac } : {}),
     ...(was.entry.deviceMtu !== desired.deviceMtu ? { mtu: desired.deviceMtu } : {}),
     ...(was.entry.up ? {} : { up: true as const }),
+    ...(was.entry.master === undefined ? {} : { master: 0 as const }),
+    ...(was.entry.protodown ? { protodown: false as const } : {}),
   }
   if (Object.keys(change).length > 0) await send(writer => writeSetLink(writer, index, change))
   await check(requests, desired, signal)
@@ -106,7 +109,10 @@ async function create(requests: NetlinkRequests, desired: Link, signal: AbortSig
   }
 }
 
-/** The kernel allows one device a VNI and port, whatever its name: Cilium, Docker and others leave theirs behind. */
+/**
+ * The kernel allows one device a VNI and port, whatever its name: Cilium, Docker and others leave theirs
+ * behind.
+ */
 async function explainConflict(
   requests: NetlinkRequests,
   desired: Link,
@@ -138,8 +144,14 @@ function checkMtu(made: Link, desired: Link): void {
 async function check(requests: NetlinkRequests, desired: Link, signal: AbortSignal): Promise<void> {
   const made = (await readDevice(requests, desired.name, signal))?.entry
   if (made === undefined) throw new DeviceError(`Cannot make device ${desired.name}: it was deleted at once`)
-  if (printEntry(made) !== printEntry(desired))
-    throw new DeviceError(
-      `Cannot make device ${desired.name}: asked for '${printEntry(desired)}', the kernel made '${printEntry(made)}'`,
-    )
+  const [is, wanted] = [printEntry(made).split(' '), printEntry(desired).split(' ')]
+  if (is.join() === wanted.join()) return
+  const [more, less] = [without(is, wanted), without(wanted, is)]
+  throw new DeviceError(
+    `Cannot make device ${desired.name} as '${wanted.join(' ')}': it has '${more}' in place of '${less}'`,
+  )
+}
+
+function without(words: readonly string[], others: readonly string[]): string {
+  return words.filter(word => !others.includes(word)).join(' ')
 }

@@ -1,33 +1,43 @@
 import type { Ip } from '../../lease/net/ip.ts'
+import { loadLibc } from '../netlink/libc.ts'
+import type { LinkMessage } from '../netlink/link.ts'
 import { loadRawSocket, type OpenRawSocket } from '../netlink/raw_socket.ts'
 import { NetlinkRequests } from '../netlink/requests.ts'
 import type { Entry, Link } from '../state/entry.ts'
 import type { Operation, Result } from '../state/operation.ts'
 import type { InterfaceFacts, RouteFacts, RouteLookup } from '../state/underlay_facts.ts'
 import { applyOperations } from './apply.ts'
+import { DeviceSettings } from './device_settings.ts'
 import { lookUpRoute, readInterfaces, readOtherRoutes } from './facts.ts'
-import { FrontDoor } from './front_door.ts'
-import type { Kernel, KernelChange, Scope, UnderlaySource } from './kernel.ts'
+import type { Kernel, KernelChange, Look, Scope, UnderlaySource } from './kernel.ts'
 import type { KernelTrace } from './kernel_trace.ts'
+import { lookAtEntries } from './look.ts'
 import { readDevices, readEntries } from './snapshot.ts'
 import { Subscription } from './subscription.ts'
+import type { TxChecksum } from './tx_checksum.ts'
+
+export interface NetlinkKernelOptions {
+  readonly txChecksum?: TxChecksum
+  readonly trace?: KernelTrace | undefined
+}
 
 /** The kernel of the network namespace that this process is in, over rtnetlink. */
 export class NetlinkKernel implements Kernel, UnderlaySource {
   readonly #open: OpenRawSocket
   readonly #requests: NetlinkRequests
+  readonly #settings: DeviceSettings
   readonly #trace: KernelTrace | undefined
-  readonly #frontDoor: FrontDoor
   readonly #subscriptions = new Set<Subscription>()
 
-  /** Loads the addons; a socket is opened when it is first used. `warn` says what cannot be set on our devices. */
-  static async open(trace?: KernelTrace, warn?: (words: string) => void): Promise<NetlinkKernel> {
-    return new NetlinkKernel(await loadRawSocket(), trace, warn)
+  /** Loads the addons; a socket is opened when it is first used. */
+  static async open({ txChecksum = 'auto', trace }: NetlinkKernelOptions = {}): Promise<NetlinkKernel> {
+    const settings = new DeviceSettings(await loadLibc(), txChecksum)
+    return new NetlinkKernel(await loadRawSocket(), settings, trace)
   }
 
-  constructor(open: OpenRawSocket, trace?: KernelTrace, warn?: (words: string) => void) {
-    this.#frontDoor = new FrontDoor(warn)
+  constructor(open: OpenRawSocket, settings: DeviceSettings, trace?: KernelTrace) {
     this.#open = open
+    this.#settings = settings
     this.#trace = trace
     this.#requests = new NetlinkRequests(open)
   }
@@ -38,16 +48,23 @@ export class NetlinkKernel implements Kernel, UnderlaySource {
     return entries
   }
 
-  /** Also keeps them from taking router advertisements and redirects: a program that sets these is not announced. */
+  async look(scope: Scope, last: string | undefined, signal: AbortSignal): Promise<Look> {
+    const look = await lookAtEntries(this.#requests, scope, last, signal)
+    this.#trace?.read('all entries', look.entries?.length ?? 'as before')
+    return look
+  }
+
+  /** Also keeps their settings: a program that changes these is not announced. */
   async devices(scope: Scope, signal: AbortSignal): Promise<readonly Link[]> {
     const devices = await readDevices(this.#requests, scope, signal)
-    for (const { name } of devices) this.#frontDoor.close(name)
+    for (const device of devices) this.#settings.keep(device)
     this.#trace?.read('devices', devices.length)
     return devices
   }
 
   async apply(operations: readonly Operation[], signal: AbortSignal): Promise<readonly Result[]> {
-    const results = await applyOperations(this.#requests, operations, signal)
+    const known = (name: string) => this.#knownLink(name)
+    const results = await applyOperations(this.#requests, this.#settings, operations, signal, known)
     this.#trace?.applied(results)
     return results
   }
@@ -58,8 +75,8 @@ export class NetlinkKernel implements Kernel, UnderlaySource {
   }
 
   /**
-   * Listens from the moment of the call on, not only from the first value that is taken: whatever a later snapshot() does not
-   * show is told.
+   * Listens from the moment of the call on, not only from the first value that is taken: whatever a later
+   * snapshot() does not show is told.
    */
   changes(scope: Scope, signal: AbortSignal): AsyncIterable<KernelChange> {
     const subscription = new Subscription(
@@ -87,5 +104,10 @@ export class NetlinkKernel implements Kernel, UnderlaySource {
 
   close(): void {
     this.#requests.close()
+  }
+
+  #knownLink(name: string): LinkMessage | undefined {
+    for (const subscription of this.#subscriptions) return subscription.link(name)
+    return undefined
   }
 }

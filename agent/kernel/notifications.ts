@@ -13,6 +13,7 @@ import {
   RTPROT_KERNEL,
   readRoute,
 } from '../netlink/route.ts'
+import { KERNEL_PROTOCOLS } from '../state/ownership.ts'
 import type { ChangeSlot } from './change_slot.ts'
 import {
   addressEntry,
@@ -27,17 +28,18 @@ import type { Scope } from './kernel.ts'
 import { differenceOf } from './link_difference.ts'
 
 /**
- * Turns notifications into what they may mean for us. What they do not say counts as much: setting a device down or taking its
- * last IPv4 address removes IPv4 routes without a word (fib_sync_down_dev() announces none), so both mean: look at everything.
+ * Turns notifications into their meaning for us. Silence counts too: setting a device down or removing its
+ * last IPv4 address removes IPv4 routes without a notification (fib_sync_down_dev() announces none), so both
+ * mean: do a full pass.
  */
 export class Notifications {
   readonly #scope: Scope
   readonly #slot: ChangeSlot
   /** All devices by index. */
   readonly #links = new Map<number, LinkMessage>()
-  /** Indexes of devices not ours on which routes of ours stand. */
+  /** Indexes of other devices that carry our routes. */
   readonly #carriers = new Set<number>()
-  /** Addresses by index of their device: what is not ours and has one may matter as underlay. */
+  /** Addresses by index of their device: a device that is not ours and has one may be the underlay. */
   readonly #addresses = new Map<number, Set<string>>()
   readonly #handlers: ReadonlyMap<number, (buffer: Buffer, start: number, end: number) => void>
 
@@ -62,11 +64,16 @@ export class Notifications {
     while (messages.next()) this.#handlers.get(messages.type)?.(datagram, messages.start, messages.end)
   }
 
-  /** For a start from nothing, after notifications were lost. */
+  /** Starts from nothing, after notifications were lost. */
   forget(): void {
     this.#links.clear()
     this.#carriers.clear()
     this.#addresses.clear()
+  }
+
+  link(name: string): LinkMessage | undefined {
+    for (const link of this.#links.values()) if (link.name === name) return link
+    return undefined
   }
 
   /** How a device is before the first notification; so below. */
@@ -86,14 +93,14 @@ export class Notifications {
   }
 
   #newLink(link: LinkMessage): void {
-    // AF_BRIDGE: about the bridge port only, and nothing here depends on that.
+    // AF_BRIDGE tells of the bridge port only, and nothing here depends on that.
     if (link.family !== AF_UNSPEC) return
     const was = this.#links.get(link.index)
     this.#links.set(link.index, link)
     const name = this.#ourName(link) ?? this.#ourName(was)
     const difference = was === undefined ? 'appeared' : differenceOf(was, link)
     if (difference === undefined) return
-    // Setting a device down removes its routes, renaming one takes it away.
+    // Setting a device down removes its routes; a rename removes it under its old name.
     const hasDropped = was !== undefined && (was.name !== link.name || (was.up && !link.up))
     if (name !== undefined) this.#slot.device(name, difference, hasDropped)
     else if (this.#carriers.has(link.index)) {
@@ -129,7 +136,10 @@ export class Notifications {
     else if (known.delete(text)) this.#lostAddress(message.index, text)
   }
 
-  /** The last IPv4 address takes the IPv4 routes of its device with it (fib_disable_ip()), others those that name it. */
+  /**
+   * The last IPv4 address takes the IPv4 routes of its device with it (fib_disable_ip()), others those that
+   * name it.
+   */
   #lostAddress(index: number, text: string): void {
     const name = this.#links.get(index)?.name
     const isOurs = this.#ourDevice(index) !== undefined
@@ -164,15 +174,18 @@ export class Notifications {
       const byProgram = route.protocol !== RTPROT_KERNEL && !isSingleAddress(route.dst)
       const leads = route.via !== undefined || route.dst.endsWith('/0') || byProgram
       if (dev === undefined && leads) this.#slot.underlay()
-      // Another program's route may have taken the place of ours, which the kernel does not announce (NLM_F_REPLACE); or it
-      // has left the place free.
+      // Another program's route may have replaced ours, which the kernel does not announce (NLM_F_REPLACE);
+      // or it has left the place free.
       if (isPlaceOfOurs(route) && (!isThere || route.protocol !== RTPROT_KERNEL))
         this.#slot.gone(routeEntry(route, undefined))
       return
     }
     if (dev === undefined) this.#carry(route)
     const entry = routeEntry(route, this.#links.get(route.index)?.name)
-    if (isThere) this.#slot.present(entry)
+    // An advertisement may have made its like on another of our devices, which has the same key.
+    if (dev !== undefined && KERNEL_PROTOCOLS.has(route.protocol))
+      this.#slot.everything(`kernel route changed on ${dev}`)
+    else if (isThere) this.#slot.present(entry)
     else this.#slot.gone(entry)
   }
 

@@ -1,5 +1,5 @@
 import { ExpectedError } from '../../lease/common/errors.ts'
-import { familyOf } from '../../lease/net/ip.ts'
+import { allFamilies, familyOf } from '../../lease/net/ip.ts'
 import { networkAddress } from '../../lease/net/prefix.ts'
 import type { LinkMessage } from '../netlink/link.ts'
 import type { NetlinkRequests } from '../netlink/requests.ts'
@@ -38,7 +38,7 @@ export async function findHolders(
   signal: AbortSignal,
 ): Promise<ReadonlyMap<Operation, Holder>> {
   const holders = new Map<Operation, Holder>()
-  for (const family of ['ipv4', 'ipv6'] as const) {
+  for (const family of allFamilies) {
     const some = held.filter(
       ({ entry }) => entry.kind === 'route' && familyOf(networkAddress(entry.dst)) === family,
     )

@@ -1,5 +1,7 @@
+import { allFamilies } from '../../lease/net/ip.ts'
+import { isSingleAddress, type Prefix } from '../../lease/net/prefix.ts'
 import type { LinkMessage } from '../netlink/link.ts'
-import type { NetlinkRequests } from '../netlink/requests.ts'
+import type { Requests } from '../netlink/requests.ts'
 import type { RouteMessage } from '../netlink/route.ts'
 import type { Entry, Link } from '../state/entry.ts'
 import { DeviceNames, findLink } from './devices.ts'
@@ -15,18 +17,23 @@ import {
 } from './entries.ts'
 import type { Scope } from './kernel.ts'
 
-/** All entries of ours that stand now. The kernel filters, so what is not ours costs next to nothing. */
+/** All our entries that stand now. The kernel filters, so what is not ours costs next to nothing. */
 export async function readEntries(
-  requests: NetlinkRequests,
+  requests: Requests,
   scope: Scope,
   signal: AbortSignal,
 ): Promise<readonly Entry[]> {
   const names = new DeviceNames(requests)
   const devices = await findDevices(requests, scope, names, signal)
   const entries: Entry[] = devices.map(({ entry }) => entry)
-  const ours = devices.map(({ link }) => link)
-  for (const link of ours) await readDevice(requests, link, entries, signal)
-  const routes = await readOurRoutes(requests, ours, scope, signal)
+  const own = devices.map(({ link }) => link)
+  for (const link of own) await readDevice(requests, link, entries, signal)
+  const hostRoutes = new Set(
+    entries
+      .flatMap(one => (one.kind === 'address' ? [`${one.address}/${one.length}` as Prefix] : []))
+      .filter(isSingleAddress),
+  )
+  const routes = await readOurRoutes(requests, own, scope, hostRoutes, signal)
   await names.need(new Set(routes.map(route => route.index)), signal)
   for (const route of routes) entries.push(routeEntry(route, names.get(route.index)))
   return entries
@@ -34,7 +41,7 @@ export async function readEntries(
 
 /** Our devices alone. */
 export async function readDevices(
-  requests: NetlinkRequests,
+  requests: Requests,
   scope: Scope,
   signal: AbortSignal,
 ): Promise<readonly Link[]> {
@@ -44,7 +51,7 @@ export async function readDevices(
 
 /** Those that there are; their names are learned. */
 async function findDevices(
-  requests: NetlinkRequests,
+  requests: Requests,
   scope: Scope,
   names: DeviceNames,
   signal: AbortSignal,
@@ -61,7 +68,7 @@ async function findDevices(
 
 /** Adds the addresses, FDB entries and neighbors of one device. */
 async function readDevice(
-  requests: NetlinkRequests,
+  requests: Requests,
   { name, index }: LinkMessage,
   entries: Entry[],
   signal: AbortSignal,
@@ -77,16 +84,17 @@ async function readDevice(
 
 /** Routes on our devices, and those with our protocol on any other or on none. */
 async function readOurRoutes(
-  requests: NetlinkRequests,
-  ours: readonly LinkMessage[],
+  requests: Requests,
+  own: readonly LinkMessage[],
   scope: Scope,
+  hostRoutes: ReadonlySet<Prefix>,
   signal: AbortSignal,
 ): Promise<RouteMessage[]> {
   const found: RouteMessage[] = []
-  for (const family of ['ipv4', 'ipv6'] as const) {
-    for (const { index } of ours) {
+  for (const family of allFamilies) {
+    for (const { index } of own) {
       const routes = await dumpRoutes(requests, family, { protocol: 0, index }, signal)
-      for (const route of routes) if (isOurRoute(route, true, scope)) found.push(route)
+      for (const route of routes) if (isOurRoute(route, true, scope, hostRoutes)) found.push(route)
     }
     for (const route of await dumpRoutes(
       requests,
@@ -94,7 +102,7 @@ async function readOurRoutes(
       { protocol: scope.routeProtocol, index: 0 },
       signal,
     )) {
-      const listed = ours.some(({ index }) => leadsTo(route, index))
+      const listed = own.some(({ index }) => leadsTo(route, index))
       if (!listed && isOurRoute(route, false, scope)) found.push(route)
     }
   }

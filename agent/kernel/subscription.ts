@@ -1,3 +1,5 @@
+import { allFamilies } from '../../lease/net/ip.ts'
+import type { LinkMessage } from '../netlink/link.ts'
 import type { OpenRawSocket, RawSocket } from '../netlink/raw_socket.ts'
 import type { NetlinkRequests } from '../netlink/requests.ts'
 import { ChangeSlot } from './change_slot.ts'
@@ -9,12 +11,13 @@ import { Notifications } from './notifications.ts'
 /** RTNLGRP_LINK 1, RTNLGRP_NEIGH 3, RTNLGRP_IPV4_IFADDR 5, _IPV4_ROUTE 7, _IPV6_IFADDR 9, _IPV6_ROUTE 11 */
 const GROUPS = [1, 3, 5, 7, 9, 11]
 
-/** Room for a storm of some 20,000 messages; the kernel takes the memory only when it is needed. */
+/** Room for a burst of some 20,000 messages; the kernel allocates the memory only when needed. */
 const RECEIVE_BYTES = 16 * 1024 * 1024
-const DROPS_CHECK_MS = 5_000
-/** So many datagrams are kept until they can be understood. */
+/** A queue that overflowed has something to receive, which leads to a check at once: this is for want of memory alone. */
+const DROPS_CHECK_MS = 60_000
+/** Most datagrams that are held back until they can be interpreted. */
 const HELD = 20_000
-/** Announcements that come without end are not waited for. */
+/** How long endless notifications are waited for. */
 const CATCH_UP_MS = 300
 const OVERFLOW = 'the notification socket overflowed'
 
@@ -27,7 +30,7 @@ export interface SubscriptionOptions {
   readonly trace?: KernelTrace | undefined
 }
 
-/** Listens from its making on, until the signal aborts. */
+/** Listens from its construction until the signal aborts. */
 export class Subscription implements AsyncIterable<KernelChange> {
   readonly #requests: NetlinkRequests
   readonly #scope: Scope
@@ -83,11 +86,18 @@ export class Subscription implements AsyncIterable<KernelChange> {
     }
   }
 
+  /** How a device is by all that was told so far; undefined while that is being read, too. */
+  link(name: string): LinkMessage | undefined {
+    return this.#held === undefined && !this.#closed ? this.#notifications.link(name) : undefined
+  }
+
   /** Resolves once all that the kernel has announced so far was taken. */
   async caughtUp(): Promise<void> {
     const endMs = performance.now() + CATCH_UP_MS
+    this.#slot.mayHurry = false
     while (this.#isFollowed && this.#isBehind() && performance.now() < endMs)
       await new Promise(resolve => setImmediate(resolve))
+    this.#slot.mayHurry = true
   }
 
   #isBehind(): boolean {
@@ -102,11 +112,11 @@ export class Subscription implements AsyncIterable<KernelChange> {
       this.#checkDrops()
     })
     if (this.#held === undefined) this.#notifications.receive(datagram)
-    else if (this.#held.length < HELD) this.#held.push(datagram)
+    else if (this.#held.length < HELD) this.#held.push(Buffer.from(datagram))
     else this.#slot.everything(OVERFLOW)
   }
 
-  /** The kernel throws away what the receive queue has no room for, and only counts it. */
+  /** The kernel drops what the receive queue has no room for, and only counts it. */
   #checkDrops(): void {
     if (this.#closed) return
     try {
@@ -120,8 +130,8 @@ export class Subscription implements AsyncIterable<KernelChange> {
   }
 
   /**
-   * Reads what notifications are compared with; those that come meanwhile are held back. Never rejects: what fails here fails
-   * whoever takes the next change. With a reason, all is to be looked at afterwards.
+   * Reads the state that notifications are compared with; those that arrive meanwhile are held back. Never
+   * rejects: a failure here fails the reader of the next change. With a reason, a full pass follows.
    */
   async #learn(reason?: string): Promise<void> {
     const held: Buffer[] = []
@@ -145,16 +155,15 @@ export class Subscription implements AsyncIterable<KernelChange> {
     const [notifications, requests, signal] = [this.#notifications, this.#requests, this.#signal]
     const filter = { protocol: this.#scope.routeProtocol, index: 0 }
     // Asked for together, all of it is read before any snapshot that is asked for later.
-    const [links, addresses, ipv4, ipv6] = await Promise.all([
+    const [links, addresses, ...routes] = await Promise.all([
       dumpLinks(requests, signal),
       dumpAddresses(requests, signal),
-      dumpRoutes(requests, 'ipv4', filter, signal),
-      dumpRoutes(requests, 'ipv6', filter, signal),
+      ...allFamilies.map(family => dumpRoutes(requests, family, filter, signal)),
     ])
     notifications.forget()
     for (const link of links) notifications.learnLink(link)
     for (const address of addresses) notifications.learnAddress(address)
-    for (const route of ipv4.concat(ipv6)) notifications.learnRoute(route)
+    for (const route of routes.flat()) notifications.learnRoute(route)
   }
 
   readonly #close = (): void => {

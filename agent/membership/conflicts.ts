@@ -1,8 +1,11 @@
 import { WakeUp } from '../../lease/common/wake_up.ts'
 import type { NodeReporter } from '../../lease/store.ts'
 
-/** Peers that claim what this node has, its subnet or its public IP, told to who runs the cluster: once for each reason. */
-export class Rivals {
+/**
+ * Peers that claim what this node has, its subnet or its public IP, told to the cluster's operator: once for
+ * each reason.
+ */
+export class Conflicts {
   readonly #reporter: NodeReporter | undefined
   readonly #reasons = new Map<string, string>()
   readonly #untold = new Set<string>()

@@ -2,14 +2,14 @@ import { isDeepStrictEqual } from 'node:util'
 import type { Log } from '../../lease/common/log.ts'
 import { type HostNetworks, hostNetworkUnder } from '../../lease/host_networks.ts'
 import type { Lease, LeaseTableChange } from '../../lease/lease.ts'
-import { familyOf } from '../../lease/net/ip.ts'
+import { familyOf, type Ip } from '../../lease/net/ip.ts'
 import type { Prefix } from '../../lease/net/prefix.ts'
 import type { NetworkConfig } from '../../lease/network_config.ts'
 import { publicIpTrouble } from '../../lease/public_ip.ts'
 import type { NodeReporter } from '../../lease/store.ts'
 import type { Backend, Underlay } from '../backend/backend.ts'
 import type { Entry } from '../state/entry.ts'
-import { Rivals } from './conflicts.ts'
+import { Conflicts } from './conflicts.ts'
 import { Peers, SELF } from './peers.ts'
 
 export interface MembershipOptions {
@@ -17,36 +17,51 @@ export interface MembershipOptions {
   readonly backend: Backend
   readonly self: Lease
   readonly underlay: Underlay
-  /** What the host itself lives on, beside these subnets of this node. */
+  /** The host's own networks, for a node with these subnets. */
   readonly hostNetworks: (own: readonly Prefix[]) => HostNetworks
+  /** Subnets that routes in the kernel lead to when the agent starts. */
+  readonly standing: ReadonlySet<Prefix>
   readonly reporter: NodeReporter | undefined
+  /** This public IP may have come to a peer that is programmed, or have gone from the last such peer. */
+  readonly onPublicIp?: (ip: Ip) => void
   readonly log: Log
 }
 
 /**
- * Who is in the network, seen from this node: its own lease, the peers that may be programmed, those that are refused, and who
- * claims what this node has. Whatever changes one of them returns the keys of the entries that may differ.
+ * The members of the network, seen from this node: its own lease, the peers that may be programmed, those
+ * that are refused, and those that claim what this node has. Each change returns the keys of the entries that
+ * may differ.
  */
 export class Membership {
   readonly #network: NetworkConfig
   readonly #hostNetworks: MembershipOptions['hostNetworks']
   readonly #peers: Peers
-  readonly #rivals: Rivals
+  readonly #conflicts: Conflicts
   #self: Lease
   #host: HostNetworks
   #leases: LeaseTableChange = { table: new Map(), changed: new Set(), problems: [] }
 
-  constructor({ network, backend, self, underlay, hostNetworks, reporter, log }: MembershipOptions) {
+  constructor({
+    network,
+    backend,
+    self,
+    underlay,
+    hostNetworks,
+    standing,
+    reporter,
+    onPublicIp,
+    log,
+  }: MembershipOptions) {
     this.#network = network
     this.#hostNetworks = hostNetworks
     this.#self = self
-    this.#peers = new Peers(network, backend, self, underlay, (node, error) =>
+    const onUnexpected = (node: string, error: unknown) =>
       log.error(
         { node, err: error },
         'a peer could not be derived from its lease: refused, please report this',
-      ),
-    )
-    this.#rivals = new Rivals(reporter)
+      )
+    this.#peers = new Peers(network, backend, self, underlay, onUnexpected, standing, onPublicIp)
+    this.#conflicts = new Conflicts(reporter)
     this.#host = this.#lookAtHost()
     this.#peers.setHost(this.#host)
   }
@@ -60,29 +75,48 @@ export class Membership {
     return this.#leases
   }
 
-  get peers(): Pick<Peers, 'count' | 'shared'> {
+  get peers(): Pick<Peers, 'count' | 'publicIps' | 'hasPublicIp' | 'shared' | 'overHost' | 'nextAge'> {
     return this.#peers
   }
 
-  /** All entries that are to stand, by key. */
+  /** All desired entries, by key. */
   get desired(): ReadonlyMap<string, Entry> {
     return this.#peers.state.entries
   }
 
-  /** Those of this node itself: its devices and their addresses. */
+  /** The entries of this node itself: its devices and their addresses. */
   get ownEntries(): readonly Entry[] {
     return this.#peers.state.entriesOf(SELF)
   }
 
-  /** Why a lease is not programmed, by node or key: a rule for leases, the backend, or a value that is no lease. */
+  /** This node's addresses inside the overlay, on its own devices. */
+  get ownAddresses(): readonly Ip[] {
+    return this.ownEntries.flatMap(entry => (entry.kind === 'address' ? [entry.address] : []))
+  }
+
+  /** Whether a peer that is programmed has this address inside the overlay. */
+  isPeerAddress(address: Ip): boolean {
+    const devices = this.ownEntries.flatMap(entry => (entry.kind === 'link' ? [entry.name] : []))
+    return devices.some(dev => this.desired.has(`neighbor ${address} dev ${dev}`))
+  }
+
+  /**
+   * Why a lease, or a part of it, is not programmed, by node or key: a rule for leases, the backend, or a
+   * value that is no lease.
+   */
   get refused(): ReadonlyMap<string, string> {
     const problems = this.#leases.problems.map(({ key, reason }): [string, string] => [key, reason])
     return new Map([...this.#peers.refused, ...problems])
   }
 
-  /** Why pods of this node cannot be reached as things stand. */
+  isProgrammed(node: string): boolean {
+    return this.#peers.state.entriesOf(node).length > 0
+  }
+
+  /** Why this node's pods cannot be reached, or hosts from here. */
   get troubles(): readonly string[] {
-    return [this.#peers.trouble, this.#takenFromHost(), ...this.#unreachable()].filter(
+    const { overHost } = this.#peers
+    return [this.#peers.trouble, this.#takenFromHost(), ...this.#unreachable(), ...overHost].filter(
       reason => reason !== undefined,
     )
   }
@@ -97,22 +131,25 @@ export class Membership {
     return new Set([...this.reviewHost(), ...this.#peers.setSelf(self, underlay)])
   }
 
-  /** No peer is programmed over a network that the host has now, and one that it had holds up none. */
-  reviewHost(): ReadonlySet<string> {
+  /**
+   * Judges all peers by the host's current networks: what was there first stays, see HostPriority. `heard`:
+   * `peers.nextAge()` when it was heard that they may have changed.
+   */
+  reviewHost(heard?: number): ReadonlySet<string> {
     const host = this.#lookAtHost()
     if (isDeepStrictEqual(host, this.#host)) return new Set()
     this.#host = host
-    return this.#peers.setHost(host)
+    return this.#peers.setHost(host, heard)
   }
 
   /** Notes which of the changed nodes claim what this node has; `tell` reports them. */
   seeConflicts({ changed }: LeaseTableChange): void {
-    for (const node of changed) this.#rivals.see(node, this.#peers.rivalry(node))
+    for (const node of changed) this.#conflicts.see(node, this.#peers.conflictWith(node))
   }
 
   /** Until the signal aborts. */
   tell(signal: AbortSignal): Promise<never> {
-    return this.#rivals.tell(() => this.#self.node, signal)
+    return this.#conflicts.tell(() => this.#self.node, signal)
   }
 
   #lookAtHost(): HostNetworks {
@@ -132,7 +169,10 @@ export class Membership {
     })
   }
 
-  /** A subnet that was not chosen here, a podCIDR or a lease of an earlier life, may lie over the host's own networks. */
+  /**
+   * A subnet that was not chosen here, a podCIDR or a lease of an earlier life, may lie over the host's own
+   * networks.
+   */
   #takenFromHost(): string | undefined {
     for (const { prefix } of this.#self.subnets) {
       const host = hostNetworkUnder(prefix, this.#host)

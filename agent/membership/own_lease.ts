@@ -15,12 +15,12 @@ export interface OwnLeaseOptions {
   readonly network: NetworkConfig
   readonly backend: Backend
   readonly log: Log
-  /** Subnets of an earlier life, from subnet.env. */
+  /** Former subnets of this node, from subnet.env and its devices. */
   readonly previousSubnets: readonly Prefix[]
-  /** MACs of devices that stand already, one a family of the network. */
+  /** MACs of existing devices, one a family of the network. */
   readonly deviceMacs: readonly (Mac | undefined)[]
   readonly leaseLost: 'wait' | 'exit'
-  /** What the host itself lives on, for a node whose own subnets are these: never chosen. */
+  /** The host's own networks, for a node with these subnets: never chosen. */
   readonly hostNetworks: (own: readonly Prefix[]) => readonly Prefix[]
   /** At least 6 bytes. */
   readonly randomBytes: () => Uint8Array
@@ -28,12 +28,14 @@ export interface OwnLeaseOptions {
   readonly onChange?: () => void
 }
 
-/** How long a lost subnet is left to its new holder before it is asked for again, unless the table says sooner. */
+/**
+ * How long a lost subnet is left to its new holder before it is claimed again, unless the table says sooner.
+ */
 const LOST_RETRY_MS = 30_000
 
 /**
- * This node's lease through its life: claimed, kept, published again when the underlay changed. Losing it to another node
- * changes nothing in the kernel: it is said loudly, and asked for again once that node lets it go.
+ * This node's lease: claimed, kept, and published again when the underlay changes. Losing it to another node
+ * changes nothing in the kernel: it is logged loudly, and claimed again once that node lets it go.
  */
 export class OwnLease {
   readonly #options: OwnLeaseOptions
@@ -57,14 +59,16 @@ export class OwnLease {
     return this.#underlay
   }
 
-  /** Another underlay from now on: published where its public IPs are others, for peers see nothing else of it. */
+  /**
+   * Takes another underlay; publishes it where its public IPs differ, because peers see nothing else of it.
+   */
   move(underlay: Underlay): void {
     const isPublished = isDeepStrictEqual(underlay.publicIps, this.#underlay.publicIps)
     this.#underlay = underlay
     if (!isPublished) this.#moved.abort(new Error('the public IP has changed'))
   }
 
-  /** The table's word on our key has changed: a lost lease may be free again. */
+  /** Our key changed in the table: a lost lease may be free again. */
   reconsider(): void {
     this.#lostAgain.set()
   }
@@ -91,7 +95,7 @@ export class OwnLease {
     return lease
   }
 
-  /** Whatever the reason: pods keep the addresses that they were made with. */
+  /** Warns in any case: existing pods keep their old addresses. */
   #compareSubnets({ subnets }: Lease): void {
     const before = this.#subnets
     this.#subnets = subnets.map(({ prefix }) => prefix)
@@ -106,7 +110,7 @@ export class OwnLease {
     }
   }
 
-  /** Until the signal aborts. `onLease` is told of each lease that was claimed anew; call `claim` first. */
+  /** Until the signal aborts. `onLease` is told of each lease that was claimed again; call `claim` first. */
   async keep(onLease: (lease: Lease) => void, signal: AbortSignal): Promise<never> {
     for (;;) {
       signal.throwIfAborted()

@@ -2,31 +2,34 @@ import { Admission } from '../../lease/admission.ts'
 import { isSameBackendData } from '../../lease/backend_data.ts'
 import { isUnexpected, messageOf } from '../../lease/common/errors.ts'
 import type { HostNetworks } from '../../lease/host_networks.ts'
-import { type Lease, type LeaseTable, printLease } from '../../lease/lease.ts'
+import { type Lease, type LeaseTable, printLease, type Subnet } from '../../lease/lease.ts'
 import { familyOf, type Ip } from '../../lease/net/ip.ts'
 import type { Mac } from '../../lease/net/mac.ts'
+import type { Prefix } from '../../lease/net/prefix.ts'
 import type { NetworkConfig } from '../../lease/network_config.ts'
 import type { Backend, Underlay } from '../backend/backend.ts'
 import { DesiredState } from '../state/desired.ts'
 import type { Entry } from '../state/entry.ts'
 import { printEntry } from '../state/print.ts'
+import { DerivedLeases } from './derived_leases.ts'
 
 /** Owner of this node's own entries in a DesiredState; no lease's name, which are never empty. */
 export const SELF = ''
 
 /**
- * From leases to desired entries, one peer at a time: a change costs what changed. A peer that is refused, by the rules of
- * all leases or by the backend, is kept with the reason and looked at again when it or what stood in its way changes.
+ * Derives desired entries from leases, one peer at a time: a change costs what changed. A peer that is
+ * refused, by the rules for all leases or by the backend, is kept with the reason, and judged again when it
+ * or its obstacle changes.
  */
 export class Peers {
   readonly state = new DesiredState()
   readonly #backend: Backend
   readonly #admission: Admission
   readonly #refused = new Map<string, string>()
-  /** Those refused for what another peer has: they get it when that one goes, the first to come first. */
+  /** Peers refused for what another peer has: they get it when that one goes, in order of arrival. */
   readonly #contending = new Set<string>()
   /** Leases as they were derived: a peer that changed its address or MAC has no older right to it. */
-  readonly #derived = new Map<string, Lease>()
+  readonly #derived: DerivedLeases
   /** Peers with this node's own VTEP MAC that had it before this node: other nodes send to them. */
   readonly #ahead = new Set<string>()
   #isFirstTable = true
@@ -35,17 +38,23 @@ export class Peers {
   #underlay: Underlay
   #table: LeaseTable = new Map()
 
-  /** `onUnexpected`: a peer was refused for an error that this code did not expect. */
+  /**
+   * `onUnexpected`: a peer was refused for an error that this code did not expect. `standing`: subnets that
+   * are programmed already. `onPublicIp`: this one may have come to a peer in `state`, or have gone from the last.
+   */
   constructor(
     network: NetworkConfig,
     backend: Backend,
     self: Lease,
     underlay: Underlay,
     onUnexpected: (node: string, error: unknown) => void = () => {},
+    standing: ReadonlySet<Prefix> = new Set(),
+    onPublicIp: (ip: Ip) => void = () => {},
   ) {
     this.#backend = backend
     this.#onUnexpected = onUnexpected
-    this.#admission = new Admission(network)
+    this.#admission = new Admission(network, standing)
+    this.#derived = new DerivedLeases(onPublicIp)
     this.#self = self
     this.#underlay = underlay
     this.state.set(SELF, backend.ownEntries(self, underlay), new Set())
@@ -54,6 +63,16 @@ export class Peers {
   /** How many peers have entries in `state`. */
   get count(): number {
     return this.state.owners(SELF)
+  }
+
+  /** Of the peers that have entries in `state`. */
+  get publicIps(): ReadonlySet<Ip> {
+    return this.#derived.publicIps
+  }
+
+  /** Whether it is one of `publicIps`: costs the same among thousands of peers. */
+  hasPublicIp(ip: Ip): boolean {
+    return this.#admission.nodesAt(ip).some(node => this.#derived.hasPublicIp(node, ip))
   }
 
   /** Why each refused peer, or a part of it, is not programmed. */
@@ -66,24 +85,32 @@ export class Peers {
     return this.#admission.shared
   }
 
+  /** Which of the host's own networks are not reached, as peers had their addresses first. */
+  get overHost(): readonly string[] {
+    return this.#admission.overHost
+  }
+
   /** Why other nodes do not send to this one; undefined where they do. */
   get trouble(): string | undefined {
     for (const node of this.#ahead) {
       const mac = this.#sharedMac(node)
       const peer = this.#table.get(node)
       if (peer && mac)
-        return `this node's VTEP MAC ${mac} is also that of '${node}' (${printLease(peer)}), which had it first, so other nodes send there: was this host cloned? Stop the agent, delete its flannel device and its lease cache, and start it again`
+        return `this node's VTEP MAC ${mac} is also that of '${node}' (${printLease(peer)}), which had it first, so other nodes send there: was this host cloned? Stop the agent, delete its flannel device and its lease cache, and start it again; if '${node}' is this host's former name, remove that one's lease or Node`
     }
     return undefined
   }
 
   /** Why this node's own lease cannot stand beside that peer's; undefined where it can. */
-  rivalry(node: string): string | undefined {
+  conflictWith(node: string): string | undefined {
     const peer = this.#table.get(node)
-    return peer && this.#admission.rivalry(peer)
+    return peer && this.#admission.conflictWith(peer)
   }
 
-  /** Another lease or underlay of our own: everything is derived again. Returns the keys that may be wrong now. */
+  /**
+   * Another lease or underlay of our own: everything is derived again. Returns the keys that may be wrong
+   * now.
+   */
   setSelf(self: Lease, underlay: Underlay): ReadonlySet<string> {
     const touched = new Set<string>()
     this.#self = self
@@ -96,9 +123,17 @@ export class Peers {
     return touched
   }
 
-  /** The host has other networks of its own: all peers are judged again. Returns the keys that may be wrong now. */
-  setHost(host: HostNetworks): ReadonlySet<string> {
-    this.#admission.setHost(host)
+  /** See Admission.nextAge. */
+  nextAge(): number {
+    return this.#admission.nextAge()
+  }
+
+  /**
+   * The host has other networks of its own: all peers are judged again. `heard`: as for Admission.setHost.
+   * Returns the keys that may be wrong now.
+   */
+  setHost(host: HostNetworks, heard?: number): ReadonlySet<string> {
+    this.#admission.setHost(host, heard)
     return this.setTable(this.#table, new Set())
   }
 
@@ -115,7 +150,9 @@ export class Peers {
       this.#forget(node, touched)
     }
     const stay = [...affected].filter(node => this.#derived.has(node))
-    this.#derive([...stay, ...this.#contending, ...affected], touched)
+    // Only what a programmed peer gives up or changes can become free for another.
+    const waiting = touched.size + stay.length > 0 ? this.#contending : []
+    this.#derive([...stay, ...waiting, ...affected], touched)
     return touched
   }
 
@@ -130,6 +167,9 @@ export class Peers {
     const peer = this.#table.get(node)
     if (peer === undefined) return undefined
     const theirs = this.#backend.publishedMacs(peer)
+    const isApart = ({ publicIp }: Subnet) => !this.#self.subnets.some(own => own.publicIp === publicIp)
+    // A lease that this host left under another name leads here.
+    if (!peer.subnets.some(isApart)) return undefined
     return this.#backend.publishedMacs(this.#self).find((mac, i) => mac !== undefined && mac === theirs[i])
   }
 

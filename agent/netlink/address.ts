@@ -1,6 +1,7 @@
 import { familyOf, type Ip } from '../../lease/net/ip.ts'
 import { Attributes, NetlinkDecodeError, needHeader } from './attributes.ts'
 import { familyNumber } from './family.ts'
+import type { MessageForm } from './fingerprint.ts'
 import { type MessageWriter, NLM_F_CREATE, NLM_F_REPLACE } from './message.ts'
 
 /** #define RTM_NEWADDR 20, RTM_DELADDR 21, RTM_GETADDR 22 */
@@ -23,6 +24,9 @@ export const IFA_F_PERMANENT = 0x80
 
 /** struct ifaddrmsg { __u8 ifa_family, ifa_prefixlen, ifa_flags, ifa_scope; __u32 ifa_index; }; */
 const IFADDRMSG = 8
+
+/** IFA_CACHEINFO 6: lifetimes. */
+export const addressForm: MessageForm = { header: IFADDRMSG, changing: 1 << 6 }
 
 export interface AddressMessage {
   readonly family: number

@@ -1,5 +1,5 @@
 import { type Ip, ipFromBytes, ipv4At } from '../../lease/net/ip.ts'
-import { type Mac, macFromBytes } from '../../lease/net/mac.ts'
+import { type Mac, macAt } from '../../lease/net/mac.ts'
 
 /** Bytes that are no netlink message or not the one they claim to be. */
 export class NetlinkDecodeError extends Error {
@@ -7,7 +7,7 @@ export class NetlinkDecodeError extends Error {
 }
 
 /** #define NLA_TYPE_MASK ~(NLA_F_NESTED | NLA_F_NET_BYTEORDER) */
-const NLA_TYPE_MASK = 0x3fff
+export const NLA_TYPE_MASK = 0x3fff
 
 /**
  * Goes through attributes; the same object shows one after the other. Who reads takes what is known by `type` and passes over
@@ -48,6 +48,15 @@ export class Attributes {
     return true
   }
 
+  /** The value is buffer[start..end). */
+  get start(): number {
+    return this.#start
+  }
+
+  get end(): number {
+    return this.#end
+  }
+
   get length(): number {
     return this.#end - this.#start
   }
@@ -62,6 +71,10 @@ export class Attributes {
 
   u32(): number {
     return this.#buffer.readUInt32LE(this.#need(4))
+  }
+
+  u32Be(): number {
+    return this.#buffer.readUInt32BE(this.#need(4))
   }
 
   /** 4 or 16 bytes. */
@@ -82,7 +95,7 @@ export class Attributes {
 
   /** Undefined for a link layer address of another kind: InfiniBand has 20 bytes, a tunnel 4 or none. */
   mac(): Mac | undefined {
-    return this.length === 6 ? macFromBytes(this.#buffer.subarray(this.#start, this.#end)) : undefined
+    return this.length === 6 ? macAt(this.#buffer, this.#start) : undefined
   }
 
   /** Up to the terminating zero, or the end. */

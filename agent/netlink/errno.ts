@@ -26,12 +26,12 @@ export class NetlinkError extends ExpectedError {
   }
 }
 
-/** No answer within the time that is left for one; the socket is opened anew for the next request. */
+/** No answer within the time that is left for one; the socket is opened again for the next request. */
 export class NetlinkTimeoutError extends ExpectedError {
   override name = 'NetlinkTimeoutError'
 }
 
-/** Made anew at each call of that function, which a refused device's thousands of entries would wait for. */
+/** Created once: the stack trace would cost time for each of a refused device's thousands of entries. */
 const systemErrors = getSystemErrorMap()
 
 function describe(errno: number): readonly [string, string] {

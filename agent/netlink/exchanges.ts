@@ -4,6 +4,8 @@ import type { OpenRawSocket, RawSocket } from './raw_socket.ts'
 
 /** The kernel answers while it is asked: an answer that has not come by then is lost. */
 const ANSWER_MS = 10_000
+/** Exchanges in a row take no turn of the event loop. After this time others must get one. */
+const STRETCH_MS = 100
 const RECEIVE_BYTES = 4 * 1024 * 1024
 
 /** Messages that are sent together, and what becomes of their answers. */
@@ -39,6 +41,8 @@ export class Exchanges {
   #turn: Promise<void> = Promise.resolve()
   #seq = 0
   #closed = false
+  /** When the event loop last had a turn, where something was exchanged since. */
+  #stretchMs: number | undefined
 
   constructor(open: OpenRawSocket) {
     this.#open = open
@@ -53,6 +57,7 @@ export class Exchanges {
     })
     try {
       await before
+      await this.#letOthersRun()
       signal.throwIfAborted()
       await this.#send(exchange)
     } finally {
@@ -65,8 +70,17 @@ export class Exchanges {
     this.#fail(new Error('The netlink socket was closed'))
   }
 
+  async #letOthersRun(): Promise<void> {
+    if (this.#stretchMs === undefined) {
+      this.#stretchMs = performance.now()
+      setImmediate(() => {
+        this.#stretchMs = undefined
+      })
+    } else if (performance.now() - this.#stretchMs > STRETCH_MS) await new Promise(setImmediate)
+  }
+
   #send(exchange: Exchange): Promise<void> {
-    const { act, count } = exchange
+    const { count } = exchange
     const first = this.#nextSeq(count)
     this.#writer.reset()
     for (let place = 0; place < count; place++) {
@@ -83,17 +97,16 @@ export class Exchanges {
         else reject(error)
       }
       const running = { exchange, first, last: first + count - 1, settle }
+      this.#running = running
       try {
         const socket = this.#socketOrOpen()
+        socket.send(this.#writer.written)
+        socket.receive()
+        if (this.#running !== running) return
         socket.ref(true)
-        this.#running = running
-        socket.send(this.#writer.written, error => {
-          if (error !== undefined) this.#fail(new Error(`${act}: ${error.message}`, { cause: error }))
-        })
-        // Started only now: sendmsg(2) does not return before the kernel has done it all, however long that takes.
         timer = setTimeout(() => this.#giveUp(running), ANSWER_MS)
       } catch (error) {
-        settle(error instanceof Error ? error : new Error(String(error)))
+        this.#fail(error instanceof Error ? error : new Error(String(error)))
       }
     })
   }

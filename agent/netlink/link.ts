@@ -13,15 +13,21 @@ const RTM_GETLINK = 18
 const IFF_UP = 0x1
 const IFF_LOOPBACK = 0x8
 
-/** enum: IFLA_ADDRESS 1, IFLA_IFNAME 3, IFLA_MTU 4, IFLA_LINKINFO 18, IFLA_EXT_MASK 29 */
+/** enum: IFLA_ADDRESS 1, IFLA_IFNAME 3, IFLA_MTU 4, IFLA_MASTER 10, IFLA_LINKINFO 18, IFLA_EXT_MASK 29 */
 const IFLA_ADDRESS = 1
 const IFLA_IFNAME = 3
 const IFLA_MTU = 4
+const IFLA_MASTER = 10
 const IFLA_LINKINFO = 18
 const IFLA_EXT_MASK = 29
 /** IFLA_PROP_LIST 52 holds IFLA_ALT_IFNAME 53, once for each other name (`ip link property add`). */
 const IFLA_PROP_LIST = 52
 const IFLA_ALT_IFNAME = 53
+/** Carrier taken away, and by whom: IFLA_PROTO_DOWN_REASON 55 has a MASK 1 and a VALUE 2, a bit for each program. */
+const IFLA_PROTO_DOWN = 39
+const IFLA_PROTO_DOWN_REASON = 55
+const IFLA_PROTO_DOWN_REASON_MASK = 1
+const IFLA_PROTO_DOWN_REASON_VALUE = 2
 const IFLA_INFO_KIND = 1
 const IFLA_INFO_DATA = 2
 
@@ -42,6 +48,10 @@ export interface LinkMessage {
   /** Administratively. */
   readonly up: boolean
   readonly loopback: boolean
+  /** Index of the device that this one is a port of; 0: none. */
+  readonly master: number
+  /** A program has taken the carrier away (`ip link set DEV protodown on`). */
+  readonly protodown: boolean
   readonly mac: Mac | undefined
   /** IFLA_INFO_KIND: `vxlan`, `veth`; '' for a physical one. */
   readonly kind: string
@@ -55,12 +65,16 @@ export function readLink(buffer: Buffer, start: number, end: number): LinkMessag
   let altNames: readonly string[] = []
   let mtu = 0
   let mac: Mac | undefined
+  let master = 0
+  let protodown = false
   let info: { kind: string; vxlan: VxlanMessage | undefined } = { kind: '', vxlan: undefined }
   const attributes = new Attributes(buffer, start + IFINFOMSG, end)
   while (attributes.next()) {
     if (attributes.type === IFLA_IFNAME) name = attributes.text()
     else if (attributes.type === IFLA_MTU) mtu = attributes.u32()
     else if (attributes.type === IFLA_ADDRESS) mac = attributes.mac()
+    else if (attributes.type === IFLA_MASTER) master = attributes.u32()
+    else if (attributes.type === IFLA_PROTO_DOWN) protodown = attributes.u8() !== 0
     else if (attributes.type === IFLA_PROP_LIST) altNames = readAltNames(attributes.nested())
     else if (attributes.type === IFLA_LINKINFO) info = readInfo(attributes.nested())
   }
@@ -73,6 +87,8 @@ export function readLink(buffer: Buffer, start: number, end: number): LinkMessag
     up: (flags & IFF_UP) !== 0,
     loopback: (flags & IFF_LOOPBACK) !== 0,
     mac,
+    master,
+    protodown,
     ...info,
   }
 }
@@ -111,17 +127,30 @@ export function writeNewVxlan(
   writer.unnest(info)
 }
 
-/** `ip link set dev DEV address MAC mtu MTU up`; what is undefined stays. */
-export function writeSetLink(
-  writer: MessageWriter,
-  index: number,
-  change: { readonly mac?: Mac; readonly mtu?: number; readonly up?: true },
-): void {
+/** What to change of a device; what is undefined stays. */
+export interface LinkChange {
+  readonly mac?: Mac
+  readonly mtu?: number
+  readonly up?: true
+  readonly master?: 0
+  readonly protodown?: false
+}
+
+/** `ip link set dev DEV address MAC mtu MTU up nomaster protodown off` */
+export function writeSetLink(writer: MessageWriter, index: number, change: LinkChange): void {
   writer.begin(RTM_NEWLINK, 0)
   const up = change.up === true ? IFF_UP : 0
   writeIfinfomsg(writer, index, up, up)
   if (change.mac !== undefined) writer.attributeMac(IFLA_ADDRESS, change.mac)
   if (change.mtu !== undefined) writer.attributeU32(IFLA_MTU, change.mtu)
+  if (change.master !== undefined) writer.attributeU32(IFLA_MASTER, change.master)
+  if (change.protodown === undefined) return
+  writer.attributeU8(IFLA_PROTO_DOWN, 0)
+  // Refused with EBUSY while any reason is left.
+  const reason = writer.nest(IFLA_PROTO_DOWN_REASON)
+  writer.attributeU32(IFLA_PROTO_DOWN_REASON_MASK, 0xffffffff)
+  writer.attributeU32(IFLA_PROTO_DOWN_REASON_VALUE, 0)
+  writer.unnest(reason)
 }
 
 export function writeDelLink(writer: MessageWriter, index: number): void {

@@ -3,6 +3,7 @@ import { familyOf } from '../../lease/net/ip.ts'
 import type { Mac } from '../../lease/net/mac.ts'
 import { Attributes, needHeader } from './attributes.ts'
 import { AF_BRIDGE, familyNumber } from './family.ts'
+import type { MessageForm } from './fingerprint.ts'
 import { type MessageWriter, NLM_F_CREATE, NLM_F_REPLACE } from './message.ts'
 
 /** #define RTM_NEWNEIGH 28, RTM_DELNEIGH 29, RTM_GETNEIGH 30: neighbors, and with AF_BRIDGE the FDB. */
@@ -15,16 +16,35 @@ export const NUD_PERMANENT = 0x80
 const NTF_SELF = 0x02
 const RTN_UNICAST = 1
 
-/** #define NDA_DST 1, NDA_LLADDR 2, NDA_IFINDEX 8 */
+/** #define NDA_DST 1, NDA_LLADDR 2, NDA_PORT 6, NDA_VNI 7, NDA_IFINDEX 8 */
 const NDA_DST = 1
 const NDA_LLADDR = 2
+const NDA_PORT = 6
+const NDA_VNI = 7
 const NDA_IFINDEX = 8
 
 /** struct ndmsg { __u8 family, pad1; __u16 pad2; __s32 ndm_ifindex; __u16 ndm_state; __u8 ndm_flags, ndm_type; }; */
 const NDMSG = 12
+const NDM_STATE = 8
+
+/** NDA_CACHEINFO 3: ages, NDA_PROBES 4. What the kernel has learned comes and goes. */
+export const neighborForm: MessageForm = {
+  header: NDMSG,
+  changing: (1 << 3) | (1 << 4),
+  isLasting: (buffer, start) => (buffer.readUInt16LE(start + NDM_STATE) & NUD_PERMANENT) !== 0,
+}
+
+/** How packets to a VTEP are sent, where not as the device sends them (vxlan_fdb_info() tells of nothing else). */
+export interface Detour {
+  /** UDP destination port. */
+  readonly port: number | undefined
+  readonly vni: number | undefined
+  /** Index of the interface. */
+  readonly via: number | undefined
+}
 
 /** A neighbor or an FDB entry, as told by the kernel. */
-export interface NeighborMessage {
+export interface NeighborMessage extends Detour {
   /** AF_INET, AF_INET6, AF_BRIDGE. */
   readonly family: number
   readonly index: number
@@ -39,17 +59,26 @@ export function readNeighbor(buffer: Buffer, start: number, end: number): Neighb
   needHeader('a neighbor', start, end, NDMSG)
   let address: Ip | undefined
   let mac: Mac | undefined
+  let port: number | undefined
+  let vni: number | undefined
+  let via: number | undefined
   const attributes = new Attributes(buffer, start + NDMSG, end)
   while (attributes.next()) {
     if (attributes.type === NDA_DST) address = attributes.ip()
     else if (attributes.type === NDA_LLADDR) mac = attributes.mac()
+    else if (attributes.type === NDA_PORT) port = attributes.u16Be()
+    else if (attributes.type === NDA_VNI) vni = attributes.u32()
+    else if (attributes.type === NDA_IFINDEX) via = attributes.u32()
   }
   return {
     family: buffer.readUInt8(start),
     index: buffer.readInt32LE(start + 4),
-    state: buffer.readUInt16LE(start + 8),
+    state: buffer.readUInt16LE(start + NDM_STATE),
     address,
     mac,
+    port,
+    vni,
+    via,
   }
 }
 
@@ -81,12 +110,22 @@ export function writeNewFdb(writer: MessageWriter, index: number, mac: Mac, vtep
   writer.attributeIp(NDA_DST, vtep)
 }
 
-/** Without a VTEP the MAC goes with all its destinations (vxlan_fdb_parse(), __vxlan_fdb_delete()). */
-export function writeDelFdb(writer: MessageWriter, index: number, mac: Mac, vtep: Ip | undefined): void {
+/** Without a destination the MAC goes with all that it has (vxlan_fdb_parse(), __vxlan_fdb_delete()). */
+export function writeDelFdb(
+  writer: MessageWriter,
+  index: number,
+  mac: Mac,
+  destination?: Partial<Detour> & { readonly dst: Ip },
+): void {
   writer.begin(RTM_DELNEIGH, 0)
   writeNdmsg(writer, AF_BRIDGE, index, 0, NTF_SELF, 0)
   writer.attributeMac(NDA_LLADDR, mac)
-  if (vtep !== undefined) writer.attributeIp(NDA_DST, vtep)
+  if (destination === undefined) return
+  const { dst, port, vni, via } = destination
+  writer.attributeIp(NDA_DST, dst)
+  if (port !== undefined) writer.attributeU16Be(NDA_PORT, port)
+  if (vni !== undefined) writer.attributeU32(NDA_VNI, vni)
+  if (via !== undefined) writer.attributeU32(NDA_IFINDEX, via)
 }
 
 /** Asks for all of one device: with strict checking the kernel passes over the rest. */

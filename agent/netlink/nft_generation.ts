@@ -7,7 +7,7 @@ const NETLINK_NETFILTER = 12
 /** linux/netfilter/nfnetlink.h, nf_tables.h: (NFNL_SUBSYS_NFTABLES << 8) | NFT_MSG_NEWGEN, NFT_MSG_GETGEN */
 const NFT_MSG_NEWGEN = (10 << 8) | 15
 const NFT_MSG_GETGEN = (10 << 8) | 16
-/** A __be32; it is only compared, so it is read as it comes. */
+/** A __be32. */
 const NFTA_GEN_ID = 1
 
 /**
@@ -40,7 +40,7 @@ function parseGeneration(datagram: Buffer): number | undefined {
   while (messages.next()) {
     if (messages.type !== NFT_MSG_NEWGEN) continue
     const attributes = new Attributes(datagram, messages.start + 4, messages.end)
-    while (attributes.next()) if (attributes.type === NFTA_GEN_ID) return attributes.u32()
+    while (attributes.next()) if (attributes.type === NFTA_GEN_ID) return attributes.u32Be()
   }
   return undefined
 }

@@ -18,9 +18,17 @@ const NETLINK_CAP_ACK = 10
 const NETLINK_EXT_ACK = 11
 const NETLINK_GET_STRICT_CHK = 12
 
+/** Datagrams read in one go: notifications may arrive as fast as they are read. */
+const AT_ONCE = 100
+/** The kernel fills no more than 32 KB of a dump at a time (netlink_recvmsg(), netlink_dump()). */
+const DATAGRAM_BYTES = 64 * 1024
+/** struct sockaddr_nl { sa_family_t nl_family; unsigned short nl_pad; __u32 nl_pid; __u32 nl_groups; }; */
+const SOCKADDR_NL = 12
+const NL_PID = 4
+
 /** What a socket that is opened may be told of. */
 export interface RawSocketEvents {
-  /** A datagram of the kernel: one or more messages. May throw: then it counts as failed. */
+  /** A datagram of the kernel: one or more messages, valid until this returns. May throw: then it counts as failed. */
   onDatagram(datagram: Buffer): void
   /** The socket is of no use any more. */
   onFailure(error: Error): void
@@ -29,8 +37,10 @@ export interface RawSocketEvents {
 export interface RawSocket {
   /** By which the kernel tells our sockets apart: nlmsg_pid of the answers. */
   readonly port: number
-  /** `sent` is called later, with the error where there is one; not at all after close(). */
-  send(datagram: Buffer, sent: (error: Error | undefined) => void): void
+  /** Returns once the kernel has done all that the datagram asks for. Throws LibcError. */
+  send(datagram: Buffer): void
+  /** Hands on all that the kernel has sent so far: its answers need no turn of the event loop. */
+  receive(): void
   /** Throws where the group is refused. */
   join(group: number): void
   /** Whether all that the kernel has sent so far was read. */
@@ -46,53 +56,79 @@ export type OpenRawSocket = (events: RawSocketEvents, receiveBytes: number) => R
 
 /**
  * Loads the addon. It cannot live in a worker thread, and it ends the process by SIGABRT where a receive overrun is reported
- * to it or a callback of ours throws: hence NETLINK_NO_ENOBUFS (the kernel then only counts what it throws away) and a `try`
+ * to it or one of our callbacks throws: hence NETLINK_NO_ENOBUFS (the kernel then only counts what it throws away) and a `try`
  * in each callback.
  */
 export async function loadRawSocket(): Promise<OpenRawSocket> {
   const [{ default: addon }, libc] = await Promise.all([import('netlink/dist/raw.js'), loadLibc()])
+  // For all sockets: what was received is read before anything else is.
+  const received = Buffer.allocUnsafeSlow(DATAGRAM_BYTES)
+  const sockaddr = Buffer.alloc(SOCKADDR_NL)
   return (events, receiveBytes) => {
     const native = new addon.RawNetlinkSocket(NETLINK_ROUTE)
     try {
       const { port } = native.address()
       const fd = findSocket(port)
       harden(libc, fd, receiveBytes)
-      const fail = (error: unknown) => {
-        try {
-          events.onFailure(error instanceof Error ? error : new Error(String(error)))
-        } catch (cause) {
-          process.emitWarning(new Error('A netlink socket failed, and so did who was told', { cause }))
+      const incoming = new Incoming(events)
+      native.on('error', error => incoming.fail(error))
+      const receive = (most: number) => {
+        for (let i = 0; i < most && incoming.isOpen; i++) {
+          const length = libc.receiveNetlink(fd, received, sockaddr)
+          if (length === undefined) return
+          if (length > received.length) incoming.fail(new Error(`A netlink datagram has ${length} bytes`))
+          else incoming.take(received.subarray(0, length), sockaddr.readUInt32LE(NL_PID))
         }
       }
-      native.on('error', fail)
+      // The addon makes a buffer for each datagram and calls back: only the first one is read by it.
       native.on('message', (datagram, { port: sender }) => {
-        // Whoever is privileged may send to us; only the kernel is heard.
-        if (sender !== 0) return
-        try {
-          events.onDatagram(datagram)
-        } catch (error) {
-          fail(error)
-        }
+        incoming.take(datagram, sender)
+        receive(AT_ONCE)
       })
       return {
         port,
-        send: (datagram, sent) =>
-          native.send(datagram, undefined, error => {
-            try {
-              sent(error)
-            } catch (cause) {
-              fail(cause)
-            }
-          }),
+        send: datagram => libc.sendNetlink(fd, datagram),
+        receive: () => receive(Number.POSITIVE_INFINITY),
         join: group => native.addMembership(group),
         isEmpty: () => readMemory(libc, fd, SK_MEMINFO_RMEM_ALLOC) === 0,
         drops: () => readMemory(libc, fd, SK_MEMINFO_DROPS),
         ref: alive => (alive ? native.ref() : native.unref()),
-        close: () => native.close(),
+        close: () => {
+          incoming.isOpen = false
+          native.close()
+        },
       }
     } catch (error) {
       native.close()
       throw error
+    }
+  }
+}
+
+/** Nothing that is thrown here reaches the addon, which would abort the process. */
+class Incoming {
+  isOpen = true
+  readonly #events: RawSocketEvents
+
+  constructor(events: RawSocketEvents) {
+    this.#events = events
+  }
+
+  take(datagram: Buffer, sender: number): void {
+    // Any privileged process may send to us: ignore all but the kernel.
+    if (sender !== 0) return
+    try {
+      this.#events.onDatagram(datagram)
+    } catch (error) {
+      this.fail(error)
+    }
+  }
+
+  fail(error: unknown): void {
+    try {
+      this.#events.onFailure(error instanceof Error ? error : new Error(String(error)))
+    } catch (cause) {
+      process.emitWarning(new Error('A netlink socket failed, and so did who was told', { cause }))
     }
   }
 }

@@ -23,6 +23,9 @@ const DUMP_TRIES = 10
 const EINTR = 4
 const ENOBUFS = 105
 
+/** What reads need. */
+export type Requests = Pick<NetlinkRequests, 'request' | 'dump'>
+
 /** Asks the kernel over one rtnetlink socket. */
 export class NetlinkRequests {
   readonly #exchanges: Exchanges

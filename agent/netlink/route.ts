@@ -2,6 +2,7 @@ import { type Family, familyBits, familyOf, type Ip } from '../../lease/net/ip.t
 import { networkAddress, type Prefix, prefixLength } from '../../lease/net/prefix.ts'
 import { Attributes, NetlinkDecodeError, needHeader } from './attributes.ts'
 import { AF_INET, AF_INET6, familyNumber } from './family.ts'
+import type { MessageForm } from './fingerprint.ts'
 import { type MessageWriter, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE } from './message.ts'
 
 /** #define RTM_NEWROUTE 24, RTM_DELROUTE 25, RTM_GETROUTE 26 */
@@ -24,15 +25,18 @@ export const RTPROT_KERNEL = 2
 /** #define RTM_F_CLONED 0x200: a cached IPv6 exception, no route of its own. */
 const RTM_F_CLONED = 0x200
 
-/** enum rtattr_type_t: RTA_DST 1, RTA_OIF 4, RTA_GATEWAY 5, RTA_PRIORITY 6, RTA_PREFSRC 7, RTA_MULTIPATH 9, ... */
+/** enum rtattr_type_t: RTA_DST 1, RTA_OIF 4, RTA_GATEWAY 5, RTA_PRIORITY 6, RTA_PREFSRC 7, RTA_METRICS 8, RTA_MULTIPATH 9, ... */
 const RTA_DST = 1
 const RTA_OIF = 4
 const RTA_GATEWAY = 5
 const RTA_PRIORITY = 6
 const RTA_PREFSRC = 7
+const RTA_METRICS = 8
 const RTA_MULTIPATH = 9
 const RTA_TABLE = 15
 const RTA_VIA = 18
+const RTA_ENCAP = 22
+const RTA_NH_ID = 30
 
 /**
  *   struct rtmsg { __u8 rtm_family, rtm_dst_len, rtm_src_len, rtm_tos, rtm_table, rtm_protocol, rtm_scope, rtm_type;
@@ -40,6 +44,9 @@ const RTA_VIA = 18
  */
 const RTMSG = 12
 const RTNEXTHOP = 8
+
+/** RTA_CACHEINFO 12: use and ages, RTA_EXPIRES 23. */
+export const routeForm: MessageForm = { header: RTMSG, changing: (1 << 12) | (1 << 23) }
 
 export interface RouteMessage {
   readonly family: Family
@@ -59,6 +66,11 @@ export interface RouteMessage {
   readonly src: Ip | undefined
   /** Output devices of a route over several paths; undefined for one with a single path or none. */
   readonly hops: readonly number[] | undefined
+  /**
+   * What makes a route behave unlike one that a backend asks for, '' where nothing does: `metrics` (`mtu`, `window` and the
+   * like), `encap`, and `nhid 7`, with which it goes without a notification.
+   */
+  readonly extra: string
 }
 
 /** What a route is written from. */
@@ -84,56 +96,64 @@ export function readRoute(buffer: Buffer, start: number, end: number): RouteMess
   if (length > familyBits(family))
     throw new NetlinkDecodeError(`Cannot read a route: a prefix of ${length} bits`)
   const flags = buffer.readUInt32LE(start + 8)
-  let dst = family === 'ipv4' ? '0.0.0.0' : '::'
-  let table = buffer.readUInt8(start + 4)
-  let index = 0
-  let via: Ip | undefined
-  let metric = 0
-  let src: Ip | undefined
-  let hops: readonly number[] | undefined
-  const attributes = new Attributes(buffer, start + RTMSG, end)
-  while (attributes.next()) {
-    switch (attributes.type) {
-      case RTA_DST:
-        dst = attributes.ip()
-        break
-      case RTA_TABLE:
-        table = attributes.u32()
-        break
-      case RTA_OIF:
-        index = attributes.u32()
-        break
-      case RTA_GATEWAY:
-        via = attributes.ip()
-        break
-      case RTA_VIA:
-        via = attributes.via()
-        break
-      case RTA_PRIORITY:
-        metric = attributes.u32()
-        break
-      case RTA_PREFSRC:
-        src = attributes.ip()
-        break
-      case RTA_MULTIPATH:
-        ;({ hops, index, via } = readPaths(attributes.bytes()))
-    }
-  }
-  return {
+  const route: Writable<RouteMessage> = {
     family,
     // The kernel keeps host bits zero.
-    dst: `${dst}/${length}` as Prefix,
+    dst: `${family === 'ipv4' ? '0.0.0.0' : '::'}/${length}` as Prefix,
     tos: buffer.readUInt8(start + 3),
-    table,
+    table: buffer.readUInt8(start + 4),
     protocol: buffer.readUInt8(start + 5),
     type: buffer.readUInt8(start + 7),
     cloned: (flags & RTM_F_CLONED) !== 0,
     onlink: (flags & RTNH_F_ONLINK) !== 0,
-    index,
-    via,
-    metric,
-    src,
-    hops,
+    index: 0,
+    via: undefined,
+    metric: 0,
+    src: undefined,
+    hops: undefined,
+    extra: '',
+  }
+  const attributes = new Attributes(buffer, start + RTMSG, end)
+  while (attributes.next()) readAttribute(route, length, attributes)
+  return route
+}
+
+type Writable<T> = { -readonly [K in keyof T]: T[K] }
+
+function readAttribute(route: Writable<RouteMessage>, length: number, attribute: Attributes): void {
+  switch (attribute.type) {
+    case RTA_DST:
+      route.dst = `${attribute.ip()}/${length}` as Prefix
+      break
+    case RTA_TABLE:
+      route.table = attribute.u32()
+      break
+    case RTA_OIF:
+      route.index = attribute.u32()
+      break
+    case RTA_GATEWAY:
+      route.via = attribute.ip()
+      break
+    case RTA_VIA:
+      route.via = attribute.via()
+      break
+    case RTA_PRIORITY:
+      route.metric = attribute.u32()
+      break
+    case RTA_PREFSRC:
+      route.src = attribute.ip()
+      break
+    case RTA_METRICS:
+      route.extra += ' metrics'
+      break
+    case RTA_ENCAP:
+      route.extra += ' encap'
+      break
+    case RTA_NH_ID:
+      route.extra += ` nhid ${attribute.u32()}`
+      break
+    case RTA_MULTIPATH:
+      Object.assign(route, readPaths(attribute.bytes()))
   }
 }
 

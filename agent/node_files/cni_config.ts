@@ -14,7 +14,7 @@ export interface CniConfig {
  *
  * - 0.4.0 is the first version with CHECK, and the last that every plugin and runtime still in use speaks.
  * - The bridge plugin never masquerades: it would do so between pods of different nodes (its rule knows its own subnet only).
- * - forceAddress lets the bridge follow this node to another subnet; without it every new pod is refused until somebody
+ * - forceAddress lets the bridge follow this node to another subnet; without it every new pod is refused until an operator
  *   deletes cni0.
  * - A route names its gateway: CHECK of the bridge plugin does not find one without (1.1.1).
  */

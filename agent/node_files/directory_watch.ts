@@ -2,28 +2,41 @@ import { type FSWatcher, watch } from 'node:fs'
 import { stat } from 'node:fs/promises'
 
 /**
- * Tells of changes in directories that may come and go: inotify, by node:fs. It tells too much and, where the kernel's limit
- * of watches is reached, nothing: who relies on it looks by itself from time to time.
+ * Reports changes in directories that may come and go: inotify, by node:fs. It reports too much, and nothing
+ * where the kernel's limit of watches is reached: its users also look by themselves from time to time.
  */
 export class DirectoryWatch {
   readonly #onChange: () => void
-  readonly #watchers = new Map<string, { readonly inode: number; readonly watcher: FSWatcher | undefined }>()
+  readonly #watchers = new Map<
+    string,
+    { readonly inode: number | undefined; readonly watcher: FSWatcher | undefined }
+  >()
 
   constructor(onChange: () => void) {
     this.#onChange = onChange
   }
 
-  /** Watches the directory that is there now: a directory that was made again needs a new watch. */
-  async follow(directory: string): Promise<void> {
+  /**
+   * Watches the directory that is there now: a directory that was made again needs a new watch. True where it began with
+   * this call: what changed before was not told.
+   */
+  async follow(directory: string): Promise<boolean> {
     const inode = await stat(directory).then(
       ({ ino }) => ino,
       () => undefined,
     )
     const known = this.#watchers.get(directory)
-    if (known?.inode === inode) return
+    if (known !== undefined && known.inode === inode) return false
     known?.watcher?.close()
-    this.#watchers.delete(directory)
-    if (inode !== undefined) this.#watchers.set(directory, { inode, watcher: this.#open(directory) })
+    const failed = () => this.#watchers.set(directory, { inode, watcher: undefined })
+    const watcher = inode === undefined ? undefined : this.#open(directory, failed)
+    this.#watchers.set(directory, { inode, watcher })
+    return watcher !== undefined
+  }
+
+  /** Whether all the directories are watched. */
+  get isComplete(): boolean {
+    return [...this.#watchers.values()].every(({ watcher }) => watcher !== undefined)
   }
 
   close(): void {
@@ -31,10 +44,13 @@ export class DirectoryWatch {
     this.#watchers.clear()
   }
 
-  #open(directory: string): FSWatcher | undefined {
+  #open(directory: string, failed: () => void): FSWatcher | undefined {
     try {
       const watcher = watch(directory, { persistent: false }, this.#onChange)
-      watcher.on('error', () => watcher.close())
+      watcher.on('error', () => {
+        watcher.close()
+        failed()
+      })
       return watcher
     } catch {
       return undefined

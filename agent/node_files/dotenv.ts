@@ -1,8 +1,10 @@
 /**
- * A file of variables as godotenv 1.5.1 reads it, with which flanneld and the CNI plugin read subnet.env. The npm package
- * dotenv differs in what such files hold: it reads no `KEY:value`, puts no variables in, and ends a value at any `#`.
+ * A file of variables as godotenv 1.5.1 reads it, with which flanneld and the CNI plugin read subnet.env. The
+ * npm package dotenv differs in what such files hold: it reads no `KEY:value`, puts no variables in, and ends
+ * a value at any `#`.
  *
- * One thing differs: godotenv gives up the whole file at a line that it cannot read; here that line alone is left out.
+ * One thing differs: godotenv gives up the whole file at a line that it cannot read; here that line alone is
+ * left out.
  */
 export function readDotenv(text: string): ReadonlyMap<string, string> {
   const values = new Map<string, string>()

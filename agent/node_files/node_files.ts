@@ -22,9 +22,14 @@ export interface NodeFilesOptions {
   readonly onChange?: () => void
 }
 
-/** How often the files are looked at without a reason; also how long one that could not be written waits. */
+/** How long a failed write waits, and how often the files are checked where the kernel tells of no change. */
 const LOOK_MS = 5_000
-/** A file that another program keeps changing is repaired with back-off, until it was left alone for so long. */
+/** The same where it does: what it does not tell of is another directory in the place of one above. */
+const WATCHED_LOOK_MS = 60_000
+/**
+ * A file that another program keeps changing is repaired with back-off, until it was left alone for this
+ * time.
+ */
 const CALM_MS = 60_000
 
 interface NodeFile {
@@ -34,9 +39,9 @@ interface NodeFile {
 }
 
 /**
- * What pods are made from: subnet.env, and after it the CNI network, whose appearance makes a runtime start pods. Kept true like
- * entries of the kernel: written when all that they need is there, and again when that changes, or another program removes
- * or changes them.
+ * The files that pods are made from: subnet.env, then the CNI network, whose appearance makes a runtime start
+ * pods. Kept true like kernel entries: written once all that they describe exists, and again when that
+ * changes or another program changes or removes them.
  */
 export class NodeFiles {
   readonly #options: NodeFilesOptions
@@ -68,18 +73,23 @@ export class NodeFiles {
       for (;;) {
         await this.#look(current(), signal)
         this.#options.onChange?.()
-        await this.#due.wait(LOOK_MS, signal)
+        const isWatched = this.#trouble === undefined && this.#watch.isComplete
+        await this.#due.wait(isWatched ? WATCHED_LOOK_MS : LOOK_MS, signal)
       }
     } finally {
       this.#watch.close()
     }
   }
 
+  /** Before a file is written the ones before it are looked at again: a runtime starts pods as soon as it reads the last. */
   async #look(node: CniConfig, signal: AbortSignal): Promise<void> {
     try {
-      for (const file of this.#filesOf(node)) {
-        await this.#write(file, node, signal)
-        await this.#watch.follow(dirname(file.path))
+      const files = this.#filesOf(node)
+      for (const [i, file] of files.entries()) {
+        if ((await readWhole(file.path, signal)) !== file.text)
+          for (const needed of files.slice(0, i + 1)) await this.#write(needed, node, signal)
+        this.#written.set(file.path, file.text)
+        if (await this.#watch.follow(dirname(file.path))) this.#due.set()
       }
       this.#trouble = undefined
     } catch (error) {
@@ -108,19 +118,18 @@ export class NodeFiles {
   ): Promise<void> {
     const isRepair = this.#written.get(path) === text
     const found = await readWhole(path, signal)
-    if (found === text) {
-      this.#written.set(path, text)
-      return
-    }
+    if (found === text) return
     if (isRepair) await this.#backOff(signal)
     const how = await writeNodeFile(path, text, signal)
-    this.#written.set(path, text)
     const facts = { file: path, overlayMtu, ...(how === 'in place' ? { how } : {}) }
     if (!isRepair) this.#options.log.info(facts, `${name} written`)
     else this.#sayRepaired(facts, name, found)
   }
 
-  /** The first repairs are done at once; a program that does not give in is not fought with all that the node has. */
+  /**
+   * The first repairs are done at once; later ones back off, so that a stubborn program does not cost the
+   * node much.
+   */
   async #backOff(signal: AbortSignal): Promise<void> {
     const nowMs = performance.now()
     if (nowMs - this.#repairs.lastMs > CALM_MS) this.#repairs.count = 0
@@ -133,7 +142,7 @@ export class NodeFiles {
     const { count } = this.#repairs
     const was = found === undefined ? 'missing' : found === '' ? 'empty' : 'different'
     const often = count > 3 ? `; another program keeps changing it (${count} times)` : ''
-    // Counted in powers of two once it goes on.
+    // Counted in powers of two if it continues.
     if (count <= 3 || Number.isInteger(Math.log2(count)))
       this.#options.log.warn({ ...facts, was }, `${name} was ${was}: written again${often}`)
   }

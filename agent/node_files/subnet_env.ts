@@ -4,8 +4,8 @@ import type { FamilySubnet } from '../../lease/node_subnets.ts'
 import { readDotenv } from './dotenv.ts'
 
 /**
- * What the CNI plugin, Docker's mk-docker-opts.sh and others read of this node: flannel's subnet.env. It must stand before a
- * pod starts.
+ * What the CNI plugin, Docker's mk-docker-opts.sh and others read of this node: flannel's subnet.env. It must
+ * stand before a pod starts.
  */
 export interface SubnetEnv {
   /** One or two, IPv4 first. */
@@ -38,6 +38,11 @@ export function readPreviousSubnets(text: string): readonly Prefix[] {
 /** Networks of an earlier life, likewise. */
 export function readPreviousNetworks(text: string): readonly Prefix[] {
   return readPrefixes(text, 'network')
+}
+
+/** Whether the agent that wrote the file masquerades. */
+export function saysIpMasq(text: string): boolean {
+  return readDotenv(text).get('FLANNEL_IPMASQ') === 'true'
 }
 
 function readPrefixes(text: string, what: 'network' | 'subnet'): readonly Prefix[] {

@@ -6,6 +6,9 @@ import { shellQuote } from '../../lease/common/shell_quote.ts'
 /** How a file was written: as a new one in its place, or, where it is a mount of its own, in place. */
 export type Written = 'replaced' | 'in place' | 'unchanged'
 
+/** In bytes: no file of variables is longer. */
+const COVERED = 65_536
+
 /** Throws WholeFileError, which says what to do. */
 export async function writeNodeFile(path: string, text: string, signal: AbortSignal): Promise<Written> {
   try {
@@ -18,13 +21,18 @@ export async function writeNodeFile(path: string, text: string, signal: AbortSig
   }
 }
 
-/** A file that is a mount point cannot be replaced (rename(2), EBUSY). A reader may then see half of it for a moment. */
+/**
+ * A file that is a mount point cannot be replaced (rename(2), EBUSY). One write covers all that stood there, a longer text with
+ * line feeds: the end of the old one, which names another subnet, is never read behind the new one.
+ */
 async function writeInPlace(path: string, text: string): Promise<Written> {
   try {
     const file = await open(path, 'r+')
     try {
-      await file.writeFile(text)
-      await file.truncate(Buffer.byteLength(text))
+      const length = Buffer.byteLength(text)
+      const { size } = await file.stat()
+      await file.writeFile(text + '\n'.repeat(Math.min(Math.max(0, size - length), COVERED)))
+      await file.truncate(length)
       await file.sync()
     } finally {
       await file.close()

@@ -1,16 +1,17 @@
 import { execFile } from 'node:child_process'
 import { connect } from 'node:net'
+import { ExpectedError } from '../../lease/common/errors.ts'
 import { familyOf, type Ip } from '../../lease/net/ip.ts'
 import type { ProbeResult, ProbeTarget } from '../diagnose/probe_result.ts'
+import { udpHeaders } from './datagram.ts'
+import { deadWays, oneWay } from './one_way.ts'
 
-/** IP and ICMP headers before ping's payload, in bytes. */
-const HEADERS = { ipv4: 28, ipv6: 48 } as const
 /** The smallest MTU that each family must carry (RFC 791, RFC 8200). */
 const SMALLEST = { ipv4: 68, ipv6: 1280 } as const
 const BULK_BYTES = 1024 * 1024
 const BULK_MS = 5_000
 
-/** Probes one peer from this host, over the underlay and over the overlay. Takes at most about 20 s, and 2 MB. */
+/** Probes one peer over underlay and overlay. At most about 30 s, and 2 MB. Throws NoPingError. */
 export async function probe(target: ProbeTarget, signal: AbortSignal): Promise<ProbeResult> {
   const { node, publicIp, overlayIp, from, underlayMtu, overlayMtu, port } = target
   const [underlayMs, overlayMs] = await Promise.all([
@@ -18,12 +19,29 @@ export async function probe(target: ProbeTarget, signal: AbortSignal): Promise<P
     roundTrip(overlayIp, from, signal),
   ])
   const underlayCarries = underlayMs === null ? null : await largest(publicIp, undefined, underlayMtu, signal)
-  const overlayCarries = overlayMs === null ? null : await largest(overlayIp, from, overlayMtu, signal)
+  const ways =
+    overlayMs === null ? undefined : await oneWay({ to: overlayIp, from, port, overlayMtu }, signal)
+  const overlayCarries =
+    overlayMs === null || ways !== undefined
+      ? (ways?.carriesThere ?? null)
+      : await largest(overlayIp, from, overlayMtu, signal)
   const bulk = overlayMs === null ? null : await transfer(overlayIp, from, port)
-  return { node, publicIp, overlayIp, underlayMs, overlayMs, underlayCarries, overlayCarries, bulk }
+  const dead = overlayMs === null ? await deadWays(target, signal) : undefined
+  return {
+    node,
+    publicIp,
+    overlayIp,
+    underlayMs,
+    overlayMs,
+    underlayCarries,
+    overlayCarries,
+    ways: ways ?? null,
+    dead: dead ?? null,
+    bulk,
+  }
 }
 
-/** Median of three, in ms; null where none was answered. */
+/** Median of three, in ms; null without an answer. */
 async function roundTrip(to: Ip, from: Ip | undefined, signal: AbortSignal): Promise<number | null> {
   const output = await ping(['-c', '3', '-i', '0.2', '-W', '1'], to, from, signal)
   const times = Array.from(output.matchAll(/time[=<]([\d.]+) ms/g), ([, ms]) => Number(ms)).sort(
@@ -32,7 +50,7 @@ async function roundTrip(to: Ip, from: Ip | undefined, signal: AbortSignal): Pro
   return times[Math.floor(times.length / 2)] ?? null
 }
 
-/** The largest packet that arrives unfragmented, in bytes with its IP header, up to `expected`; null where none does. */
+/** The largest unfragmented packet to arrive, in bytes with its IP header, up to `expected`; null: none. */
 async function largest(
   to: Ip,
   from: Ip | undefined,
@@ -41,7 +59,7 @@ async function largest(
 ): Promise<number | null> {
   const family = familyOf(to)
   const passes = async (size: number) => {
-    const words = ['-c', '1', '-W', '1', '-M', 'do', '-s', String(size - HEADERS[family])]
+    const words = ['-c', '1', '-W', '1', '-M', 'do', '-s', String(size - udpHeaders(to))]
     return /time[=<]/.test(await ping(words, to, from, signal))
   }
   // Twice, as one packet may be lost by chance.
@@ -57,17 +75,31 @@ async function largest(
   return low
 }
 
-/** Standard output, empty where ping is not there. */
+/** Without ping the path cannot be measured. */
+class NoPingError extends ExpectedError {
+  override name = 'NoPingError'
+}
+
+/** Standard output. Throws NoPingError if ping cannot be run. */
 function ping(words: readonly string[], to: Ip, from: Ip | undefined, signal: AbortSignal): Promise<string> {
   const source = from === undefined ? [] : ['-I', from]
-  return new Promise(resolve => {
-    execFile('ping', ['-n', ...words, ...source, to], { signal, timeout: 10_000 }, (_, stdout) =>
-      resolve(stdout),
+  return new Promise((resolve, reject) => {
+    execFile(
+      'ping',
+      ['-n', ...words, ...source, to],
+      { signal, timeout: 10_000 },
+      (error, stdout, stderr) => {
+        if (error !== null && 'code' in error && error.code === 'ENOENT')
+          reject(new NoPingError('ping is not installed: apt-get install iputils-ping'))
+        else if (/not permitted|Permission denied|[Ll]acking privilege/.test(stderr))
+          reject(new NoPingError(`ping may not send: ${stderr.trim()}; run twill probe as root`))
+        else resolve(stdout)
+      },
     )
   })
 }
 
-/** Sends a bulk of data over the overlay: ping may work where TCP hangs. */
+/** Sends bulk data over the overlay: TCP may hang where ping works. */
 function transfer(to: Ip, from: Ip, port: number): Promise<ProbeResult['bulk']> {
   return new Promise(resolve => {
     const startedMs = performance.now()

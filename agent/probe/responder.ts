@@ -1,92 +1,188 @@
+import type { Socket as UdpSocket } from 'node:dgram'
 import { createServer, type Server, type Socket } from 'node:net'
+import { Budget } from '../../lease/common/budget.ts'
 import { messageOf } from '../../lease/common/errors.ts'
 import type { Log } from '../../lease/common/log.ts'
 import { sleep } from '../../lease/common/sleep.ts'
-import type { Ip } from '../../lease/net/ip.ts'
+import type { WakeUp } from '../../lease/common/wake_up.ts'
+import { familyOf, type Ip } from '../../lease/net/ip.ts'
+import { answerQuestion, type QuestionSource } from './answer_question.ts'
+import { udpSocket } from './datagram.ts'
+import { COUNTED_BELOW, decodeEcho, ECHO_HEADER, encodeEcho } from './echo.ts'
+import { neverFragment } from './never_fragment.ts'
+import { LONGEST_QUESTION, QUESTION, type Question } from './question.ts'
 
 export interface ResponderOptions {
   readonly port: number
-  /** This node's own addresses in the overlay; asked again from time to time, as a lease may change. */
+  /** This node's own addresses in the overlay; read again once `addressesChanged` is set. */
   readonly addresses: () => readonly Ip[]
-  /** Whether an address of the overlay is an admitted peer's. */
+  readonly addressesChanged: WakeUp
+  /** Whether an overlay address belongs to an admitted peer. */
   readonly isPeer: (ip: Ip) => boolean
+  /** As QuestionSource has it. */
+  readonly trace: QuestionSource['trace']
   readonly log: Log
 }
 
-/** How often the addresses are compared with those that are listened on. */
-const REVIEW_MS = 5_000
-/** Of one probe, and of all probes in a minute: a transfer shows a fault long before. */
+/** How long an address that is missing, or whose port is taken, waits. */
+const AGAIN_MS = 5_000
+/** Limits for one probe, and for all probes: a fault shows long before. */
 const LARGEST_TRANSFER = 4 * 1024 * 1024
-const BYTES_A_MINUTE = 64 * 1024 * 1024
+const BYTES = { most: 64 * 1024 * 1024, perSecond: 1024 * 1024 } as const
+/** A question may read all of this host's network state. */
+const QUESTIONS = { most: 20, perSecond: 1 } as const
 const PROBE_MS = 10_000
+/** Limit on sessions with counted datagrams. */
+const SESSIONS = 256
+const LARGEST_ANSWER = 9_216
+/** Datagrams to a peer that another one asks for: some may be lost. */
+const UNASKED = 5
+
+interface Budgets {
+  readonly bytes: Budget
+  readonly questions: Budget
+}
+
+interface Listening {
+  readonly tcp: Server
+  readonly udp: UdpSocket
+  hasFailed: boolean
+}
 
 /**
- * Answers the bulk transfers of peers' probes, on this node's address inside the overlay only: four bytes that give a length
- * (big endian), that many bytes, and `ok` back. Who is no admitted peer is not answered.
+ * Answers peers' probes, only on this node's address inside the overlay: over UDP each datagram, over TCP a
+ * bulk transfer (four bytes of length, big endian, that many bytes, and `ok` back) or a question. Addresses of
+ * no admitted peer get no answer.
  */
 export async function answerProbes(options: ResponderOptions, signal: AbortSignal): Promise<never> {
-  const servers = new Map<Ip, Server>()
-  const budget = new Budget()
+  const open = new Map<Ip, Listening>()
+  const budgets = {
+    bytes: new Budget(BYTES),
+    questions: new Budget(QUESTIONS),
+  }
+  const close = (address: Ip, { tcp, udp }: Listening) => {
+    tcp.close()
+    udp.close()
+    open.delete(address)
+  }
   try {
     for (;;) {
       const wanted = new Set(options.addresses())
-      for (const [address, server] of servers) {
-        if (wanted.has(address) && server.listening) continue
-        server.close()
-        servers.delete(address)
-      }
-      for (const address of wanted)
-        if (!servers.has(address)) servers.set(address, listen(address, options, budget))
-      await sleep(REVIEW_MS, signal)
+      for (const [address, one] of open) if (one.hasFailed || !wanted.has(address)) close(address, one)
+      for (const own of wanted) if (!open.has(own)) open.set(own, listen(own, options, budgets))
+      await options.addressesChanged.wait(Number.POSITIVE_INFINITY, signal)
+      if ([...open.values()].some(({ hasFailed }) => hasFailed)) await sleep(AGAIN_MS, signal)
     }
   } finally {
-    for (const server of servers.values()) server.close()
+    for (const [address, one] of open) close(address, one)
   }
 }
 
-/** An address that is not there yet, or a port that is taken, is tried again at the next review. */
-function listen(address: Ip, { port, isPeer, log }: ResponderOptions, budget: Budget): Server {
-  const server = createServer(socket => {
+/** A missing address or a taken port leads to another review. */
+function listen(own: Ip, options: ResponderOptions, budgets: Budgets): Listening {
+  const { port, isPeer, trace, log } = options
+  const udp = udpSocket(own)
+  const sessions = new Sessions()
+  const heard: QuestionSource['heard'] = question => sendUnasked(udp, sessions, question)
+  const source = { own, port, isPeer, budget: budgets.questions, trace, heard, log }
+  const tcp = createServer(socket => {
     if (!isPeer(socket.remoteAddress as Ip)) socket.destroy()
-    else receive(socket, budget)
+    else receive(socket, source, budgets.bytes)
   })
-  server.maxConnections = 4
-  server.on('error', error => log.debug({ address, port }, `probes are not answered: ${messageOf(error)}`))
-  server.listen({ host: address, port })
-  server.unref()
-  return server
+  tcp.maxConnections = 4
+  answerDatagrams(udp, sessions, isPeer, budgets.bytes)
+  const listening: Listening = { tcp, udp, hasFailed: false }
+  const fail = (error: Error) => {
+    listening.hasFailed = true
+    options.addressesChanged.set()
+    log.debug({ address: own, port }, `probes are not answered: ${messageOf(error)}`)
+  }
+  tcp.on('error', fail)
+  udp.on('error', fail)
+  tcp.listen({ host: own, port }).unref()
+  udp.bind({ address: own, port }, () => void neverFragment(udp, familyOf(own)).catch(fail))
+  udp.unref()
+  return listening
 }
 
-function receive(socket: Socket, budget: Budget): void {
-  let expected: number | undefined
+function answerDatagrams(
+  udp: UdpSocket,
+  sessions: Sessions,
+  isPeer: ResponderOptions['isPeer'],
+  budget: Budget,
+): void {
+  udp.on('message', (message, { address, port }) => {
+    const echo = decodeEcho(message)
+    if (echo === undefined || !isPeer(address as Ip)) return
+    const answerSize = Math.min(echo.answerSize, LARGEST_ANSWER)
+    if (!budget.spend(message.length + answerSize)) return
+    const received = sessions.count(address, echo.session, echo.number)
+    udp.send(encodeEcho({ ...echo, received }, answerSize), port, address, () => {})
+  })
+}
+
+/** What a peer sees of these tells whether the way to it works, though its own datagrams may not arrive. */
+function sendUnasked(
+  udp: UdpSocket,
+  sessions: Sessions,
+  { address, port, session }: Extract<Question, { ask: 'heard' }>,
+): number {
+  const received = sessions.received(address, session)
+  for (let number = COUNTED_BELOW; number < COUNTED_BELOW + UNASKED; number++)
+    udp.send(encodeEcho({ number, answerSize: 0, session, received }, ECHO_HEADER), port, address, () => {})
+  return received
+}
+
+/** Numbers of the counted datagrams that arrived, by peer and session. */
+class Sessions {
+  readonly #seen = new Map<string, Set<number>>()
+
+  /** Returns how many have arrived. */
+  count(address: string, session: number, number: number): number {
+    const key = `${address} ${session}`
+    const seen = this.#seen.get(key) ?? new Set()
+    if (number < COUNTED_BELOW) seen.add(number)
+    this.#seen.delete(key)
+    this.#seen.set(key, seen)
+    const [oldest = ''] = this.#seen.keys()
+    if (this.#seen.size > SESSIONS) this.#seen.delete(oldest)
+    return seen.size
+  }
+
+  received(address: string, session: number): number {
+    return this.#seen.get(`${address} ${session}`)?.size ?? 0
+  }
+}
+
+/** A transfer is counted and dropped as it arrives; of a question the line is kept. */
+function receive(socket: Socket, source: QuestionSource, budget: Budget): void {
   let head = Buffer.alloc(0)
   let received = 0
+  let isTaken = false
   socket.setTimeout(PROBE_MS, () => socket.destroy())
   socket.on('error', () => socket.destroy())
   socket.on('data', data => {
     received += data.length
     if (!budget.spend(data.length)) return socket.destroy()
-    if (expected === undefined) {
-      head = Buffer.concat([head, data])
-      if (head.length < 4) return undefined
-      expected = head.readUInt32BE(0)
-      if (expected > LARGEST_TRANSFER) return socket.destroy()
+    if (isTaken) return undefined
+    const isAsked = head.length >= 4 && head.readUInt32BE(0) === QUESTION
+    if (head.length < 4 || isAsked) head = Buffer.concat([head, data])
+    if (head.length < 4) return undefined
+    const expected = head.readUInt32BE(0)
+    if (expected === QUESTION) {
+      isTaken = take(head.subarray(4), socket, source)
+      return undefined
     }
+    if (expected > LARGEST_TRANSFER) return socket.destroy()
     return received >= expected + 4 ? socket.end('ok') : undefined
   })
 }
 
-class Budget {
-  #left = BYTES_A_MINUTE
-  #sinceMs = performance.now()
-
-  spend(bytes: number): boolean {
-    const nowMs = performance.now()
-    if (nowMs - this.#sinceMs >= 60_000) {
-      this.#left = BYTES_A_MINUTE
-      this.#sinceMs = nowMs
-    }
-    this.#left -= bytes
-    return this.#left >= 0
-  }
+/** Whether the question is complete. */
+function take(text: Buffer, socket: Socket, source: QuestionSource): boolean {
+  const end = text.indexOf('\n')
+  if (end < 0 && text.length > LONGEST_QUESTION) socket.destroy()
+  if (end < 0) return false
+  void answerQuestion(text.toString('utf8', 0, end), source).then(line => socket.end(line))
+  return true
 }

@@ -1,15 +1,20 @@
-import type { Kernel } from '../kernel/kernel.ts'
+import type { Kernel, Look } from '../kernel/kernel.ts'
 import type { EntryMap } from '../state/diff.ts'
 import type { Entry } from '../state/entry.ts'
 import type { Operation, Result } from '../state/operation.ts'
 import { entryDevice, entryKey, printsSame } from '../state/print.ts'
 
-/** What sits on devices, as far as known: the last snapshot, what was applied since, and what the kernel announced. */
+/**
+ * The entries on devices as far as known: the last snapshot, operations applied since, and the kernel's
+ * notifications.
+ */
 export class ActualState {
   readonly #desired: EntryMap
   #entries = new Map<string, Entry>()
-  /** Announced while a snapshot or an apply was on its way: newer than its answer. Undefined while none is. */
+  /** Notified during a snapshot or an apply, and so newer than its answer. Undefined while neither runs. */
   #newer: Map<string, Entry | undefined> | undefined
+  /** Of the last look, where what is known has not changed since. */
+  #fingerprint: string | undefined
 
   constructor(desired: EntryMap) {
     this.#desired = desired
@@ -23,37 +28,59 @@ export class ActualState {
     return this.#entries.get(key) === this.#desired.get(key)
   }
 
-  /** Where what is differs from what shall be. */
+  /** The keys whose actual entry differs from the desired one. One look at each where none does: this runs in each pass. */
   wrongKeys(): Set<string> {
     const wrong = new Set<string>()
-    for (const key of this.#entries.keys()) if (!this.isRight(key)) wrong.add(key)
-    for (const [key, { kind }] of this.#desired)
-      if (kind !== 'link' && !this.#entries.has(key)) wrong.add(key)
+    let missing = this.#desired.size
+    this.#entries.forEach((entry, key) => {
+      const want = this.#desired.get(key)
+      if (want !== undefined) missing -= 1
+      if (want === entry) return
+      // The desired entry may be another object that says the same since.
+      this.#believe(key, entry)
+      if (!this.isRight(key)) wrong.add(key)
+    })
+    // Devices are not among the entries.
+    for (const [key, { kind }] of this.#desired) {
+      if (missing === 0) break
+      if (this.#entries.has(key)) continue
+      missing -= 1
+      if (kind !== 'link') wrong.add(key)
+    }
     return wrong
   }
 
-  /** Takes what the kernel announces; undefined: the entry is gone. */
+  /** Takes a notification; undefined: the entry is gone. */
   announce(key: string, entry: Entry | undefined): void {
     this.#newer?.set(key, entry)
     this.#believe(key, entry)
   }
 
-  /** Takes the place of all that was known. */
-  async read(snapshot: () => Promise<readonly Entry[]>): Promise<void> {
+  /** Replaces everything known, unless the kernel still holds the same. */
+  async read(look: (last: string | undefined) => Promise<Look>): Promise<void> {
     this.#newer = new Map()
-    const entries = await snapshot()
-    this.#entries = new Map()
-    for (const entry of entries) {
-      if (entry.kind === 'link') continue
-      const key = entryKey(entry)
-      // Of several under one key (an FDB entry's destinations) a wrong one must be seen.
-      if (!this.#entries.has(key) || this.isRight(key)) this.#believe(key, entry)
-    }
+    const { entries, fingerprint } = await look(this.#fingerprint)
+    if (entries !== undefined) this.#replace(entries, fingerprint)
     for (const [key, entry] of this.#newer) this.#believe(key, entry)
     this.#newer = undefined
   }
 
-  /** The results of applying these, and of waiting for all that was announced meanwhile. */
+  #replace(entries: readonly Entry[], fingerprint: string): void {
+    // In the order and with the key strings of the desired entries, so that keys are not stored twice.
+    this.#entries = new Map(this.#desired)
+    const seen = new Set<string>()
+    for (const entry of entries) {
+      if (entry.kind === 'link') continue
+      const key = entryKey(entry)
+      // Of several entries under one key (destinations of an FDB entry), a wrong one must be visible.
+      if (!seen.has(key) || this.isRight(key)) this.#believe(key, entry)
+      seen.add(key)
+    }
+    for (const key of this.#desired.keys()) if (!seen.has(key)) this.#entries.delete(key)
+    this.#fingerprint = fingerprint
+  }
+
+  /** Takes the results of an apply, and the notifications that were held back meanwhile. */
   async apply(
     operations: readonly Operation[],
     kernel: Pick<Kernel, 'apply' | 'caughtUp'>,
@@ -73,30 +100,36 @@ export class ActualState {
     return results
   }
 
-  /** What sits on the device is gone with it. Returns the keys of all that sat or shall sit there. */
-  empty(dev: string): readonly string[] {
-    const keys = this.#keysOn(dev)
-    for (const key of keys) this.#entries.delete(key)
+  /**
+   * The device is gone with everything on it. Returns the keys of all entries that were or should be on it.
+   */
+  empty(dev: string): ReadonlySet<string> {
+    const keys = new Set<string>()
+    for (const entries of [this.#entries, this.#desired])
+      for (const [key, entry] of entries) if (entryDevice(entry) === dev) keys.add(key)
+    for (const key of keys) this.#believe(key, undefined)
     return keys
   }
 
-  /** What is desired of these kinds on the device may be gone without a word. Returns its keys. */
-  disturb(dev: string, kinds: ReadonlySet<Entry['kind']>): readonly string[] {
-    const keys = this.#keysOn(dev).filter(key => kinds.has(this.#desired.get(key)?.kind ?? 'link'))
-    for (const key of keys) this.#entries.delete(key)
+  /** The kernel may have dropped entries of these kinds from the device silently. Returns their keys. */
+  disturb(dev: string, kinds: ReadonlySet<Entry['kind']>): ReadonlySet<string> {
+    const keys = new Set<string>()
+    for (const [key, entry] of this.#desired)
+      if (kinds.has(entry.kind) && entryDevice(entry) === dev) keys.add(key)
+    for (const key of keys) this.#believe(key, undefined)
     return keys
   }
 
-  #keysOn(dev: string): readonly string[] {
-    const on = (entries: EntryMap) =>
-      [...entries].filter(([, entry]) => entryDevice(entry) === dev).map(([key]) => key)
-    return [...new Set([...on(this.#entries), ...on(this.#desired)])]
-  }
-
-  /** One object for what is and what shall be, where they are equal: half the memory, and `===` says that all is well. */
+  /**
+   * Uses the desired entry's object where the actual one is equal: half the memory, and `===` means equal.
+   */
   #believe(key: string, entry: Entry | undefined): void {
     const want = this.#desired.get(key)
-    if (entry === undefined) this.#entries.delete(key)
-    else this.#entries.set(key, want !== undefined && printsSame(want, entry) ? want : entry)
+    const was = this.#entries.get(key)
+    const is = entry !== undefined && want !== undefined && printsSame(want, entry) ? want : entry
+    if (is === was) return
+    if (is === undefined) this.#entries.delete(key)
+    else this.#entries.set(key, is)
+    if (is === undefined || was === undefined || !printsSame(is, was)) this.#fingerprint = undefined
   }
 }

@@ -4,10 +4,13 @@ import { entryKey } from '../state/print.ts'
 import { Contests, type NamedContest } from './contests.ts'
 import { type Refusal, Refusals } from './refusals.ts'
 
-/** Without its device and its own address a node is cut off, and trying again costs one message. */
+/** Without its device and its own address a node is cut off, and a retry costs one message. */
 const OWN_LONGEST_MS = 1_000
 
-/** What did not last: an attempt is refused by the kernel, or contested by another program. Says when to try again. */
+/**
+ * Entries that did not last, refused by the kernel or contested by another program, and when to try each
+ * again.
+ */
 export class Attempts {
   readonly #now: () => number
   readonly #refusals = new Refusals()
@@ -36,17 +39,20 @@ export class Attempts {
   /** ms that the entry still has to wait; 0: none. */
   waitMs(entry: Entry): number {
     const nowMs = this.#now()
-    return Math.max(this.#refusals.waitMs(entryKey(entry), nowMs), this.#contests.waitMs(entry, nowMs))
+    // Most times nothing is refused: no keys are made for thousands of entries.
+    const refusedMs = this.refused.size === 0 ? 0 : this.#refusals.waitMs(entryKey(entry), nowMs)
+    return Math.max(refusedMs, this.#contests.waitMs(entry, nowMs))
   }
 
-  /** What one round applied; `isUndone` tells of an entry that another program has undone. */
+  /** The results of one round; `isUndone` tells whether another program has undone an entry. */
   record(results: readonly Result[], isUndone: (entry: Entry) => boolean): void {
     const nowMs = this.#now()
     for (const { operation, error } of results) {
       const { entry } = operation
       const isOwn = entry.kind === 'link' || entry.kind === 'address'
-      if (error === undefined) this.#refusals.delete(entryKey(entry))
-      else this.#refusals.add(entryKey(entry), error, nowMs, isOwn ? OWN_LONGEST_MS : undefined)
+      const key = entryKey(entry)
+      if (error === undefined) this.#refusals.delete(key)
+      else this.#refusals.add(key, error, nowMs, isOwn ? OWN_LONGEST_MS : undefined)
     }
     const repaired = results.filter(
       ({ operation, error }) => error === undefined && isUndone(operation.entry),
@@ -58,17 +64,17 @@ export class Attempts {
     )
   }
 
-  /** Something else is desired under this key. */
+  /** The desired entry under this key has changed. */
   forget(key: string): void {
     this.#refusals.delete(key)
   }
 
-  /** What the kernel refused under these keys may be tried at once: something that it depends on has changed. */
+  /** Lets refused entries be tried at once: something that they depend on has changed. */
   retry(keys: Iterable<string> = this.#refusals.byKey.keys()): void {
     for (const key of keys) this.#refusals.retry(key)
   }
 
-  /** What sits on the device may be tried at once: it was just mended. */
+  /** Lets entries on the device be tried at once: it was just repaired. */
   retryOn(dev: string, keys: Iterable<string>): void {
     this.#contests.forgetOn(dev)
     this.retry(keys)

@@ -8,34 +8,34 @@ export interface Contest {
   readonly dev: string | undefined
   /** Repairs in a row. */
   readonly count: number
-  /** Keys of what was repaired. */
+  /** Keys of the repaired entries. */
   readonly keys: ReadonlySet<string>
   readonly lastMs: number
-  /** These keys are not to be repaired again before. */
+  /** Do not repair these keys before this time. */
   readonly notBeforeMs: number
 }
 
-/** What is said of a contest. */
+/** A contest as it is logged. */
 export interface NamedContest extends Contest {
   /** The one key, or how many entries of which kind: `12 neighbor entries on flannel.1`. */
   readonly entries: string
 }
 
-/** After so many repairs in a row the contest is named. */
+/** Repairs in a row after which the contest is logged. */
 const NAMED = 5
-/** So many repairs in a row are done at once; each later one waits, up to the bound: a node must not stay cut off. */
+/** Repairs in a row without a wait; later ones wait, up to a bound: a node must not stay cut off. */
 const FREE = 25
 const LONGEST_MS = 1_000
-/** Repairs so close together have one cause. */
+/** Repairs within this time have one cause. */
 const SAME_MS = 100
-/** A contest is over when nothing was repaired for so long. */
+/** A contest is over when nothing was repaired for this time. */
 const QUIET_MS = 10_000
 
-/** One count for each cause, which is a kind of entry on a device. Times are of a monotonic clock, in ms. */
+/** Counts repairs for each cause: one kind of entry on one device. Times are of a monotonic clock, in ms. */
 export class Contests {
   readonly #contests = new Map<string, Contest>()
 
-  /** By cause, those to be named. */
+  /** The contests to log, by cause. */
   named(nowMs: number): ReadonlyMap<string, NamedContest> {
     const named = new Map<string, NamedContest>()
     for (const [cause, contest] of this.#contests)
@@ -50,11 +50,14 @@ export class Contests {
 
   /** ms that the entry still has to wait; 0: none. */
   waitMs(entry: Entry, nowMs: number): number {
-    const contest = this.#contests.get(causeOf(entry))
-    return contest?.keys.has(entryKey(entry)) ? Math.max(0, contest.notBeforeMs - nowMs) : 0
+    for (const { kind, dev, keys, notBeforeMs } of this.#contests.values()) {
+      const waits = notBeforeMs > nowMs && kind === entry.kind && dev === deviceOf(entry)
+      if (waits && keys.has(entryKey(entry))) return notBeforeMs - nowMs
+    }
+    return 0
   }
 
-  /** What one round repaired. */
+  /** Takes the repairs of one round. */
   repaired(entries: Iterable<Entry>, nowMs: number): void {
     const causes = new Map<string, Entry[]>()
     for (const entry of entries) {
@@ -66,13 +69,13 @@ export class Contests {
     for (const [cause, some] of causes) this.#record(cause, some, nowMs)
   }
 
-  /** Of what sits on a device: it was just mended, so that nothing on it has to wait. */
+  /** Ends the waits of all entries on a device that was just repaired. */
   forgetOn(dev: string): void {
     for (const [cause, contest] of this.#contests)
       if (contest.dev === dev && contest.kind !== 'link') this.#contests.delete(cause)
   }
 
-  /** Drops those that are over. */
+  /** Drops contests that are over. */
   prune(nowMs: number): void {
     for (const [cause, contest] of this.#contests) if (isOver(contest, nowMs)) this.#contests.delete(cause)
   }
@@ -86,9 +89,8 @@ export class Contests {
     const count = isSame ? before.count : (before?.count ?? 0) + 1
     const notBeforeMs = count > FREE ? nowMs + backoffMs(count - FREE, LONGEST_MS) : nowMs
     const keys = new Set([...(before?.keys ?? []), ...entries.map(entryKey)])
-    const dev = first.kind === 'link' ? first.name : entryDevice(first)
     const lastMs = isSame ? before.lastMs : nowMs
-    this.#contests.set(cause, { kind: first.kind, dev, count, keys, lastMs, notBeforeMs })
+    this.#contests.set(cause, { kind: first.kind, dev: deviceOf(first), count, keys, lastMs, notBeforeMs })
   }
 }
 
@@ -99,7 +101,11 @@ function printContest({ kind, dev, keys }: Contest): string {
 }
 
 function causeOf(entry: Entry): string {
-  return entry.kind === 'link' ? `link ${entry.name}` : `${entry.kind} ${entryDevice(entry) ?? ''}`
+  return `${entry.kind} ${deviceOf(entry) ?? ''}`
+}
+
+function deviceOf(entry: Entry): string | undefined {
+  return entry.kind === 'link' ? entry.name : entryDevice(entry)
 }
 
 function isOver({ lastMs, notBeforeMs }: Contest, nowMs: number): boolean {

@@ -4,21 +4,21 @@ import type { Entry, Link } from '../state/entry.ts'
 import { needsRebuild, type Operation, type Result } from '../state/operation.ts'
 import { entryKey } from '../state/print.ts'
 
-/** What sits on a device that was wrong so lately is not undone by itself. */
+/** An entry is not contested where its device was wrong this recently. */
 const RESTLESS_MS = 3_000
 
-/** What the kernel drops from a device that is set down, or loses its last address. FDB entries stay. */
+/** Kinds that the kernel drops from a device that is set down or loses its last address. FDB entries stay. */
 export const droppedByDown: ReadonlySet<Entry['kind']> = new Set(['address', 'neighbor', 'route'] as const)
 const droppedByNewMac: ReadonlySet<Entry['kind']> = new Set(['neighbor'] as const)
 
-/** What became of our devices, and so of the entries that sit on them. */
+/** What happened to our devices, and so to the entries on them. */
 export interface Mended {
   readonly results: readonly Result[]
   /** Devices that have to wait before they are tried again. */
   readonly held: readonly Entry[]
-  /** Names of devices that are new or gone: nothing that sat on them is left. */
+  /** Names of devices that are new or gone: no entry on them is left. */
   readonly emptied: ReadonlySet<string>
-  /** By name of a device that was changed in place, of which kinds it lost entries. */
+  /** By name of a device that was changed in place, the kinds of entries that it lost. */
   readonly disturbed: ReadonlyMap<string, ReadonlySet<Entry['kind']>>
 }
 
@@ -26,15 +26,15 @@ export const nothingMended: Mended = { results: [], held: [], emptied: new Set()
 
 /** What the loop knows of a device. */
 export interface Views {
-  /** Whether a change of what is desired made it wrong. */
+  /** Whether a change of the desired state made it wrong. */
   isWanted(key: string): boolean
-  /** ms that it has to wait before it is tried again; 0: none. */
+  /** ms to wait before the next try; 0: none. */
   waitMs(link: Entry): number
 }
 
 /**
- * Our own devices, few and quickly read. They are put right before anything else and whatever the rest costs to look at:
- * without them a node is cut off.
+ * Our own devices: few, and quickly read. They are repaired before anything else, whatever that costs:
+ * without them the node is cut off.
  */
 export class Devices {
   readonly #kernel: Kernel
@@ -55,24 +55,23 @@ export class Devices {
     this.#keys = new Set(scope.devices.map(name => `link ${name}`))
   }
 
-  /** Names of those that do not exist or must be made anew: the kernel could attach their entries to another interface. */
+  /**
+   * Names of devices that are missing or must be recreated: the kernel could attach their entries to another
+   * interface.
+   */
   get unusable(): ReadonlySet<string> {
     return this.#unusable
   }
 
-  /** Whether the device is not as desired, or was so a moment ago, though nothing new was desired. */
+  /** Whether the device is not as desired, or was so a moment ago, without a change of the desired state. */
   isRestless(name: string | undefined): boolean {
     const wrongAtMs = this.#wrongAtMs.get(name ?? '')
     return wrongAtMs !== undefined && this.#now() - wrongAtMs < RESTLESS_MS
   }
 
-  /** Whether one of them is among the keys. */
-  isAnyIn(keys: ReadonlySet<string>): boolean {
-    return [...this.#keys].some(key => keys.has(key))
-  }
-
-  isKey(key: string): boolean {
-    return this.#keys.has(key)
+  /** The keys of our devices. */
+  get keys(): ReadonlySet<string> {
+    return this.#keys
   }
 
   async mend({ isWanted, waitMs }: Views, signal: AbortSignal): Promise<Mended> {
@@ -87,7 +86,7 @@ export class Devices {
     const failed = results.flatMap(({ operation, error }) => (error === undefined ? [] : [operation]))
     const done = due.filter(operation => !failed.includes(operation))
     const emptied = namesOf(done.filter(isRemade))
-    // That the old device was deleted is told before anything is put on the new one.
+    // The notification of the deletion must arrive before anything is put on the new device.
     if (emptied.size > 0) await this.#kernel.caughtUp(signal)
     this.#unusable = namesOf([...held, ...failed].filter(({ verb }) => verb !== 'delete').filter(isRemade))
     return {

@@ -3,7 +3,7 @@ import { type Operation, printOperation, type Result } from '../state/operation.
 import { entryDevice } from '../state/print.ts'
 
 /**
- * What there is to remove of ours in the kernel: our devices, with which all goes that sits on them, and our routes on other
+ * Everything to remove from the kernel: our devices, with every entry on them, and our routes on other
  * devices or on none. Removing it twice is no error.
  */
 export async function leftovers(
@@ -15,7 +15,7 @@ export async function leftovers(
   const removals = entries
     .filter(entry => !scope.devices.includes(entryDevice(entry) ?? ''))
     .map((entry): Operation => ({ verb: 'delete', entry }))
-  // Routes first: a device that goes takes those along that lead over it.
+  // Routes first: deleting a device also deletes the routes over it.
   return removals.sort((a, b) => Number(a.entry.kind === 'link') - Number(b.entry.kind === 'link'))
 }
 

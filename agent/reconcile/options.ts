@@ -5,9 +5,9 @@ import type { Round } from './round.ts'
 export interface ReconcilerOptions {
   readonly kernel: Kernel
   readonly scope: Scope
-  /** What shall stand, by `entryKey`; live. */
+  /** The desired entries by `entryKey`; live. */
   readonly desired: ReadonlyMap<string, Entry>
-  /** ms between full passes that nothing asked for. */
+  /** ms between periodic full passes. */
   readonly resyncMs: number
   readonly onRound: (round: Round) => void
   /** Monotonic, in ms. */

@@ -9,15 +9,14 @@ import { Attempts } from './attempts.ts'
 import { BurstGate } from './burst_gate.ts'
 import { Devices, droppedByDown, nothingMended } from './devices.ts'
 import type { ReconcilerOptions } from './options.ts'
-import { PassBudget } from './pass_budget.ts'
-
-/** How long after the repair of a device all of the kernel is looked at. */
-const VERIFY_MS = 1_000
+import { Passes } from './passes.ts'
+import { Suspects } from './suspects.ts'
 
 /**
- * Makes the kernel say what is desired, and keeps it so: one loop, never two rounds at once. Events only name the keys that
- * may be wrong; a round makes these right, a full pass all of them. Devices come first, then what sits on them. Started once
- * the first complete lease table is there, so that nothing is pruned for want of knowledge.
+ * Makes the kernel equal to the desired state and keeps it so: one loop, never two rounds at once. Events
+ * only name the keys that may be wrong. A round repairs those keys, a full pass all of them; devices come
+ * before the entries on them. Start it once the first complete lease table is known, so that nothing is
+ * pruned too early.
  */
 export class Reconciler {
   readonly attempts: Attempts
@@ -26,19 +25,11 @@ export class Reconciler {
   readonly #wakeUp = new WakeUp()
   readonly #devices: Devices
   readonly #actual: ActualState
-  #dirty = new Set<string>()
-  /** Dirty because `desired` changed: that these are wrong is no drift. */
-  #wanted = new Set<string>()
-  /** Devices on which the kernel may have dropped entries without a word. */
-  #dropped = new Set<string>()
-  #verifyAtMs = Number.POSITIVE_INFINITY
+  readonly #suspects: Suspects
   readonly #gate: BurstGate
-  #fullPass: string | undefined = 'start'
-  #hasStarted = false
-  readonly #budget = new PassBudget()
-  #lastFullPassMs = 0
+  readonly #passes: Passes
   #roundBeganMs: number | undefined
-  /** When the first of those that have to wait is due. */
+  /** When the first waiting key is due. */
   #retryAtMs = Number.POSITIVE_INFINITY
 
   constructor(options: ReconcilerOptions) {
@@ -46,57 +37,70 @@ export class Reconciler {
     this.#now = options.now ?? (() => performance.now())
     this.attempts = new Attempts(this.#now)
     this.#gate = new BurstGate(this.#now)
+    this.#passes = new Passes(options.resyncMs)
     this.#devices = new Devices(options.kernel, options.scope, options.desired, this.#now)
     this.#actual = new ActualState(options.desired)
+    this.#suspects = new Suspects(this.#devices.keys)
   }
 
-  /** Desired entries under these keys may have changed. */
+  /** The desired entries under these keys may have changed. */
   touch(keys: Iterable<string>): void {
     for (const key of keys) {
-      this.#dirty.add(key)
-      this.#wanted.add(key)
+      this.#suspects.touch(key)
       this.attempts.forget(key)
     }
     this.#wakeUp.set()
   }
 
-  /** What the kernel says has changed. */
+  /** Takes the kernel's notifications. */
   observe(change: KernelChange): void {
     for (const { key, entry } of change.entries) {
       this.#actual.announce(key, entry)
-      // The place may be free that another program's route had.
+      // Another program's route may have made room for ours.
       if (entry === undefined) this.attempts.retry([key])
       if (this.#actual.isRight(key)) continue
-      this.#dirty.add(key)
-      this.#gate.count()
+      this.#suspects.add(key)
+      // Where the desired entry has just changed, this is an older change of our own: no damage.
+      if (!this.#suspects.isTouched(key)) this.#gate.count()
     }
     for (const { name, hasDropped } of change.devices) {
-      if (this.#devices.isKey(`link ${name}`)) this.#dirty.add(`link ${name}`)
-      if (hasDropped) this.#dropped.add(name)
+      if (this.#devices.keys.has(`link ${name}`)) this.#suspects.add(`link ${name}`)
+      if (hasDropped) this.#suspects.addDropped(name)
     }
     if (change.everything !== undefined) this.requestFullPass(change.everything)
-    if (this.#dirty.size + this.#dropped.size > 0) this.#wakeUp.set()
+    if (this.#isCauseKnown()) this.#gate.explain()
+    if (!this.#suspects.isEmpty) this.#wakeUp.set()
   }
 
-  /** Looks at all of the kernel in the next round. The first pass stays the first one, whatever else asks for it. */
+  /** Asks for a full pass in the next round. */
   requestFullPass(reason: string): void {
-    if (this.#fullPass !== 'start') this.#fullPass = reason
+    this.#passes.ask(reason)
     this.#wakeUp.set()
   }
 
-  /** Tries at once what the kernel refused: something that it may depend on has changed. */
+  /** The same; resolves after a full pass that began after this call. */
+  async fullPass(reason: string, signal: AbortSignal): Promise<void> {
+    this.requestFullPass(reason)
+    await this.#passes.next(signal)
+  }
+
+  /** Retries at once what the kernel refused: something that it depends on may have changed. */
   retryFailing(): void {
     this.attempts.retry()
     this.#wakeUp.set()
   }
 
-  /** How long the round that runs now has taken; 0 between two rounds. */
+  /** How long the current round has run; 0 between two rounds. */
   get roundMs(): number {
     return this.#roundBeganMs === undefined ? 0 : this.#now() - this.#roundBeganMs
   }
 
-  /** Until the signal aborts; rejects with its reason, or with the first error of the kernel's socket itself. */
+  /**
+   * Runs until the signal aborts; rejects with its reason, or with the first error of the kernel's socket.
+   */
   async run(signal: AbortSignal): Promise<never> {
+    // A round that failed has forgotten what it was about; the first pass is asked for already.
+    if (this.#passes.hasBegun) this.#passes.ask('the last round failed')
     for (;;) {
       await this.#gate.pass(() => this.#isCauseKnown(), signal)
       this.#roundBeganMs = this.#now()
@@ -107,27 +111,27 @@ export class Reconciler {
     }
   }
 
-  /** Whether it is known why many entries go wrong at once. */
+  /** Whether it is known why many entries are wrong at once. */
   #isCauseKnown(): boolean {
-    return this.#fullPass !== undefined || this.#dropped.size > 0 || this.#devices.isAnyIn(this.#dirty)
+    return this.#passes.isAsked || this.#suspects.hasDevice
   }
 
-  /** Returns ms until the next one is due by itself. */
+  /** Returns the ms until the next round is due. */
   async #round(signal: AbortSignal): Promise<number> {
     const startedMs = this.#now()
-    const asked = this.#fullPass ?? this.#duePass(startedMs)
-    const passWaitMs = asked === undefined ? Number.POSITIVE_INFINITY : this.#budget.waitMs(startedMs)
+    const asked = this.#passes.due(startedMs)
+    const passWaitMs = asked === undefined ? Number.POSITIVE_INFINITY : this.#passes.waitMs(startedMs)
     const fullPass = passWaitMs === 0 ? asked : undefined
+    if (fullPass !== undefined) this.#passes.begin(startedMs)
     this.#retryAtMs = Number.POSITIVE_INFINITY
 
     const drift = new Set<string>()
     const devices = await this.#mendDevices(asked !== undefined, drift, signal)
-    const keys = fullPass === undefined ? this.#takeDirtyKeys() : await this.#look(signal)
+    const keys = fullPass === undefined ? this.#suspects.takeEntries() : await this.#look(signal)
     const due = diff(keys, this.#actual.entries, this.#options.desired).filter(one => this.#isDue(one))
     const applied = this.#withoutLost(await this.#actual.apply(due, this.#options.kernel, signal))
     this.#record(applied, drift)
-    for (const key of this.#wanted) if (!this.#dirty.has(key)) this.#wanted.delete(key)
-    if (fullPass !== undefined) this.#hasStarted = true
+    this.#suspects.endRound(fullPass !== undefined)
 
     const results = [...devices, ...applied]
     const durationMs = this.#now() - startedMs
@@ -139,75 +143,65 @@ export class Reconciler {
         contested: this.attempts.contestedIn(results),
         durationMs,
       })
+    if (fullPass !== undefined) this.#passes.ended()
     const nowMs = this.#now()
-    const nextPassMs = fullPass === undefined && asked !== undefined ? passWaitMs : this.#resyncInMs(nowMs)
+    const nextPassMs = fullPass === undefined && asked !== undefined ? passWaitMs : this.#passes.inMs(nowMs)
     return Math.ceil(Math.max(0, Math.min(this.#retryAtMs - nowMs, nextPassMs)))
   }
 
-  /** Where a full pass is asked for, or a device may be wrong. What the kernel dropped from a device is put there again. */
+  /**
+   * Repairs devices where a full pass is due or a device may be wrong, and marks what the kernel dropped with
+   * them.
+   */
   async #mendDevices(isAsked: boolean, drift: Set<string>, signal: AbortSignal): Promise<readonly Result[]> {
-    const dirty = [...this.#dirty].filter(key => this.#devices.isKey(key))
-    for (const key of dirty) this.#dirty.delete(key)
+    const isDirty = this.#suspects.takeDevices()
     const views = {
-      isWanted: (key: string) => this.#isWanted(key),
+      isWanted: (key: string) => this.#suspects.isWanted(key),
       waitMs: (link: Entry) => this.attempts.waitMs(link),
     }
-    const mended = isAsked || dirty.length > 0 ? await this.#devices.mend(views, signal) : nothingMended
+    const mended = isAsked || isDirty ? await this.#devices.mend(views, signal) : nothingMended
     for (const link of mended.held) this.#tryLater(link)
     for (const dev of mended.emptied) this.#touchAll(dev, this.#actual.empty(dev))
     for (const [dev, kinds] of mended.disturbed) this.#touchAll(dev, this.#actual.disturb(dev, kinds))
-    // What went with a device that was made anew is known.
-    const dropped = [...this.#dropped].filter(dev => !mended.emptied.has(dev))
-    this.#dropped = new Set()
+    // The entries that went with a recreated device are known.
+    const dropped = this.#suspects.takeDropped().filter(dev => !mended.emptied.has(dev))
     for (const dev of dropped) this.#touchAll(dev, this.#actual.disturb(dev, droppedByDown))
     this.#record(mended.results, drift)
-    if (dropped.length + mended.emptied.size + mended.disturbed.size > 0)
-      this.#verifyAtMs = Math.min(this.#verifyAtMs, this.#now() + VERIFY_MS)
+    if (dropped.length + mended.emptied.size + mended.disturbed.size > 0) this.#passes.verify(this.#now())
     return mended.results
   }
 
-  /** All entries on a device that was just mended: none of them has to wait any longer. */
-  #touchAll(dev: string, keys: readonly string[]): void {
-    const isWanted = this.#isWanted(`link ${dev}`)
+  /** Ends the waits of all entries on a device that was just repaired. */
+  #touchAll(dev: string, keys: Iterable<string>): void {
+    const isWanted = this.#suspects.isWanted(`link ${dev}`)
     this.attempts.retryOn(dev, keys)
     for (const key of keys) {
-      this.#dirty.add(key)
-      if (isWanted) this.#wanted.add(key)
+      if (isWanted) this.#suspects.touch(key)
+      else this.#suspects.add(key)
     }
   }
 
-  /** What failed because its device went meanwhile is no refusal: the device is mended first in the next round. */
+  /** A failure because the device went meanwhile is no refusal: the next round repairs the device first. */
   #withoutLost(results: readonly Result[]): readonly Result[] {
     const isLost = ({ operation, error }: Result) =>
-      error !== undefined && this.#dirty.has(`link ${entryDevice(operation.entry)}`)
-    for (const one of results) if (isLost(one)) this.#putOff(entryKey(one.operation.entry))
+      error !== undefined && this.#suspects.has(`link ${entryDevice(operation.entry)}`)
+    for (const one of results) if (isLost(one)) this.#suspects.putOff(entryKey(one.operation.entry))
     return results.filter(one => !isLost(one))
-  }
-
-  #takeDirtyKeys(): ReadonlySet<string> {
-    const keys = this.#dirty
-    this.#dirty = new Set([...keys].filter(key => this.#devices.isKey(key)))
-    for (const key of this.#dirty) keys.delete(key)
-    return keys
   }
 
   /** Returns the keys that are wrong. */
   async #look(signal: AbortSignal): Promise<ReadonlySet<string>> {
     const { kernel, scope } = this.#options
-    this.#fullPass = undefined
-    this.#budget.spend(this.#now())
-    await this.#actual.read(() => kernel.snapshot(scope, signal))
-    this.#lastFullPassMs = this.#now()
-    this.#verifyAtMs = Number.POSITIVE_INFINITY
-    this.#takeDirtyKeys()
+    await this.#actual.read(last => kernel.look(scope, last, signal))
+    this.#passes.looked(this.#now())
+    this.#suspects.takeEntries()
     return this.#actual.wrongKeys()
   }
 
-  /** Holds back what has to wait, and what sits on a device that cannot be used. */
+  /** Leaves out entries that have to wait, and entries on unusable devices. */
   #isDue({ verb, entry }: Operation): boolean {
-    const key = entryKey(entry)
     if (verb !== 'delete' && this.#devices.unusable.has(entryDevice(entry) ?? '')) {
-      this.#putOff(key)
+      this.#suspects.putOff(entryKey(entry))
       return false
     }
     if (this.attempts.waitMs(entry) === 0) return true
@@ -215,14 +209,8 @@ export class Reconciler {
     return false
   }
 
-  /** Looked at again in the next round; what was no drift until now is none then. */
-  #putOff(key: string): void {
-    this.#dirty.add(key)
-    if (this.#isWanted(key)) this.#wanted.add(key)
-  }
-
   #tryLater(entry: Entry): void {
-    this.#putOff(entryKey(entry))
+    this.#suspects.putOff(entryKey(entry))
     this.#retryAtMs = Math.min(this.#retryAtMs, this.#now() + this.attempts.waitMs(entry))
   }
 
@@ -230,26 +218,12 @@ export class Reconciler {
   #record(results: readonly Result[], drift: Set<string>): void {
     for (const { operation } of results) {
       const key = entryKey(operation.entry)
-      if (!this.#isWanted(key)) drift.add(key)
+      if (!this.#suspects.isWanted(key)) drift.add(key)
     }
-    // What goes with its device is not undone by itself.
+    // An entry that went with its device is not undone by another program.
     const isUndone = (entry: Entry) =>
-      drift.has(entryKey(entry)) && !this.#devices.isRestless(entryDevice(entry))
+      !this.#devices.isRestless(entryDevice(entry)) && drift.has(entryKey(entry))
     this.attempts.record(results, isUndone)
     for (const { operation, error } of results) if (error !== undefined) this.#tryLater(operation.entry)
-  }
-
-  #isWanted(key: string): boolean {
-    return !this.#hasStarted || this.#wanted.has(key)
-  }
-
-  #duePass(nowMs: number): string | undefined {
-    if (this.#verifyAtMs <= nowMs) return 'a device was repaired'
-    return this.#resyncInMs(nowMs) <= 0 ? 'resync' : undefined
-  }
-
-  /** ms until a full pass that nothing asked for. */
-  #resyncInMs(nowMs: number): number {
-    return Math.min(this.#lastFullPassMs + this.#options.resyncMs, this.#verifyAtMs) - nowMs
   }
 }

@@ -1,10 +1,10 @@
 import { backoffMs } from '../../lease/common/backoff.ts'
 
-/** What the kernel refuses: an operation that failed and is tried again with back-off. */
+/** An operation that the kernel refuses, tried again with back-off. */
 export interface Refusal {
   /** In a row. */
   readonly count: number
-  /** Not to be tried again before. */
+  /** Do not try again before this time. */
   readonly notBeforeMs: number
   /** Carries the kernel's own words. */
   readonly error: Error
@@ -32,7 +32,7 @@ export class Refusals {
     this.#refusals.delete(key)
   }
 
-  /** The key may be tried again at once: something that it depends on has changed. */
+  /** Lets the key be tried at once: something that it depends on has changed. */
   retry(key: string): void {
     const refusal = this.#refusals.get(key)
     if (refusal !== undefined) this.#refusals.set(key, { ...refusal, count: 0, notBeforeMs: 0 })

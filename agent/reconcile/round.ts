@@ -2,12 +2,12 @@ import type { Result } from '../state/operation.ts'
 
 /** What one round found and did. */
 export interface Round {
-  /** Why the whole kernel was looked at; undefined for a round of single keys. */
+  /** Why this was a full pass; undefined for a round of single keys. */
   readonly fullPass: string | undefined
   readonly results: readonly Result[]
-  /** Keys that were wrong though nothing new was desired: somebody else changed the kernel. */
+  /** Keys that were wrong without a change of the desired state: another program changed the kernel. */
   readonly drift: ReadonlySet<string>
-  /** Keys of what another program keeps undoing. */
+  /** Keys of entries that another program keeps undoing. */
   readonly contested: ReadonlySet<string>
   readonly durationMs: number
 }

@@ -65,7 +65,8 @@ export class DesiredState {
       else this.#sharers.set(key, new Set([...(this.#sharers.get(key) ?? []), owner]))
     }
     if (entries.length === 0) this.#owned.delete(owner)
-    else this.#owned.set(owner, entries)
+    // A copy has no room for more to come.
+    else this.#owned.set(owner, entries.slice())
   }
 
   /** The entry stays while another owner wants it. */

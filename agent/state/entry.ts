@@ -14,6 +14,9 @@ export interface Link {
   readonly deviceMtu: number
   /** Administrative state. */
   readonly up: boolean
+  /** No backend asks for these: index of the bridge or VRF that the device is a port of, and carrier taken away. */
+  readonly master?: number | undefined
+  readonly protodown?: boolean | undefined
   readonly vxlan: Vxlan
 }
 
@@ -46,6 +49,10 @@ export interface FdbEntry {
   readonly dev: string
   readonly mac: Mac
   readonly dst: Ip
+  /** No backend asks for these: UDP port, VNI and index of the interface, where they are not the device's own. */
+  readonly port?: number | undefined
+  readonly vni?: number | undefined
+  readonly via?: number | undefined
 }
 
 /** ARP for IPv4, NDP for IPv6: permanent. */
@@ -73,6 +80,8 @@ export interface UnicastRoute extends RouteBase {
   readonly dev: string
   readonly via: Ip | undefined
   readonly onlink: boolean
+  /** What stands in the kernel and no backend asks for: `metrics`, `encap`, `nhid 7`. */
+  readonly extra?: string
 }
 
 /** Drops what is sent there. */

@@ -19,10 +19,11 @@ export function printOperation(operation: Operation): string {
 }
 
 /**
- * Whether a link must be deleted and made anew to become `desired`: the kernel changes a VXLAN device's MAC, MTU and
- * state in place, nothing else (vxlan_nl2conf refuses with EOPNOTSUPP).
+ * Whether a link must be deleted and recreated to become `desired`: the kernel changes a VXLAN device's MAC, MTU, state
+ * and what holds it in place, nothing else (vxlan_nl2conf refuses with EOPNOTSUPP).
  */
 export function needsRebuild(was: Link, desired: Link): boolean {
-  const changeable = { mac: desired.mac, deviceMtu: desired.deviceMtu, up: desired.up }
+  const { mac, deviceMtu, up, master, protodown } = desired
+  const changeable = { mac, deviceMtu, up, master, protodown }
   return printEntry({ ...was, ...changeable }) !== printEntry(desired)
 }

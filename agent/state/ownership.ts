@@ -6,7 +6,7 @@ export const BOOT_PROTOCOL = 3
 
 /**
  * Marks our routes on interfaces that are not ours (host-gw, DirectRouting). Free in iproute2's rt_protos; flanneld writes
- * `boot` there too, and so can tell its own routes from nobody's.
+ * `boot` there too, and so can tell its own routes from others'.
  */
 export const TWILL_PROTOCOL = 117
 

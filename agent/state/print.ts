@@ -1,6 +1,6 @@
 import { familyOf } from '../../lease/net/ip.ts'
-import { networkAddress, prefixLength } from '../../lease/net/prefix.ts'
-import type { Entry, Link, Route } from './entry.ts'
+import { isSingleAddress, networkAddress, prefixLength } from '../../lease/net/prefix.ts'
+import type { Entry, FdbEntry, Link, Neighbor, Route, UnicastRoute } from './entry.ts'
 
 /** RTPROT_* names as in iproute2's rt_protos; `boot` is left out by `ip route`, as it is here. */
 const protocolNames: Readonly<Record<number, string>> = {
@@ -22,7 +22,7 @@ export function printEntry(entry: Entry): string {
     case 'address':
       return `address ${entry.address}/${entry.length} dev ${entry.dev}`
     case 'fdb':
-      return `fdb ${entry.mac} dev ${entry.dev} dst ${entry.dst}`
+      return printFdb(entry)
     case 'neighbor':
       return `neighbor ${entry.address} dev ${entry.dev} lladdr ${entry.mac}`
     case 'route':
@@ -40,17 +40,22 @@ export function printsSame(a: Entry, b: Entry): boolean {
  * several destinations there, but lives behind one VTEP here.
  */
 export function entryKey(entry: Entry): string {
+  // Of thousands of entries the keys are kept: joined they are flat strings, a template's are trees of their parts.
+  return keyWords(entry).join(' ')
+}
+
+function keyWords(entry: Entry): readonly (string | number)[] {
   switch (entry.kind) {
     case 'link':
-      return `link ${entry.name}`
+      return ['link', entry.name]
     case 'address':
-      return `address ${entry.address}/${entry.length} dev ${entry.dev}`
+      return ['address', `${entry.address}/${entry.length}`, 'dev', entry.dev]
     case 'fdb':
-      return `fdb ${entry.mac} dev ${entry.dev}`
+      return ['fdb', entry.mac, 'dev', entry.dev]
     case 'neighbor':
-      return `neighbor ${entry.address} dev ${entry.dev}`
+      return ['neighbor', entry.address, 'dev', entry.dev]
     case 'route':
-      return `route ${entry.dst} metric ${entry.metric}`
+      return ['route', entry.dst, 'metric', entry.metric]
   }
 }
 
@@ -60,8 +65,37 @@ export function entryDevice(entry: Entry): string | undefined {
   return entry.dev
 }
 
+/** False for devices and addresses, which are few: their text is compared. */
 function hasSameFields(a: Entry, b: Entry): boolean {
-  for (const name in a) if (a[name as keyof Entry] !== b[name as keyof Entry]) return false
+  if (a.kind === 'fdb' && b.kind === 'fdb')
+    return allSame<FdbEntry>({
+      mac: a.mac === b.mac,
+      dst: a.dst === b.dst,
+      dev: a.dev === b.dev,
+      port: a.port === b.port,
+      vni: a.vni === b.vni,
+      via: a.via === b.via,
+    })
+  if (a.kind === 'neighbor' && b.kind === 'neighbor')
+    return allSame<Neighbor>({ address: a.address === b.address, mac: a.mac === b.mac, dev: a.dev === b.dev })
+  if (a.kind === 'route' && b.kind === 'route' && a.type === 'unicast' && b.type === 'unicast')
+    return allSame<UnicastRoute>({
+      dst: a.dst === b.dst,
+      via: a.via === b.via,
+      dev: a.dev === b.dev,
+      onlink: a.onlink === b.onlink,
+      extra: a.extra === b.extra,
+      metric: a.metric === b.metric,
+      protocol: a.protocol === b.protocol,
+    })
+  return false
+}
+
+/** One answer a field: the compiler refuses a call that leaves out a field of the entry. */
+function allSame<T extends Entry>(
+  fields: Readonly<Record<Exclude<keyof T, 'kind' | 'type'>, boolean>>,
+): boolean {
+  for (const field in fields) if (!fields[field as keyof typeof fields]) return false
   return true
 }
 
@@ -71,7 +105,16 @@ function printLink(link: Link): string {
   if (gbp) words.push('gbp')
   if (extra !== undefined) words.push(extra)
   const side = familyOf(local) === 'ipv6' ? 'local6' : 'local'
-  return `link ${link.name} mtu ${link.deviceMtu} state ${link.up ? 'UP' : 'DOWN'} address ${link.mac} vxlan id ${vni} ${side} ${local} dev ${underlay} dstport ${port} ${words.join(' ')}`
+  const held = `${link.master === undefined ? '' : ` master if${link.master}`}${link.protodown ? ' protodown on' : ''}`
+  return `link ${link.name} mtu ${link.deviceMtu} state ${link.up ? 'UP' : 'DOWN'}${held} address ${link.mac} vxlan id ${vni} ${side} ${local} dev ${underlay} dstport ${port} ${words.join(' ')}`
+}
+
+function printFdb({ mac, dev, dst, port, vni, via }: FdbEntry): string {
+  const words = [`fdb ${mac} dev ${dev} dst ${dst}`]
+  if (port !== undefined) words.push(`port ${port}`)
+  if (vni !== undefined) words.push(`vni ${vni}`)
+  if (via !== undefined) words.push(`via if${via}`)
+  return words.join(' ')
 }
 
 function printRoute(route: Route): string {
@@ -85,13 +128,12 @@ function printRoute(route: Route): string {
   if (route.protocol !== 3) words.push(`proto ${protocolNames[route.protocol] ?? route.protocol}`)
   if (route.metric !== 0) words.push(`metric ${route.metric}`)
   if (route.type === 'unicast' && route.onlink) words.push('onlink')
+  if (route.type === 'unicast' && route.extra !== undefined) words.push(route.extra)
   return words.join(' ')
 }
 
 /** `ip route` writes a host route without its length and 0/0 as `default`. */
-function printDestination(route: Route): string {
-  const length = prefixLength(route.dst)
-  if (length === 0) return 'default'
-  const host = length === (familyOf(route.dst) === 'ipv6' ? 128 : 32)
-  return host ? networkAddress(route.dst) : route.dst
+function printDestination({ dst }: Route): string {
+  if (prefixLength(dst) === 0) return 'default'
+  return isSingleAddress(dst) ? networkAddress(dst) : dst
 }

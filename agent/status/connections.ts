@@ -1,15 +1,15 @@
-import type { Server } from 'node:http'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 
-/** How many connections from other hosts and from pods are kept, and how many from this host. */
+/** Connections kept from other hosts and pods, and from this host. */
 const MOST = { foreign: 64, own: 256 }
 
 /**
- * Keeps connections to the server few: when there are too many, the one that has asked nothing for the longest time is closed.
- * Connections of this host are counted apart, so that nothing from outside keeps the kubelet from asking.
+ * Limits the server's connections: above the limit, the one idle for the longest time is closed. Connections
+ * of this host are counted apart, so that outside clients cannot keep the kubelet from asking.
  */
 export function boundConnections(server: Server): void {
-  // In the order of the last question.
+  // In the order of the last request.
   const groups = { foreign: new Set<Socket>(), own: new Set<Socket>() }
   server.on('connection', (socket: Socket) => {
     const name = isOfThisHost(socket) ? 'own' : 'foreign'
@@ -23,7 +23,25 @@ export function boundConnections(server: Server): void {
   })
 }
 
-/** A process that reaches an address of its own host does so from that address. */
-function isOfThisHost({ remoteAddress, localAddress }: Socket): boolean {
+const answering = new WeakSet<Socket>()
+
+/**
+ * Whether the client has got its earlier answers; otherwise its connection is closed. No probe asks again
+ * without waiting, and answers that a client does not read would fill this process's memory.
+ */
+export function isInTurn({ socket }: IncomingMessage, response: ServerResponse): boolean {
+  // Requests that came with the one that closed it are still told.
+  if (socket.destroyed) return false
+  if (answering.has(socket)) {
+    socket.destroy()
+    return false
+  }
+  answering.add(socket)
+  response.once('close', () => answering.delete(socket))
+  return true
+}
+
+/** Connections of a host to its own address come from that address. */
+export function isOfThisHost({ remoteAddress, localAddress }: Socket): boolean {
   return remoteAddress !== undefined && remoteAddress === localAddress
 }

@@ -2,12 +2,12 @@ import type { Log } from '../../lease/common/log.ts'
 import type { NamedContest } from '../reconcile/contests.ts'
 
 /**
- * Who is known to change entries that are not its own, by kind, and the file below manifests/systemd/ that tells it not to.
+ * Programs known to change foreign entries, by kind, and the file below manifests/systemd/ that prevents it.
  *
- * - systemd-networkd removes routes (and rules) that it did not make, unless ManageForeignRoutes=no (networkd.conf(5)), and
- *   sets up devices that a .network file matches, `Name=*` for one.
+ * - systemd-networkd removes foreign routes and rules, unless ManageForeignRoutes=no (networkd.conf(5)), and sets
+ *   up devices that a .network file matches, such as `Name=*`.
  * - udev gives a device another MAC (MACAddressPolicy=persistent of 99-default.link, systemd.link(5)).
- * - NetworkManager takes over devices that it was not told to leave alone, dhcpcd every one that it sees.
+ * - NetworkManager takes over devices unless told to leave them alone, dhcpcd every device that it sees.
  */
 const suspects: Readonly<Record<NamedContest['kind'], string>> = {
   link: "udev's MACAddressPolicy (networkd/10-overlay.link), systemd-networkd (networkd/10-overlay-unmanaged.network), NetworkManager (NetworkManager/10-overlay-unmanaged.conf)",
@@ -19,10 +19,12 @@ const suspects: Readonly<Record<NamedContest['kind'], string>> = {
   fdb: 'a second agent of this network (flanneld, k3s) on this host',
 }
 
-/** Names what another program keeps undoing, how often, and which program that may be: a line when it starts, a line when it ends. */
+/**
+ * Logs when another program starts and stops undoing an entry: the entry, how often, and the likely program.
+ */
 export class ContestLog {
   readonly #log: Log
-  /** By cause, in the words already said. */
+  /** Lines already logged, by cause. */
   readonly #said = new Map<string, string>()
 
   constructor(log: Log) {

@@ -1,8 +1,8 @@
-/** Durations counted by upper bound, as a Prometheus histogram has them. */
+/** Durations counted by upper bound, as in a Prometheus histogram. */
 export class Histogram {
   /** In seconds, ascending. */
   readonly bounds: readonly number[]
-  /** One for each bound, and one for what is longer than all of them. */
+  /** One count for each bound, and one for durations above all bounds. */
   readonly #counts: number[]
   #sumSeconds = 0
 
@@ -27,7 +27,7 @@ export class Histogram {
     return this.#counts.reduce((sum, count) => sum + count, 0)
   }
 
-  /** How many took at most so long, for each bound; the last is of `+Inf`. */
+  /** How many durations are at most each bound; the last is `+Inf`. */
   cumulative(): readonly (readonly [string, number])[] {
     let sum = 0
     return this.#counts.map((count, i) => {

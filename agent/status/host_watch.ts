@@ -5,24 +5,33 @@ import { WakeUp } from '../../lease/common/wake_up.ts'
 import type { Finding } from '../diagnose/doctor/finding.ts'
 
 export interface HostWatchOptions {
-  /** What doctor finds on this host now. Costs a dozen processes of some ms each. */
+  /** Runs doctor's checks on this host. Costs a dozen processes of some ms each. */
   readonly examine: (signal: AbortSignal) => Promise<readonly Finding[]>
   readonly onChange: () => void
   readonly log: Log
   readonly periodMs?: number
-  /** A new finding counts where it is found again so much later: what is just being repaired is none. */
+  /** A new finding counts if it is found again after this time: a repair may be under way. */
   readonly confirmMs?: number
+  /** How often a broken node is checked for recovery without an event. */
+  readonly brokenMs?: number
 }
 
-/** After a change of the underlay the next ones follow at once. */
+/** Changes of the underlay come in bursts: wait this long for the rest. */
 const SETTLE_MS = 1_000
 
-/** What the agent says of itself at once, by other ways. */
-const ownWord: ReadonlySet<string> = new Set(['readiness', 'agent', 'own lease', 'subnet file', 'drift'])
+/** Findings that the agent reports at once by other ways. */
+const ownWord: ReadonlySet<string> = new Set([
+  'readiness',
+  'agent',
+  'own lease',
+  'subnet file',
+  'drift',
+  'unseen',
+])
 
 /**
- * Looks at the host as `twill doctor` does, from time to time and after changes of the underlay, and says each finding once:
- * when it appears and when it ends.
+ * Checks the host as `twill doctor` does, periodically and after changes of the underlay, and logs each
+ * finding once: when it appears and when it ends.
  */
 export class HostWatch {
   readonly #options: Required<HostWatchOptions>
@@ -31,21 +40,21 @@ export class HostWatch {
   #findings: readonly Finding[] = []
 
   constructor(options: HostWatchOptions) {
-    this.#options = { periodMs: 300_000, confirmMs: 5_000, ...options }
+    this.#options = { periodMs: 300_000, confirmMs: 5_000, brokenMs: 10_000, ...options }
   }
 
-  /** Those that stand. */
+  /** Current findings. */
   get findings(): readonly Finding[] {
     return this.#findings
   }
 
-  /** Looks soon: something on the host has changed. */
+  /** Checks soon, after a change on the host. */
   review(): void {
     this.#wakeUp.set()
   }
 
   async run(signal: AbortSignal): Promise<never> {
-    const { periodMs, confirmMs } = this.#options
+    const { periodMs, confirmMs, brokenMs } = this.#options
     let candidates: ReadonlySet<string> = new Set()
     for (;;) {
       const found = await this.#look(signal)
@@ -53,9 +62,16 @@ export class HostWatch {
       this.#settle(confirmed)
       const isUnsure = confirmed.length < found.length
       candidates = new Set(found.map(({ check }) => check))
-      await this.#wakeUp.wait(isUnsure ? confirmMs : periodMs, signal)
-      // Changes come in numbers: the look that they ask for waits for the last of them.
-      if (!isUnsure) await sleep(Math.min(SETTLE_MS, periodMs), signal)
+      // Wait the whole time, whatever changes meanwhile: a burst of changes confirms nothing.
+      if (isUnsure) await sleep(confirmMs, signal)
+      else {
+        await this.#wakeUp.wait(
+          brokenByHost(confirmed).length > 0 ? Math.min(brokenMs, periodMs) : periodMs,
+          signal,
+        )
+        // Changes come in bursts: check after the last of them.
+        await sleep(Math.min(SETTLE_MS, periodMs), signal)
+      }
     }
   }
 
@@ -80,7 +96,7 @@ export class HostWatch {
     const words = new Map(findings.map(one => [one.check, `${one.what} (${one.evidence})`]))
     const report = (check: string) => {
       const { what, evidence, cause, remedy } = byCheck.get(check) as Finding
-      log.warn({ check, evidence, cause, remedy }, `${what}: ${remedy}`)
+      log.warn({ check, evidence, cause }, `${what}: ${remedy}`)
       onChange()
     }
     const over = (check: string) => {
@@ -91,7 +107,7 @@ export class HostWatch {
   }
 }
 
-/** What keeps pods from their peers, in words for /readyz. */
+/** Why pods cannot reach their peers, as sentences for /readyz. */
 export function brokenByHost(findings: readonly Finding[]): readonly string[] {
   return findings
     .filter(({ severity }) => severity === 'broken')

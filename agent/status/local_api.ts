@@ -5,30 +5,42 @@ import { dirname } from 'node:path'
 import { ExpectedError, isUnexpected, messageOf } from '../../lease/common/errors.ts'
 import type { Log } from '../../lease/common/log.ts'
 
-/** Answers one question; `query` are the words behind `?`. */
+/** Answers one request; `query` is the part after `?`. */
 export type Answerer = (query: URLSearchParams, signal: AbortSignal) => Promise<unknown>
 
-/** Documents by name: `status`, `map`, ... */
-export type Documents = Readonly<Record<string, Answerer>>
+/** By name: `status`, `map`, ... */
+type Answerers = Readonly<Record<string, Answerer>>
+
+export interface LocalApi {
+  /** Requested by GET: they change nothing. */
+  readonly documents: Answerers
+  /** Requested by POST. */
+  readonly acts: Answerers
+}
+
+/** This node cannot answer the request yet. */
+export class NotReadyError extends ExpectedError {
+  override name = 'NotReadyError'
+}
 
 /** sun_path of unix(7) holds 108 bytes, the last a zero. */
 const LONGEST_PATH = 107
-/** A question reads the kernel, at the longest the tools of iproute2. */
-const ANSWER_MS = 20_000
+/** A request may read the kernel with iproute2's tools, or probe the way to a peer. */
+const ANSWER_MS = 40_000
 
 /**
- * Serves the documents as JSON over HTTP on a unix socket that only root and its group may open, until the signal aborts. What
- * keeps it from listening is logged: the network does not depend on it.
+ * Serves JSON documents over HTTP on a unix socket that only root and its group may open, until the signal
+ * aborts. A failure to listen is only logged: the network does not depend on this API.
  */
 export async function serveLocalApi(
   path: string,
-  documents: Documents,
+  api: LocalApi,
   log: Log,
   signal: AbortSignal,
 ): Promise<void> {
   const server = createServer({ requestTimeout: 5_000, headersTimeout: 5_000 })
   server.maxConnections = 16
-  server.on('request', (request, response) => void answer(request, response, documents, log))
+  server.on('request', (request, response) => void answer(request, response, api, log))
   try {
     await listen(server, path)
     log.debug({ path }, 'serving the local API')
@@ -49,7 +61,7 @@ export async function serveLocalApi(
   })
 }
 
-/** A socket that no process listens on is a file of an agent that was killed: it is replaced. */
+/** Replaces a socket without a listener: a killed agent left it. */
 async function listen(server: ReturnType<typeof createServer>, path: string): Promise<void> {
   if (Buffer.byteLength(path) > LONGEST_PATH)
     throw new ExpectedError(`its path is longer than ${LONGEST_PATH} bytes`)
@@ -80,20 +92,24 @@ function isServed(path: string): Promise<boolean> {
 async function answer(
   request: IncomingMessage,
   response: ServerResponse,
-  documents: Documents,
+  { documents, acts }: LocalApi,
   log: Log,
 ): Promise<void> {
-  const { pathname, searchParams } = new URL(request.url ?? '/', 'http://local')
-  const document = Object.hasOwn(documents, pathname.slice(1)) ? documents[pathname.slice(1)] : undefined
+  // Not through URL, which throws for a path such as `//`.
+  const [path = '/', query] = request.url?.split('?', 2) ?? []
+  const answerers = request.method === 'POST' ? acts : documents
+  const name = path.slice(1)
+  const answerer = Object.hasOwn(answerers, name) ? answerers[name] : undefined
   const send = (code: number, value: unknown) => {
     response.writeHead(code, { 'content-type': 'application/json' })
     response.end(`${JSON.stringify(value)}\n`)
   }
-  if (document === undefined) return send(404, { error: `there are ${Object.keys(documents).join(', ')}` })
+  if (answerer === undefined)
+    return send(404, { error: `there are ${Object.keys(answerers).join(', ')} by ${request.method}` })
   try {
-    send(200, await document(searchParams, AbortSignal.timeout(ANSWER_MS)))
+    send(200, await answerer(new URLSearchParams(query), AbortSignal.timeout(ANSWER_MS)))
   } catch (error) {
-    if (isUnexpected(error)) log.error({ error, path: pathname }, 'cannot answer over the local API')
-    send(400, { error: messageOf(error) })
+    if (isUnexpected(error)) log.error({ error, path }, 'cannot answer over the local API')
+    send(error instanceof NotReadyError ? 503 : 400, { error: messageOf(error) })
   }
 }

@@ -1,50 +1,63 @@
-/** So many lines of one kind may come at once, and one more each so many ms. */
+/** Lines of one kind that may come at once; one more is allowed after each EACH_MS. */
 const BURST = 20
 const EACH_MS = 6_000
-/** How long after the first line that is left out their number is said. */
+/** Time from the first omitted line to the summary of omitted lines. */
 const SUMMARY_MS = 10_000
-/** Foreign text at the start of a line could make up any number of kinds. */
+/** Kinds named in a summary, those with the most lines first. */
+const NAMED = 5
+/** Limit on kinds: foreign text at the start of a line could make up any number. */
 const KINDS = 200
 
 interface Kind {
   readonly name: string
   left: number
-  filledMs: number
+  usedMs: number
   omitted: number
 }
 
 /**
- * Bounds how many lines of one kind are logged: peers, Nodes and other programs can cause as many as they like. The first are
- * logged; then their number, for as long as they come.
+ * Limits the logged lines: peers, Nodes and other programs can cause any number. The first of a kind are
+ * logged; after that one now and then, of any kind, and a count of the rest. After a pause a kind may come in
+ * a burst again.
  */
 export class LogBudget {
   readonly #now: () => number
   readonly #kinds = new Map<string, Kind>()
+  #nextMs = 0
+  #summary: NodeJS.Timeout | undefined
 
   /** `now` is monotonic, in ms. */
   constructor(now: () => number = () => performance.now()) {
     this.#now = now
   }
 
-  /** Whether the line is to be written. `summarise` is called later with how many like it were not, and their kind. */
-  admits(level: string, message: string, summarise: (omitted: number, kind: string) => void): boolean {
+  /** Whether to write the line. `summarise` is called later with the number and kinds of omitted lines. */
+  admits(level: string, message: string, summarise: (omitted: number, kinds: string) => void): boolean {
+    const now = this.#now()
     const kind = this.#kind(level, message)
-    const periods = Math.floor((this.#now() - kind.filledMs) / EACH_MS)
-    kind.left = Math.min(BURST, kind.left + periods)
-    kind.filledMs += periods * EACH_MS
+    kind.left = Math.min(BURST, kind.left + Math.floor((now - kind.usedMs) / EACH_MS))
+    kind.usedMs = now
     if (kind.left > 0) {
       kind.left--
       return true
     }
-    if (kind.omitted === 0) setTimeout(() => this.#summarise(kind, summarise), SUMMARY_MS).unref()
+    if (now >= this.#nextMs) {
+      this.#nextMs = now + EACH_MS
+      return true
+    }
     kind.omitted++
+    this.#summary ??= setTimeout(() => this.#summarise(summarise), SUMMARY_MS).unref()
     return false
   }
 
-  #summarise(kind: Kind, summarise: (omitted: number, kind: string) => void): void {
-    const { omitted } = kind
-    kind.omitted = 0
-    summarise(omitted, kind.name)
+  #summarise(summarise: (omitted: number, kinds: string) => void): void {
+    this.#summary = undefined
+    const kinds = [...this.#kinds.values()].filter(({ omitted }) => omitted > 0)
+    const most = kinds.toSorted((a, b) => b.omitted - a.omitted).slice(0, NAMED)
+    const total = kinds.reduce((sum, { omitted }) => sum + omitted, 0)
+    const named = most.map(({ omitted, name }) => `${omitted} '${name}'`)
+    for (const kind of kinds) kind.omitted = 0
+    summarise(total, kinds.length > NAMED ? `${named.join(', ')} and others` : named.join(', '))
   }
 
   #kind(level: string, message: string): Kind {
@@ -61,13 +74,13 @@ export class LogBudget {
   }
 
   #add(key: string, name: string): Kind {
-    const kind = { name, left: BURST, filledMs: this.#now(), omitted: 0 }
+    const kind = { name, left: BURST, usedMs: this.#now(), omitted: 0 }
     this.#kinds.set(key, kind)
     return kind
   }
 }
 
-/** What a message says, without what it says it of: names, addresses and numbers hold something else than letters. */
+/** A message without names, addresses and numbers: their words contain characters other than letters. */
 function firstWords(message: string): string {
   const [sentence = ''] = message.slice(0, 200).split(/[:;]/)
   return sentence

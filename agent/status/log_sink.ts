@@ -1,14 +1,14 @@
 import { constants, fstatSync, openSync, writeSync } from 'node:fs'
 import type { Writable } from 'node:stream'
 
-/** So much of the log waits for a reader that has stalled or a disk that is full. */
+/** Log bytes kept while a reader has stalled or a disk is full. */
 const MOST_BYTES = 256 * 1024
 const RETRY_MS = 200
 
 /**
- * Where log lines go. Written at once where that is possible, so that the last line before an exit is there; never waited for:
- * a reader that has stalled, a full disk and a pipe without a reader stop the log, not the agent. What does not fit into the
- * queue is counted, and the number is the first line once the log can be written again.
+ * Writes log lines at once where possible, so that the last line before an exit is not lost. Never blocks: a
+ * stalled reader, a full disk or a pipe without a reader stops the log, not the agent. Lines beyond the queue
+ * are counted; the count is the first line once the log is writable again.
  */
 export class LogSink {
   readonly #write: (bytes: Buffer) => number
@@ -30,7 +30,7 @@ export class LogSink {
     else this.#enqueue(bytes)
   }
 
-  /** Writes as much of what waits as can be written now. */
+  /** Writes as much of the queue as possible now. */
   drain(): void {
     for (let first = this.#queue[0]; first !== undefined; first = this.#queue[0]) {
       const rest = this.#attempt(first)
@@ -59,7 +59,7 @@ export class LogSink {
     this.write(`${JSON.stringify({ ...record, msg: 'log lines were lost: the log could not be written' })}\n`)
   }
 
-  /** What could not be written, whatever the reason; undefined where all was. */
+  /** The bytes that could not be written, for any reason; undefined if all were. */
   #attempt(bytes: Buffer): Buffer | undefined {
     let rest = bytes
     try {
@@ -75,14 +75,14 @@ export class LogSink {
   }
 }
 
-/** How many of the bytes were taken. May throw. */
+/** The writer returns the number of bytes written. May throw. */
 function openWriter(fd: number): (bytes: Buffer) => number {
   if (fd === 2 && fstatSync(fd).isSocket()) return socketWriter(process.stderr)
   const own = openWithoutWaiting(fd)
   return bytes => writeSync(own, bytes)
 }
 
-/** journald's: it cannot be opened a second time, but Node.js does not wait for it, and keeps what it does not take. */
+/** For journald: its socket cannot be opened twice, but Node.js never blocks on it and keeps unsent bytes. */
 function socketWriter(stderr: Writable & { readonly writableLength: number }): (bytes: Buffer) => number {
   stderr.on('error', () => {})
   return bytes => {
@@ -93,8 +93,8 @@ function socketWriter(stderr: Writable & { readonly writableLength: number }): (
 }
 
 /**
- * Of a pipe or a terminal a second file description (open(2)): O_NONBLOCK on the first would be one for all programs that
- * share it.
+ * Opens a second file description (open(2)) of a pipe or terminal: O_NONBLOCK on the first would apply to all
+ * programs that share it.
  */
 function openWithoutWaiting(fd: number): number {
   const stat = fstatSync(fd)

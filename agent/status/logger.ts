@@ -1,27 +1,59 @@
+import { fstatSync } from 'node:fs'
+import { isatty } from 'node:tty'
 import { pino } from 'pino'
-import { isUnexpected } from '../../lease/common/errors.ts'
+import { ExpectedError, isUnexpected } from '../../lease/common/errors.ts'
 import type { Log } from '../../lease/common/log.ts'
 import { printable } from '../../lease/common/printable.ts'
 import { LogBudget } from './log_budget.ts'
+import { formatLine, type LogFormat, type LogStyle } from './log_format.ts'
 import { LogSink } from './log_sink.ts'
 
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error'
 
 /** pino's number of the level. */
 const DEBUG = 20
-/** Longest text, stack, list and record of one line, and how deep records lie in each other. */
+/** Longest text, stack, list and record of one line, and how deep records may nest. */
 const TEXT = 1_000
 const STACK = 8_000
 const ITEMS = 100
 const DEPTH = 4
 
+const levels: readonly LogLevel[] = ['trace', 'debug', 'info', 'warn', 'error']
+
+/** A log with a level that can be changed while it runs. */
+export interface LeveledLog extends Log {
+  level: LogLevel
+}
+
+/** Throws ExpectedError. */
+export function parseLogLevel(text: string): LogLevel {
+  const level = levels.find(one => one === text)
+  if (level === undefined)
+    throw new ExpectedError(`There is no log level '${text}': it must be ${levels.join(', ')}`)
+  return level
+}
+
+export interface LoggerOptions {
+  readonly level: LogLevel
+  /** Undefined: text on a terminal, JSON elsewhere. */
+  readonly format?: LogFormat | undefined
+  /** JOURNAL_STREAM, which systemd sets to the device and inode of the socket that leads to journald. */
+  readonly journalStream?: string | undefined
+  readonly fd?: number
+}
+
 /**
- * Logs one JSON object a line to stderr, as flanneld logs there. Synchronous where that is possible, so that the last line
- * before an exit is written; without pino's transports, which are worker threads and would take the netlink addon with them.
- * Each line is bounded and printable, and so is the number of lines of one kind: what they say may be foreign.
+ * Logs one line for each record to stderr, as flanneld does. Writes synchronously where possible, so that the
+ * last line before an exit is not lost. Does not use pino's transports: the netlink addon cannot live in
+ * their worker threads. Each line is bounded and printable, and so is the number of lines of one kind: their
+ * text may be foreign.
  */
-export function createLogger(level: LogLevel, fd = 2): Log {
+export function createLogger({ level, format, journalStream, fd = 2 }: LoggerOptions): LeveledLog {
   const sink = new LogSink(fd)
+  const style: LogStyle = {
+    format: format ?? (isatty(fd) ? 'text' : 'json'),
+    journal: isJournal(fd, journalStream),
+  }
   const budget = new LogBudget()
   process.once('exit', () => sink.drain())
   return pino(
@@ -35,15 +67,23 @@ export function createLogger(level: LogLevel, fd = 2): Log {
       hooks: {
         logMethod([fields, message = ''], method, number) {
           const write = (record: object, text: string) => method.apply(this, [record, printable(text, TEXT)])
-          const summarise = (omitted: number, kind: string) =>
-            write({ omitted }, `${omitted} more lines were left out that begin like this: ${kind}`)
+          const summarise = (omitted: number, kinds: string) =>
+            write({ omitted }, `${omitted} more lines were left out: ${kinds}`)
           const isChatter = number <= DEBUG
           if (isChatter || budget.admits(`${number}`, message, summarise)) write(Object(fields), message)
         },
       },
     },
-    sink,
-  )
+    { write: (line: string) => sink.write(formatLine(line, style)) },
+  ) as pino.Logger & LeveledLog
+}
+
+/**
+ * Whether the descriptor is the socket that systemd named (systemd.exec(5)): a child may have another one.
+ */
+function isJournal(fd: number, journalStream = ''): boolean {
+  const { dev, ino } = fstatSync(fd)
+  return journalStream === `${dev}:${ino}`
 }
 
 function bounded(value: unknown, depth: number): unknown {
@@ -60,14 +100,23 @@ function boundedRecord(record: object, depth: number): Record<string, unknown> {
   return Object.fromEntries(fields.map(([key, value]) => [printable(key), bounded(value, depth - 1)]))
 }
 
-/** The message and those of its causes; the stack only where nobody expected the error. */
+/** The error's message and those of its causes, unless repeated; the stack only for unexpected errors. */
 function printError(error: unknown): unknown {
   if (!(error instanceof Error)) return error
-  const cause = error.cause === undefined ? {} : { cause: bounded(printError(error.cause), DEPTH) }
+  const cause = printCause(error)
   return {
     name: error.name,
     message: printable(error.message, TEXT),
-    ...cause,
+    ...(cause === undefined ? {} : { cause: bounded(cause, DEPTH) }),
     ...(isUnexpected(error) ? { stack: error.stack?.slice(0, STACK) } : {}),
   }
+}
+
+/** Without the part that the error's message repeats. */
+function printCause({ message, cause }: Error): unknown {
+  if (!(cause instanceof Error)) return cause
+  if (message.includes(cause.message)) return undefined
+  const acts = message.split(': ')
+  const words = cause.message.split(': ').filter((word, i) => word !== acts[i])
+  return { ...Object(printError(cause)), message: printable(words.join(': '), TEXT) }
 }

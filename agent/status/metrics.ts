@@ -1,16 +1,16 @@
 import { readFile } from 'node:fs/promises'
 import { networkInterfaces } from 'node:os'
 import { Counter, Gauge, Registry } from 'prom-client'
-import { utilisation } from '../diagnose/address_space.ts'
+import { utilisation } from '../map/address_space.ts'
 import type { Answer } from './health.ts'
 import type { Histogram } from './histogram.ts'
 import type { AgentStatus } from './status.ts'
 
 type Labels = Readonly<Record<string, string>>
-/** Values with their labels; none where nothing is known. */
+/** Values with their labels; empty for unknown. */
 type Samples = readonly (readonly [Labels, number])[]
 
-/** What is read for one scrape. */
+/** Facts read for one scrape. */
 interface Scrape extends AgentStatus {
   readonly devices: readonly DeviceFacts[]
 }
@@ -18,7 +18,7 @@ interface Scrape extends AgentStatus {
 interface DeviceFacts {
   readonly device: string
   readonly isUp: boolean
-  /** Undefined where there is no such device. */
+  /** Undefined if the device does not exist. */
   readonly counters: readonly number[] | undefined
 }
 
@@ -29,11 +29,11 @@ interface Metric {
   readonly read: (scrape: Scrape) => Samples
 }
 
-/** Columns of proc_net_dev(5): the receiving half, then the same for sending. */
+/** Columns of proc_net_dev(5): receive, then the same for transmit. */
 const counters = ['bytes', 'packets', 'errors', 'dropped'] as const
 const FIRST_SENT = 8
 
-/** Everything that /metrics says. A name is a promise to dashboards: it stays. */
+/** All metrics. Dashboards rely on their names: never rename one. */
 const table: readonly Metric[] = [
   gauge('twill_build_info', 'Always 1; the version is its label.', ({ version }) => [[{ version }, 1]]),
   gauge('twill_ready', 'Whether pods on this node reach their peers, as /readyz says.', s =>
@@ -49,10 +49,10 @@ const table: readonly Metric[] = [
   gauge('twill_findings', 'What `twill doctor` finds on this host, by check and severity.', s =>
     s.findings.map(({ check, severity }) => [{ check, severity }, 1]),
   ),
-  gauge('twill_entries_contested', 'Kernel entries that somebody else keeps undoing.', s =>
+  gauge('twill_entries_contested', 'Kernel entries that another program keeps undoing.', s =>
     one(s.contested.length),
   ),
-  counter('twill_drift_repaired_total', 'Entries that somebody else had changed, by kind.', s =>
+  counter('twill_drift_repaired_total', 'Entries that another program had changed, by kind.', s =>
     Array.from(s.rounds.driftRepaired, ([kind, count]) => [{ kind }, count]),
   ),
   counter('twill_operations_total', 'Operations on the kernel, by result.', s =>
@@ -98,6 +98,11 @@ const table: readonly Metric[] = [
   counter('twill_store_failures_total', 'What failed at the store and was tried again, by activity.', s =>
     Array.from(s.store.failures ?? [], ([activity, count]) => [{ activity }, count]),
   ),
+  counter(
+    'twill_store_watch_restarts_total',
+    'Watches of the store that broke, ended or fell behind, and were opened again.',
+    s => (s.store.watchRestarts === undefined ? [] : one(s.store.watchRestarts)),
+  ),
   counter('twill_store_reconnects_total', 'Connections to the store made after the first one.', s =>
     s.store.reconnects === undefined ? [] : one(Math.max(0, s.store.reconnects)),
   ),
@@ -114,14 +119,14 @@ const table: readonly Metric[] = [
   }),
 ]
 
-/** All metrics in Prometheus' text format. Made at each scrape: a label that is gone leaves nothing behind. */
+/** All metrics in Prometheus' text format. Built at each scrape, so that old labels leave nothing behind. */
 export async function metrics(status: AgentStatus): Promise<Answer> {
   const registry = new Registry()
   const scrape = { ...status, devices: await readDevices(status.view?.backend.devices ?? []) }
   for (const { name, type, help, read } of table) {
     const samples = read(scrape)
     const [first] = samples
-    // Without a sample the library would say 0, and nothing is known.
+    // Without a sample the library would print 0 for an unknown value.
     if (first === undefined) continue
     const options = { name, help, labelNames: Object.keys(first[0]), registers: [registry] }
     const metric = type === 'counter' ? new Counter(options) : new Gauge(options)
@@ -139,14 +144,14 @@ export async function metrics(status: AgentStatus): Promise<Answer> {
   return { code: 200, text, type: registry.contentType }
 }
 
-/** The library's own histogram would have to be there from the start, and cost its memory on nodes that nothing scrapes. */
+/** The library's own histogram would cost its memory from the start, on nodes without a scraper too. */
 function histogram(name: string, help: string, samples: Histogram): string {
   const buckets = samples.cumulative().map(([le, count]) => `${name}_bucket{le="${le}"} ${count}`)
   const sums = [`${name}_sum ${samples.sumSeconds}`, `${name}_count ${samples.count}`]
   return [`# HELP ${name} ${help}`, `# TYPE ${name} histogram`, ...buckets, ...sums, ''].join('\n')
 }
 
-/** Of this network namespace, which /sys need not show. */
+/** Devices of this network namespace: /sys may show another one. */
 async function readDevices(names: readonly string[]): Promise<readonly DeviceFacts[]> {
   if (names.length === 0) return []
   const rows = (await readFile('/proc/self/net/dev', 'utf8')).split('\n').map(line => line.split(':', 2))

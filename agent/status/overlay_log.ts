@@ -1,5 +1,7 @@
 import type { Log } from '../../lease/common/log.ts'
-import type { LeaseProblem, LeaseTableChange } from '../../lease/lease.ts'
+import { ReportOnce } from '../../lease/common/report_once.ts'
+import type { LeaseTableChange } from '../../lease/lease.ts'
+import type { Ip } from '../../lease/net/ip.ts'
 import type { Attempts } from '../reconcile/attempts.ts'
 import type { Round } from '../reconcile/round.ts'
 import type { RouteFacts } from '../state/underlay_facts.ts'
@@ -7,15 +9,16 @@ import { ContestLog } from './contest_log.ts'
 import { PeerLog } from './peer_log.ts'
 import { RoundLog } from './round_log.ts'
 
-/** So many stale routes are named at once. */
+/** Stale routes named in one line. */
 const NAMED_ROUTES = 20
 
-/** What an overlay says of peers, rounds and routes. */
+/** Logs an overlay's peers, rounds and routes. */
 export class OverlayLog {
   readonly #log: Log
   readonly #rounds: RoundLog
   readonly #contests: ContestLog
   readonly #peers: PeerLog
+  readonly #troubles = new ReportOnce()
 
   constructor(log: Log) {
     this.#log = log
@@ -29,17 +32,25 @@ export class OverlayLog {
     this.#contests.write(contested)
   }
 
-  peers(
-    { table, changed }: LeaseTableChange,
-    self: string,
-    shared: Parameters<PeerLog['writeShared']>[0],
-  ): void {
+  peers({ table, changed }: LeaseTableChange, self: string): void {
     this.#peers.write(table, changed, self)
+  }
+
+  shared(shared: ReadonlyMap<Ip, readonly string[]>): void {
     this.#peers.writeShared(shared)
   }
 
-  refused(refused: ReadonlyMap<string, string>, problems: readonly LeaseProblem[]): void {
-    this.#peers.writeRefused(refused, problems)
+  refused(refused: ReadonlyMap<string, string>, isProgrammed: (node: string) => boolean): void {
+    this.#peers.writeRefused(refused, isProgrammed)
+  }
+
+  /** Problems of this node's own place in the network. */
+  troubles(texts: readonly string[]): void {
+    this.#troubles.settle(
+      new Map(texts.map(text => [text, text])),
+      text => this.#log.warn({}, text),
+      text => this.#log.info({ trouble: text }, 'trouble is over'),
+    )
   }
 
   staleRoutes(stale: readonly RouteFacts[]): void {

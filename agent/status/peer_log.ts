@@ -1,15 +1,15 @@
 import type { Log } from '../../lease/common/log.ts'
 import { ReportOnce } from '../../lease/common/report_once.ts'
-import { type Lease, type LeaseProblem, type LeaseTable, printLease } from '../../lease/lease.ts'
+import { type Lease, type LeaseTable, printLease } from '../../lease/lease.ts'
 import type { Ip } from '../../lease/net/ip.ts'
 
-/** So many changed peers get a line each; beyond, their number has to do. */
+/** Changed peers that get a line each; above this, only their number is logged. */
 const NAMED = 20
 
-/** Says which peers came, went and changed, and which leases cannot be used and why; each thing once. */
+/** Logs once which peers came, left and changed, and which leases are unusable and why. */
 export class PeerLog {
   readonly #log: Log
-  /** The leases themselves, which the table keeps anyway: their print would be one more string a peer. */
+  /** The leases that the table keeps anyway: printed text would cost one more string a peer. */
   #known = new Map<string, Lease>()
   readonly #refused = new ReportOnce()
   readonly #shared = new Set<Ip>()
@@ -18,7 +18,7 @@ export class PeerLog {
     this.#log = log
   }
 
-  /** `changed` are the nodes that may differ; `self` is no peer. */
+  /** `changed` are the nodes that may differ; `self` is not a peer. */
   write(table: LeaseTable, changed: ReadonlySet<string>, self: string): void {
     const lines: [string, Lease | undefined, string | undefined][] = []
     for (const node of changed) {
@@ -44,7 +44,7 @@ export class PeerLog {
     }
   }
 
-  /** Public IPs that several leases have, once each. */
+  /** Logs once each public IP that several leases share. */
   writeShared(shared: ReadonlyMap<Ip, readonly string[]>): void {
     for (const ip of this.#shared) if (!shared.has(ip)) this.#shared.delete(ip)
     for (const [publicIp, nodes] of shared) {
@@ -57,12 +57,17 @@ export class PeerLog {
     }
   }
 
-  /** All that is refused now: by the store, by the rules for leases, by the backend. */
-  writeRefused(refused: ReadonlyMap<string, string>, problems: readonly LeaseProblem[]): void {
-    const now = new Map([...refused, ...problems.map(({ key, reason }): [string, string] => [key, reason])])
+  /** All current refusals by node: by the store, the rules for leases or the backend. */
+  writeRefused(refused: ReadonlyMap<string, string>, isProgrammed: (node: string) => boolean): void {
     this.#refused.settle(
-      now,
-      (node, reason) => this.#log.warn({ node, reason }, 'lease refused: not programmed'),
+      refused,
+      (node, reason) =>
+        this.#log.warn(
+          { node, reason },
+          isProgrammed(node)
+            ? 'lease refused in part: the peer is programmed without that part'
+            : 'lease refused: not programmed',
+        ),
       node => this.#log.info({ node }, 'lease no longer refused'),
     )
   }

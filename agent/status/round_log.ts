@@ -3,13 +3,13 @@ import type { Round } from '../reconcile/round.ts'
 import { type Operation, printOperation, type Result } from '../state/operation.ts'
 import { entryKey, printEntry } from '../state/print.ts'
 
-/** So many entries are named at once; beyond, their number has to do. */
+/** Entries named at once; above this, only their number is logged. */
 const NAMED = 10
 
-/** Says what a round changed and what it could not; a round with nothing to do is silent. */
+/** Logs a round's changes and failures; a round with nothing to do is silent. */
 export class RoundLog {
   readonly #log: Log
-  /** What the kernel refuses, by key, with the words already said. */
+  /** Refused entries by key, with the error already logged. */
   readonly #refused = new Map<string, string>()
 
   constructor(log: Log) {
@@ -24,7 +24,7 @@ export class RoundLog {
     const applied = results.filter(({ error }) => error === undefined)
     for (const { operation } of applied) this.#log.debug(printedLater(operation), 'applied')
     this.#writeRefusals(results, failing)
-    // A contest has a line of its own: it is not repeated for each repair.
+    // A contest has a line of its own: do not repeat it for each repair.
     const isNews = (key: string) => drift.has(key) && !contested.has(key)
     const repaired = applied.filter(({ operation }) => isNews(entryKey(operation.entry)))
     const facts = { entries: applied.length, ms: Math.round(durationMs), why: fullPass }
@@ -62,7 +62,7 @@ export class RoundLog {
   }
 }
 
-/** Printed only where the line is written: at start there are thousands. */
+/** Printed only when the line is written: at start there are thousands. */
 function printedLater(operation: Operation): object {
   return {
     get operation() {
@@ -71,7 +71,7 @@ function printedLater(operation: Operation): object {
   }
 }
 
-/** With what stood there instead: that tells who has been at it. */
+/** With the entry found instead, which hints at the program that changed it. */
 function printRepair(operation: Operation): string {
   const text = printOperation(operation)
   return operation.verb === 'replace' ? `${text} (was: ${printEntry(operation.was)})` : text

@@ -1,57 +1,66 @@
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import { messageOf } from '../../lease/common/errors.ts'
+import { isUnexpected, messageOf } from '../../lease/common/errors.ts'
+import { lazily } from '../../lease/common/lazily.ts'
 import type { Log } from '../../lease/common/log.ts'
 import type { Ip } from '../../lease/net/ip.ts'
-import { boundConnections } from './connections.ts'
-import { type Answer, health, readiness, verboseReadiness } from './health.ts'
+import { boundConnections, isInTurn } from './connections.ts'
+import { type DetailSource, Details } from './details.ts'
+import { type Answer, health, printReason, readiness, verboseReadiness } from './health.ts'
 import type { StatusSource } from './status.ts'
 
 export interface Listen {
   readonly ip: Ip
-  /** 0: any free one. */
+  /** 0: any free port. */
   readonly port: number
 }
+
+/** The metrics library costs some MB: it is loaded at the first scrape. */
+const loadMetrics = lazily(() => import('./metrics.ts'))
 
 type Page = (source: StatusSource, query: URLSearchParams) => Answer | Promise<Answer>
 
 const pages: ReadonlyMap<string, Page> = new Map<string, Page>([
   ['/healthz', source => health(source())],
   ['/readyz', (source, query) => (query.has('verbose') ? verboseReadiness : readiness)(source())],
-  // The metrics library costs some MB: only who scrapes pays for it.
-  ['/metrics', async source => (await import('./metrics.ts')).metrics(source())],
+  ['/metrics', async source => (await loadMetrics()).metrics(source())],
 ])
 
-/** In ms. A probe is one short question: whoever is slower than this has none. */
+/** In ms. A probe is one short request: a slower client gets no answer. */
 const limits = {
   requestTimeout: 5_000,
   headersTimeout: 3_000,
   keepAliveTimeout: 5_000,
-  // How often Node looks for connections that are beyond the first two.
-  connectionsCheckingInterval: 1_000,
+  // How often Node.js checks connections against the first two limits, also while there are none. Until then a client that
+  // sends byte by byte only takes one of the connections that boundConnections grants.
+  connectionsCheckingInterval: 10_000,
 }
-/** Nothing was sent either way for so long. */
+/** Closes a connection after this long without data either way. */
 const IDLE_MS = 10_000
 
 /**
- * Serves /healthz, /readyz and /metrics until the signal aborts, and resolves then. Where the port cannot be listened on, that
- * is said once and nothing is served: pods need the network more than probes need an answer.
+ * Serves /healthz, /readyz, /metrics and the details until the signal aborts, and resolves then. A failure to
+ * listen is logged once and nothing is served: pods need the network more than probes need an answer.
  */
 export async function serveStatus(
   { ip, port }: Listen,
   source: StatusSource,
+  details: DetailSource,
   log: Log,
   signal: AbortSignal,
   onListening: (port: number) => void = () => {},
 ): Promise<void> {
   signal.throwIfAborted()
-  const server = createServer(limits, (request, response) => void answer(request, response, source, log))
+  const asked = { source, details: new Details(details), log }
+  const server = createServer(limits, (request, response) => {
+    if (isInTurn(request, response)) void answer(request, response, asked)
+  })
   server.timeout = IDLE_MS
   boundConnections(server)
   try {
     const actual = await listen(server, ip, port)
     log.info({ ip, port: actual }, 'serving /healthz, /readyz and /metrics')
-    // accept(2) without a descriptor left, for one: the next connection may fare better.
+    // For example accept(2) without a free descriptor: the next connection may succeed.
     server.on('error', error => log.warn({}, `Cannot take a connection: ${messageOf(error)}`))
     onListening(actual)
   } catch (error) {
@@ -85,26 +94,34 @@ async function listenOn(server: Server, host: string, port: number): Promise<num
   return typeof address === 'object' && address !== null ? address.port : port
 }
 
-async function answer(
-  request: IncomingMessage,
-  response: ServerResponse,
-  source: StatusSource,
-  log: Log,
-): Promise<void> {
-  const { code, text, type = 'text/plain; charset=utf-8' } = await answerTo(request, source, log)
-  response.writeHead(code, { 'content-type': type, 'content-length': Buffer.byteLength(text) })
+interface Asked {
+  readonly source: StatusSource
+  readonly details: Details
+  readonly log: Log
+}
+
+async function answer(request: IncomingMessage, response: ServerResponse, asked: Asked): Promise<void> {
+  const { code, text, type = 'text/plain; charset=utf-8', headers } = await answerTo(request, asked)
+  response.writeHead(code, {
+    'content-type': type,
+    'content-length': Buffer.byteLength(text),
+    'x-content-type-options': 'nosniff',
+    ...headers,
+  })
   response.end(request.method === 'HEAD' ? undefined : text)
 }
 
-async function answerTo(request: IncomingMessage, source: StatusSource, log: Log): Promise<Answer> {
+async function answerTo(request: IncomingMessage, { source, details, log }: Asked): Promise<Answer> {
   if (request.method !== 'GET' && request.method !== 'HEAD') return { code: 405, text: 'GET and HEAD only\n' }
   const [path = '/', query] = request.url?.split('?', 2) ?? []
   const page = pages.get(path)
-  if (page === undefined) return { code: 404, text: `There are ${[...pages.keys()].join(', ')}\n` }
   try {
-    return await page(source, new URLSearchParams(query))
+    const answer = page?.(source, new URLSearchParams(query)) ?? details.answer(path, request)
+    if (answer !== undefined) return await answer
+    return { code: 404, text: `There are ${[...pages.keys(), ...details.paths].join(', ')}\n` }
   } catch (error) {
+    if (!isUnexpected(error)) return { code: 503, text: `${printReason(messageOf(error))}\n` }
     log.error({ error, path }, 'cannot answer')
-    return { code: 500, text: `${messageOf(error)}\n` }
+    return { code: 500, text: `${printReason(messageOf(error))}\n` }
   }
 }

@@ -3,20 +3,30 @@ import type { Log } from '../../lease/common/log.ts'
 export interface SignalActions {
   readonly log: Log
   readonly stop: (signal: string) => void
-  /** Looks at all of the kernel, the firewall and the files. */
+  /** Checks all of the kernel, the firewall and the files. */
   readonly refresh: (reason: string) => void
 }
 
-/** What an operator or a supervisor sends to stop a service. */
+/** Signals with which operators and supervisors stop a service. */
 const stopping = ['SIGINT', 'SIGTERM'] as const
-/** Their default action would end the agent: nothing that it does asks for them. */
-const ending = ['SIGQUIT', 'SIGUSR2', 'SIGALRM', 'SIGVTALRM', 'SIGPWR', 'SIGXCPU', 'SIGSTKFLT'] as const
+/** Their default action would end the agent, which never needs them. */
+const ending = [
+  'SIGQUIT',
+  'SIGUSR2',
+  'SIGALRM',
+  'SIGVTALRM',
+  'SIGPROF',
+  'SIGPWR',
+  'SIGXCPU',
+  'SIGSTKFLT',
+  'SIGIO',
+] as const
 
 /**
- * Listens to signals (signal(7)). SIGHUP means a look at everything, as daemons read it, since there is no file to read again.
- * Node.js would open its debugger at SIGUSR1, for every process of this network namespace: a listener keeps it from that. A
- * signal that ends the agent is logged first, and then does as it would have done: a supervisor sees it. SIGXFSZ comes where a
- * file outgrows RLIMIT_FSIZE: the write fails with EFBIG, which is enough.
+ * Handles signals (signal(7)). SIGHUP, which makes daemons read their file again, starts a full check: there
+ * is no file. SIGUSR1 would open Node.js' debugger to every process of this network namespace: a listener
+ * prevents it. A signal that ends the agent is logged and then takes its default action, so that a supervisor
+ * sees it. SIGABRT is left alone: systemd ends with it an agent that hangs, which could not handle it. SIGXFSZ comes when a file outgrows RLIMIT_FSIZE: the write fails with EFBIG, which is enough.
  */
 export function heedSignals({ log, stop, refresh }: SignalActions): void {
   for (const signal of stopping) process.once(signal, () => stop(signal))

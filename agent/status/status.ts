@@ -8,39 +8,39 @@ import { entryKey } from '../state/print.ts'
 import { Histogram } from './histogram.ts'
 import { JoinLatency } from './join_latency.ts'
 
-/** How an agent does at one moment: what /healthz, /readyz and /metrics say. */
+/** The agent's state at one moment, for /healthz, /readyz and /metrics. */
 export interface AgentStatus {
   readonly version: string
-  /** Why pods should not be sent here, one sentence each; empty: ready. */
+  /** Why pods should not be scheduled here, one sentence each; empty: ready. */
   readonly notReady: readonly string[]
-  /** Everything that was checked for `notReady`, in order. */
+  /** All checks behind `notReady`, in order. */
   readonly checks: readonly Check[]
-  /** Undefined before there is one. */
+  /** Undefined before the first lease. */
   readonly lease: Lease | undefined
   /** Peers whose entries are desired. */
   readonly peers: number
-  /** Why a peer, by node, is not programmed. */
+  /** Why a peer is not programmed, by node. */
   readonly refused: ReadonlyMap<string, string>
-  /** What was found on this host beside the overlay's own entries. */
+  /** Findings on this host beside the overlay's own entries. */
   readonly findings: readonly Finding[]
   readonly failing: readonly FailingEntry[]
-  /** Keys that somebody else keeps undoing. */
+  /** Keys that another program keeps undoing. */
   readonly contested: readonly string[]
   readonly rounds: RoundTotals
-  /** How long the round that runs now has taken, in ms; 0 between two rounds. */
+  /** Duration of the current round so far, in ms; 0 between two rounds. */
   readonly roundMs: number
-  /** What is desired, and of whom; undefined before this node has a lease. */
+  /** The desired entries and their nodes; undefined before this node has a lease. */
   readonly view: Omit<NodeView, 'storeKind'> | undefined
-  /** Between two full passes. */
+  /** Time between two full passes. */
   readonly resyncMs: number
   readonly store: StoreHealth
 }
 
-/** One thing that /readyz looks at. */
+/** One check of /readyz. */
 export interface Check {
   /** For scripts: `firewall`. */
   readonly name: string
-  /** Why it fails; empty: it is right. */
+  /** Why it fails; empty: it passes. */
   readonly reasons: readonly string[]
 }
 
@@ -61,7 +61,7 @@ type Kind = Entry['kind']
 
 /** Sums over the rounds since start. */
 export class RoundTotals {
-  /** Entries that were found wrong though nothing new was desired, by kind. */
+  /** Entries found wrong without a change of the desired state, by kind. */
   readonly driftRepaired = new Map<Kind, number>([
     ['link', 0],
     ['address', 0],
@@ -71,7 +71,7 @@ export class RoundTotals {
   ])
   readonly operations = { applied: 0, refused: 0 }
   fullPasses = 0
-  /** Of the last full pass; undefined before the first. */
+  /** Duration of the last full pass; undefined before the first. */
   fullPassDurationMs: number | undefined
   readonly fullPassDurations = new Histogram([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30])
   readonly joins: JoinLatency
@@ -106,10 +106,10 @@ export class RoundTotals {
   }
 }
 
-/** A store that is away this long makes a node not ready: before, it is a hiccup that no one needs to know of. */
+/** A store away for this long makes a node not ready: a shorter outage needs no alarm. */
 const STORE_AWAY_MS = 15_000
 
-/** Why a node should not be trusted to know its peers; undefined while the store answers, or did just now. */
+/** Why this node's peers may be out of date; undefined while the store answers, or did just now. */
 export function storeAway({ lastContactMs, trouble, troubleMs }: StoreHealth): string | undefined {
   if (trouble === undefined) return undefined
   if (lastContactMs === undefined) return `the store has not answered yet: ${trouble}`
@@ -117,16 +117,15 @@ export function storeAway({ lastContactMs, trouble, troubleMs }: StoreHealth): s
   return `the store has not served this node for ${Math.round(troubleMs / 1000)} s: ${trouble}`
 }
 
-/** A full pass may take this long beside its period. */
+/** Time allowed for a full pass, beside its period. */
 const PASS_MS = 30_000
 
-/** No round takes so long: 20,000 peers at once are some seconds of work. */
+/** No healthy round takes this long: 20,000 peers at once are some seconds of work. */
 const HUNG_MS = 60_000
 
 /**
- * Why the agent is to be restarted; undefined while it lives. A round that hangs shows as one that does not end, a loop that
- * has stopped as one whose full passes do not come. Before the first one the agent waits for its store: restarting would not
- * help.
+ * Why the agent must be restarted; undefined while it is alive. A hung round never ends; a stopped loop makes
+ * no full passes. Before the first full pass the agent waits for its store: a restart would not help.
  */
 export function lifelessness({ rounds, roundMs, resyncMs }: AgentStatus): string | undefined {
   const toSeconds = (ms: number) => Math.round(ms / 1000)

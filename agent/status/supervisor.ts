@@ -4,22 +4,33 @@ import { sleep } from '../../lease/common/sleep.ts'
 import { LibcError, loadLibc } from '../netlink/libc.ts'
 import { type AgentStatus, lifelessness, type StatusSource } from './status.ts'
 
-/** How a service is looked after: what systemd hands over in NOTIFY_SOCKET and WATCHDOG_USEC. */
+/** How a service is supervised: what systemd sets in NOTIFY_SOCKET and WATCHDOG_USEC. */
 export interface Supervision {
-  /** Where it wants to be told that the service is up; undefined: nowhere. */
+  /** Where the supervisor wants READY=1; undefined: nowhere. */
   readonly socket: string | undefined
-  /** It restarts a service that does not say for so long that it lives; undefined: it does not care. */
+  /** The supervisor restarts a service without a WATCHDOG=1 for this long; undefined: never. */
   readonly watchdogMs: number | undefined
 }
 
-/** Between two looks at what there is to tell. */
+/** Time between two checks for something to report. */
 const LOOK_MS = 5_000
-/** `systemctl status` prints it on one line. */
+/** Longest status: `systemctl status` prints it on one line. */
 const LONGEST_STATUS = 300
 
+/** Tells systemd that this node is ready. */
+export async function announceReady({ socket }: Supervision, log: Log): Promise<void> {
+  try {
+    await notifySupervisor('READY=1', socket)
+  } catch (error) {
+    if (!(error instanceof LibcError)) throw error
+    log.warn({}, `systemd is not told that this node is ready: ${error.message}`)
+  }
+}
+
 /**
- * Tells systemd how a service of Type=notify does, as sd_notify(3) does: one datagram to the socket that NOTIFY_SOCKET
- * names, `READY=1` for one. Nothing where there is no socket. Throws LibcError where the socket cannot be reached.
+ * Sends a service's state to systemd as sd_notify(3) does for Type=notify: one datagram to the socket in
+ * NOTIFY_SOCKET, such as `READY=1`. Does nothing without a socket. Throws LibcError where the socket cannot
+ * be reached.
  */
 export async function notifySupervisor(state: string, socket: string | undefined): Promise<void> {
   if (socket === undefined || socket === '') return
@@ -28,8 +39,8 @@ export async function notifySupervisor(state: string, socket: string | undefined
 }
 
 /**
- * Until the signal aborts: a STATUS= line when it changes, and WATCHDOG=1 as long as the reconcile loop ends its rounds. A
- * process whose event loop is blocked is silent as well.
+ * Sends STATUS= when it changes, and WATCHDOG=1 while the reconcile loop ends its rounds, until the signal
+ * aborts. A process with a blocked event loop is silent as well.
  */
 export async function keepSupervisorInformed(
   { socket, watchdogMs = Number.POSITIVE_INFINITY }: Supervision,

@@ -2,11 +2,13 @@ import { familyOf, type Ip } from '../../lease/net/ip.ts'
 import { isSingleAddress } from '../../lease/net/prefix.ts'
 import type { InterfaceFacts } from '../state/underlay_facts.ts'
 import { prefixIn, type UnderlayFacts } from './local_address.ts'
-import { onLinkPrefixes, type UnderlayChoice, type UnderlayError } from './underlay.ts'
+import { holds, isPossible, onLinkPrefixes, type UnderlayChoice, type UnderlayError } from './underlay.ts'
 
-/** What the facts of the moment mean for the choice that this node lives by. */
+/** What the current facts mean for the choice that this node uses. */
 export type Verdict =
-  /** The choice with its MTU and on-link prefixes of now; `better`: the other one that a start would choose. */
+  /**
+   * The choice with its current MTU and on-link prefixes; `better`: another one that a start would choose.
+   */
   | { readonly kind: 'stands'; readonly choice: UnderlayChoice; readonly better: UnderlayChoice | undefined }
   /** Another choice from now on. `sure`: renumbered, or back where it was. */
   | { readonly kind: 'moves'; readonly choice: UnderlayChoice; readonly sure: boolean }
@@ -15,17 +17,18 @@ export type Verdict =
 
 interface Held {
   readonly choice: UnderlayChoice
-  /** Of the interface: it keeps it when it is renamed. */
+  /** The interface's index: a rename does not change it. */
   readonly index: number | undefined
 }
 
 /**
- * Holds on to a choice: what carries traffic stays until it is itself gone. While the interface and its addresses stand, a better
- * default route, another address or another metric move nothing. When they are gone:
+ * Keeps a choice until it is itself gone. While the interface and its addresses exist, a better default route, another address
+ * or another metric change nothing. When they are gone:
  *
- * - the same addresses on another interface, or a new address with a real prefix on the same interface (renumbering), are followed at once;
- * - anything else (a /32, an address that was there before, another interface) only after `patienceMs`, which a flap does not outlast,
- *   and is given up for the former choice as soon as that one stands again.
+ * - the same addresses on another interface, whatever flags ask for (a bridge was built over eth0), or a new address with a real prefix on the same interface (renumbering), are followed
+ *   at once;
+ * - anything else (a /32, an address that was there before, another interface) is followed only after `patienceMs`, longer than a
+ *   flap, and left for the former choice as soon as that one is back.
  *
  * Times are of a monotonic clock.
  */
@@ -33,7 +36,7 @@ export class HeldChoice {
   readonly #patienceMs: number
   #held: Held
   #former: Held | undefined
-  /** All addresses of the host when the choice was made: one that is not among them is new. */
+  /** All addresses of the host when the choice was made; any other is new. */
   #known: ReadonlySet<Ip>
   #goneSinceMs: number | undefined
 
@@ -49,14 +52,14 @@ export class HeldChoice {
 
   /** `fresh` is what a start would choose now. */
   review(facts: UnderlayFacts, fresh: UnderlayChoice | UnderlayError, nowMs: number): Verdict {
-    const next = fresh instanceof Error ? undefined : fresh
+    const next = nextOf(this.#held.choice, fresh, facts)
     const former = this.#former && standing(this.#former, facts)
     if (former !== undefined) return this.#move(former, facts, true)
     const choice = standing(this.#held, facts)
     if (choice !== undefined) {
       this.#goneSinceMs = undefined
       this.#held = held(choice, facts)
-      return { kind: 'stands', choice, better: next && isSamePlace(next, choice) ? undefined : next }
+      return { kind: 'stands', choice, better: betterOf(fresh, choice) }
     }
     this.#goneSinceMs ??= nowMs
     const leftMs = this.#goneSinceMs + this.#patienceMs - nowMs
@@ -66,7 +69,7 @@ export class HeldChoice {
   }
 
   #move(choice: UnderlayChoice, facts: UnderlayFacts, sure: boolean): Verdict {
-    // The first of several unsure ones: that is the one to come back to.
+    // The first of several unsure ones is the one to return to.
     this.#former = sure ? undefined : (this.#former ?? this.#held)
     this.#held = held(choice, facts)
     this.#known = addressesOf(facts)
@@ -84,7 +87,24 @@ export class HeldChoice {
   }
 }
 
-/** The choice as it is now, where its interface and all its local addresses are there; undefined where not. */
+/** What to take where the choice is gone: its own addresses, wherever they are now, before any other. */
+function nextOf(
+  choice: UnderlayChoice,
+  fresh: UnderlayChoice | UnderlayError,
+  { interfaces, routes }: UnderlayFacts,
+): UnderlayChoice | undefined {
+  const isFresh = !(fresh instanceof Error)
+  if (isFresh && fresh.localIps.join() === choice.localIps.join()) return fresh
+  const found = interfaces.find(
+    at => isPossible(at) && at.up && at.underlayMtu > 0 && choice.localIps.every(ip => holds(ip)(at)),
+  )
+  if (found === undefined) return isFresh ? fresh : undefined
+  const { name, underlayMtu } = found
+  const onLink = onLinkPrefixes(name, choice.localIps.map(familyOf), routes)
+  return { ...choice, name, underlayMtu, onLink, reason: 'it has the address now' }
+}
+
+/** The choice as it is now, where its interface and all its local addresses exist; undefined otherwise. */
 function standing(
   { choice, index }: Held,
   { interfaces, routes }: UnderlayFacts,
@@ -106,6 +126,10 @@ function held(choice: UnderlayChoice, { interfaces }: UnderlayFacts): Held {
 
 function addressesOf({ interfaces }: { readonly interfaces: readonly InterfaceFacts[] }): ReadonlySet<Ip> {
   return new Set(interfaces.flatMap(({ addresses }) => addresses.map(({ address }) => address)))
+}
+
+function betterOf(fresh: UnderlayChoice | UnderlayError, choice: UnderlayChoice): UnderlayChoice | undefined {
+  return fresh instanceof Error || isSamePlace(fresh, choice) ? undefined : fresh
 }
 
 function isSamePlace(a: UnderlayChoice, b: UnderlayChoice): boolean {

@@ -1,5 +1,5 @@
 import type { HostNetwork, HostNetworks } from '../../lease/host_networks.ts'
-import { type Ip, scopeOf } from '../../lease/net/ip.ts'
+import { familyOf, type Ip, scopeOf } from '../../lease/net/ip.ts'
 import {
   contains,
   hostPrefix,
@@ -32,8 +32,8 @@ export interface HostSetting {
 }
 
 /**
- * What the host lives on. A prefix or route that holds the whole pod network and more is left out: there the operator cut the pod
- * network out of it, and single addresses (own, gateway, store) are kept all the same.
+ * What the host lives on. A prefix or route that holds the whole pod network and more is left out: there the
+ * operator cut the pod network out of it, and single addresses (own, gateway, store) are kept all the same.
  */
 export function hostNetworks({ interfaces, routes }: UnderlayFacts, setting: HostSetting): HostNetworks {
   const { network, devices, endpoints, external } = setting
@@ -48,13 +48,17 @@ export function hostNetworks({ interfaces, routes }: UnderlayFacts, setting: Hos
     ({ prefix, dev }) => !isPods(prefix, dev),
   )
   const wide = [
-    ...connected.map(({ prefix, dev }) => reserve(prefix, `is connected to ${dev}`)),
+    ...connected.map(({ prefix, dev }) => reserve(prefix, `is connected to ${dev}`, dev === external)),
     ...routes.flatMap(route => (isPods(route.dst, route.dev) ? [] : routed(route))),
   ].filter(({ prefix }) => !network.families.some(family => isWider(prefix, family.network)))
   const single = [
-    ...addresses.map(({ prefix, dev }) => reserve(prefix, `is this host's own address on ${dev}`)),
-    ...gatewaysOf(routes).map(({ via, dev }) => reserve(hostPrefix(via), `is the default gateway on ${dev}`)),
-    ...endpoints.map(ip => reserve(hostPrefix(ip), 'is the address of the lease store')),
+    ...addresses.map(({ prefix, dev }) =>
+      reserve(prefix, `is this host's own address on ${dev}`, dev === external),
+    ),
+    ...gatewaysOf(routes).map(({ via, dev }) =>
+      reserve(hostPrefix(via), `is the default gateway on ${dev}`, dev === external),
+    ),
+    ...endpoints.map(ip => reserve(hostPrefix(ip), 'is the address of the lease store', true)),
   ]
   return {
     overlapping: [...wide, ...single].filter(({ prefix }) =>
@@ -65,7 +69,10 @@ export function hostNetworks({ interfaces, routes }: UnderlayFacts, setting: Hos
   }
 }
 
-/** Said at start, once a family: which of the host's own networks the pod network overlaps; smaller ones inside of others are left out. */
+/**
+ * Said at start, once a family: which of the host's own networks the pod network overlaps; smaller ones
+ * inside of others are left out.
+ */
 export function overlapWarnings(
   { families }: NetworkConfig,
   { overlapping, connected }: HostNetworks,
@@ -100,8 +107,8 @@ interface Placed {
   readonly dev: string
 }
 
-function reserve(prefix: Prefix, use: string): HostNetwork {
-  return { prefix, use, refuses: 'overlapping' }
+function reserve(prefix: Prefix, use: string, carriesNode: boolean): HostNetwork {
+  return { prefix, use, refuses: 'overlapping', carriesNode }
 }
 
 /** Whether something lies in this node's own pod subnets, on a device that does not carry the node itself. */
@@ -119,7 +126,10 @@ function addressesOf(interfaces: readonly InterfaceFacts[]): readonly Placed[] {
   )
 }
 
-/** By their addresses, also where the kernel made no route of them (`noprefixroute`), and by routes without a gateway. */
+/**
+ * By their addresses, also where the kernel made no route of them (`noprefixroute`), and by routes without a
+ * gateway.
+ */
 function connectedOf(
   interfaces: readonly InterfaceFacts[],
   routes: readonly RouteFacts[],
@@ -133,12 +143,19 @@ function connectedOf(
   )
 }
 
-/** A route of another program through a gateway. flanneld's host-gw routes look like those of `ip route add`. */
-function routed({ dst, via, dev, protocol }: RouteFacts): readonly HostNetwork[] {
+/**
+ * A route of another program through a gateway. flanneld's host-gw routes look like those of `ip route add` without a metric; with
+ * one it is an operator's, and ours beside it would take its packets.
+ */
+function routed({ dst, via, dev, protocol, metric }: RouteFacts): readonly HostNetwork[] {
   if (via === undefined && !isSingleAddress(dst)) return []
   const use = via === undefined ? `is routed to ${dev}` : `is routed via ${via} on ${dev}`
-  return [{ prefix: dst, use, refuses: protocol === BOOT_PROTOCOL ? 'smaller' : 'inside' }]
+  const isLikeFlannelds = protocol === BOOT_PROTOCOL && metric === plainMetric[familyOf(dst)]
+  return [{ prefix: dst, use, refuses: isLikeFlannelds ? 'smaller' : 'inside', carriesNode: false }]
 }
+
+/** Of a route that is added without one; for IPv6 IP6_RT_PRIO_USER (include/uapi/linux/ipv6_route.h). */
+const plainMetric = { ipv4: 0, ipv6: 1024 } as const
 
 function gatewaysOf(routes: readonly RouteFacts[]): readonly { via: Ip; dev: string }[] {
   return routes.flatMap(({ dst, via, dev }) =>

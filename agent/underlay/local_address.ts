@@ -16,8 +16,9 @@ export function defaultRoutes(routes: readonly RouteFacts[], family: Family): re
 }
 
 /**
- * The address of one family that packets through `carrier` leave with. The kernel's answer first: the preferred source (`src`) of
- * the default route, which may be an address on lo. Then the best that `holder`, the interface itself or lo, has.
+ * The address of one family that packets through `carrier` leave with. The kernel's answer comes first: the
+ * preferred source (`src`) of the default route, which may be an address on lo. Then the best address of
+ * `holder`, the interface itself or lo.
  */
 export function localAddress(
   family: Family,
@@ -37,9 +38,9 @@ export function localAddress(
 }
 
 /**
- * One in the gateway's own prefix first. Then lasting before temporary, one of a real prefix before a single address (/32, /128), as
- * virtual IPs are, and permanent before dynamic; tentative only where there is no other. Never link-local: peers could not tell on which
- * link it is, and refuse it.
+ * Prefers an address in the gateway's own prefix; then lasting before temporary, a real prefix before a
+ * single address (/32, /128), as virtual IPs are, and permanent before dynamic; tentative only where there is
+ * no other. Never link-local: peers cannot know the link, and refuse it.
  */
 function bestOf(addresses: readonly InterfaceAddress[], gateways: readonly Ip[]): Ip | undefined {
   const rank = (at: InterfaceAddress) => {

@@ -11,7 +11,7 @@ export interface NamePattern {
   test(text: string): boolean
 }
 
-/** Which interface an operator asks for, if any; what is asked first comes first. */
+/** Which interface an operator asks for; earlier entries win. */
 export interface InterfaceWish {
   /** IPs or names, in order. */
   readonly iface: readonly string[]
@@ -20,25 +20,28 @@ export interface InterfaceWish {
   readonly ifaceCanReach: Ip | undefined
 }
 
-/** What peers are told to reach this node by; where undefined, the interface's own address. */
+/** The addresses that peers use for this node; where undefined, the interface's own. */
 export type PublicIps = Readonly<Record<Family, Ip | undefined>>
 
 export interface UnderlayWish extends InterfaceWish {
   readonly publicIps: PublicIps
 }
 
-/** What the choice is made from. */
+/** The facts that the choice is made from. */
 export interface UnderlayView extends UnderlayFacts {
-  /** Which way the kernel sends a packet for `ifaceCanReach`; undefined where there is none, or none is wished for. */
+  /**
+   * Which way the kernel sends a packet for `ifaceCanReach`; undefined where there is none, or none is wished
+   * for.
+   */
   readonly reach?: RouteLookup | undefined
 }
 
 export interface UnderlayChoice extends Underlay {
-  /** Why this interface and not another, for the log. */
+  /** Why this interface was chosen, for the log. */
   readonly reason: string
 }
 
-/** No interface fits. The message says what was tried, what there is, and the remedy. */
+/** No interface fits. The message says what was tried, what exists, and the remedy. */
 export class UnderlayError extends ExpectedError {
   override name = 'UnderlayError'
 }
@@ -50,13 +53,13 @@ interface Candidate {
   readonly reason: string
 }
 
-/** What one rule came to: an interface, or why there is none. */
+/** The result of one rule: an interface, or why there is none. */
 type Try = Candidate | string
 
 /**
- * Chooses the external interface: by public IP, then by default route; or, where anything is wished for, `--iface` in
- * order, `--iface-regex`, `--iface-can-reach`. The first that fits wins. Pure: the same facts give the same choice.
- * `families` in the network's order, which the results keep. Throws UnderlayError.
+ * Chooses the external interface: by public IP, then by default route; or, where flags ask for one, by
+ * `--iface` in order, `--iface-regex`, `--iface-can-reach`. The first that fits wins. Pure. `families` are in
+ * the network's order, which the results keep. Throws UnderlayError.
  */
 export function chooseUnderlay(
   families: readonly Family[],
@@ -77,8 +80,7 @@ export function chooseUnderlay(
 }
 
 function* tries(families: readonly Family[], facts: UnderlayView, wish: UnderlayWish): Iterable<Try> {
-  const wished = wish.iface.length > 0 || wish.ifaceRegex.length > 0 || wish.ifaceCanReach !== undefined
-  if (!wished) {
+  if (!isWished(wish)) {
     for (const family of families) {
       const publicIp = wish.publicIps[family]
       if (publicIp !== undefined) yield byPublicIp(publicIp, facts)
@@ -90,6 +92,10 @@ function* tries(families: readonly Family[], facts: UnderlayView, wish: Underlay
   if (wish.ifaceCanReach !== undefined) yield byReach(wish.ifaceCanReach, facts)
 }
 
+export function isWished({ iface, ifaceRegex, ifaceCanReach }: InterfaceWish): boolean {
+  return iface.length + ifaceRegex.length > 0 || ifaceCanReach !== undefined
+}
+
 function byPublicIp(ip: Ip, { interfaces }: UnderlayFacts): Try {
   const found = [...interfaces.filter(isPossible), ...interfaces.filter(({ loopback }) => loopback)].find(
     holds(ip),
@@ -97,7 +103,10 @@ function byPublicIp(ip: Ip, { interfaces }: UnderlayFacts): Try {
   return found ? { found, address: ip, reason: `it has the public IP ${ip}` } : `no interface has ${ip}`
 }
 
-/** The best default route's interface; for two families, the first interface that has a default route for both. */
+/**
+ * The best default route's interface; for two families, the first interface that has a default route for
+ * both.
+ */
 function* byDefaultRoute(families: readonly Family[], { interfaces, routes }: UnderlayFacts): Iterable<Try> {
   const perFamily = families.map(family => defaultRoutes(routes, family).map(({ dev }) => dev))
   const names = new Set(perFamily[0]?.filter(name => perFamily.every(devices => devices.includes(name))))
@@ -155,8 +164,8 @@ function byReach(ip: Ip, { interfaces, reach }: UnderlayView): Try {
 /**
  * The choice that an interface makes, or what it lacks.
  *
- * The VTEP's local address is the public IP where the interface has it. Where it has not, as behind NAT, it is the
- * interface's own: the kernel looks up the outer route with it as source and refuses one that is not local (EINVAL,
+ * The VTEP's local address is the public IP where the interface has it. Behind NAT it is the interface's own
+ * address: the kernel uses it as source of the outer route look-up and refuses one that is not local (EINVAL,
  * ip_route_output_key_hash_rcu), so that nothing would be sent.
  */
 function choiceOf(
@@ -190,7 +199,9 @@ function choiceOf(
   }
 }
 
-/** lo carries nothing to other hosts: an address on it is reached by the interface of the default route. */
+/**
+ * lo carries nothing to other hosts: an address on it is reached through the interface of the default route.
+ */
 function carrierOf(
   families: readonly Family[],
   { interfaces, routes }: UnderlayFacts,
@@ -199,7 +210,10 @@ function carrierOf(
   return devices.flatMap(dev => interfaces.find(at => at.name === dev && isPossible(at)) ?? [])[0]
 }
 
-/** Connected prefixes. Not a default route without a gateway: behind a point-to-point link peers are hops away. */
+/**
+ * Connected prefixes. Not a default route without a gateway: behind a point-to-point link peers are hops
+ * away.
+ */
 export function onLinkPrefixes(
   name: string,
   families: readonly Family[],
@@ -212,12 +226,12 @@ export function onLinkPrefixes(
   return [...new Set(connected.map(({ dst }) => dst))]
 }
 
-/** What an overlay or a container runtime makes is never an underlay unless it is named: a loop would be built. */
-function isPossible({ name, loopback }: InterfaceFacts): boolean {
+/** Devices of overlays and container runtimes are never an underlay unless named: that would build a loop. */
+export function isPossible({ name, loopback }: InterfaceFacts): boolean {
   return !loopback && !/^(flannel(-v6)?\.\d+|cni0|docker0|kube-ipvs0|nodelocaldns)$/.test(name)
 }
 
-function holds(ip: Ip): (at: InterfaceFacts) => boolean {
+export function holds(ip: Ip): (at: InterfaceFacts) => boolean {
   return ({ addresses }) => addresses.some(({ address }) => address === ip)
 }
 

@@ -8,10 +8,17 @@ import type { NetworkConfig } from '../../lease/network_config.ts'
 import { publicIpTrouble } from '../../lease/public_ip.ts'
 import type { Scope, UnderlaySource } from '../kernel/kernel.ts'
 import type { InterfaceFacts, RouteFacts } from '../state/underlay_facts.ts'
+import { deviceSubnets } from './device_subnets.ts'
 import { HeldChoice, type Verdict } from './held_choice.ts'
 import { hostNetworks } from './host_networks.ts'
 import type { UnderlayFacts } from './local_address.ts'
-import { chooseUnderlay, type UnderlayChoice, UnderlayError, type UnderlayWish } from './underlay.ts'
+import {
+  chooseUnderlay,
+  isWished,
+  type UnderlayChoice,
+  UnderlayError,
+  type UnderlayWish,
+} from './underlay.ts'
 import { readUnderlay, whenChosen } from './when_chosen.ts'
 
 export interface UnderlayWatchOptions {
@@ -35,10 +42,16 @@ export class PublicIpError extends ExpectedError {
   override name = 'PublicIpError'
 }
 
-/** So many different better choices are told of; an interface that comes and goes with ever new addresses fills no log. */
+/**
+ * So many different better choices are told of; an interface that comes and goes with ever new addresses
+ * fills no log.
+ */
 const TOLD = 50
 
-/** The external interface: chosen once, then held on to while the kernel's interfaces, addresses and routes change. */
+/**
+ * The external interface: chosen once, then held on to while the kernel's interfaces, addresses and routes
+ * change.
+ */
 export class UnderlayWatch {
   readonly #options: UnderlayWatchOptions
   readonly #families
@@ -71,12 +84,21 @@ export class UnderlayWatch {
     return this.#facts.interfaces
   }
 
+  /** Subnets that our own devices were given, at the last look. */
+  get deviceSubnets(): readonly Prefix[] {
+    const { scope, network } = this.#options
+    return deviceSubnets(this.#facts.interfaces, scope.devices, network)
+  }
+
   /** What the host lives on, at the last look, where this node's pods have these subnets. */
   hostNetworks(ownSubnets: readonly Prefix[]): HostNetworks {
     return this.#hostNetworks(this.#held?.choice.name ?? '', ownSubnets)
   }
 
-  /** Waits until there is an interface to choose. Rejects with PublicIpError where the public IP cannot be published. */
+  /**
+   * Waits until there is an interface to choose. Rejects with PublicIpError where the public IP cannot be
+   * published.
+   */
   async choose(signal: AbortSignal): Promise<UnderlayChoice> {
     const { kernel, scope, wish, patienceMs, log, onTrouble = () => {} } = this.#options
     const choice = await whenChosen(
@@ -123,6 +145,8 @@ export class UnderlayWatch {
 
   #tell(verdict: Verdict, before: UnderlayChoice, fresh: UnderlayChoice | UnderlayError): void {
     const { log } = this.#options
+    if (verdict.kind !== 'waits' && fresh instanceof Error && isWished(this.#options.wish))
+      this.#tellStray(fresh, verdict.choice)
     if (verdict.kind === 'stands') {
       if (this.trouble !== undefined) log.info({}, `external interface is back: ${placeOf(verdict.choice)}`)
       else if (!isDeepStrictEqual(verdict.choice, before)) this.#say(verdict.choice)
@@ -151,6 +175,16 @@ export class UnderlayWatch {
       { stays: placeOf(choice) },
       `${place} would be chosen as external interface at the next start (${better.reason}): this node stays with ${placeOf(choice)} ` +
         'while that stands; to make one of them last, name its address with --iface',
+    )
+  }
+
+  /** This node has followed its address to where no flag leads. */
+  #tellStray({ message }: UnderlayError, choice: UnderlayChoice): void {
+    if (this.#told.has(message) || this.#told.size >= TOLD) return
+    this.#told.add(message)
+    this.#options.log.warn(
+      { stays: placeOf(choice) },
+      `no external interface would be found at the next start, correct the flags before it: ${message}`,
     )
   }
 

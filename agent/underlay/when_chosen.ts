@@ -12,7 +12,10 @@ export interface WhenChosenOptions {
   readonly onTrouble: (trouble: string) => void
 }
 
-/** The kernel announces no change of a policy rule or of an interface's other names: it is asked again, and answers in a millisecond. */
+/**
+ * The kernel announces no change of a policy rule or of an interface's other names: it is asked again, and
+ * answers in a millisecond.
+ */
 const LOOK_AGAIN_MS = 1_000
 
 /** What the kernel says now. */
@@ -31,8 +34,8 @@ export async function readUnderlay(
 }
 
 /**
- * Chooses as soon as `choose` finds an interface, and says once what is missing: at boot the interface may come seconds or minutes
- * after the agent.
+ * Chooses as soon as `choose` finds an interface, and says once what is missing: at boot the interface may
+ * come seconds or minutes after the agent.
  */
 export async function whenChosen<T extends UnderlayChoice>(
   { kernel, scope, wish, log, onTrouble }: WhenChosenOptions,

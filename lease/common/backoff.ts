@@ -1,4 +1,7 @@
-/** How long to wait after so many attempts: `firstMs` after the first, doubling up to `longestMs`. */
+/**
+ * The wait after that many failed attempts: `firstMs` after the first, doubled each time, at most
+ * `longestMs`.
+ */
 export function backoffMs(attempts: number, longestMs = 30_000, firstMs = 100): number {
   return Math.min(firstMs * 2 ** (attempts - 1), longestMs)
 }

@@ -1,4 +1,6 @@
-/** What this project's parts log to: pino's shape, fields first. `agent/status/logger.ts` makes the real one. */
+/**
+ * The logger that every room takes: pino's shape, fields first. `agent/status/logger.ts` makes the real one.
+ */
 export interface Log {
   trace(fields: object, message: string): void
   debug(fields: object, message: string): void

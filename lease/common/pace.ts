@@ -2,15 +2,15 @@ import { backoffMs } from './backoff.ts'
 import { sleep } from './sleep.ts'
 
 export interface RetryLimits {
-  /** The wait before the second try; each more is twice as long. */
+  /** The wait before the second try; it doubles with each further try. */
   readonly minMs: number
   readonly maxMs: number
 }
 
 /**
- * The pace of something that lasts, a watch: a try that ended is followed by a wait, twice as long each time, until one has
- * lasted longer than the wait before it. So a server that ends each watch at once, with or without an error, is asked less
- * and less, and one that ends them every few minutes is asked again soon.
+ * Spaces out the tries of a long-lasting activity, such as a watch. The wait doubles after each try, and
+ * starts at `minMs` again once a try has lasted longer than the next wait. A server that ends each watch at
+ * once is therefore asked less and less often; one that ends a watch every few minutes is asked again soon.
  */
 export class Pace {
   readonly #limits: RetryLimits
@@ -21,12 +21,15 @@ export class Pace {
     this.#limits = limits
   }
 
-  /** Before each try. */
+  /** Call before each try. */
   started(): void {
     this.#startedMs = performance.now()
   }
 
-  /** After a try that ended. `askedMs`: how long the server wants to be left alone. Rejects with the signal's reason. */
+  /**
+   * Call after each try: waits, at least for `askedMs`, which the server asked for. Rejects with the signal's
+   * reason.
+   */
   async next(signal: AbortSignal, askedMs = 0): Promise<void> {
     const { minMs, maxMs } = this.#limits
     const lastedMs = performance.now() - this.#startedMs

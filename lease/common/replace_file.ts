@@ -1,20 +1,28 @@
 import { randomBytes } from 'node:crypto'
-import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
+import { mkdir, open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { ExpectedError, messageOf } from './errors.ts'
+import { readRegularFile } from './read_file.ts'
 
-/** A file could not be written; it is then as it was. The message names the file and the reason. */
+/** A file could not be written; its old content is unchanged. The message names the file and the reason. */
 export class WholeFileError extends ExpectedError {
   override name = 'WholeFileError'
 }
 
-/** A draft this old belongs to no process that still writes it. */
+/** Text, or parts of a file that come one by one: an error among them leaves the old content. */
+type Content = string | AsyncIterable<Uint8Array>
+
+/** A draft of this age was left by a process that was killed. */
 const STALE_MS = 60_000
 
-/** The file's text; undefined where there is none, or none that can be read. */
+/** Of what is read: more than any file that is written here, but for etcd's data. */
+const MOST_BYTES = 4 * 2 ** 20
+
+/** The file's text; undefined where the file is missing, cannot be read, or is no regular one of a few megabytes. */
 export async function readWhole(path: string, signal: AbortSignal): Promise<string | undefined> {
   try {
-    return await readFile(path, { encoding: 'utf8', signal })
+    signal.throwIfAborted()
+    return await readRegularFile(path, MOST_BYTES)
   } catch (error) {
     signal.throwIfAborted()
     if (error instanceof Error) return undefined
@@ -22,7 +30,7 @@ export async function readWhole(path: string, signal: AbortSignal): Promise<stri
   }
 }
 
-/** As replaceFile, for a file that all may read. Returns false where it says so already. */
+/** As replaceFile, with mode 0644. Returns false where the file already held the text. */
 export async function writeWhole(path: string, text: string, signal: AbortSignal): Promise<boolean> {
   if ((await readWhole(path, signal)) === text) return false
   await replaceFile(path, text, 0o644)
@@ -30,14 +38,14 @@ export async function writeWhole(path: string, text: string, signal: AbortSignal
 }
 
 /**
- * Writes the file whole or not at all: a reader sees the old text or the new one, after a power failure too. `mode` is what
- * the file has afterwards, whatever the umask. Throws WholeFileError.
+ * Writes the file whole or not at all: readers see the old text or the new one, also after a power failure.
+ * The file gets exactly `mode`, whatever the umask. Throws WholeFileError.
  */
-export async function replaceFile(path: string, text: string, mode: number): Promise<void> {
+export async function replaceFile(path: string, content: Content, mode: number): Promise<void> {
   const draft = join(dirname(path), `.${basename(path)}.${randomBytes(8).toString('hex')}.tmp`)
   try {
     await mkdir(dirname(path), { recursive: true, mode: 0o755 })
-    await writeDraft(draft, text, mode)
+    await writeDraft(draft, content, mode)
     await rename(draft, path)
   } catch (cause) {
     await rm(draft, { force: true }).catch(() => {})
@@ -47,24 +55,31 @@ export async function replaceFile(path: string, text: string, mode: number): Pro
 }
 
 /**
- * O_EXCL: a link or file that another user put there is not written through. On a full tmpfs an empty file is made and
- * renamed without an error: the size is what tells.
+ * O_EXCL: never writes through a link or file that another user put there. On a full tmpfs the write makes an
+ * empty file without an error, so the size is checked.
  */
-async function writeDraft(draft: string, text: string, mode: number): Promise<void> {
+async function writeDraft(draft: string, content: Content, mode: number): Promise<void> {
   const file = await open(draft, 'wx', mode)
+  let bytes = 0
+  async function* counted(parts: AsyncIterable<Uint8Array>) {
+    for await (const part of parts) {
+      bytes += part.length
+      yield part
+    }
+  }
   try {
-    await file.writeFile(text)
+    await writeFile(file, typeof content === 'string' ? content : counted(content))
     await file.chmod(mode)
     await file.sync()
     const { size } = await file.stat()
-    if (size !== Buffer.byteLength(text))
-      throw new Error(`the disk took ${size} bytes of ${Buffer.byteLength(text)}`)
+    if (typeof content === 'string') bytes = Buffer.byteLength(content)
+    if (size !== bytes) throw new Error(`the disk took ${size} bytes of ${bytes}`)
   } finally {
     await file.close()
   }
 }
 
-/** Drafts of processes that were killed while they wrote. */
+/** Removes drafts of processes that were killed while writing. */
 async function removeStaleDrafts(path: string): Promise<void> {
   const [start, folder] = [`.${basename(path)}.`, dirname(path)]
   for (const name of await readdir(folder)) {

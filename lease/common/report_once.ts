@@ -1,20 +1,25 @@
-/** What was said of troubles that stand, by key: each is said when it comes and when its words change, not while it stands. */
+/**
+ * Remembers, by key, which troubles were reported: each is reported when it appears and when its text
+ * changes.
+ */
 export class ReportOnce {
   readonly #said = new Map<string, string>()
 
-  /** Whether this is to be said now: it is new, or it was put otherwise. */
+  /** Whether to report it now: it is new or its text changed. */
   isNew(key: string, words: string): boolean {
     if (this.#said.get(key) === words) return false
     this.#said.set(key, words)
     return true
   }
 
-  /** It no longer stands. Whether it was said. */
+  /** Forgets it. Returns whether it had been reported. */
   isOver(key: string): boolean {
     return this.#said.delete(key)
   }
 
-  /** Takes all that stands now, words by key. */
+  /**
+   * Compares with all troubles of now, texts by key: reports new and changed ones, and those that are over.
+   */
   settle(
     now: ReadonlyMap<string, string>,
     report: (key: string, words: string) => void,

@@ -5,64 +5,81 @@ import type { RetryLimits } from './pace.ts'
 import { sleep } from './sleep.ts'
 
 export interface RetryOptions extends RetryLimits {
-  /** So many failures, or one that lasted so long, are enough to say that the store is away. */
+  /** That many failures, or failures for that long, mean that the store is away. */
   readonly away: { readonly failures: number; readonly afterMs: number }
-  /** Whether trying again can help; any other error is thrown at once. */
+  /** Whether a later try can succeed; any other error is thrown at once. */
   readonly isTrouble: (error: unknown) => boolean
-  /** Whether it lasts until an operator mends something, as a missing permission does. */
+  /** Whether only an operator can end it, as with a missing permission. */
   readonly needsOperator?: (error: unknown) => boolean
-  /** How long the store wants to be left alone. */
+  /** How long the store asked to be left alone. */
   readonly askedMs?: (error: unknown) => number
   /** In [0, 1). */
   readonly random: () => number
-  /** Milliseconds that never jump. */
+  /** A monotonic clock in milliseconds. */
   readonly now: () => number
   readonly log: Log
 }
 
-/** A trouble that comes and goes, or stays, is logged once in so long. */
+/** The same text is logged at most once in this time. */
 const SAY_AGAIN_MS = 300_000
-/** No more texts than these are kept: an endpoint can make up as many as it likes. */
+/** Most texts that are remembered: an endpoint can invent any number of them. */
 const TEXTS = 20
-/** Activities whose failures are counted. */
+/** Most activities whose failures are counted. */
 const ACTIVITIES = 20
 
 /**
- * The one place where a store tries again. Each activity (`keep the lease`) has at most one trouble; what several activities
- * meet is logged once, when it comes, and once more when all troubles are over.
+ * The one place that retries calls to a store. Each activity (`keep the lease`) has at most one trouble. A
+ * trouble that several activities share is logged once; one more line says when all troubles are over.
  */
 export class Retrier {
   readonly #options: RetryOptions
-  /** By activity, the newest last. */
+  /** By activity, newest last. */
   readonly #troubles = new Map<string, { readonly text: string; readonly since: number }>()
-  /** When each text was logged last. */
+  /** When each text was last logged. */
   readonly #said = new Map<string, number>()
   readonly #failures = new Map<string, number>()
+  #restarts = 0
   #since = 0
-  /** Whether the troubles that stand were logged. */
+  /** Whether the current troubles were logged. */
   #isSaid = false
 
   constructor(options: RetryOptions) {
     this.#options = options
   }
 
-  /** The newest of those that stand; undefined while all goes well. */
+  /** The newest current trouble; undefined when there is none. */
   get trouble(): string | undefined {
     return [...this.#troubles.values()].at(-1)?.text
   }
 
-  /** How long the oldest of those that stand has lasted: since its activity succeeded last, whatever others do. */
+  /**
+   * How long the oldest current trouble has lasted, since its own activity last succeeded; other activities
+   * do not count.
+   */
   get troubleMs(): number {
     const sinces = Array.from(this.#troubles.values(), ({ since }) => since)
     return sinces.length === 0 ? 0 : this.#options.now() - Math.min(...sinces)
   }
 
-  /** How often each activity has failed since the start: each time it was tried again. */
+  /** Failed attempts of each activity since the start. */
   get failures(): ReadonlyMap<string, number> {
     return this.#failures
   }
 
-  /** Tries until it works. Rejects with the signal's reason, and with an error that is no trouble or is `final`. */
+  /** Watches that broke, ended or fell behind, and were opened again. */
+  get restarts(): number {
+    return this.#restarts
+  }
+
+  /** A watch is opened again. */
+  restarted(): void {
+    this.#restarts++
+  }
+
+  /**
+   * Retries until it works. Rejects with the signal's reason, and with an error that is no trouble or that
+   * `isFinal` takes.
+   */
   async until<T>(
     activity: string,
     act: () => Promise<T>,
@@ -73,8 +90,8 @@ export class Retrier {
   }
 
   /**
-   * As `until`, but asks `instead` once enough was tried to say that the store is away; what that gives, if anything, is the
-   * answer.
+   * As `until`, but once the store counts as away, asks `instead` after each failure; what that returns,
+   * unless undefined, is the result.
    */
   async untilOr<T>(
     activity: string,
@@ -92,7 +109,7 @@ export class Retrier {
     )
   }
 
-  /** A question to be asked after each failure: whether enough was tried to say that the store is away. */
+  /** Returns a test to call after each failure: whether the store now counts as away. */
   awayTest(): () => boolean {
     const { away, now } = this.#options
     const startedAt = now()
@@ -124,7 +141,7 @@ export class Retrier {
         this.failed(activity, error, signal)
         const answer = instead()
         if (answer !== undefined) {
-          this.clear(activity) // Nothing tries this any more: the watches will tell.
+          this.clear(activity) // This activity is not retried any more; the watches report the store's state.
           return answer
         }
         await this.pause(attempt, signal, this.#options.askedMs?.(error))
@@ -132,7 +149,7 @@ export class Retrier {
     }
   }
 
-  /** Notes the trouble. Throws the error where trying again cannot help, and the signal's reason. */
+  /** Notes the trouble. Throws the error where a later try cannot succeed, and the signal's reason. */
   failed(activity: string, error: unknown, signal: AbortSignal): void {
     signal.throwIfAborted()
     if (!this.#options.isTrouble(error)) throw error
@@ -141,17 +158,19 @@ export class Retrier {
     this.note(activity, messageOf(error), this.#options.needsOperator?.(error) ? 'error' : 'warn')
   }
 
-  /** Several endpoints may take turns: each text is logged once. */
+  /** Notes a trouble and logs it, each text once: several endpoints may fail in turn. */
   note(activity: string, text: string, level: 'warn' | 'error' = 'warn'): void {
     const { now, log } = this.#options
     if (this.#troubles.size === 0) this.#since = now()
     this.wait(activity, text)
     if (!this.#isNew(text)) return
     this.#isSaid = true
-    log[level]({ activity, reason: text }, `Cannot ${activity}, trying again: ${text}`)
+    log[level]({ activity }, `Cannot ${activity}, trying again: ${text}`)
   }
 
-  /** Something is waited for that the store cannot be blamed for. The caller logs it, and calls `clear` when it is there. */
+  /**
+   * Notes a wait that is not the store's fault. The caller logs it, and calls `clear` when the wait is over.
+   */
   wait(activity: string, text: string): void {
     const since = this.#troubles.get(activity)?.since ?? this.#options.now()
     this.#troubles.delete(activity)
@@ -163,7 +182,7 @@ export class Retrier {
     if (this.#troubles.size === 0) this.#isSaid = false
   }
 
-  /** The activity works. */
+  /** The activity succeeded. */
   over(activity: string): void {
     const wasSaid = this.#isSaid
     if (!this.#troubles.has(activity)) return
@@ -176,13 +195,16 @@ export class Retrier {
     )
   }
 
-  /** Between half and the whole of a time that doubles with each attempt: many nodes do not come back at once. */
+  /**
+   * Waits between half and all of a back-off that doubles with each attempt, so that many nodes do not return
+   * at once.
+   */
   pause(attempt: number, signal: AbortSignal, askedMs = 0): Promise<void> {
     const { minMs, maxMs } = this.#options
     return this.rest(backoffMs(attempt + 1, maxMs, minMs), signal, askedMs)
   }
 
-  /** Waits between half and the whole of it, but never less than was asked for. Rejects with the signal's reason. */
+  /** Waits between half and all of `ms`, at least `askedMs`. Rejects with the signal's reason. */
   rest(ms: number, signal: AbortSignal, askedMs = 0): Promise<void> {
     return sleep(Math.max(askedMs, ms * (1 - this.#options.random() / 2)), signal)
   }

@@ -1,12 +1,15 @@
 /**
- * The words as one command line that a POSIX shell reads back as the same words: for commands that a log or the CLI prints for an
- * operator to paste. Words may be foreign input (a network config, a device's name).
+ * One command line that a POSIX shell reads back as exactly these words: for commands that a log or the CLI
+ * prints to be pasted. The words may be foreign input (a network config, a device name).
  */
 export function shellQuote(...words: readonly string[]): string {
   return words.map(quoted).join(' ')
 }
 
-/** bash and zsh read `$'\x1b'`: a control character must neither steer the terminal nor end the line. */
+/**
+ * Control characters become `$'\x1b'`, which bash and zsh read: they cannot steer the terminal or end the
+ * line.
+ */
 function quoted(word: string): string {
   if (/^[\w%+,./:=@-]+$/.test(word)) return word
   if (!/\p{Cc}/u.test(word)) return `'${word.replaceAll("'", `'\\''`)}'`

@@ -1,6 +1,6 @@
 /**
- * Runs long tasks side by side until the signal aborts or one of them fails or ends: then the others are aborted, and all
- * have ended when this settles. Rejects with the first failure that is no abort of ours.
+ * Runs long tasks side by side until the signal aborts or one task ends or fails. Then aborts the others, and
+ * settles when all have ended. Rejects with the first failure that this abort did not cause.
  */
 export async function runTogether(
   signal: AbortSignal,
@@ -23,7 +23,7 @@ export async function runTogether(
   if (failures.length > 0) throw failures[0]
 }
 
-/** An abort of ours, or what Node's own functions make of it. */
+/** The abort's own reason, or the AbortError that Node.js functions make of it. */
 function isAbort(error: unknown, signal: AbortSignal): boolean {
   return error === signal.reason || (error instanceof Error && error.name === 'AbortError')
 }

@@ -1,13 +1,13 @@
-/** Node's timers wrap around beyond 2^31 ms and would fire at once. */
+/** Longer timers overflow in Node.js and fire at once. */
 const LONGEST_MS = 2 ** 31 - 1
 
 /**
- * Wakes everything that waits for it. Set while nothing waits, it is remembered, and the next wait resolves at once: so work
- * that is found between two waits is never missed, and setting it many times wakes once.
+ * Wakes all that wait for it. A set() without a waiter is kept, so that the next wait resolves at once: work
+ * that arrives between two waits is never missed, and any number of set() calls wakes once.
  */
 export class WakeUp {
   #due = false
-  /** Whether a waiter was woken and has not run yet: it will see what the next set() is about. */
+  /** A waiter was woken but has not run yet: it will see what a further set() is about. */
   #waking = false
   readonly #waiters = new Set<() => void>()
 
@@ -16,7 +16,7 @@ export class WakeUp {
     for (const wake of this.#waiters) wake()
   }
 
-  /** Resolves when set or after `ms` (24 days at most, or infinity), whichever comes first. Rejects with the signal's reason. */
+  /** Resolves on set() or after `ms` (at most 24 days, or infinite). Rejects with the signal's reason. */
   async wait(ms: number, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted()
     if (!this.#due) await this.#sleep(ms, signal)

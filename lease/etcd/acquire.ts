@@ -1,63 +1,64 @@
 import { chooseSubnets, fits } from '../allocate.ts'
 import { type Lease, printLease } from '../lease.ts'
-import { familyBits, familyOf, ipFromNumber, ipToNumber } from '../net/ip.ts'
+import { familyOf, ipFromNumber, ipToNumber } from '../net/ip.ts'
 import { networkAddress, type Prefix, prefixLength, prefixOf } from '../net/prefix.ts'
-import type { FamilyNetwork, NetworkConfig } from '../network_config.ts'
+import { type FamilyNetwork, type NetworkConfig, subnetSize } from '../network_config.ts'
 import { LeaseRefusedError, type LeaseRequest } from '../store.ts'
 import { decodeLease } from '../wire.ts'
 import { ask, writeOf } from './ask.ts'
 import { type Claim, create, type Lost, lost, remove, rewrite } from './claim.ts'
+import type { KeyValue } from './client/keys.ts'
 import type { EtcdContext } from './context.ts'
 import { describeLease } from './describe.ts'
-import { type Candidate, candidates } from './identity.ts'
-import { type KeyValue, keysUnder } from './keys.ts'
-import { isReservation, olderOwner, type Record, readRecord, readRecords, taken, valueFor } from './record.ts'
+import { checkOwn } from './history.ts'
+import { type Candidate, candidate, candidates } from './identity.ts'
+import { isReservation, listRecords, olderOwner, type Record, readRecord, taken, valueFor } from './record.ts'
 
 const ACTIVITY = 'claim a subnet'
 
 /**
- * Claims a subnet: the one that this node holds, else one of an earlier life, else a free one. Losing a race is normal and
- * leads to a fresh read. Where no subnet is free it goes on looking, since a node's lease may run out any time.
+ * Claims a subnet: the one that this node holds, else one of an earlier life, else a free one. A lost race is
+ * normal: read again. Where no subnet is free it keeps looking: a lease may expire at any time.
  */
 export async function acquire(ctx: EtcdContext, request: LeaseRequest, signal: AbortSignal): Promise<Claim> {
-  // Where the network config had to come from the cache a moment ago, another call need not run into its deadline.
-  const cached = ctx.recall.unconfirmedConfig === undefined ? undefined : cachedClaim(ctx, request)
+  // The network config just came from the cache: etcd is away, so do not wait for another call's deadline.
+  const cached = ctx.lastSeen.unconfirmedConfig === undefined ? undefined : cachedClaim(ctx, request)
   if (cached) return cached
   const search = new Search(ctx, request)
   for (let races = 0; ; races++) {
     try {
-      const claim = await ctx.patience.untilOr(
+      const claim = await ctx.retrier.untilOr(
         ACTIVITY,
         () => search.attempt(signal),
         () => cachedClaim(ctx, request),
         signal,
       )
       if (claim !== lost) return claim
-      await ctx.patience.pause(races - 4, signal)
+      await ctx.retrier.pause(races - 4, signal)
     } catch (error) {
       if (!(error instanceof LeaseRefusedError)) throw error
-      ctx.patience.note(ACTIVITY, `${error.message}; still waiting for one`)
-      await ctx.patience.rest(ctx.tuning.refusedRetryMs, signal)
+      ctx.retrier.note(ACTIVITY, `${error.message}; still waiting for one`)
+      await ctx.retrier.rest(ctx.tuning.refusedRetryMs, signal)
     }
   }
 }
 
-/** The claim with what is to be published now; the keeper writes it, as it stands in for whatever else changed. */
+/** The claim with the data to publish now. The keeper writes it, as it repairs any other difference. */
 export function republish(ctx: EtcdContext, request: LeaseRequest, kv: KeyValue, previous: Lease): Claim {
   const value = valueFor(request, previous)
   const lease = decodeLease(previous.node, value, kv.createRevision)
   return { request, lease, value, kv, grantedAt: ctx.grants.grantedAt(kv.leaseId), confirmed: false }
 }
 
-/** What we held when we were last seen; whether it is ours still, `keep` finds out. */
+/** What this node held when it was last seen; `keep` finds out whether it still does. */
 function cachedClaim(ctx: EtcdContext, request: LeaseRequest): Claim | undefined {
-  const { own, savedAtMs } = ctx.recall
+  const { own, savedAtMs } = ctx.lastSeen
   const record = own && savedAtMs !== undefined ? readRecord(ctx.folder, own) : undefined
   if (!record?.lease || !fits(request.network, record.prefixes)) return undefined
   const claim = republish(ctx, request, record.kv, record.lease)
   ctx.log.warn(
     { key: record.kv.key },
-    `etcd is away: going on with our last lease ${printLease(claim.lease)}`,
+    `etcd is away: continuing with our last lease ${printLease(claim.lease)}`,
   )
   return claim
 }
@@ -66,25 +67,25 @@ class Search {
   readonly #ctx: EtcdContext
   readonly #request: LeaseRequest
   /**
-   * Tried first. After a write that was not answered it must be the same subnet again: that write may still arrive, and
-   * with another subnet this node would hold two.
+   * The subnets to try first. After a write without an answer this must be the same subnet: the write may
+   * still arrive, and with another subnet this node would then hold two.
    */
   #preferred: readonly Prefix[]
   readonly #left = new Set<string>()
-  /** Keys whose writer was asked for, with what that one wrote; false where another host's agent answered. */
+  /** Keys whose writer was asked, with the value at that time; false where another host's agent answered. */
   readonly #isSilent = new Map<string, string | false>()
 
   constructor(ctx: EtcdContext, request: LeaseRequest) {
     this.#ctx = ctx
     this.#request = request
-    const own = ctx.recall.own && readRecord(ctx.folder, ctx.recall.own)
+    const own = ctx.lastSeen.own && readRecord(ctx.folder, ctx.lastSeen.own)
     this.#preferred = [...(own?.prefixes ?? []), ...request.previousSubnets]
   }
 
   async attempt(signal: AbortSignal): Promise<Claim | Lost> {
-    const { folder, client } = this.#ctx
-    const listing = await client.range(keysUnder(folder), signal)
-    const records = readRecords(folder, listing.kvs)
+    const couldBeOwn = (record: Record) => candidate(this.#ctx, this.#request, record) !== undefined
+    const { records, revision } = await listRecords(this.#ctx, couldBeOwn, signal)
+    for (const { kv } of records) checkOwn(this.#ctx, kv)
     const own = candidates(this.#ctx, this.#request, records).filter(
       ({ record }) => this.#isSilent.get(record.kv.key) !== false,
     )
@@ -92,7 +93,7 @@ class Search {
     if (held && this.#mustAsk(held)) return this.#ask(held.record, signal)
     const claim = held
       ? await this.#takeUp(held.record, signal)
-      : await this.#claimNew(records, own, listing.revision, signal)
+      : await this.#claimNew(records, own, revision, signal)
     if (claim === lost) return lost
     for (const one of surplus) await this.#release(one, 'this node holds another', signal)
     return claim
@@ -116,13 +117,13 @@ class Search {
   }
 
   #takeUp({ kv, lease }: Record, signal: AbortSignal): Promise<Claim | Lost> {
-    const isReserved = isReservation(this.#ctx.recall.own, kv, lease)
-    const cached = this.#ctx.recall.own && readRecord(this.#ctx.folder, this.#ctx.recall.own)?.lease
+    const isReserved = isReservation(this.#ctx.lastSeen.own, kv, lease)
+    const cached = this.#ctx.lastSeen.own && readRecord(this.#ctx.folder, this.#ctx.lastSeen.own)?.lease
     const value = valueFor(this.#request, lease ?? cached)
     return rewrite(this.#ctx, this.#request, kv, value, isReserved, signal)
   }
 
-  /** Why our own lease cannot be kept; undefined where it can. */
+  /** Why this node's own lease cannot be kept; undefined where it can. */
   #unfit({ prefixes, kv }: Record, records: readonly Record[]): string | undefined {
     const { network } = this.#request
     if (!fits(network, prefixes)) return 'it does not fit the network config'
@@ -151,12 +152,12 @@ class Search {
     return create(this.#ctx, this.#request, this.#preferred, value, revision, signal)
   }
 
-  /** Peers of a store that lost its data are about to claim theirs again. Throws LeaseRefusedError. */
+  /** Peers of a store that lost its data will soon claim their subnets again. Throws LeaseRefusedError. */
   #choose(standing: readonly Record[], wanted: readonly Prefix[]): readonly Prefix[] {
     const { network } = this.#request
-    const { recall, folder, tuning } = this.#ctx
-    const isOwn = (lease: Lease) => folder + lease.node === recall.own?.key
-    const returning = recall.remembered.leases
+    const { lastSeen, folder, tuning } = this.#ctx
+    const isOwn = (lease: Lease) => folder + lease.node === lastSeen.own?.key
+    const returning = lastSeen.gracePeers.leases
       .filter(lease => !isOwn(lease))
       .flatMap(lease => lease.subnets.map(subnet => subnet.prefix))
     try {
@@ -169,14 +170,17 @@ class Search {
     }
   }
 
-  /** True where it was removed. Lost where the key changed meanwhile. What another may have written, and a reservation, stays. */
+  /**
+   * True where the key was removed. Never removes a reservation or what another node may have written. Lost:
+   * the key changed.
+   */
   async #release(
     { record, isRemovable }: Candidate,
     reason: string,
     signal: AbortSignal,
   ): Promise<boolean | Lost> {
     const { kv, lease } = record
-    const isReserved = isReservation(this.#ctx.recall.own, kv, lease)
+    const isReserved = isReservation(this.#ctx.lastSeen.own, kv, lease)
     if (isReserved || !isRemovable) {
       const what = isReserved ? 'the reservation' : 'the lease'
       if (!this.#left.has(kv.key))
@@ -190,7 +194,7 @@ class Search {
   }
 }
 
-/** The key that takes most, where one takes more than a subnet; undefined where all take one. */
+/** The key that takes the most subnets, where one takes more than one; undefined where each takes one. */
 function widestTaker(network: NetworkConfig, records: readonly Record[]): string | undefined {
   const spare = (prefix: Prefix) => {
     const family = network.families.find(one => one.family === familyOf(prefix))
@@ -203,8 +207,8 @@ function widestTaker(network: NetworkConfig, records: readonly Record[]): string
 }
 
 /**
- * In a network of two families the second subnet is the one with the first's number, where that is free: two nodes that
- * start at once are kept apart by the key, which begins with the first family.
+ * In a network of two families, prefers the second family's subnet with the first one's number: the key
+ * starts with the first family, so nodes that start at once then differ in both.
  */
 function choose(
   network: NetworkConfig,
@@ -216,17 +220,13 @@ function choose(
   const [first] = network.families
   const [lead] = chosen
   if (!first || lead === undefined || network.families.length === 1) return chosen
-  const number = (ipToNumber(networkAddress(lead)) - ipToNumber(first.subnetMin)) / sizeOf(first)
+  const number = (ipToNumber(networkAddress(lead)) - ipToNumber(first.subnetMin)) / subnetSize(first)
   const aligned = network.families.map(family => nth(family, number))
   return chooseSubnets(network, taken, [lead, ...wanted, ...aligned.filter(p => p !== undefined)], random)
 }
 
 function nth(family: FamilyNetwork, number: bigint): Prefix | undefined {
-  const address = ipToNumber(family.subnetMin) + number * sizeOf(family)
+  const address = ipToNumber(family.subnetMin) + number * subnetSize(family)
   if (address > ipToNumber(family.subnetMax)) return undefined
   return prefixOf(ipFromNumber(address, family.family), family.subnetLength)
-}
-
-function sizeOf(family: FamilyNetwork): bigint {
-  return 1n << BigInt(familyBits(family.family) - family.subnetLength)
 }

@@ -1,15 +1,16 @@
 /**
- * How agents tell whether the writer of a key still runs: the one that asks touches the key, which changes its revision and
- * nothing else, and the agent that holds the key renews it at once, under a new etcd lease. Peers see no difference. flanneld
- * does not answer.
+ * How an agent learns whether the writer of a key still runs: it touches the key, which changes only its
+ * revision. The agent that holds the key renews it at once, under a new etcd lease. Peers see no difference.
+ * flanneld does not answer.
  */
+
+import { type KeyValue, oneKey } from './client/keys.ts'
 import type { EtcdContext } from './context.ts'
-import { type KeyValue, oneKey } from './keys.ts'
 import { NO_LEASE } from './record.ts'
 
 export interface Answer {
   readonly isAlive: boolean
-  /** The key's, after all that was heard of it. */
+  /** The key's revision after all that was read of it. */
   readonly modRevision: number
 }
 
@@ -17,7 +18,8 @@ export interface Answer {
 export async function ask(ctx: EtcdContext, kv: KeyValue, signal: AbortSignal): Promise<Answer | undefined> {
   let modRevision = await touch(ctx, kv, signal)
   if (modRevision === undefined) return undefined
-  // Not AbortSignal.timeout: Node may collect it as garbage while a signal made of it is waited for, and then it never fires.
+  // Not AbortSignal.timeout: Node may collect it as garbage while a signal made of it is waited for, and then
+  // it never fires.
   const stop = new AbortController()
   const end = () => stop.abort(signal.reason)
   const timer = setTimeout(end, ctx.tuning.askMs)
@@ -47,12 +49,17 @@ export async function touch(
   return outcome.held ? outcome.revision : undefined
 }
 
-/** What only the writer of a key changes, whoever touches it: the same as long as that one is silent. */
+/**
+ * What only the key's writer changes: it stays the same while the writer is silent, whatever other hosts do.
+ */
 export function writeOf({ leaseId, value }: KeyValue): string {
   return `${leaseId} ${value}`
 }
 
-/** Others may ask at the same time: their touch is no answer. A reservation has no etcd lease, and is touched in answer. */
+/**
+ * Others may ask at the same time: their touch is no answer. A reservation has no etcd lease, and is touched
+ * in answer.
+ */
 function isAnswer(asked: KeyValue, put: KeyValue): boolean {
   return writeOf(put) !== writeOf(asked) || asked.leaseId === NO_LEASE
 }

@@ -1,28 +1,34 @@
 /**
- * Ownership is decided by comparison inside etcd and by nothing else: a key is created only while none stands for its
- * subnet, and written only while it stands at the revision that was read. No write here is unconditional.
+ * etcd decides who owns a subnet, by comparison: a key is created only while no key holds its subnet, and
+ * written only at the revision that was read. No write here is unconditional.
  */
 import type { Lease } from '../lease.ts'
 import type { Prefix } from '../net/prefix.ts'
 import type { LeaseRequest } from '../store.ts'
 import { decodeLease, encodeSubnetKey } from '../wire.ts'
+import { EtcdError } from './client/error.ts'
+import { type KeyValue, keysUnder, type Outcome, type Transaction } from './client/keys.ts'
 import type { EtcdContext } from './context.ts'
-import { type KeyValue, keysUnder } from './keys.ts'
 import { NO_LEASE, olderOwner, readRecords, vacant } from './record.ts'
 
-/** What this node holds, and in which state it saw it last. */
+/** What this node holds, and the state in which it last saw the key. */
 export interface Claim {
   readonly request: LeaseRequest
   /** As this node publishes it. */
   readonly lease: Lease
-  /** The text of it, which is to stand under the key. */
+  /** Its text: the value that the key must have. */
   readonly value: string
-  /** The key as it was seen or written last. */
+  /** The key as last seen or written. */
   readonly kv: KeyValue
-  /** When the etcd lease was granted, on the clock that never jumps; undefined for a reservation and a foreign lease. */
+  /**
+   * When the etcd lease was granted, on the monotonic clock; undefined for a reservation or another's etcd
+   * lease.
+   */
   readonly grantedAt: number | undefined
-  /** False where it comes from the cache and etcd has not been asked yet. */
+  /** False while it comes from the cache and etcd has not confirmed it. */
   readonly confirmed: boolean
+  /** The write by which another node took the key: it stays that node's, also where our public IP becomes its one. */
+  readonly takenBy?: string
 }
 
 /** Another client was faster: read again. */
@@ -30,8 +36,8 @@ export const lost = Symbol('lost the race')
 export type Lost = typeof lost
 
 /**
- * Creates the key for these subnets. `revision` is that of the listing by which they were found free: what was created
- * since then and overlaps in the second family is older and wins.
+ * Creates the key for these subnets. They were found free in the listing of `revision`: a key created since
+ * then that overlaps in the second family is older and wins.
  */
 export async function create(
   ctx: EtcdContext,
@@ -43,18 +49,13 @@ export async function create(
 ): Promise<Claim | Lost> {
   const key = ctx.folder + encodeSubnetKey(prefixes)
   const leaseId = await ctx.grants.take(key, signal)
-  const outcome = await ctx.client.commit(
-    {
-      conditions: [vacant(ctx.folder, prefixes)],
-      changes: [{ put: key, value, leaseId }],
-      createdSince: { range: keysUnder(ctx.folder), revision },
-    },
-    signal,
-  )
-  if (!outcome.held) {
-    ctx.grants.giveBack(leaseId)
-    return lost
+  const transaction = {
+    conditions: [vacant(ctx.folder, prefixes)],
+    changes: [{ put: key, value, leaseId }],
+    createdSince: { range: keysUnder(ctx.folder), revision },
   }
+  const outcome = await attach(ctx, leaseId, transaction, signal)
+  if (!outcome.held) return lost
   const at = outcome.revision
   const older = olderOwner(request.network, readRecords(ctx.folder, outcome.created), prefixes, key, at)
   if (older) {
@@ -62,10 +63,11 @@ export async function create(
     if (await remove(ctx, { key, modRevision: at }, signal)) ctx.grants.giveBack(leaseId)
     return lost
   }
+  await ctx.grants.wrote(key, leaseId, signal)
   return claimOf(ctx, request, { key, value, createRevision: at, modRevision: at, leaseId })
 }
 
-/** Writes our value under our own key with a fresh etcd lease; a reservation stays without one. */
+/** Writes our value under our own key with a new etcd lease; a reservation stays without one. */
 export async function rewrite(
   ctx: EtcdContext,
   request: LeaseRequest,
@@ -76,22 +78,38 @@ export async function rewrite(
 ): Promise<Claim | Lost> {
   if (isReserved && own.leaseId === NO_LEASE && own.value === value) return claimOf(ctx, request, own)
   const leaseId = isReserved ? NO_LEASE : await ctx.grants.take(own.key, signal)
-  const outcome = await ctx.client.commit(
-    {
-      conditions: [{ key: own.key, modRevision: own.modRevision }],
-      changes: [{ put: own.key, value, leaseId }],
-    },
-    signal,
-  )
-  if (!outcome.held) {
-    ctx.grants.giveBack(leaseId)
-    return lost
+  const transaction = {
+    conditions: [{ key: own.key, modRevision: own.modRevision }],
+    changes: [{ put: own.key, value, leaseId }],
   }
-  await ctx.grants.revoke(own.leaseId, signal)
+  const outcome = await attach(ctx, leaseId, transaction, signal)
+  if (!outcome.held) return lost
+  // After a write without an answer the key may already use this etcd lease: revoking it would delete the
+  // key.
+  if (own.leaseId !== leaseId) await ctx.grants.revoke(own.leaseId, signal)
+  await ctx.grants.wrote(own.key, leaseId, signal)
   return claimOf(ctx, request, { ...own, value, leaseId, modRevision: outcome.revision })
 }
 
-/** False where it is not as it was read any more; then nothing was removed. */
+/** Writes a key with an etcd lease, which is kept for the next try where the write failed. */
+async function attach(
+  { client, grants }: EtcdContext,
+  leaseId: string,
+  transaction: Transaction,
+  signal: AbortSignal,
+): Promise<Outcome> {
+  try {
+    const outcome = await client.commit(transaction, signal)
+    if (!outcome.held) grants.giveBack(leaseId)
+    return outcome
+  } catch (error) {
+    // An operator revoked it, or etcd lost its data: the next try needs a new one.
+    if (error instanceof EtcdError && error.kind === 'no lease') grants.forget(leaseId)
+    throw error
+  }
+}
+
+/** False where the key is no longer as it was read; nothing was removed then. */
 export async function remove(
   ctx: EtcdContext,
   { key, modRevision }: { readonly key: string; readonly modRevision: number },
@@ -104,7 +122,7 @@ export async function remove(
   return outcome.held
 }
 
-/** What we hold where the key stands as we published it. */
+/** What this node holds, where the key is as it was published. */
 export function claimOf(ctx: EtcdContext, request: LeaseRequest, kv: KeyValue): Claim {
   const lease = decodeLease(kv.key.slice(ctx.folder.length), kv.value, kv.createRevision)
   ctx.grants.used(kv.leaseId)

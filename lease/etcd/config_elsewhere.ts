@@ -2,11 +2,11 @@ import { request as httpRequest } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import { parseJson } from '../json.ts'
 import type { EtcdOptions } from '../options.ts'
+import { readCredentials } from './client/credentials.ts'
+import { oneKey } from './client/keys.ts'
 import type { EtcdContext } from './context.ts'
-import { readCredentials } from './credentials.ts'
-import { oneKey } from './keys.ts'
 
-/** Where flannel's users have it: flannel's default, and those of distributions and well-known guides. */
+/** Prefixes that flannel's users have: flannel's default, those of distributions and of well-known guides. */
 const PREFIXES = [
   '/coreos.com/network',
   '/flannel/network',
@@ -22,8 +22,8 @@ const PREFIXES = [
 const MAX_ANSWER_BYTES = 64 * 1024
 
 /**
- * Where a network config is, while there is none where this node looks: in words that follow "there is one". What cannot be
- * read, for want of a permission or of a v2 API, is left out.
+ * Where else a network config is, while none is where this node looks; the words follow "there is one".
+ * Leaves out what cannot be read (no permission, no v2 API).
  */
 export async function findConfigElsewhere(
   ctx: EtcdContext,

@@ -1,29 +1,29 @@
 import type { Log } from '../common/log.ts'
 import type { Retrier } from '../common/retry.ts'
-import type { Reading } from '../table.ts'
-import type { EtcdClient } from './client.ts'
+import type { Lease } from '../lease.ts'
+import type { EtcdClient } from './client/client.ts'
 import type { Grants } from './grants.ts'
-import type { Recall } from './recall.ts'
+import type { LastSeen } from './last_seen.ts'
 import type { EtcdTuning } from './tuning.ts'
 
 /** What every part of one etcd store works with. */
 export interface EtcdContext {
   readonly client: EtcdClient
-  readonly patience: Retrier
+  readonly retrier: Retrier
   readonly tuning: EtcdTuning
   readonly log: Log
-  readonly recall: Recall
+  readonly lastSeen: LastSeen
   readonly grants: Grants
-  /** What other hosts do with our lease or our public IP, by who found it. */
+  /** What other hosts do with our lease or our public IP, by the part that found it. */
   readonly conflicts: Map<string, string>
-  /** Called when etcd has lost what it knew, before the answer that shows it is handed out. */
+  /** Called when etcd has lost its data, before the answer that shows it is returned. */
   readonly onReset: Set<() => void>
-  /** Called for each lease or problem that is read from the table of all. */
-  onReading: (reading: Reading) => void
+  /** Called for each lease of the network that is read. */
+  onLease: (lease: Lease) => void
   /** Called for each lease that is gone, by name. */
   onGone: (node: string) => void
   /** `/coreos.com/network/config`. */
   readonly configKey: string
-  /** `/coreos.com/network/subnets/`: what stands before each subnet key. */
+  /** `/coreos.com/network/subnets/`: the prefix of each subnet key. */
   readonly folder: string
 }

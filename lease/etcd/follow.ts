@@ -1,41 +1,45 @@
+import { ownText } from '../common/own_text.ts'
+import { Slices } from '../common/slices.ts'
 import type { Lease } from '../lease.ts'
-import type { LiveTable, Reading } from '../table.ts'
+import { type LiveTable, MOST_REFUSED, type Reading } from '../table.ts'
 import { decodeLease, WireError } from '../wire.ts'
+import { EtcdError } from './client/error.ts'
+import { type KeyValue, keysUnder, type WatchBatch } from './client/keys.ts'
 import type { EtcdContext } from './context.ts'
-import { EtcdError } from './error.ts'
 import { checkHistory, contradicts, latest } from './history.ts'
-import { type KeyValue, keysUnder, type WatchBatch } from './keys.ts'
 
 const ACTIVITY = 'watch the peers'
 
 /**
- * Keeps a table true to what stands under `<prefix>/subnets/`: lists at revision R, watches from R+1. A watch that breaks is
- * resumed behind the last event that came (5,000 nodes that all list after a restart of etcd would keep it down), and the
- * table is listed anew a little later; at once where the revision is compacted or the store has lost its data.
+ * Keeps a table equal to the keys under `<prefix>/subnets/`: lists at revision R, watches from R+1. A broken
+ * watch is resumed after its last event, because 5,000 nodes that all list after a restart of etcd would
+ * overload it; the table is listed again a little later, or at once where the revision is compacted or the
+ * store has lost its data.
  */
 export class Follower {
   readonly #ctx: EtcdContext
   readonly #table: LiveTable
-  /** The revision up to which the table is true; undefined: to be listed. */
+  /** The revision up to which the table is complete; undefined: list it. */
   #revision: number | undefined
-  /** Whether the watch broke since the table was listed. */
+  /** Whether the watch broke since the last listing. */
   #broke = false
-  /** The key that was written last, of those that the table was read from. */
+  /** The newest key of those that the table was read from. */
   #witness: KeyValue | undefined
   #interrupt: () => void = () => {}
+  readonly #slices = new Slices()
 
   constructor(ctx: EtcdContext, table: LiveTable) {
     this.#ctx = ctx
     this.#table = table
   }
 
-  /** Goes on until the signal aborts, and rejects with its reason. */
+  /** Runs until the signal aborts, and rejects with its reason. */
   async run(signal: AbortSignal): Promise<never> {
     const { clock, lastRetryMs } = this.#ctx.tuning
-    const isAway = this.#ctx.patience.awayTest()
+    const isAway = this.#ctx.retrier.awayTest()
     const onReset = () => this.#listAgain()
     this.#ctx.onReset.add(onReset)
-    if (this.#ctx.recall.unconfirmedConfig !== undefined) this.#listCached()
+    if (this.#ctx.lastSeen.unconfirmedConfig !== undefined) this.#listCached()
     try {
       for (let attempt = 0; ; attempt++) {
         const startedAt = clock.now()
@@ -43,10 +47,11 @@ export class Follower {
           await this.#listAndWatch(signal)
         } catch (error) {
           this.#meet(error, signal)
+          this.#ctx.retrier.restarted()
           if (isAway()) this.#listCached()
         }
         if (clock.now() - startedAt > lastRetryMs) attempt = 0
-        await this.#ctx.patience.pause(attempt, signal)
+        await this.#ctx.retrier.pause(attempt, signal)
       }
     } finally {
       this.#ctx.onReset.delete(onReset)
@@ -58,7 +63,7 @@ export class Follower {
     this.#interrupt()
   }
 
-  /** A compacted revision is nothing to worry about: the table is listed again. */
+  /** A compacted revision is no trouble: the table is listed again. */
   #meet(error: unknown, signal: AbortSignal): void {
     this.#broke = true
     if (error instanceof EtcdError && error.kind === 'compacted') {
@@ -67,12 +72,12 @@ export class Follower {
         { reason: error.message },
         'Listing the peers again: the watch was behind a compaction',
       )
-    } else this.#ctx.patience.failed(ACTIVITY, error, signal)
+    } else this.#ctx.retrier.failed(ACTIVITY, error, signal)
   }
 
-  /** Ends normally when it is time to list again. */
+  /** Returns when it is time to list again. */
   async #listAndWatch(signal: AbortSignal): Promise<void> {
-    // Where the store has lost its data, this is what shows it: a watch from a revision to come is merely silent.
+    // This call shows that the store has lost its data: a watch from a future revision is only silent.
     const range = keysUnder(this.#ctx.folder)
     if (this.#revision !== undefined)
       await checkHistory(this.#ctx.client, this.#ctx.folder, this.#witness, signal)
@@ -85,8 +90,8 @@ export class Follower {
     try {
       for await (const batch of this.#ctx.client.watch(range, revision + 1, all)) {
         timer ??= setTimeout(() => this.#listAgain(), this.#untilRelist())
-        this.#ctx.patience.over(ACTIVITY)
-        this.#apply(batch)
+        this.#ctx.retrier.over(ACTIVITY)
+        await this.#apply(batch, all)
       }
     } catch (error) {
       if (error !== relist) throw error
@@ -99,49 +104,65 @@ export class Follower {
   #untilRelist(): number {
     const { clock, relistMs, relistAfterBreakMs, random } = this.#ctx.tuning
     const regular = this.#broke ? random() * relistAfterBreakMs : relistMs * (1 - random() / 2)
-    const end = this.#ctx.recall.remembered.firstEnd
+    const end = this.#ctx.lastSeen.gracePeers.firstEnd
     return end === undefined ? regular : Math.min(regular, Math.max(0, end - clock.now()))
   }
 
   async #list(signal: AbortSignal): Promise<number> {
-    const { recall, tuning, client, folder } = this.#ctx
-    const { revision: before = 0 } = recall.at ?? {}
-    const known = new Map(recall.leases.map(lease => [lease.node, lease]))
-    const listing = await client.range(keysUnder(folder), signal)
-    this.#ctx.patience.over(ACTIVITY)
-    const readings = listing.kvs.map(kv => this.#read(kv))
-    const isOther = listing.kvs.some(
-      (kv, i) => isLease(readings[i]) && contradicts(known, before, kv, kv.key.slice(folder.length)),
-    )
-    // Where that was found already, there is nothing left that is known.
-    if (isOther && recall.at !== undefined) client.foundOtherHistory()
-    recall.remembered.settle(readings.filter(isLease), tuning.clock.now())
-    for (const reading of readings) this.#ctx.onReading(reading)
-    this.#table.list([...readings, ...recall.remembered.leases])
+    const { lastSeen, tuning, client, folder } = this.#ctx
+    const { revision: before = 0 } = lastSeen.at ?? {}
+    const known = new Map(lastSeen.leases.map(lease => [lease.node, lease]))
+    let witness: KeyValue | undefined
+    let isOther = false
+    const leases: Lease[] = []
+    const refused: Reading[] = []
+    const read = (kv: KeyValue) => {
+      witness = latest(witness, [kv])
+      const reading = this.#read(kv)
+      const key = kv.key.slice(folder.length)
+      if (this.#table.isOfNetwork(reading)) {
+        isOther ||= contradicts(known, before, kv, key)
+        leases.push(reading)
+      } else if (refused.length < MOST_REFUSED || this.#table.table.has(key)) refused.push(reading)
+    }
+    const { revision } = await client.rangeAs(keysUnder(folder), read, signal)
+    this.#ctx.retrier.over(ACTIVITY)
+    // Where the loss is already known, nothing known is left to compare with.
+    if (isOther && lastSeen.at !== undefined) client.foundOtherHistory()
+    lastSeen.gracePeers.settle(leases, tuning.clock.now())
+    for (const lease of leases) this.#ctx.onLease(lease)
+    this.#table.list([...refused, ...leases, ...lastSeen.gracePeers.leases])
     this.#broke = false
-    this.#witness = latest(undefined, listing.kvs)
-    this.#saw(listing.revision)
-    return listing.revision
+    this.#witness = witness
+    this.#saw(revision)
+    return revision
   }
 
-  #apply(batch: WatchBatch): void {
+  async #apply(batch: WatchBatch, signal: AbortSignal): Promise<void> {
     const { clusterId } = this.#ctx.client.known ?? batch
     if (batch.clusterId !== clusterId)
       throw new EtcdError('trouble', this.#ctx.client.endpoint, `its cluster is ${batch.clusterId} now`)
     if (batch.through === 0) return
-    const readings = batch.puts.map(kv => this.#read(kv))
-    const { recall, tuning } = this.#ctx
-    for (const reading of readings) {
+    const { lastSeen, tuning } = this.#ctx
+    const leases: Lease[] = []
+    for (const kv of batch.puts) {
+      await this.#slices.next()
+      const reading = this.#read(kv)
       this.#table.put(reading)
-      this.#ctx.onReading(reading)
+      if (!this.#table.isOfNetwork(reading)) continue
+      this.#ctx.onLease(reading)
+      leases.push(reading)
     }
     for (const key of batch.deletes) {
+      await this.#slices.next()
       const node = key.slice(this.#ctx.folder.length)
       this.#table.remove(node)
       this.#ctx.onGone(node)
     }
-    const outlived = recall.remembered.settle(readings.filter(isLease), tuning.clock.now())
+    const outlived = lastSeen.gracePeers.settle(leases, tuning.clock.now())
     for (const node of outlived) this.#table.remove(node)
+    // What came in between asks for another listing.
+    signal.throwIfAborted()
     this.#witness = latest(this.#witness, batch.puts)
     this.#saw(batch.through)
   }
@@ -149,18 +170,18 @@ export class Follower {
   #saw(revision: number): void {
     this.#revision = revision
     const at = this.#ctx.client.known
-    if (at) this.#ctx.recall.sawTable({ ...at, revision }, () => [...this.#table.table.values()])
+    if (at) this.#ctx.lastSeen.sawTable({ ...at, revision }, () => [...this.#table.table.values()])
   }
 
-  /** Only as long as nothing better is known. */
+  /** Used only while nothing newer is known. */
   #listCached(): void {
-    const { recall } = this.#ctx
-    if (recall.savedAtMs === undefined || this.#revision !== undefined || this.#table.table.size > 0) return
-    if (recall.leases.length > 0) this.#table.list(recall.leases)
+    const { lastSeen } = this.#ctx
+    if (lastSeen.savedAtMs === undefined || this.#revision !== undefined || this.#table.table.size > 0) return
+    if (lastSeen.leases.length > 0) this.#table.list(lastSeen.leases)
   }
 
   #read(kv: KeyValue): Reading {
-    const key = kv.key.slice(this.#ctx.folder.length)
+    const key = ownText(kv.key.slice(this.#ctx.folder.length))
     try {
       return decodeLease(key, kv.value, kv.createRevision)
     } catch (error) {
@@ -168,8 +189,4 @@ export class Follower {
       throw error
     }
   }
-}
-
-function isLease(reading: Reading | undefined): reading is Lease {
-  return reading !== undefined && 'node' in reading
 }

@@ -1,15 +1,17 @@
-import type { EtcdClient } from './client.ts'
+import type { EtcdClient } from './client/client.ts'
 import type { EtcdTuning } from './tuning.ts'
 
 /**
- * The etcd leases that this process was granted: those, and no others, it may revoke. One that was granted and is not known
- * to be in use is kept for the next write, so that writes which etcd refuses for hours leave one behind and not thousands.
+ * The etcd leases that this process was granted: only these may it revoke. One that is not known to be in use
+ * is kept for the next write, so that hours of refused writes leave one etcd lease behind and not thousands.
  */
 export class Grants {
   readonly #client: EtcdClient
   readonly #tuning: EtcdTuning
   readonly #grantedAt = new Map<string, number>()
-  /** `key`: where a write that was not answered may have put it; undefined where it is attached to nothing. */
+  /** By key, the etcd lease that it was last written with. */
+  readonly #written = new Map<string, string>()
+  /** `key`: where a write without an answer may have put it; undefined where it is attached to nothing. */
   #spare: { readonly leaseId: string; readonly key: string | undefined; readonly uses: number } | undefined
 
   constructor(client: EtcdClient, tuning: EtcdTuning) {
@@ -17,12 +19,12 @@ export class Grants {
     this.#tuning = tuning
   }
 
-  /** For a write of that key: the one left over, or a new one. */
+  /** For a write of that key: the one left over while seven eighths of its life are left, else a new one. */
   async take(key: string, signal: AbortSignal): Promise<string> {
     const { clock, ttlSeconds } = this.#tuning
     const spare = this.#spare
     const age = clock.now() - (this.#grantedAt.get(spare?.leaseId ?? '') ?? Number.NEGATIVE_INFINITY)
-    if (spare !== undefined && (spare.key ?? key) === key && age < ttlSeconds * 10) {
+    if (spare !== undefined && (spare.key ?? key) === key && age < ttlSeconds * 125) {
       this.#spare = { leaseId: spare.leaseId, key, uses: spare.uses + 1 }
       return spare.leaseId
     }
@@ -39,10 +41,29 @@ export class Grants {
     if (this.#spare?.leaseId === leaseId) this.#spare = undefined
   }
 
-  /** This write was certainly not done. An earlier one that was not answered may have been: then it stays for that key. */
+  /**
+   * The key was written with that etcd lease: revokes the one that it was written with before. A stray write
+   * or deletion of the key in between has left that attached to nothing.
+   */
+  async wrote(key: string, leaseId: string, signal: AbortSignal): Promise<void> {
+    const before = this.#written.get(key)
+    this.#written.set(key, leaseId)
+    if (before !== undefined && before !== leaseId) await this.revoke(before, signal)
+  }
+
+  /**
+   * This write was certainly not carried out. An earlier one without an answer may have been: it stays for
+   * that key.
+   */
   giveBack(leaseId: string): void {
     if (this.#spare?.leaseId === leaseId && this.#spare.uses === 1)
       this.#spare = { leaseId, key: undefined, uses: 0 }
+  }
+
+  /** etcd no longer knows it. */
+  forget(leaseId: string): void {
+    this.#grantedAt.delete(leaseId)
+    if (this.#spare?.leaseId === leaseId) this.#spare = undefined
   }
 
   grantedAt(leaseId: string): number | undefined {
@@ -50,12 +71,12 @@ export class Grants {
   }
 
   /**
-   * Called once the key is attached to another lease: revoking then removes nothing but what an unanswered write may have
-   * left behind. Not worth a retry: it runs out by itself.
+   * Call once the key is attached to another etcd lease: revoking then removes only what an unanswered write
+   * may have left. Not worth a retry: it expires by itself.
    */
   async revoke(leaseId: string, signal: AbortSignal): Promise<void> {
-    if (!this.#grantedAt.delete(leaseId)) return
-    if (this.#spare?.leaseId === leaseId) this.#spare = undefined
+    if (!this.#grantedAt.has(leaseId)) return
+    this.forget(leaseId)
     await this.#client.revoke(leaseId, signal).catch(() => signal.throwIfAborted())
   }
 }

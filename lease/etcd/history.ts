@@ -1,13 +1,14 @@
 /**
- * Whether etcd still has the history that a table was read from. A snapshot that is restored starts an older one, whose
- * revisions may have grown past the known ones by the time that a node looks: then only what it holds tells.
+ * Whether etcd still has the history that a table was read from. A restored snapshot starts an older history,
+ * whose revision may have passed the known one before this node looks: then only its keys tell.
  */
 import type { LeaseTable } from '../lease.ts'
-import type { EtcdClient } from './client.ts'
-import { EtcdError } from './error.ts'
-import { type KeyValue, keysUnder, oneKey } from './keys.ts'
+import type { EtcdClient } from './client/client.ts'
+import { EtcdError } from './client/error.ts'
+import { type KeyValue, keysUnder, oneKey } from './client/keys.ts'
+import type { EtcdContext } from './context.ts'
 
-/** What was written last of these and before. */
+/** The newest key of these and the one before. */
 export function latest(before: KeyValue | undefined, kvs: readonly KeyValue[]): KeyValue | undefined {
   return kvs.reduce(
     (last, kv) => (last === undefined || kv.modRevision > last.modRevision ? kv : last),
@@ -16,8 +17,8 @@ export function latest(before: KeyValue | undefined, kvs: readonly KeyValue[]): 
 }
 
 /**
- * Tells the client where the history is another one. `witness` is the key that was written last, as it was then. What a
- * compaction took is not held against etcd.
+ * Tells the client where the history is another one. `witness` is the newest key as it was then. Missing
+ * revisions that etcd compacted are no evidence.
  */
 export async function checkHistory(
   client: EtcdClient,
@@ -40,7 +41,10 @@ export async function checkHistory(
   client.foundOtherHistory()
 }
 
-/** What stood there when the witness was written, `none` where nothing of that revision did; undefined where that is compacted. */
+/**
+ * The key's state when the witness was written: `none` where that revision wrote nothing; undefined where
+ * compacted.
+ */
 async function valueAt(client: EtcdClient, { key, modRevision }: KeyValue, signal: AbortSignal) {
   try {
     const [kv] = (await client.keyAt(key, modRevision, signal)).kvs
@@ -51,7 +55,19 @@ async function valueAt(client: EtcdClient, { key, modRevision }: KeyValue, signa
   }
 }
 
-/** A key that was written before that revision and that the table of that revision does not know is of another history. */
+/**
+ * A key created before that revision which the table of that revision does not know belongs to another
+ * history. A missing name proves nothing: its value may have been no lease then.
+ */
 export function contradicts(table: LeaseTable, revision: number, kv: KeyValue, node: string): boolean {
-  return kv.modRevision <= revision && table.get(node)?.since !== kv.createRevision
+  const since = table.get(node)?.since
+  const stoodThen = since === undefined ? kv.modRevision <= revision : kv.createRevision <= revision
+  return stoodThen && since !== kv.createRevision
+}
+
+/** Compares our own key in etcd with how this node wrote it: a key's revisions never decrease. */
+export function checkOwn({ client, lastSeen }: EtcdContext, kv: KeyValue): void {
+  const { ownInHistory: own } = lastSeen
+  if (own?.key !== kv.key) return
+  if (kv.modRevision < own.modRevision || kv.createRevision < own.createRevision) client.foundOtherHistory()
 }

@@ -1,8 +1,8 @@
 /**
- * Whose a standing key is. In this order: the key that this node holds (written by this process, named by its cache or by
- * subnet.env), then the MAC of its tunnel device, then its public IP, and that only where the node remembers nothing. An
- * address moves between hosts (DHCP, virtual IPs), and machines are cloned: where the evidence would fit another host too,
- * its agent is asked before the key is touched.
+ * Whose an existing key is. In this order: the key that this node holds (written by this process, named by
+ * its cache or by subnet.env), then the MAC of its tunnel device, then its public IP, which counts only where
+ * the node remembers nothing. Addresses move between hosts (DHCP, virtual IPs) and machines are cloned: where
+ * the evidence fits another host too, that host's agent is asked before the key is touched.
  */
 import type { Lease } from '../lease.ts'
 import type { LeaseRequest } from '../store.ts'
@@ -10,7 +10,7 @@ import type { EtcdContext } from './context.ts'
 import { macsOf } from './describe.ts'
 import { isHeldBy, NO_LEASE, type Record, readRecord } from './record.ts'
 
-/** Why a key is taken for this node's own, the surest first. */
+/** Why a key counts as this node's own, the surest first. */
 const evidences = ['written', 'remembered', 'mac', 'publicIp'] as const
 
 export interface Candidate {
@@ -18,11 +18,11 @@ export interface Candidate {
   readonly evidence: (typeof evidences)[number]
   /** The evidence fits another host as well: see `ask`. */
   readonly isDoubtful: boolean
-  /** This node wrote it, beyond doubt: it may be removed. */
+  /** This node certainly wrote it: it may be removed. */
   readonly isRemovable: boolean
 }
 
-/** Keys that may be this node's, the surest first; among equals reserved ones, then the oldest. */
+/** Keys that may be this node's, the surest first; then reserved ones, then the oldest. */
 export function candidates(
   ctx: EtcdContext,
   request: LeaseRequest,
@@ -30,8 +30,8 @@ export function candidates(
 ): readonly Candidate[] {
   const all = records.map(record => candidate(ctx, request, record)).filter(one => one !== undefined)
   const remembered = all.filter(({ evidence }) => evidence !== 'publicIp')
-  const remembersNothing = ctx.recall.own === undefined && request.previousSubnets.length === 0
-  /** What an operator reserved for our address, and no node has taken up, is for us all the same. */
+  const remembersNothing = ctx.lastSeen.own === undefined && request.previousSubnets.length === 0
+  /** A reservation for our public IP that no node has used is ours in any case. */
   const byAddress = ({ record }: Candidate) => remembersNothing || record.lease?.backendType === ''
   const rank = ({ evidence, record }: Candidate) =>
     2 * evidences.indexOf(evidence) + (record.kv.leaseId === NO_LEASE ? 0 : 1)
@@ -40,10 +40,10 @@ export function candidates(
   )
 }
 
-/** Undefined where nothing says that the key could be this node's. */
+/** Undefined where no evidence says that the key could be this node's. */
 export function candidate(ctx: EtcdContext, request: LeaseRequest, record: Record): Candidate | undefined {
   const { kv, lease, prefixes } = record
-  const { own } = ctx.recall
+  const { own } = ctx.lastSeen
   const isWritten = ctx.grants.grantedAt(kv.leaseId) !== undefined
   const hasIp = isHeldBy(lease, request.publicIps)
   const ownMacs = request.deviceMacs ?? []
@@ -55,7 +55,7 @@ export function candidate(ctx: EtcdContext, request: LeaseRequest, record: Recor
   const found = [isWritten, isRemembered, hasMac, hasIp].indexOf(true)
   const evidence = evidences[found]
   if (evidence === undefined) return undefined
-  // The device and subnet.env are gone after a reboot, and so are never part of a clone.
+  // A reboot removes the device and subnet.env, so a clone has neither.
   const isHere = hasIp && (hasMac ?? isInFile)
   const isPublished = lease !== undefined && lease.backendType !== ''
   const isDoubtful = isPublished && !isWritten && !isHere
@@ -64,7 +64,7 @@ export function candidate(ctx: EtcdContext, request: LeaseRequest, record: Recor
 
 /** The same key as when the cache was written, with the same value or at least the same MAC. */
 function isAsCached(ctx: EtcdContext, { kv, lease }: Record): boolean {
-  const { own } = ctx.recall
+  const { own } = ctx.lastSeen
   if (own?.key !== kv.key || own.createRevision !== kv.createRevision) return false
   return own.value === kv.value || hasSameMac(readRecord(ctx.folder, own)?.lease, lease)
 }

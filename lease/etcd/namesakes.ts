@@ -2,29 +2,31 @@ import { WakeUp } from '../common/wake_up.ts'
 import type { Lease } from '../lease.ts'
 import type { Ip } from '../net/ip.ts'
 import { ask, writeOf } from './ask.ts'
+import { oneKey } from './client/keys.ts'
 import type { EtcdContext } from './context.ts'
 import { describeLease } from './describe.ts'
-import { oneKey } from './keys.ts'
 import { isHeldBy } from './record.ts'
 
 const CONFLICT = 'public IP'
 const ACTIVITY = 'look for other hosts with our public IP'
-/** So many leases with our public IP are asked about in one round. */
+/** Most leases with our public IP that are asked about in one round. */
 const ASKED = 8
 
 /**
- * Other leases that bear our public IP. Most are left over from a node that had the address before, and harm nobody. Where
- * the agent of one answers, two hosts have one address: that is reported for as long as it answers.
+ * Other leases with our public IP. Most were left by a node that had the address before, and do no harm.
+ * Where the agent of one answers, two hosts have one address: this is reported while it answers.
  */
 export class Namesakes {
   readonly #ctx: EtcdContext
   readonly #own: () => Lease
   readonly #publicIps: readonly Ip[]
   readonly #due = new WakeUp()
-  /** Keys whose agent did not answer, with what it had written last. */
+  /** Keys whose agent did not answer, with the value at that time. */
   readonly #silent = new Map<string, string>()
-  /** Names of the leases with our public IP, as far as they were seen. */
-  #known = new Set<string>()
+  /** Leases seen with our public IP, by node: followed by events, for the table has thousands of others. */
+  #known = new Map<string, Lease>()
+  /** Our own node when the whole table was last read for them. */
+  #readAs: string | undefined
 
   constructor(ctx: EtcdContext, own: () => Lease, publicIps: readonly Ip[]) {
     this.#ctx = ctx
@@ -34,21 +36,21 @@ export class Namesakes {
 
   /** Until the signal aborts; rejects with its reason. */
   async run(signal: AbortSignal): Promise<never> {
-    const { patience, tuning, conflicts } = this.#ctx
-    this.#ctx.onReading = reading => {
-      if ('node' in reading && this.#isNews(reading)) this.#due.set()
+    const { retrier, tuning, conflicts } = this.#ctx
+    this.#ctx.onLease = lease => {
+      if (this.#isNews(lease)) this.#due.set()
     }
     this.#ctx.onGone = node => {
       if (this.#known.delete(node)) this.#due.set()
     }
     try {
       for (;;) {
-        const alive = await patience.until(ACTIVITY, () => this.#findAlive(signal), signal)
+        const alive = await retrier.until(ACTIVITY, () => this.#findAlive(signal), signal)
         this.#report(alive)
         await this.#due.wait(tuning.checkMs, signal)
       }
     } finally {
-      this.#ctx.onReading = () => {}
+      this.#ctx.onLease = () => {}
       this.#ctx.onGone = () => {}
       conflicts.delete(CONFLICT)
     }
@@ -59,7 +61,7 @@ export class Namesakes {
     const { node } = lease
     const isNamesake = this.#isNamesake(lease)
     const wasKnown = this.#known.has(node)
-    if (isNamesake) this.#known.add(node)
+    if (isNamesake) this.#known.set(node, lease)
     else this.#known.delete(node)
     return isNamesake !== wasKnown || (isNamesake && this.#silent.has(this.#ctx.folder + node))
   }
@@ -69,15 +71,21 @@ export class Namesakes {
   }
 
   async #findAlive(signal: AbortSignal): Promise<Lease | undefined> {
-    const others = this.#ctx.recall.leases.filter(lease => this.#isNamesake(lease))
-    this.#known = new Set(others.map(lease => lease.node))
-    for (const lease of others.slice(0, ASKED)) if (await this.#isAlive(lease, signal)) return lease
+    const own = this.#own().node
+    if (own !== this.#readAs) {
+      const others = this.#ctx.lastSeen.leases.filter(lease => this.#isNamesake(lease))
+      this.#known = new Map(others.map(lease => [lease.node, lease]))
+      this.#readAs = own
+    }
+    for (const lease of [...this.#known.values()].slice(0, ASKED))
+      if (await this.#isAlive(lease, signal)) return lease
     return undefined
   }
 
   async #isAlive({ node }: Lease, signal: AbortSignal): Promise<boolean> {
     const key = this.#ctx.folder + node
     const [kv] = (await this.#ctx.client.range(oneKey(key), signal)).kvs
+    if (kv === undefined) this.#known.delete(node)
     if (kv === undefined || this.#silent.get(key) === writeOf(kv)) return false
     const answer = await ask(this.#ctx, kv, signal)
     if (answer === undefined) {

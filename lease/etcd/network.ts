@@ -1,28 +1,29 @@
 import { isDeepStrictEqual } from 'node:util'
 import { shellQuote } from '../common/shell_quote.ts'
 import { sleep } from '../common/sleep.ts'
-import { type NetworkConfig, NetworkConfigError, parseNetworkConfig } from '../network_config.ts'
+import { type NetworkConfig, NetworkConfigError } from '../network_config.ts'
+import { parseNetworkConfig } from '../network_config_parser.ts'
 import { networkConfigWarnings } from '../network_config_warnings.ts'
 import type { EtcdOptions } from '../options.ts'
 import type { ConfigDemands } from '../store.ts'
+import { oneKey } from './client/keys.ts'
 import { findConfigElsewhere } from './config_elsewhere.ts'
 import type { EtcdContext } from './context.ts'
-import { oneKey } from './keys.ts'
 import { NO_LEASE } from './record.ts'
 
 const READING = 'read the network config'
 const WATCHING = 'watch the network config'
-const GOING_ON = 'this node goes on with the one that it started with'
+const KEEPS_OLD = 'this node keeps the one that it started with'
 const example = '{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}'
 
 /**
- * The network config under `<prefix>/config`. A node that runs goes on with the one that it started with: what changes
- * afterwards, or cannot be used, is said and ends nothing.
+ * The network config under `<prefix>/config`. A running node keeps the one that it started with: a later
+ * change, or a config that cannot be used, is reported and ends nothing.
  */
 export class ConfigKey {
   readonly #ctx: EtcdContext
   readonly #options: EtcdOptions
-  /** What this node started with. */
+  /** The config that this node started with. */
   #running: { readonly text: string; readonly network: NetworkConfig } | undefined
   /** What an operator must do about the key; undefined: nothing. */
   notice: string | undefined
@@ -32,23 +33,28 @@ export class ConfigKey {
     this.#options = options
   }
 
+  /** The config that this node started with; undefined before it was read. */
+  get running(): NetworkConfig | undefined {
+    return this.#running?.network
+  }
+
   /**
-   * Waits for one that can be used; while etcd is away the last one seen serves. Rejects with NetworkConfigError only where
-   * `onInvalid` asks for that.
+   * Waits for a config that can be used; the last one seen serves while etcd is away. Rejects with
+   * NetworkConfigError only where `onInvalid` asks for it.
    */
   async wait(signal: AbortSignal, demands: ConfigDemands): Promise<NetworkConfig> {
-    const { patience, client, recall, tuning } = this.#ctx
+    const { retrier, client, lastSeen, tuning } = this.#ctx
     for (let attempt = 0; ; attempt++) {
       const soon = attempt === 0 ? await this.#readSoon(signal) : undefined
       const text =
         soon ??
-        (await patience.untilOr(
+        (await retrier.untilOr(
           READING,
           () => this.#read(signal),
           () => this.#cached(),
           signal,
         ))
-      const lost = client.wasReset ? recall.networkConfig : undefined
+      const lost = client.wasReset ? lastSeen.networkConfig : undefined
       if (text === missing && this.notice === undefined) await this.#sayMissing(lost, signal)
       const candidate = text === missing ? lost : text
       const network = candidate === undefined ? undefined : this.#parse(candidate, demands)
@@ -61,27 +67,27 @@ export class ConfigKey {
     }
   }
 
-  /** Says what becomes of the key while the node runs. Rejects with the signal's reason. */
+  /** Reports changes of the key while the node runs. Rejects with the signal's reason. */
   async follow(signal: AbortSignal): Promise<never> {
-    const { client, patience, configKey, tuning } = this.#ctx
+    const { client, retrier, configKey, tuning } = this.#ctx
     for (let attempt = 0; ; attempt++) {
       const startedAt = tuning.clock.now()
       try {
         for await (const { through } of client.watch(oneKey(configKey), 0, signal)) {
-          if (through === 0) patience.over(WATCHING)
+          if (through === 0) retrier.over(WATCHING)
           if (this.#running !== undefined) this.#compare(await this.#read(signal))
         }
       } catch (error) {
-        patience.failed(WATCHING, error, signal)
+        retrier.failed(WATCHING, error, signal)
       }
       if (tuning.clock.now() - startedAt > tuning.lastRetryMs) attempt = 0
-      await patience.pause(attempt, signal)
+      await retrier.pause(attempt, signal)
     }
   }
 
   #start(text: string, network: NetworkConfig): NetworkConfig {
-    const { recall, log, configKey } = this.#ctx
-    if (text !== recall.networkConfig) recall.sawNetworkConfig(text)
+    const { lastSeen, log, configKey } = this.#ctx
+    if (text !== lastSeen.networkConfig) lastSeen.sawNetworkConfig(text)
     this.#running = { text, network }
     for (const warning of networkConfigWarnings(text)) log.warn({ key: configKey }, warning)
     return network
@@ -115,11 +121,11 @@ export class ConfigKey {
     if (text === missing) this.#say(this.#goneNotice())
     else if (tryParse(text) instanceof NetworkConfigError)
       this.#say(
-        `The network config in etcd under ${configKey} was changed and cannot be used: ${tryParse(text)}; ${GOING_ON}`,
+        `The network config in etcd under ${configKey} was changed and cannot be used: ${tryParse(text)}; ${KEEPS_OLD}`,
       )
     else
       this.#say(
-        `The network config in etcd under ${configKey} has changed: ${GOING_ON}; restart the agent to apply the new one`,
+        `The network config in etcd under ${configKey} has changed: ${KEEPS_OLD}; restart the agent to apply the new one`,
       )
   }
 
@@ -131,7 +137,7 @@ export class ConfigKey {
 
   async #sayMissing(lost: string | undefined, signal: AbortSignal): Promise<void> {
     const { log, configKey } = this.#ctx
-    const next = lost === undefined ? 'waiting for it' : 'going on with the one that it had'
+    const next = lost === undefined ? 'waiting for it' : 'continuing with the one that it had'
     const elsewhere =
       lost === undefined ? await findConfigElsewhere(this.#ctx, this.#options, signal) : undefined
     const hint = elsewhere === undefined ? '' : `; there is one ${elsewhere}`
@@ -144,32 +150,32 @@ export class ConfigKey {
   }
 
   /**
-   * Where etcd says nothing at all, the cache serves after a moment and not only when a call runs into its deadline. Undefined
-   * where there is no cache, or where the answer is an error.
+   * Where etcd does not answer at all, the cache serves after a moment, not only at a call's deadline.
+   * Undefined where there is no cache, or where the answer is an error.
    */
   #readSoon(signal: AbortSignal): Promise<string | typeof missing | undefined> {
-    const { recall, tuning } = this.#ctx
-    if (recall.networkConfig === undefined || recall.savedAtMs === undefined)
+    const { lastSeen, tuning } = this.#ctx
+    if (lastSeen.networkConfig === undefined || lastSeen.savedAtMs === undefined)
       return Promise.resolve(undefined)
     const read = this.#read(signal).catch(() => undefined)
     return Promise.race([read, sleep(tuning.cacheAfterMs, signal).then(() => this.#cached())])
   }
 
   #goneNotice(): string {
-    return `etcd has no network config under ${this.#ctx.configKey} any more: ${GOING_ON}; put it back before a restart`
+    return `etcd has no network config under ${this.#ctx.configKey} any more: ${KEEPS_OLD}; put it back before a restart`
   }
 
   async #read(signal: AbortSignal): Promise<string | typeof missing> {
     const listing = await this.#ctx.client.range(oneKey(this.#ctx.configKey), signal)
-    this.#ctx.recall.unconfirmedConfig = undefined
+    this.#ctx.lastSeen.unconfirmedConfig = undefined
     return listing.kvs[0]?.value ?? missing
   }
 
   #cached(): string | undefined {
-    const { recall, log } = this.#ctx
-    const { networkConfig: text, savedAtMs } = recall
+    const { lastSeen, log } = this.#ctx
+    const { networkConfig: text, savedAtMs } = lastSeen
     if (text === undefined || savedAtMs === undefined) return undefined
-    recall.unconfirmedConfig = text
+    lastSeen.unconfirmedConfig = text
     const at = new Date(savedAtMs).toISOString()
     log.warn({ savedAt: at }, `etcd is away: starting with the network config and leases of ${at}`)
     return text
@@ -187,7 +193,7 @@ export async function offerNetworkConfig(
     conditions: [{ absent: oneKey(ctx.configKey) }],
     changes: [{ put: ctx.configKey, value: text, leaseId: NO_LEASE }],
   }
-  const outcome = await ctx.patience.until(
+  const outcome = await ctx.retrier.until(
     'store a network config',
     () => ctx.client.commit(transaction, signal),
     signal,
@@ -206,13 +212,13 @@ function tryParse(text: string): NetworkConfig | NetworkConfigError {
   }
 }
 
-/** What an operator can paste into a shell on this host. The password is asked for, not shown. */
+/** A command for a shell on this host. The password is asked for, not shown. */
 function putCommand(ctx: EtcdContext, options: EtcdOptions): string {
   const flags: string[] = [`--endpoints=${[...ctx.client.endpoints].sort().join(',')}`]
   if (options.caFile !== undefined) flags.push(`--cacert=${options.caFile}`)
   if (options.certFile !== undefined) flags.push(`--cert=${options.certFile}`)
   if (options.keyFile !== undefined) flags.push(`--key=${options.keyFile}`)
   if (options.username !== undefined) flags.push(`--user=${options.username}`)
-  const words = ['etcdctl', ...flags, 'put', ctx.configKey, ctx.recall.networkConfig ?? example]
+  const words = ['etcdctl', ...flags, 'put', ctx.configKey, ctx.lastSeen.networkConfig ?? example]
   return `ETCDCTL_API=3 ${shellQuote(...words)}`
 }

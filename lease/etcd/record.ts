@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import { couldBeLeased } from '../allocate.ts'
 import type { Lease } from '../lease.ts'
 import { familyOf, type Ip } from '../net/ip.ts'
@@ -5,12 +6,18 @@ import { overlaps, type Prefix } from '../net/prefix.ts'
 import type { NetworkConfig } from '../network_config.ts'
 import type { LeaseRequest } from '../store.ts'
 import { decodeLease, decodeSubnetKey, encodeLeaseValue, encodeSubnetKey } from '../wire.ts'
-import { type Condition, type KeyValue, keysUnder } from './keys.ts'
+import { type Condition, type Head, type KeyValue, keysUnder } from './client/keys.ts'
+import type { EtcdContext } from './context.ts'
 
-/** An etcd lease id of 0 is none: the key never runs out, and its subnet is reserved for the public IP in it. */
+/**
+ * The etcd lease id 0 means none: the key never expires, and its subnet is reserved for the public IP in it.
+ */
 export const NO_LEASE = '0'
 
-/** A subnet key as it stands in etcd. `lease` is undefined where the value is no lease; the subnet is taken all the same. */
+/**
+ * A subnet key in etcd. `lease` is undefined where the value is no lease; the subnet counts as taken all the
+ * same.
+ */
 export interface Record {
   readonly kv: KeyValue
   readonly prefixes: readonly Prefix[]
@@ -30,8 +37,26 @@ export function readRecords(folder: string, kvs: readonly KeyValue[]): readonly 
 }
 
 /**
- * A node is known by its public IP, in the first family that the lease has in common with it: IPv4 where there is IPv4, so
- * that an IPv6 address that the provider renumbered does not cost the node its subnet.
+ * All records, with the values of those that `needsValue` names: a value is foreign and may have 64 KB of
+ * which a lease takes 200 bytes.
+ */
+export async function listRecords(
+  { client, folder }: Pick<EtcdContext, 'client' | 'folder'>,
+  needsValue: (record: Record) => boolean,
+  signal: AbortSignal,
+): Promise<Head & { readonly records: readonly Record[] }> {
+  const read = (kv: KeyValue) => {
+    const record = readRecord(folder, kv)
+    if (record === undefined || needsValue(record)) return record
+    return { ...record, kv: { ...kv, value: '' } }
+  }
+  const { kvs, ...head } = await client.rangeAs(keysUnder(folder), read, signal)
+  return { ...head, records: kvs.filter(record => record !== undefined) }
+}
+
+/**
+ * A node is known by its public IP in the first family that it shares with the lease: IPv4 where there is
+ * IPv4, so that a renumbered IPv6 prefix does not cost the node its subnet.
  */
 export function isHeldBy(lease: Lease | undefined, publicIps: readonly Ip[]): boolean {
   for (const { publicIp } of lease?.subnets ?? []) {
@@ -42,8 +67,8 @@ export function isHeldBy(lease: Lease | undefined, publicIps: readonly Ip[]): bo
 }
 
 /**
- * The oldest of the records that claims part of these prefixes and was there before that revision. What could not be a lease
- * of this network, a key that covers the whole of it for instance, claims nothing.
+ * The oldest record that claims part of these prefixes and existed before that revision. A key that could be
+ * no lease of this network, for instance one that covers all of it, claims nothing.
  */
 export function olderOwner(
   network: NetworkConfig,
@@ -59,13 +84,23 @@ export function olderOwner(
 }
 
 /**
- * A lease that no etcd lease is attached to, and that never runs out. Where this node knows what stood there `before`, a
- * stray write makes none of it: only what was one, flannel's short form, or the value as this node wrote it is.
+ * A lease without an etcd lease, which never expires. Where this node knows the value `before`, a stray write
+ * does not make one: only what was one already, flannel's short form, or this node's own value without its
+ * etcd lease counts.
  */
 export function isReservation(before: KeyValue | undefined, kv: KeyValue, lease: Lease | undefined): boolean {
   if (kv.leaseId !== NO_LEASE) return false
   if (before?.key !== kv.key) return lease !== undefined
-  return before.leaseId === NO_LEASE || lease?.backendType === '' || kv.value === before.value
+  return before.leaseId === NO_LEASE || lease?.backendType === '' || isSameLease(before, lease)
+}
+
+/** In any order and with any spaces that an operator wrote. */
+function isSameLease(before: KeyValue, lease: Lease | undefined): boolean {
+  if (lease === undefined) return false
+  return isDeepStrictEqual(
+    orUndefined(() => decodeLease(lease.node, before.value, lease.since)),
+    lease,
+  )
 }
 
 /** The subnets that a key takes from the pool: those that could be leased in this network. */
@@ -74,8 +109,8 @@ export function taken(network: NetworkConfig, { prefixes }: Record): readonly Pr
 }
 
 /**
- * Holds while no key stands for the first prefix, whatever its second is: `10.1.5.0-24` and `10.1.5.0-24&fd00:5::-64` are
- * two keys of which etcd would let both be created.
+ * Holds while no key exists for the first prefix, whatever its second is: `10.1.5.0-24` and
+ * `10.1.5.0-24&fd00:5::-64` are two keys, and etcd would allow both.
  */
 export function vacant(folder: string, prefixes: readonly Prefix[]): Condition {
   return { absent: keysUnder(folder + encodeSubnetKey(prefixes.slice(0, 1))) }

@@ -2,14 +2,15 @@ import { fits } from '../allocate.ts'
 import { printLease } from '../lease.ts'
 import type { Ip } from '../net/ip.ts'
 import type { Prefix } from '../net/prefix.ts'
-import { type NetworkConfig, parseNetworkConfig } from '../network_config.ts'
+import type { NetworkConfig } from '../network_config.ts'
+import { parseNetworkConfig } from '../network_config_parser.ts'
 import { LeaseRefusedError } from '../store.ts'
 import { encodeLeaseValue, encodeSubnetKey } from '../wire.ts'
+import { oneKey, type Transaction } from './client/keys.ts'
 import type { EtcdContext } from './context.ts'
-import { keysUnder, oneKey, type Transaction } from './keys.ts'
-import { isHeldBy, NO_LEASE, olderOwner, type Record, readRecord, readRecords, vacant } from './record.ts'
+import { isHeldBy, listRecords, NO_LEASE, olderOwner, type Record, readRecord, vacant } from './record.ts'
 
-/** flannel's reservation: a subnet key that no etcd lease is attached to (flannel's documents, "Reservations"). */
+/** flannel's reservation: a subnet key without an etcd lease (flannel's documents, "Reservations"). */
 export async function reserve(
   ctx: EtcdContext,
   subnets: readonly Prefix[],
@@ -19,8 +20,7 @@ export async function reserve(
   const key = ctx.folder + encodeSubnetKey(subnets)
   return untilDecided(ctx, `reserve ${subnets.join(' + ')}`, signal, async () => {
     const network = await fittingNetwork(ctx, subnets, signal)
-    const listing = await ctx.client.range(keysUnder(ctx.folder), signal)
-    const records = readRecords(ctx.folder, listing.kvs)
+    const { records } = await listRecords(ctx, ({ kv }) => kv.key === key, signal)
     const own = records.find(record => record.kv.key === key)
     const owner = network && olderOwner(network, records, subnets, key, Number.POSITIVE_INFINITY)
     if (owner) throw refused(subnets, owner)
@@ -59,7 +59,7 @@ export async function release(
   })
 }
 
-/** Looks, and writes what the look asks for if all is still as it was; looks again otherwise. */
+/** Reads, and writes what the look asks for if nothing changed meanwhile; else reads again. */
 async function untilDecided<T>(
   ctx: EtcdContext,
   activity: string,
@@ -67,7 +67,7 @@ async function untilDecided<T>(
   look: () => Promise<{ readonly transaction?: Transaction; readonly result: T }>,
 ): Promise<T> {
   for (let races = 0; ; races++) {
-    const decided = await ctx.patience.until(
+    const decided = await ctx.retrier.until(
       activity,
       async () => {
         const { transaction, result } = await look()
@@ -77,7 +77,7 @@ async function untilDecided<T>(
       signal,
     )
     if (decided) return decided.result
-    await ctx.patience.pause(races, signal)
+    await ctx.retrier.pause(races, signal)
   }
 }
 

@@ -4,13 +4,13 @@ import { describeLease } from './describe.ts'
 import type { Record } from './record.ts'
 
 const CONFLICT = 'rewritten'
-/** Writes within so many checks of each other make a fight. */
+/** Writes within this many checks of each other make a fight. */
 const CHECKS = 5
 
-/** Writes of our own key by another program. It is put right each time; who goes on writing it is reported. */
+/** Writes of our own key by another program. Each is repaired; a program that keeps writing is reported. */
 export class Rewrites {
   readonly #ctx: EtcdContext
-  /** When, on the clock that never jumps. */
+  /** When, on the monotonic clock. */
   #times: readonly number[] = []
 
   constructor(ctx: EtcdContext) {
@@ -29,7 +29,7 @@ export class Rewrites {
     if (count <= 2) log.warn({ key, value }, text)
   }
 
-  /** The key stands as we wrote it. */
+  /** The key is as we wrote it. */
   standsAsOurs(): void {
     if (this.#recent().length < 2) this.#ctx.conflicts.delete(CONFLICT)
   }

@@ -1,28 +1,33 @@
 import type { Log } from '../common/log.ts'
-import { Retrier } from '../common/retry.ts'
 import type { Lease, LeaseTableChange } from '../lease.ts'
 import type { Ip } from '../net/ip.ts'
 import type { Prefix } from '../net/prefix.ts'
 import type { NetworkConfig } from '../network_config.ts'
 import type { EtcdOptions } from '../options.ts'
 import type { Reservations } from '../reservations.ts'
-import type { ConfigDemands, LeaseRequest, LeaseStore, StoreHealth } from '../store.ts'
+import type { ConfigDemands, LeaseRequest, LeaseStore, LeaseTimes, StoreHealth } from '../store.ts'
 import { LiveTable } from '../table.ts'
 import { acquire, republish } from './acquire.ts'
 import type { Claim } from './claim.ts'
-import { EtcdClient } from './client.ts'
+import { EtcdClient } from './client/client.ts'
+import type { Head } from './client/keys.ts'
+import { openRetrier } from './client/retrier.ts'
 import type { EtcdContext } from './context.ts'
-import { EtcdError } from './error.ts'
 import { Follower } from './follow.ts'
 import { Grants } from './grants.ts'
+import { HeldClaim } from './held_claim.ts'
 import { Keeper } from './keep.ts'
-import type { Head } from './keys.ts'
+import { LastSeen } from './last_seen.ts'
+import { leaseTimes } from './lease_times.ts'
+import { followMembers } from './members.ts'
 import { ConfigKey, offerNetworkConfig } from './network.ts'
-import { Recall } from './recall.ts'
 import { release, reserve } from './reserve.ts'
 import { defaultTuning, type EtcdTuning } from './tuning.ts'
 
-/** flannel's leases in etcd v3: `<prefix>/config` and `<prefix>/subnets/<key>`, each key with an etcd lease of its own. */
+/**
+ * flannel's leases in etcd v3: `<prefix>/config` and `<prefix>/subnets/<key>`, each key with its own etcd
+ * lease.
+ */
 export function openEtcdStore(
   options: EtcdOptions,
   log: Log,
@@ -34,29 +39,30 @@ export function openEtcdStore(
 export class EtcdLeaseStore implements LeaseStore, Reservations {
   readonly #options: EtcdOptions
   readonly #ctx: EtcdContext
-  #keeper: Keeper | undefined
+  #held: HeldClaim | undefined
   readonly #claims = new Map<string, Claim>()
   readonly #config: ConfigKey
 
   constructor(options: EtcdOptions, log: Log, tuning: EtcdTuning) {
     this.#options = options
-    const client = new EtcdClient(options, tuning)
+    const client = new EtcdClient(options, tuning, log)
     client.onReset = (before, after) => this.#reset(before, after)
     this.#ctx = {
       client,
-      patience: openRetrier(client.endpoints.length, tuning, log),
+      retrier: openRetrier(client.endpoints.length, tuning, log),
       tuning,
       log,
-      recall: new Recall(options, tuning, log),
+      lastSeen: new LastSeen(options, tuning, log),
       grants: new Grants(client, tuning),
       conflicts: new Map(),
-      onReading: () => {},
+      onLease: () => {},
       onGone: () => {},
       onReset: new Set(),
       configKey: `${options.prefix}/config`,
       folder: `${options.prefix}/subnets/`,
     }
     this.#config = new ConfigKey(this.#ctx, options)
+    if (options.proxy) log.info({}, `etcd is asked through the proxy ${new URL(options.proxy).host}`)
   }
 
   async networkConfig(signal: AbortSignal, demands: ConfigDemands = {}): Promise<NetworkConfig> {
@@ -64,9 +70,11 @@ export class EtcdLeaseStore implements LeaseStore, Reservations {
     return this.#config.wait(signal, demands)
   }
 
-  /** Stores a network config where there is none. Resolves to whether it was stored. */
-  offerNetworkConfig(text: string, signal: AbortSignal): Promise<boolean> {
-    return offerNetworkConfig(this.#ctx, text, signal)
+  /** Stores a network config where there is none: the last one seen, or this. Resolves to it if it was stored. */
+  async offerNetworkConfig(text: string, signal: AbortSignal): Promise<string | undefined> {
+    await this.#load()
+    const offered = this.#ctx.lastSeen.networkConfig ?? text
+    return (await offerNetworkConfig(this.#ctx, offered, signal)) ? offered : undefined
   }
 
   reserve(
@@ -86,32 +94,33 @@ export class EtcdLeaseStore implements LeaseStore, Reservations {
     const { held } = request
     const running = held && this.#claims.get(held.node)
     const claim = running
-      ? { ...republish(this.#ctx, request, running.kv, held), confirmed: running.confirmed }
+      ? { ...running, ...republish(this.#ctx, request, running.kv, held), confirmed: running.confirmed }
       : await acquire(this.#ctx, request, signal)
     this.#claims.set(claim.lease.node, claim)
-    if (claim.confirmed && !running) this.#ctx.recall.sawOwn(claim.kv)
+    if (claim.confirmed && !running) this.#ctx.lastSeen.sawOwn(claim.kv)
     return claim.lease
   }
 
   async keep(lease: Lease, signal: AbortSignal, onKept: () => void = () => {}): Promise<void> {
     const claim = this.#claims.get(lease.node)
     if (!claim) throw new Error(`Cannot keep ${lease.node}: this store did not acquire it`)
-    const keeper = new Keeper(this.#ctx, claim, this.#options.renewMarginMs, onKept)
-    this.#keeper = keeper
+    const held = new HeldClaim(this.#ctx, claim, this.#options.renewMarginMs)
+    this.#held = held
     try {
-      await keeper.run(signal)
+      await new Keeper(this.#ctx, held, onKept).run(signal)
     } finally {
-      this.#claims.set(lease.node, keeper.claim)
+      this.#claims.set(lease.node, held.claim)
     }
   }
 
   async *watch(signal: AbortSignal): AsyncGenerator<LeaseTableChange, never, undefined> {
     await this.#load()
-    const table = new LiveTable()
+    const table = new LiveTable(this.#config.running)
     const stop = new AbortController()
     const following = Promise.all([
       new Follower(this.#ctx, table).run(stop.signal),
       this.#config.follow(stop.signal),
+      ...(this.#options.joinSecret === undefined ? [] : [followMembers(this.#ctx, stop.signal)]),
     ]).catch(error => table.fail(error))
     try {
       return yield* table.watch(signal)
@@ -121,17 +130,21 @@ export class EtcdLeaseStore implements LeaseStore, Reservations {
     }
   }
 
+  leaseTimes(signal: AbortSignal): Promise<ReadonlyMap<string, LeaseTimes>> {
+    return leaseTimes(this.#ctx, signal)
+  }
+
   reconnect(): void {
     this.#ctx.client.reconnect()
   }
 
   get endpoints(): readonly string[] {
-    return this.#options.endpoints
+    return this.#ctx.client.endpoints
   }
 
   health(): StoreHealth {
-    const { client, patience, conflicts } = this.#ctx
-    const { trouble, troubleMs } = patience
+    const { client, retrier, conflicts } = this.#ctx
+    const { trouble, troubleMs } = retrier
     const conflict = conflicts.size === 0 ? undefined : [...conflicts.values()].join('; ')
     return {
       lastContactMs: client.lastContactMs,
@@ -139,31 +152,33 @@ export class EtcdLeaseStore implements LeaseStore, Reservations {
       troubleMs,
       conflict,
       notice: this.#config.notice,
-      failures: patience.failures,
+      failures: retrier.failures,
+      watchRestarts: retrier.restarts,
       reconnects: client.reconnects,
-      leaseEndsAtMs: this.#keeper?.endsAtMs,
+      leaseEndsAtMs: this.#held?.endsAtMs,
     }
   }
 
-  /** Calls and streams begun so far. */
+  /** Calls and streams started so far. */
   get calls(): number {
     return this.#ctx.client.calls
   }
 
   async close(): Promise<void> {
     this.#ctx.client.close()
-    await this.#ctx.recall.close()
+    await this.#ctx.lastSeen.close()
   }
 
   async #load(): Promise<void> {
-    await this.#ctx.recall.load()
-    this.#ctx.client.known ??= this.#ctx.recall.at
+    await this.#ctx.lastSeen.load()
+    this.#ctx.client.known ??= this.#ctx.lastSeen.at
+    this.#ctx.client.learn(this.#ctx.lastSeen.endpoints)
   }
 
-  /** A store that was set up anew is no world without peers: they are kept until they have claimed their leases again. */
+  /** etcd lost its data: keeps the known peers for a grace, or until they register again. */
   #reset(before: Head, after: Head): void {
-    const { recall, tuning, log, onReset } = this.#ctx
-    const peers = recall.storeWasReset()
+    const { lastSeen, tuning, log, onReset } = this.#ctx
+    const peers = lastSeen.storeWasReset()
     log.error(
       { before, after, peers },
       `etcd has lost its data: ${lossOf(before, after)}. Claiming our lease again, keeping ${peers} leases for ` +
@@ -171,18 +186,6 @@ export class EtcdLeaseStore implements LeaseStore, Reservations {
     )
     for (const tell of onReset) tell()
   }
-}
-
-function openRetrier(endpoints: number, tuning: EtcdTuning, log: Log): Retrier {
-  return new Retrier({
-    minMs: tuning.firstRetryMs,
-    maxMs: tuning.lastRetryMs,
-    away: { failures: endpoints, afterMs: tuning.callTimeoutMs },
-    isTrouble: error => error instanceof EtcdError && error.kind !== 'closed',
-    random: tuning.random,
-    now: () => tuning.clock.now(),
-    log,
-  })
 }
 
 function lossOf(before: Head, after: Head): string {

@@ -1,30 +1,38 @@
-/** What tests shorten and production leaves alone. */
+/** Times that tests shorten and production leaves alone. */
 export interface EtcdTuning {
-  /** Life of a lease that nobody renews; flannel's, so that both kinds of node mean the same by it. */
+  /** Life of a lease that is not renewed: flannel's. */
   readonly ttlSeconds: number
-  /** How long one call may take before the next endpoint is tried. */
+  /** Time for one call before the next endpoint is tried. */
   readonly callTimeoutMs: number
-  /** HTTP/2 pings: a connection whose other end is silent for the sum of both is dead. etcd refuses less than 5 s. */
+  /**
+   * HTTP/2 pings: a connection whose other end is silent for the sum of both is dead. etcd refuses less than
+   * 5 s.
+   */
   readonly keepaliveMs: number
   readonly keepaliveTimeoutMs: number
-  /** Wait before the first retry, doubled for each more up to the last, each time shortened by up to half at random. */
+  /**
+   * Wait before the first retry, doubled for each further one up to the last, each shortened at random by up
+   * to half.
+   */
   readonly firstRetryMs: number
   readonly lastRetryMs: number
-  /** How often the own key is read although nothing was heard of it. */
+  /** How often the own key is read without an event. */
   readonly checkMs: number
-  /** How often the table is read anew although the watch goes on. */
+  /** How often the table is read again although the watch works. */
   readonly relistMs: number
-  /** After a watch broke and was resumed, the table is read anew within this time, spread over it at random. */
+  /**
+   * After a watch broke and was resumed, the table is read again within this time, spread over it at random.
+   */
   readonly relistAfterBreakMs: number
-  /** How often the network is looked through again while it has no free subnet. */
+  /** How often the network is searched again while it has no free subnet. */
   readonly refusedRetryMs: number
-  /** With a cache at hand, a start waits no longer for the first answer. */
+  /** With a cache, how long a start waits for the first answer. */
   readonly cacheAfterMs: number
-  /** How long the agent of another host has to show that it runs. */
+  /** How long another host's agent has to answer. */
   readonly askMs: number
-  /** How long peers are believed in that a store which lost its data no longer names. */
+  /** How long peers stay that a store with lost data no longer names. */
   readonly graceMs: number
-  /** Changes of the lease cache are written together, at most so often. */
+  /** Changes of the lease cache are written together, at most this often. */
   readonly saveMs: number
   /** In [0, 1). */
   readonly random: () => number
@@ -32,7 +40,7 @@ export interface EtcdTuning {
 }
 
 export interface Clock {
-  /** Milliseconds that never jump; only differences mean something. */
+  /** A monotonic clock in ms; only differences count. */
   now(): number
   /** Unix time in ms, for what outlives the process. */
   date(): number

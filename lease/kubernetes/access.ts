@@ -1,3 +1,4 @@
+import { urlHost } from '../net/ip.ts'
 import type { KubernetesOptions } from '../options.ts'
 import { BearerToken } from './bearer_token.ts'
 import { type ClientConfig, clientConfig } from './client_library.ts'
@@ -5,7 +6,7 @@ import { ApiConfigError, readKubeconfig } from './kubeconfig.ts'
 import { isRecord } from './path.ts'
 import { proxyFor } from './proxy.ts'
 
-/** Where the API server is and with what this agent proves who it is; of a kubeconfig the current context alone. */
+/** Where the API server is and which credentials to send; of a kubeconfig only the current context. */
 export interface Access {
   /** One cluster and one user, without token: TLS material, passwords, exec plugins. */
   readonly config: ClientConfig
@@ -18,13 +19,16 @@ export interface Access {
   /** `https://10.96.0.1:443 through the proxy ...`, for messages. */
   readonly place: string
   readonly isProxied: boolean
-  /** What an operator should mend though it works. */
+  /** What an operator should correct although it works. */
   readonly warnings: readonly string[]
 }
 
 export type Where = Pick<KubernetesOptions, 'apiUrl' | 'kubeconfigFile'>
 
-/** client-go's order: a URL overrides the kubeconfig's server; with neither, the pod's service account. Throws ApiConfigError. */
+/**
+ * client-go's order: a URL overrides the kubeconfig's server; with neither, the pod's service account. Throws
+ * ApiConfigError.
+ */
 export function loadAccess({ apiUrl, kubeconfigFile }: Where): Access {
   if (kubeconfigFile !== undefined) return fromFile(kubeconfigFile, apiUrl)
   if (apiUrl !== undefined) {
@@ -53,7 +57,7 @@ function fromPod(): Access {
     throw new ApiConfigError(
       `Cannot find the Kubernetes API: KUBERNETES_SERVICE_${host ? 'PORT' : 'HOST'} is not set, so this is no pod; give --kubeconfig-file or --kube-api-url`,
     )
-  const server = `https://${host.includes(':') ? `[${host}]` : host}:${port}`
+  const server = `https://${urlHost(host)}:${port}`
   const cluster = { 'certificate-authority': `${podFolder}/ca.crt` }
   return access({ server, origin: "the pod's ServiceAccount", cluster, tokenFile: `${podFolder}/token` })
 }
@@ -93,7 +97,9 @@ function access({ server, origin, cluster = {}, user = {}, tokenFile }: Given): 
   return { config, url, place, isProxied: proxy !== undefined, token: bearer, groups, origin, warnings }
 }
 
-/** The server's URL without `user:password@`, which no log may show, and those two as a kubeconfig names them. */
+/**
+ * The server's URL without `user:password@`, which no log may show, and those two as a kubeconfig names them.
+ */
 function splitLogin(
   server: string,
   cluster: Readonly<Record<string, unknown>>,
@@ -101,13 +107,21 @@ function splitLogin(
   const secured = ['certificate-authority', 'certificate-authority-data', 'insecure-skip-tls-verify']
   // client-go's rule for a server without a scheme.
   const scheme = secured.some(key => cluster[key] !== undefined) ? 'https' : 'http'
-  const text = (server.includes('://') ? server : `${scheme}://${server}`).replace(/\/+$/, '')
+  const text = (server.includes('://') ? server : `${scheme}://${server}`)
+    .replace(/\/+$/, '')
+    .replace(/^[a-z]+:/i, given => given.toLowerCase())
   const url = text.replace(/^([a-z]+:\/\/)[^/]*@/, '$1')
   if (!URL.canParse(text) || !/^https?:$/.test(new URL(text).protocol))
     throw new ApiConfigError(`Cannot use '${url}' as URL of the Kubernetes API: it must be https://HOST:PORT`)
   const { username, password } = new URL(text)
   if (username === '') return { url, login: {} }
-  return { url, login: { username: decodeURIComponent(username), password: decodeURIComponent(password) } }
+  try {
+    return { url, login: { username: decodeURIComponent(username), password: decodeURIComponent(password) } }
+  } catch {
+    throw new ApiConfigError(
+      `Cannot use the user name and password in front of '${url}': write a percent sign in them as %25`,
+    )
+  }
 }
 
 /** What exec plugins are told (client.authentication.k8s.io): several refuse to run without it. */

@@ -2,7 +2,7 @@ import { type BackendData, readBackendData } from '../backend_data.ts'
 import { messageOf } from '../common/errors.ts'
 import { MAX_BACKEND_DATA_BYTES, parseJson, printJson } from '../json.ts'
 import type { Lease, LeaseProblem, Subnet } from '../lease.ts'
-import { type Family, familyOf, type Ip, parseIp } from '../net/ip.ts'
+import { allFamilies, type Family, familyOf, type Ip, parseIp } from '../net/ip.ts'
 import { type Prefix, parsePrefix } from '../net/prefix.ts'
 import { MAX_BACKEND_TYPE } from '../wire.ts'
 import { ApiConfigError } from './kubeconfig.ts'
@@ -15,7 +15,10 @@ export interface AnnotationNames {
   /** `"true"` on a Node whose lease this is; all other Nodes are no peers. */
   readonly manager: string
   readonly backendType: string
-  /** This agent's own, beside flannel's: the Node's podCIDRs as in `10.244.1.0/24,fd00:12::/64`, so that no peer asks for them. */
+  /**
+   * This agent's own, beside flannel's: the Node's podCIDRs as in `10.244.1.0/24,fd00:12::/64`, so that no
+   * peer asks for them.
+   */
   readonly podCidrs: string
   readonly families: Readonly<Record<Family, FamilyNames>>
   /** Each of them. */
@@ -32,8 +35,8 @@ export interface FamilyNames {
 }
 
 /**
- * flannel's rule for --kube-annotation-prefix: one slash at most; a prefix without one gets one, a prefix with a name
- * behind its slash gets a dash. Throws ApiConfigError.
+ * flannel's rule for --kube-annotation-prefix: one slash at most; a prefix without one gets one, a prefix
+ * with a name behind its slash gets a dash. Throws ApiConfigError.
  */
 export function annotationNames(prefix: string): AnnotationNames {
   const [domain = '', name, ...more] = prefix.split('/')
@@ -61,9 +64,9 @@ export function annotationNames(prefix: string): AnnotationNames {
   return { stem, ...names, families, all: new Set([...Object.values(names), ...ofFamilies]) }
 }
 
-const bothFamilies: ReadonlySet<Family> = new Set(['ipv4', 'ipv6'])
+const bothFamilies: ReadonlySet<Family> = new Set(allFamilies)
 
-/** A Node read as a lease: both may be there, where one family is usable and the other is not. */
+/** A Node read as a lease; both fields are set where one family is usable and the other is not. */
 export interface ReadLease {
   readonly lease: Lease | undefined
   readonly problem: LeaseProblem | undefined
@@ -75,8 +78,9 @@ export function isManaged(node: NodeObject, names: AnnotationNames): boolean {
 }
 
 /**
- * The lease in a managed Node's annotations and podCIDRs. A family counts where it has both a podCIDR and a public IP:
- * an IPv4 network runs on Nodes that have podCIDRs of both. One that is not in `families` is not looked at.
+ * The lease in a managed Node's annotations and podCIDRs. A family counts where it has a podCIDR and a public
+ * IP: an IPv4 network also runs on Nodes that have podCIDRs of both families. Families that are not in
+ * `families` are ignored.
  */
 export function readLease(
   node: NodeObject,
@@ -109,7 +113,7 @@ export function readLease(
   return { lease: { node: node.name, backendType, subnets, since: node.createdMs }, problem }
 }
 
-/** IPv4 first, in whatever order they stand. Throws an Error that names the value. */
+/** IPv4 first, whatever their order. Throws an Error that names the value. */
 export function podPrefixes(node: NodeObject): readonly Prefix[] {
   const prefixes = (node.podCidrs ?? []).map(parsePrefix)
   const families = new Set(prefixes.map(familyOf))
@@ -118,7 +122,10 @@ export function podPrefixes(node: NodeObject): readonly Prefix[] {
   return prefixes.toSorted((a, b) => familyOf(a).localeCompare(familyOf(b)))
 }
 
-/** The podCIDRs that a Node's own agent published; undefined where it runs flanneld, or where they cannot be read. */
+/**
+ * The podCIDRs that a Node's own agent published; undefined where it runs flanneld, or where they cannot be
+ * read.
+ */
 export function publishedPodCidrs(node: NodeObject, names: AnnotationNames): readonly string[] | undefined {
   const text = node.annotations.get(names.podCidrs)
   if (text === undefined || text.length > 100) return undefined

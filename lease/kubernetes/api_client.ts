@@ -1,5 +1,6 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { request as httpsRequest, type RequestOptions } from 'node:https'
+import type { Log } from '../common/log.ts'
 import type { ApiConfig } from './api_config.ts'
 import { type ApiAction, refusal } from './api_error.ts'
 
@@ -13,24 +14,26 @@ export interface ApiRequest {
   readonly body?: unknown
 }
 
-/** Where the client tells what it saw, for health. */
+/** Where the client reports what it saw, for health. */
 export interface ApiContact {
   /** Bytes came from the server. */
   answered(): void
 }
 
 /**
- * Requests to the API server, one try each. node:https and not the library's typed API: decoding 5,000 nodes with that
- * one costs 240 MB, and each of its calls a TLS handshake.
+ * Requests to the API server, one try each. Uses node:https and not the library's typed API: that one needs
+ * 240 MB to decode 5,000 Nodes, and a TLS handshake for each call.
  */
 export class ApiClient {
   readonly #config: ApiConfig
   readonly #contact: ApiContact
   readonly #answerWithinMs: number
+  readonly #log: Log
 
   /** `answerWithinMs`: how long the server may be silent before or within an answer. */
-  constructor(config: ApiConfig, contact: ApiContact, answerWithinMs: number) {
+  constructor(config: ApiConfig, contact: ApiContact, answerWithinMs: number, log: Log) {
     this.#config = config
+    this.#log = log
     this.#contact = contact
     this.#answerWithinMs = answerWithinMs
   }
@@ -39,24 +42,28 @@ export class ApiClient {
     return this.#config.url
   }
 
-  /** The parsed JSON. Rejects with ApiError where the answer is no 2xx, with node's error where there was none. */
+  /**
+   * The parsed JSON. Rejects with ApiError where the answer is no 2xx, with node's error where there was
+   * none.
+   */
   async json(what: ApiRequest, signal: AbortSignal): Promise<unknown> {
     const response = await this.open(what, signal)
     return JSON.parse(await this.#text(response, what.action))
   }
 
-  /** Hands the body to `take` as it comes. Rejects as `json` does, and where it breaks off. */
+  /** Passes the body to `take` as it arrives. Rejects as `json` does, and where the body breaks off. */
   async pour(what: ApiRequest, take: (chunk: Buffer) => void, signal: AbortSignal): Promise<void> {
     await this.#pour(await this.open(what, signal), what.action, take)
   }
 
-  /** A 2xx answer, its body unread. Whoever takes it reads or destroys it. Rejects as `json` does. */
+  /** A 2xx answer, its body unread: the caller must read or destroy it. Rejects as `json` does. */
   async open(what: ApiRequest, signal: AbortSignal): Promise<IncomingMessage> {
     signal.throwIfAborted()
     const options = await this.#config.requestOptions()
     const response = await this.#send(what, options, signal)
     this.#contact.answered()
     const status = response.statusCode ?? 0
+    this.#log.trace({ status }, `asked the API server: ${what.method} ${what.path}`)
     if (status >= 200 && status < 300) return response
     const sent = status === 401 ? this.#config.forget(options) : undefined
     const body = await this.#text(response, what.action)

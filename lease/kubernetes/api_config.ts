@@ -1,23 +1,31 @@
 import { Agent as HttpAgent } from 'node:http'
 import { Agent, type RequestOptions } from 'node:https'
+import { isIP } from 'node:net'
+import { checkServerIdentity } from 'node:tls'
 import { messageOf } from '../common/errors.ts'
 import { type Access, loadAccess, type Where } from './access.ts'
 import { ApiConfigError } from './kubeconfig.ts'
 import { at } from './path.ts'
 import { printSent } from './sent.ts'
 
-/** Where the API server is and how one proves to it who one is. */
+/** Where the API server is and how a request is authenticated. */
 export interface ApiConfig {
   /** `https://10.96.0.1:443`, without a slash at the end. */
   readonly url: string
   /** The URL, and the proxy where there is one, for messages. */
   readonly place: string
   readonly isProxied: boolean
-  /** What an operator should mend though it works; for the log, once. */
+  /** What an operator should correct although it works; for the log, once. */
   readonly warnings: readonly string[]
-  /** TLS material, agent and authorization for one request, files and exec plugins read anew where they changed. */
+  /**
+   * TLS material, agent and authorization for one request, files and exec plugins read again where they
+   * changed.
+   */
   requestOptions(): Promise<RequestOptions>
-  /** After a 401: forgets tokens and certificates, so that the next request reads all files again; what was sent, in words. */
+  /**
+   * After a 401: forgets tokens and certificates, so that the next request reads all files again; what was
+   * sent, in words.
+   */
   forget(sent: RequestOptions): string
   close(): void
 }
@@ -32,7 +40,7 @@ export function openApiConfig(where: Where): ApiConfig {
     isProxied: access.isProxied,
     warnings: access.warnings,
     async requestOptions() {
-      const options = await credentials(access)
+      const options = verifiedByAddress(await credentials(access))
       options.agent = agents.get(options, access)
       return options
     },
@@ -41,7 +49,7 @@ export function openApiConfig(where: Where): ApiConfig {
       try {
         access = loadAccess(where)
       } catch {
-        // Half-written: what was read before stays, and the next 401 brings us here again.
+        // Half-written: keep what was read before; the next 401 reads it again.
       }
       return words
     },
@@ -69,6 +77,20 @@ async function credentials({ config, token, groups, origin }: Access): Promise<R
   return options
 }
 
+/**
+ * A `tls-server-name` may be an IP address: as in Go, no server name is sent then, and the certificate must
+ * bear the address. Node.js 26 refuses it as a server name.
+ */
+function verifiedByAddress(options: RequestOptions): RequestOptions {
+  const { servername = '' } = options
+  if (isIP(servername) === 0) return options
+  return {
+    ...options,
+    servername: '',
+    checkServerIdentity: (_, certificate) => checkServerIdentity(servername, certificate),
+  }
+}
+
 function whyNot(cause: unknown, config: Access['config']): string {
   const command = at(config.getCurrentUser()?.exec, 'command')
   if (typeof command !== 'string') return at(cause, 'code') ? messageOf(cause) : 'it cannot be read'
@@ -79,18 +101,21 @@ function whyNot(cause: unknown, config: Access['config']): string {
   return `'${command}', which its exec entry names, failed: ${messageOf(cause).trim().slice(0, 200) || 'it printed no reason'}`
 }
 
-/** Two are watches; a burst of joins shares the rest. */
+/** Two carry watches; a burst of joins shares the rest. */
 const mostConnections = 10
 
-/** One agent as long as the TLS material is the same: the library makes one, and a handshake, for every call. */
+/**
+ * One agent while the TLS material is unchanged: the library makes a new one, with a handshake, for every
+ * call.
+ */
 class AgentCache {
   #agent: HttpAgent | undefined
   #identity = ''
 
-  get(options: RequestOptions, { url, isProxied }: Access): HttpAgent {
-    const { ca, cert, key, servername, rejectUnauthorized } = options
-    const tls = Object.entries({ ca, cert, key, servername, rejectUnauthorized })
-    const identity = tls.map(String).join('\n')
+  get(options: RequestOptions, { url, isProxied, config }: Access): HttpAgent {
+    const { ca, cert, key, servername, checkServerIdentity, rejectUnauthorized } = options
+    const tls = Object.entries({ ca, cert, key, servername, checkServerIdentity, rejectUnauthorized })
+    const identity = [...tls.map(String), config.getCurrentCluster()?.tlsServerName].join('\n')
     if (this.#agent === undefined || identity !== this.#identity) {
       this.#letIdleGo()
       const pool = { keepAlive: true, maxFreeSockets: 2, maxSockets: mostConnections }
@@ -108,7 +133,7 @@ class AgentCache {
     this.#agent = undefined
   }
 
-  /** What runs on the old agent ends by itself: a watch within minutes, all else within seconds. */
+  /** Requests on the old agent end by themselves: watches within minutes, all others within seconds. */
   #letIdleGo(): void {
     for (const socket of Object.values(this.#agent?.freeSockets ?? {}).flat()) socket?.destroy()
   }

@@ -8,7 +8,7 @@ export interface ApiAction {
   readonly resource: string
 }
 
-/** The API server answered, and it was no. */
+/** The API server answered with a refusal. */
 export class ApiError extends ExpectedError {
   override name = 'ApiError'
   /** HTTP status, or the code of a Status that came as a watch event. */
@@ -20,7 +20,7 @@ export class ApiError extends ExpectedError {
     this.status = status
     this.retryAfterMs = retryAfterMs
   }
-  /** The resourceVersion or continue token is too old: what was read before is worth nothing. */
+  /** The resourceVersion or continue token is too old: list again. */
   get gone(): boolean {
     return this.status === 410
   }
@@ -50,13 +50,13 @@ export function refusal(action: ApiAction, where: string, answer: Answer): ApiEr
   )
 }
 
-/** A Status object that came as a watch event, where the HTTP status was 200 long ago. */
+/** A Status object that came as a watch event, after HTTP status 200. */
 export function refusalEvent(action: ApiAction, where: string, object: unknown): ApiError {
   const code = isRecord(object) && typeof object.code === 'number' ? object.code : 500
   return refusal(action, where, { status: code, body: JSON.stringify(object ?? null) })
 }
 
-/** The rule that the ClusterRole lacks, in one line of YAML that can be pasted under `rules:`. */
+/** The rule that the ClusterRole lacks, as one line of YAML for `rules:`. */
 function missingRule({ verb, resource }: ApiAction): string {
   return `- {apiGroups: [""], resources: ["${resource}"], verbs: ["${verb}"]}`
 }

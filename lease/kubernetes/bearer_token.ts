@@ -3,8 +3,9 @@ import { messageOf } from '../common/errors.ts'
 import { ApiConfigError } from './kubeconfig.ts'
 
 /**
- * A bearer token, from a file where one is named: the kubelet replaces a ServiceAccount's every hour. As in client-go,
- * what was read last stands while the file cannot be read, and a token given beside the file stands until it was read.
+ * A bearer token, from a file where one is named: the kubelet replaces a ServiceAccount's token every hour.
+ * As in client-go, the last one read is used while the file cannot be read, and a token given beside the file
+ * is used until then.
  */
 export class BearerToken {
   readonly #file: string | undefined

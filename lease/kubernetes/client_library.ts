@@ -8,7 +8,10 @@ export function parseYaml(text: string): unknown {
   return loadYaml(text)
 }
 
-/** One cluster and one user, each in the field names of a kubeconfig. JSON is YAML: the library reads it as if from a file. */
+/**
+ * One cluster and one user, each in the field names of a kubeconfig. JSON is YAML: the library reads it as if
+ * from a file.
+ */
 export function clientConfig(cluster: object, user: object): ClientConfig {
   const name = 'current'
   const config = new KubeConfig()

@@ -3,11 +3,12 @@ import { isDeepStrictEqual } from 'node:util'
 import { messageOf } from '../common/errors.ts'
 import type { Log } from '../common/log.ts'
 import { sleep } from '../common/sleep.ts'
-import { type NetworkConfig, NetworkConfigError, parseNetworkConfig } from '../network_config.ts'
+import { type NetworkConfig, NetworkConfigError } from '../network_config.ts'
+import { parseNetworkConfig } from '../network_config_parser.ts'
 import { networkConfigWarnings } from '../network_config_warnings.ts'
 import type { ConfigDemands } from '../store.ts'
 
-/** net-conf.json of the ConfigMap: it is read at the start, and the kubelet writes a changed one within minutes. */
+/** net-conf.json of the ConfigMap: read at start; the kubelet writes a changed one within minutes. */
 export class ConfigFile {
   readonly #file: string
   readonly #log: Log
@@ -20,7 +21,7 @@ export class ConfigFile {
     this.#log = log
   }
 
-  /** What this node runs with; undefined before it was read. */
+  /** The config that this node runs with; undefined before it was read. */
   get running(): NetworkConfig | undefined {
     return this.#running
   }
@@ -47,7 +48,7 @@ export class ConfigFile {
     }
   }
 
-  /** Looks at the file every `everyMs`, and says once what became of it. Rejects with the signal's reason. */
+  /** Reads the file every `everyMs`, and reports each change once. Rejects with the signal's reason. */
   async follow(everyMs: number, signal: AbortSignal): Promise<never> {
     for (;;) {
       await sleep(everyMs, signal)
@@ -62,14 +63,14 @@ export class ConfigFile {
   }
 
   async #compare(signal: AbortSignal): Promise<string | undefined> {
-    const goingOn = 'this node goes on with the one that it has'
+    const keepsOld = 'this node keeps the one that it has'
     try {
       const now = parse(await readFile(this.#file, { encoding: 'utf8', signal }))
       if (isDeepStrictEqual(now, this.#running)) return undefined
-      return `The network config ${this.#file} has changed: ${goingOn}; restart the agents to apply it, as with: kubectl -n kube-flannel rollout restart daemonset twill`
+      return `The network config ${this.#file} has changed: ${keepsOld}; restart the agents to apply it, as with: kubectl -n kube-flannel rollout restart daemonset twill`
     } catch (cause) {
       signal.throwIfAborted()
-      return `The network config ${this.#file} was changed and cannot be used: ${messageOf(cause)}; ${goingOn}, and could not start with this`
+      return `The network config ${this.#file} was changed and cannot be used: ${messageOf(cause)}; ${keepsOld}, and could not start with this`
     }
   }
 }

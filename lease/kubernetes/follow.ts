@@ -1,15 +1,22 @@
 import { Pace } from '../common/pace.ts'
 import { ApiError } from './api_error.ts'
 import type { Depth, NodeObject } from './node_object.ts'
-import type { NodeList, NodeSource } from './node_source.ts'
+import type { NodeSource } from './node_source.ts'
 import { retryAfterMs, type Session } from './session.ts'
+import { type Changes, type StreamedList, streamNodes } from './stream_list.ts'
 import { type NodeEvent, watchNodes } from './watch.ts'
 
 /** What is known of the Nodes followed, each step on top of the ones before. */
 export type NodeStep =
-  /** All that there are; who is not named is gone. Whoever takes it may empty it: it can be 5,000 of them. */
-  | { readonly type: 'all'; readonly nodes: NodeObject[] }
-  | { readonly type: 'put' | 'delete'; readonly node: NodeObject }
+  /** All that there are; who is not named is gone. The reader may empty it: it can hold 5,000 of them. */
+  | { readonly type: 'all'; readonly nodes: NodeObject[]; readonly version: string }
+  /** `after`: the version that came before. */
+  | {
+      readonly type: 'put' | 'delete'
+      readonly node: NodeObject
+      readonly after: string
+      readonly version: string
+    }
 
 export interface Following {
   readonly session: Session
@@ -18,6 +25,8 @@ export interface Following {
   readonly what: string
   /** One Node alone; undefined: all. */
   readonly name: string | undefined
+  /** Where to watch from, without a list; undefined: with a list. */
+  readonly from?: string | undefined
   readonly depth: Depth
   /** How the first list is read; later ones, after a watch that fell behind, are read as the watch is. */
   readonly firstDepth: Depth
@@ -25,58 +34,79 @@ export interface Following {
 }
 
 /**
- * List, then watch from there, for ever: the first step is `all`. A watch that ends or breaks goes on from the last
- * version seen; one whose version is too old begins again with a list. Neither is done in a tight loop, whatever the
- * server answers. Rejects only with the signal's reason.
+ * Lists, then watches from there, without end: the first step is `all`. Yields the steps that came together. A watch that ends or breaks continues
+ * from the last version seen; where that version is too old, it lists again. Neither runs in a tight loop,
+ * whatever the server answers. Rejects only with the signal's reason.
  */
 export async function* followNodes(
   following: Following,
   signal: AbortSignal,
-): AsyncGenerator<NodeStep, never, undefined> {
+): AsyncGenerator<readonly NodeStep[], never, undefined> {
   const { session, what } = following
   const watching = `watch ${what}`
   const pace = new Pace(session.timing.pace)
   let depth = following.firstDepth
-  let version: string | undefined
+  let version = following.from
   for (;;) {
-    if (version === undefined) {
-      const list = await readAll(following, depth, signal)
-      depth = following.depth
-      version = list.resourceVersion
-      yield { type: 'all', nodes: list.nodes }
-    }
     let askedMs = 0
+    let changes: Changes | undefined
     pace.started()
     try {
-      for await (const event of watchOnce(following, version, signal)) {
+      if (version === undefined) {
+        const list = await readAll(following, depth, signal)
+        version = list.resourceVersion
+        changes = list.changes
+        yield [{ type: 'all', nodes: list.nodes, version }]
+        if (depth !== following.depth) changes = await changes?.return(undefined).then(() => undefined)
+        depth = following.depth
+        pace.started()
+      }
+      changes ??= watchOnce(following, version, signal)
+      for await (const events of changes) {
         session.retrier.over(watching)
-        version = event.resourceVersion
-        if (event.type !== 'bookmark') yield { type: event.type, node: event.node }
+        const steps = stepsOf(events, version)
+        version = events.at(-1)?.resourceVersion ?? version
+        if (steps.length > 0) yield steps
       }
       session.retrier.over(watching)
     } catch (error) {
       session.retrier.failed(watching, error, signal)
       askedMs = retryAfterMs(error)
       if (error instanceof ApiError && error.gone) version = undefined
+    } finally {
+      await changes?.return(undefined)
     }
     signal.throwIfAborted()
+    session.retrier.restarted()
     await pace.next(signal, askedMs)
   }
 }
 
-function readAll(
-  { session, source, what, name }: Following,
-  depth: Depth,
-  signal: AbortSignal,
-): Promise<NodeList> {
-  return session.persist(`list ${what}`, () => source.list(depth, name, signal), signal)
+function stepsOf(events: readonly NodeEvent[], from: string): readonly NodeStep[] {
+  let after = from
+  return events.flatMap((event): NodeStep[] => {
+    const [before, version] = [after, event.resourceVersion]
+    after = version
+    return event.type === 'bookmark' ? [] : [{ type: event.type, node: event.node, after: before, version }]
+  })
 }
 
-function watchOnce(
-  following: Following,
-  resourceVersion: string,
-  signal: AbortSignal,
-): AsyncIterable<NodeEvent> {
+/**
+ * All Nodes, by a watch that starts with them where the server has watch-list, else by a list; where one
+ * fails, tries the other. One Node is read by a list, whose connection is used again.
+ */
+function readAll(following: Following, depth: Depth, signal: AbortSignal): Promise<StreamedList> {
+  const { session, source, what, name, keptAnnotations } = following
+  let byStream = false
+  const attempt = async () => {
+    byStream = name === undefined && !byStream
+    const streamed = byStream && (await streamNodes(session, { depth, name, keptAnnotations }, signal))
+    return streamed || (await source.list(depth, name, signal))
+  }
+  return session.persist(`list ${what}`, attempt, signal)
+}
+
+function watchOnce(following: Following, resourceVersion: string, signal: AbortSignal): Changes {
   const { session, depth, name, keptAnnotations } = following
   return watchNodes(session, { depth, name, resourceVersion, keptAnnotations }, signal)
 }

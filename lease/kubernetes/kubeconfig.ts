@@ -4,20 +4,26 @@ import { ExpectedError, messageOf } from '../common/errors.ts'
 import { parseYaml } from './client_library.ts'
 import { isRecord, textAt } from './path.ts'
 
-/** Kubernetes access that cannot be configured so. The message names the file or variable and the remedy, never a secret. */
+/**
+ * The Kubernetes access is misconfigured. The message names the file or variable and the remedy, never a
+ * secret.
+ */
 export class ApiConfigError extends ExpectedError {
   override name = 'ApiConfigError'
 }
 
-/** What a kubeconfig says of its current context, and nothing of the others. */
+/** What a kubeconfig says of its current context; other contexts are ignored. */
 export interface Kubeconfig {
   readonly server: string
-  /** In the field names of the file, without `server`, `tokenFile` and what has no effect. File names are absolute. */
+  /**
+   * In the field names of the file, without `server`, `tokenFile` and what has no effect. File names are
+   * absolute.
+   */
   readonly cluster: Readonly<Record<string, unknown>>
   readonly user: Readonly<Record<string, unknown>>
   readonly userName: string
   readonly tokenFile: string | undefined
-  /** Keys under `user` that neither client-go nor this agent knows: misspelt, as a rule. */
+  /** Keys under `user` that neither client-go nor this agent knows: mostly misspelt. */
   readonly unknownKeys: readonly string[]
 }
 
@@ -41,8 +47,8 @@ const otherUserKeys = ['as-groups', 'as-user-extra', 'auth-provider', 'exec', 'e
 const fileKeys = ['certificate-authority', 'client-certificate', 'client-key', 'tokenFile']
 
 /**
- * Reads the current context's cluster and user as client-go does: file names are relative to the kubeconfig's folder, and
- * a context, cluster or user that is not there is an error. Throws ApiConfigError.
+ * Reads the cluster and user of the current context as client-go does: file names are relative to the
+ * kubeconfig's folder, and a missing context, cluster or user is an error. Throws ApiConfigError.
  */
 export function readKubeconfig(file: string): Kubeconfig {
   const refuse = (why: string): never => {
@@ -130,6 +136,10 @@ function tidy(
   refuse: Refuse,
 ): Record<string, unknown> {
   if (!isRecord(value)) return refuse(`the ${kind} of its current context is no object`)
+  if (!isTree(value))
+    return refuse(
+      `the ${kind} of its current context contains itself: write out what its YAML aliases stand for`,
+    )
   const isGiven = (each: unknown) => each !== undefined && each !== null && each !== ''
   // Data in the file wins over a file that is named, as in client-go.
   const given = Object.entries(value).filter(([key, each]) => isGiven(each) && !isGiven(value[`${key}-data`]))
@@ -141,6 +151,16 @@ function tidy(
     return [key, key === 'exec' ? withPath(each, folder) : each]
   })
   return Object.fromEntries(tidied)
+}
+
+/** YAML's aliases can make an object a part of itself, which no other format can hold. */
+function isTree(value: unknown): boolean {
+  try {
+    JSON.stringify(value)
+    return true
+  } catch {
+    return false
+  }
 }
 
 /** A command with a slash is a file beside the kubeconfig; one without is looked for in PATH. */

@@ -1,7 +1,8 @@
 /**
- * Takes a list's JSON apart while it comes: each member of `items` by itself, and the rest, the envelope, at the end. A
- * page of 100 Nodes parsed at once is garbage of several MB in V8's old space, which grows by as much; a Node parsed by
- * itself dies young. Bytes are looked at, not decoded: in UTF-8 no part of a longer character is a bracket or quote.
+ * Splits a list's JSON while it arrives: each member of `items` by itself, and the rest, the envelope, at the
+ * end. Parsing a page of 100 Nodes at once leaves several MB of garbage in V8's old space, which grows by as
+ * much; a Node parsed by itself dies young. Works on bytes: in UTF-8 no part of a longer character equals a
+ * bracket or quote.
  */
 export class ListBody {
   readonly #onItem: (json: string) => void
@@ -41,7 +42,7 @@ export class ListBody {
         if (this.#inItems && this.#depth === 2) from = this.#endItem(chunk, from, at)
         if (this.#depth === 1) this.#inItems = false
       } else if (byte === comma && this.#inItems && this.#depth === 2) {
-        // The commas between members go with them, or the envelope would be no JSON.
+        // The commas between members are dropped too, or the envelope would be no JSON.
         this.#keep(chunk, from, at - 1)
         from = at
       }

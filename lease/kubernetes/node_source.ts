@@ -1,15 +1,18 @@
 import { ListBody } from './list_body.ts'
-import { type Depth, type NodeObject, readNode } from './node_object.ts'
+import { type Depth, type NodeObject, parseWithoutStatus, readNode } from './node_object.ts'
 import { isRecord, textAt } from './path.ts'
 import type { Session } from './session.ts'
 
 export interface NodeList {
   readonly nodes: NodeObject[]
-  /** Where a watch goes on from. */
+  /** Where a watch continues. */
   readonly resourceVersion: string
 }
 
-/** What the API server holds for us at once is 6 MB of Nodes; what we hold is one Node, whatever the size of a page. */
+/**
+ * What the API server holds for us at once is 6 MB of Nodes; what we hold is one Node, whatever the size of a
+ * page.
+ */
 const pageSize = 500
 
 const nodesPath = '/api/v1/nodes'
@@ -45,7 +48,10 @@ export class NodeSource {
     return node
   }
 
-  /** All, or the one of that name. Rejects with an ApiError that is `gone` where the list took too long to page through. */
+  /**
+   * All, or the one of that name. Rejects with an ApiError that is `gone` where the list took too long to
+   * page through.
+   */
   async list(depth: Depth, name: string | undefined, signal: AbortSignal): Promise<NodeList> {
     const nodes: NodeObject[] = []
     const seen = new Set<string>()
@@ -74,7 +80,7 @@ export class NodeSource {
     signal: AbortSignal,
     take: (item: unknown) => void,
   ): Promise<unknown> {
-    const body = new ListBody(json => take(JSON.parse(json)))
+    const body = new ListBody(json => take(parseWithoutStatus(json, '}')))
     const request = {
       action: { verb: 'list', resource: 'nodes' },
       method: 'GET',

@@ -1,19 +1,17 @@
 import { messageOf } from '../common/errors.ts'
 import type { Log } from '../common/log.ts'
-import { type Family, familyOf, type Ip } from '../net/ip.ts'
+import { allFamilies, type Family, familyOf, type Ip } from '../net/ip.ts'
 import { type AnnotationNames, parseIpOf } from './annotations.ts'
 import type { NodeObject } from './node_object.ts'
 
-const families = ['ipv4', 'ipv6'] as const
-
 /**
- * What operators tell this node by annotations of its Node. As in flannel, it counts when the agent starts: a running node
- * does not move to another address, and a later change is warned of.
+ * Annotations by which operators configure this node. As in flannel they count at start: a running node does
+ * not move to another address, and a later change is warned of.
  */
 export class OperatorInput {
   readonly #names: AnnotationNames
   readonly #log: Log
-  /** By annotation, as it stood when it was asked for first. */
+  /** By annotation, the value when it was first asked for. */
   readonly #taken = new Map<string, string>()
   /** By annotation, what was warned of. */
   readonly #warned = new Map<string, string>()
@@ -23,9 +21,12 @@ export class OperatorInput {
     this.#log = log
   }
 
-  /** Addresses in node-public-ip and node-public-ipv6, which choose the external interface. What is no address is left out. */
+  /**
+   * Addresses in node-public-ip and node-public-ipv6, which choose the external interface. What is no address
+   * is left out.
+   */
   hints(node: NodeObject): readonly Ip[] {
-    return families.flatMap(family => {
+    return allFamilies.flatMap(family => {
       const hint = this.#take(node, family, this.#names.families[family].nodePublicIp)
       return hint === undefined ? [] : [hint]
     })
@@ -39,7 +40,7 @@ export class OperatorInput {
     })
   }
 
-  /** Warns, once, of each annotation that says something else than when it was taken. */
+  /** Warns once of each annotation whose value has changed since. */
   review(node: NodeObject): void {
     for (const [annotation, taken] of this.#taken) {
       const now = textOf(node, annotation)

@@ -83,7 +83,7 @@ export class OwnNode {
     throw signal.reason
   }
 
-  /** The lease that we had when the API server was last heard; undefined where it does not fit the network any more. */
+  /** The lease of when the API server last answered; undefined where it no longer fits the network. */
   reclaim(request: LeaseRequest, leases: readonly Lease[]): Lease | undefined {
     const previous = leases.find(lease => lease.node === this.#parts.name)
     const { families } = request.network
@@ -100,7 +100,9 @@ export class OwnNode {
     return lease
   }
 
-  /** Until the signal aborts. Rejects with LeaseLostError; calls `recreated` for each new Node of our name. */
+  /**
+   * Until the signal aborts. Rejects with LeaseLostError; calls `recreated` for each new Node of our name.
+   */
   async keep(lease: Lease, recreated: () => Promise<void>, signal: AbortSignal): Promise<void> {
     const claim = this.#claim
     if (claim === undefined || claim.lease.node !== lease.node)
@@ -142,10 +144,10 @@ export class OwnNode {
     const what = `Node ${name}`
     const depths = { depth: 'whole', firstDepth: 'whole' } as const
     const following = { session, source, what, name, ...depths, keptAnnotations: names.all }
-    for await (const step of followNodes(following, signal)) {
-      if (step.type === 'all') yield step.nodes.find(node => node.name === name)
-      else yield step.type === 'put' ? step.node : undefined
-    }
+    for await (const steps of followNodes(following, signal))
+      for (const step of steps)
+        if (step.type === 'all') yield step.nodes.find(node => node.name === name)
+        else yield step.type === 'put' ? step.node : undefined
     throw signal.reason
   }
 
@@ -157,7 +159,7 @@ export class OwnNode {
     return { request, backendData, lease: ownLease(node, prefixes, said), uid: node.uid }
   }
 
-  /** Throws LeaseLostError where the Node's podCIDR is no more what was claimed. */
+  /** Throws LeaseLostError where the Node's podCIDR is no longer the claimed one. */
   #missing(node: NodeObject, claim: Claim): Missing {
     this.#mustStillOwn(node, claim)
     return differences(node, wantedAnnotations(this.#publication(node, claim), this.#parts.names))
@@ -175,9 +177,9 @@ export class OwnNode {
     const before = lease.subnets.map(subnet => subnet.prefix).join(', ')
     const now = printOwnPrefixes(node, request.network, this.#parts.networkConfigFile)
     if (now === before) return
-    const how = uid === undefined || node.uid === uid ? '' : ' since the Node was created anew'
+    const how = uid === undefined || node.uid === uid ? '' : ' since the Node was recreated'
     throw new LeaseLostError(
-      `podCIDR of Node ${node.name} was ${before} and is ${now}${how}: pods here hold addresses that are routed to nobody; drain the node, restart the agent, then start the pods again`,
+      `podCIDR of Node ${node.name} was ${before} and is ${now}${how}: pods here hold addresses that are routed to no node; drain the node, restart the agent, then start the pods again`,
       undefined,
     )
   }

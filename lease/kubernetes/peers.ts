@@ -1,26 +1,20 @@
-import { messageOf } from '../common/errors.ts'
-import type { Log } from '../common/log.ts'
+import { WakeUp } from '../common/wake_up.ts'
 import type { LeaseTableChange } from '../lease.ts'
-import type { Family } from '../net/ip.ts'
-import { LiveTable, type Reading } from '../table.ts'
-import { type AnnotationNames, isManaged, publishedPodCidrs, readLease } from './annotations.ts'
-import { followNodes } from './follow.ts'
-import type { NodeObject } from './node_object.ts'
+import type { NetworkConfig } from '../network_config.ts'
+import { LiveTable } from '../table.ts'
+import { type Following, followNodes, type NodeStep } from './follow.ts'
+import type { LastSeen } from './last_seen.ts'
+import { type NodeLeaseParts, NodeLeases } from './node_leases.ts'
 import type { NodeSource } from './node_source.ts'
 import { PodCidrs } from './pod_cidrs.ts'
-import type { Recall } from './recall.ts'
 import type { Session } from './session.ts'
 
-export interface PeerParts {
+export interface PeerParts extends NodeLeaseParts {
   readonly session: Session
   readonly source: NodeSource
-  readonly names: AnnotationNames
-  readonly recall: Recall
-  readonly log: Log
-  /** This node's own Node, whose agent is asked for what is missing there, and not its peers. */
-  readonly ownName: string | undefined
-  /** Of the network; undefined: not known. */
-  readonly families: ReadonlySet<Family> | undefined
+  readonly lastSeen: LastSeen
+  /** Undefined: not known. */
+  readonly network: NetworkConfig | undefined
 }
 
 /** All Nodes' leases as LeaseStore.watch promises them. */
@@ -28,18 +22,18 @@ export async function* watchPeers(
   parts: PeerParts,
   signal: AbortSignal,
 ): AsyncGenerator<LeaseTableChange, void, undefined> {
-  const table = new LiveTable()
+  const table = new LiveTable(parts.network)
   const left = new AbortController()
   const until = AbortSignal.any([signal, left.signal])
   const feed = new PeerFeed(parts, table)
-  const feeding = Promise.all([feed.run(until), feed.readPodCidrs(until), feed.recall(until)]).catch(
+  const feeding = Promise.all([feed.run(until), feed.readPodCidrs(until), feed.useLastSeen(until)]).catch(
     (error: unknown) => {
       if (!until.aborted) table.fail(error)
     },
   )
   try {
     for await (const change of table.watch(signal)) {
-      if (feed.listed) parts.recall.noteLeases(() => change.table.values())
+      if (feed.listed) parts.lastSeen.noteLeases(() => change.table.values())
       yield change
     }
   } finally {
@@ -49,17 +43,19 @@ export async function* watchPeers(
 }
 
 /**
- * Metadata is what changes, podCIDRs are what it lacks. A Node's podCIDRs never change once they are set (the API server
- * forbids it: ValidateNodeUpdate in pkg/apis/core/validation), so each is read once for every uid: with the first list,
- * which comes whole, or by itself when a Node begins to be a peer. Where its agent publishes them, they are not read.
+ * Metadata is what changes: it is watched, after a first list of whole Nodes. While many Nodes join, whose
+ * podCIDRs it lacks, whole Nodes are watched instead.
  */
 class PeerFeed {
   readonly #parts: PeerParts
   readonly #table: LiveTable
-  readonly #known = new Map<string, Known>()
+  readonly #leases: NodeLeases
   readonly #podCidrs: PodCidrs
-  /** Whether the API server has said who there is. */
-  listed = false
+  /** Of the last step taken. */
+  #version: string | undefined
+  /** Ends the watch of metadata. */
+  #replaced = new AbortController()
+  readonly #calm = new WakeUp()
 
   constructor(parts: PeerParts, table: LiveTable) {
     this.#parts = parts
@@ -67,30 +63,72 @@ class PeerFeed {
     this.#podCidrs = new PodCidrs({
       session: parts.session,
       source: parts.source,
-      nodeCount: () => this.#known.size,
-      found: (name, uid, node) => this.#found(name, uid, node),
-      failed: (name, uid, cause) => {
-        if (this.#known.get(name)?.uid === uid) this.#table.put({ key: name, reason: messageOf(cause) })
+      keptAnnotations: parts.names.all,
+      found: (name, uid, podCidrs) => this.#leases.found(name, uid, podCidrs),
+      failed: (name, uid, cause) => this.#leases.failed(name, uid, cause),
+      told: step => this.#told(step),
+      calm: () => {
+        if (this.#replaced.signal.aborted) this.#calm.set()
       },
     })
+    this.#leases = new NodeLeases(parts, table, this.#podCidrs)
   }
 
-  async run(signal: AbortSignal): Promise<void> {
+  /** Whether the API server has said who there is. */
+  get listed(): boolean {
+    return this.#leases.listed
+  }
+
+  async run(signal: AbortSignal): Promise<never> {
+    for (;;) {
+      await this.#followMetadata(signal)
+      await this.#calm.wait(Number.POSITIVE_INFINITY, signal)
+    }
+  }
+
+  /** Until whole Nodes are watched instead. */
+  async #followMetadata(signal: AbortSignal): Promise<void> {
     const { session, source, names } = this.#parts
-    const depths = { depth: 'metadata', firstDepth: 'whole' } as const
-    const following = {
+    const replaced = new AbortController()
+    this.#replaced = replaced
+    const following: Following = {
       session,
       source,
       what: 'all Nodes',
       name: undefined,
-      ...depths,
+      from: this.#version,
+      depth: 'metadata',
+      firstDepth: 'whole',
       keptAnnotations: names.all,
     }
-    for await (const step of followNodes(following, signal)) {
-      if (step.type === 'all') this.#list(step.nodes.splice(0))
-      else if (step.type === 'put') this.#put(step.node)
-      else this.#forget(step.node.name)
+    try {
+      for await (const steps of followNodes(following, AbortSignal.any([signal, replaced.signal])))
+        for (const step of steps) {
+          if (replaced.signal.aborted) return
+          this.#take(step)
+        }
+    } catch (error) {
+      if (signal.aborted || !replaced.signal.aborted) throw error
     }
+  }
+
+  /**
+   * By its first step the watch of whole Nodes replaces that of metadata; what that one has told already is
+   * not taken again.
+   */
+  #told(step: NodeStep): void {
+    if (!this.#replaced.signal.aborted) {
+      this.#replaced.abort(new Error('whole Nodes are watched instead'))
+      this.#parts.session.retrier.clear('watch all Nodes')
+    }
+    if (step.type === 'all' || isNewer(step.version, this.#version)) this.#take(step)
+  }
+
+  #take(step: NodeStep): void {
+    this.#version = step.version
+    if (step.type === 'all') this.#leases.list(step.nodes.splice(0))
+    else if (step.type === 'put') this.#leases.put(step.node, step.after)
+    else this.#leases.forget(step.node.name)
   }
 
   readPodCidrs(signal: AbortSignal): Promise<never> {
@@ -98,139 +136,17 @@ class PeerFeed {
   }
 
   /** The leases of last time, as long as the API server has said nothing. */
-  async recall(signal: AbortSignal): Promise<void> {
-    const cached = await this.#parts.recall.whenAway(signal)
+  async useLastSeen(signal: AbortSignal): Promise<void> {
+    const cached = await this.#parts.lastSeen.whenAway(signal)
     if (cached !== undefined && !this.listed) this.#table.list(cached.leases)
   }
-
-  #list(nodes: readonly NodeObject[]): void {
-    const present = new Set(nodes.map(node => node.name))
-    for (const name of [...this.#known.keys()]) if (!present.has(name)) this.#forget(name)
-    this.#tellLeftovers(nodes)
-    const readings = nodes.flatMap(node => this.#read(node) ?? this.#table.table.get(node.name) ?? [])
-    this.listed = true
-    this.#table.list(readings)
-  }
-
-  /** Once: annotations of a family that was switched off stay, and harm nothing. */
-  #tellLeftovers(nodes: readonly NodeObject[]): void {
-    const { names, families, log } = this.#parts
-    if (families === undefined || this.listed) return
-    for (const family of ['ipv4', 'ipv6'] as const) {
-      if (families.has(family)) continue
-      const { publicIp } = names.families[family]
-      const count = nodes.filter(({ annotations }) => annotations.has(publicIp)).length
-      if (count > 0)
-        log.info(
-          { nodes: count },
-          `Ignoring the annotation ${publicIp} of ${count} Nodes: ${family} is not part of this network`,
-        )
-    }
-  }
-
-  /** Most events are heartbeats, which change nothing here. */
-  #put(node: NodeObject): void {
-    const known = this.#known.get(node.name)
-    const settled = known !== undefined && (known.settled || !isManaged(node, this.#parts.names))
-    if (settled && known.uid === node.uid && known.words === wordsOf(node)) return
-    this.#show(node.name, this.#read(node))
-  }
-
-  #show(name: string, readings: readonly Reading[] | undefined): void {
-    if (readings?.length === 0) this.#table.remove(name)
-    for (const reading of readings ?? []) this.#table.put(reading)
-  }
-
-  #forget(name: string): void {
-    this.#known.delete(name)
-    this.#podCidrs.forget(name)
-    this.#table.remove(name)
-  }
-
-  /**
-   * What the table is to hold for it: nothing where it is no peer; undefined where its podCIDRs have yet to be read, and
-   * what the table holds stays. A lease of which a part cannot be read is taken in part where there was none before, and
-   * stays as it was where there was.
-   */
-  #read(node: NodeObject): readonly Reading[] | undefined {
-    const { names } = this.#parts
-    const known = this.#knownAs(node)
-    known.words = wordsOf(node)
-    if (node.podCidrs !== undefined && node.podCidrs.length > 0) known.podCidrs = node.podCidrs
-    const managed = isManaged(node, names)
-    const podCidrs = known.podCidrs ?? publishedPodCidrs(node, names)
-    known.settled = podCidrs !== undefined
-    if (managed && podCidrs === undefined && node.podCidrs === undefined) {
-      if (known.unread === undefined) this.#podCidrs.want(node)
-      else known.outdated = true
-      known.unread = node
-      return undefined
-    }
-    known.unread = undefined
-    this.#podCidrs.forget(node.name)
-    if (!managed) {
-      known.leased = false
-      return []
-    }
-    const read = readLease({ ...node, podCidrs: podCidrs ?? [] }, names, this.#parts.families)
-    const { lease } = read
-    const problem = node.name === this.#parts.ownName ? undefined : read.problem
-    const stood = known.leased
-    known.leased ||= lease !== undefined
-    if (problem === undefined) return lease === undefined ? [] : [lease]
-    return lease === undefined || stood ? [problem] : [lease, problem]
-  }
-
-  /** Where the Node is gone meanwhile, or another one, the watch says so. */
-  #found(name: string, uid: string, node: NodeObject | undefined): void {
-    const known = this.#known.get(name)
-    if (known?.uid !== uid || known.unread === undefined) return
-    const { unread, outdated } = known
-    known.unread = undefined
-    known.outdated = false
-    if (node === undefined) return
-    this.#show(name, this.#read({ ...unread, podCidrs: node.podCidrs }))
-    if (outdated && !known.settled) this.#read(unread)
-  }
-
-  /** A Node of that name that is another one has nothing to do with the lease that stands. */
-  #knownAs({ name, uid }: NodeObject): Known {
-    const before = this.#known.get(name)
-    if (before?.uid === uid) return before
-    if (before !== undefined) this.#table.remove(name)
-    const known: Known = { ...unknown, uid }
-    this.#known.set(name, known)
-    return known
-  }
 }
 
-/** What is kept of a Node from one event to the next. */
-interface Known {
-  readonly uid: string
-  /** As the API server assigned them; undefined as long as they are not read, or none are. */
-  podCidrs: readonly string[] | undefined
-  /** Whether its podCIDRs are known, by whatever way. */
-  settled: boolean
-  /** What it said last, while its podCIDRs are being read. */
-  unread: NodeObject | undefined
-  /** Whether it has changed since they are being read. */
-  outdated: boolean
-  /** What it said when it was read last. */
-  words: string
-  /** Whether the table has a lease of it. */
-  leased: boolean
-}
-
-const unknown = {
-  podCidrs: undefined,
-  settled: false,
-  unread: undefined,
-  outdated: false,
-  words: '',
-  leased: false,
-} as const
-
-/** All of a Node that its lease is made of, but for the podCIDRs, which the uid stands for. */
-function wordsOf({ annotations }: NodeObject): string {
-  return [...annotations].join('\n')
+/**
+ * resourceVersions are numbers that grow (KEP-5504, which conformance asks for since 1.35; revisions of etcd
+ * before). Where they are not, a few events are taken twice.
+ */
+function isNewer(version: string, than = ''): boolean {
+  const [a, b] = [Number(version), Number(than)]
+  return Number.isNaN(a) || Number.isNaN(b) || a > b
 }

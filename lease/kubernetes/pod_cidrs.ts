@@ -1,49 +1,77 @@
 import { setMaxListeners } from 'node:events'
 import { setImmediate as immediate } from 'node:timers/promises'
+import { sleep } from '../common/sleep.ts'
+import { runTogether } from '../common/tasks.ts'
 import { WakeUp } from '../common/wake_up.ts'
 import { ApiError } from './api_error.ts'
+import { type Following, followNodes, type NodeStep } from './follow.ts'
 import type { NodeObject } from './node_object.ts'
 import type { NodeSource } from './node_source.ts'
 import type { Session } from './session.ts'
 
-/** So many Nodes are read one by one, side by side; more, beyond a part of the cluster, by a list of all. */
-const fewNodes = 50
-const fewOfAll = 1 / 20
+/** So many Nodes are read side by side, and so many in so long. Where more join, whole Nodes are watched until no more do. */
+const mostAtOnce = 4
+const mostReads = 20
+const readsWithinMs = 600_000
 
-/** Between two lists, at least; and twice as long as the last one took. */
-const listEveryMs = 500
+/** In the log. */
+const joining = 'Nodes that join'
 
 export interface PodCidrParts {
   readonly session: Session
   readonly source: NodeSource
-  /** How many Nodes there are: what a list would cost. */
-  readonly nodeCount: () => number
-  /** A whole Node that was asked for; undefined where there is none of that name any more, or another one. */
-  readonly found: (name: string, uid: string, node: NodeObject | undefined) => void
+  readonly keptAnnotations: ReadonlySet<string>
+  /** What was asked for; undefined where there is none of that name any more, or another one. */
+  readonly found: (name: string, uid: string, podCidrs: readonly string[] | undefined) => void
   /** A Node that could not be read; it is tried again. */
   readonly failed: (name: string, uid: string, cause: unknown) => void
+  /** What the watch of whole Nodes tells, from before the first Node that was asked for. */
+  readonly told: (step: NodeStep) => void
+  /** That watch has ended. */
+  readonly calm: () => void
+}
+
+/** A Node whose podCIDRs are asked for. */
+interface Wanted {
+  readonly uid: string
+  /** As the watch of metadata told it last. */
+  resourceVersion: string
+  /** The version that came before it in that watch; undefined where it came in a list. */
+  readonly after: string | undefined
+  /** Whether a request for it alone is under way. */
+  isRead: boolean
 }
 
 /**
- * Reads the podCIDRs of Nodes that do not publish them in an annotation, which are those of flanneld. No Node waits for
- * another one: each is tried until it can be read, however many cannot.
+ * The podCIDRs of Nodes that do not publish them in an annotation, which are those of flanneld. A few are read one by one,
+ * side by side: a watch of whole Nodes carries the heartbeats of all. Where many join, such a watch is the cheaper one, and
+ * takes one request however many there are.
  */
 export class PodCidrs {
   readonly #parts: PodCidrParts
-  /** By name, the uid. */
-  readonly #wanted = new Map<string, string>()
+  /** By name. */
+  readonly #wanted = new Map<string, Wanted>()
   readonly #due = new WakeUp()
-  /** Requests under way. */
-  #asking = 0
-  #nextListMs = 0
+  /** When Nodes were read one by one. */
+  #readsMs: number[] = []
+  #lastJoinMs = 0
 
   constructor(parts: PodCidrParts) {
     this.#parts = parts
   }
 
-  want({ name, uid }: NodeObject): void {
-    this.#wanted.set(name, uid)
-    this.#due.set()
+  want({ name, uid, resourceVersion }: NodeObject, after: string | undefined): void {
+    this.joined()
+    const before = this.#wanted.get(name)
+    const wanted = before?.uid === uid ? before : { uid, resourceVersion, after, isRead: false }
+    wanted.resourceVersion = resourceVersion
+    this.#wanted.set(name, wanted)
+    if (!wanted.isRead) this.#due.set()
+  }
+
+  /** A Node joined whose podCIDRs had to be asked for, or would have to. */
+  joined(): void {
+    this.#lastJoinMs = performance.now()
   }
 
   forget(name: string): void {
@@ -61,59 +89,106 @@ export class PodCidrs {
       this.#due.set()
     }
     for (;;) {
-      await this.#due.wait(this.#untilListMs(), signal)
-      // All that a watch has at hand is asked for at once.
+      await this.#due.wait(Number.POSITIVE_INFINITY, signal)
+      // All that the watch of metadata has at hand is asked for at once.
       await immediate()
       if (defect !== undefined) throw defect.error
-      if (this.#isMany()) {
-        if (this.#untilListMs() === 0) await this.#list(signal)
-      } else {
-        for (const [name, uid] of this.#wanted) this.#get(name, uid, signal).catch(stop)
-        this.#wanted.clear()
-      }
+      const unread = [...this.#wanted].filter(([, { isRead }]) => !isRead)
+      if (this.#areFew(unread.length))
+        for (const [name, wanted] of unread) this.#read(name, wanted, signal).catch(stop)
+      else await this.#watchWhole(signal)
     }
   }
 
-  #isMany(): boolean {
-    const few = Math.max(fewNodes, this.#parts.nodeCount() * fewOfAll)
-    return this.#wanted.size + this.#asking > few
+  #areFew(more: number): boolean {
+    const now = performance.now()
+    this.#readsMs = this.#readsMs.filter(atMs => now - atMs < readsWithinMs)
+    return more <= mostAtOnce && this.#readsMs.length + more <= mostReads
   }
 
-  #untilListMs(): number {
-    return this.#wanted.size === 0 ? Number.POSITIVE_INFINITY : Math.max(0, this.#nextListMs - Date.now())
-  }
-
-  async #get(name: string, uid: string, signal: AbortSignal): Promise<void> {
-    const { session, source, found, failed } = this.#parts
+  async #read(name: string, wanted: Wanted, signal: AbortSignal): Promise<void> {
+    const { session, source, failed } = this.#parts
+    const isWanted = () => this.#wanted.get(name) === wanted
+    wanted.isRead = true
+    this.#readsMs.push(performance.now())
+    let asked = ''
     const attempt = async () => {
-      this.#asking++
+      asked = wanted.resourceVersion
       try {
-        return await source.get(name, signal)
+        return isWanted() ? await source.get(name, signal) : undefined
       } catch (cause) {
-        if (!signal.aborted && !isMissing(cause)) failed(name, uid, cause)
+        if (isWanted() && !signal.aborted && !isMissing(cause)) failed(name, wanted.uid, cause)
         throw cause
-      } finally {
-        this.#asking--
       }
     }
     const node = await session.persist('read a Node', attempt, signal, [404]).catch(noneIfMissing)
-    found(name, uid, node?.uid === uid ? node : undefined)
+    if (!isWanted()) return
+    wanted.isRead = false
+    // A podCIDR may have been assigned since.
+    if (node?.podCidrs?.length === 0 && wanted.resourceVersion !== asked) return this.#due.set()
+    this.#answer(name, wanted, node?.uid === wanted.uid ? node : undefined)
   }
 
-  async #list(signal: AbortSignal): Promise<void> {
-    const { session, source, found } = this.#parts
-    const asked = [...this.#wanted]
-    this.#wanted.clear()
-    const beganMs = Date.now()
-    const list = () => source.list('whole', undefined, signal)
-    const { nodes } = await session.persist('list all Nodes', list, signal)
-    const listed = new Map(nodes.map(node => [node.name, node]))
-    for (const [name, uid] of asked) {
-      const node = listed.get(name)
-      found(name, uid, node?.uid === uid ? node : undefined)
+  /** Until no Node has joined for a while. */
+  async #watchWhole(signal: AbortSignal): Promise<void> {
+    // Those that are being read too: what is told first counts.
+    const afters = Array.from(this.#wanted.values(), ({ after }) => after)
+    const from = afters.includes(undefined) ? undefined : afters[0]
+    this.joined()
+    try {
+      await runTogether(signal, [until => this.#follow(from, until), until => this.#calm(until)])
+    } finally {
+      // Nothing is asked for any more: what was wrong with it is no trouble.
+      for (const what of ['list', 'watch']) this.#parts.session.retrier.clear(`${what} ${joining}`)
+      this.#parts.calm()
+      // What the watch did not tell is read.
+      if (this.#wanted.size > 0) this.#due.set()
     }
-    this.#nextListMs = Date.now() + Math.max(listEveryMs, 2 * (Date.now() - beganMs))
   }
+
+  async #follow(from: string | undefined, signal: AbortSignal): Promise<void> {
+    const { session, source, keptAnnotations, told } = this.#parts
+    const following: Following = {
+      session,
+      source,
+      what: joining,
+      name: undefined,
+      from,
+      depth: 'whole',
+      firstDepth: 'whole',
+      keptAnnotations,
+    }
+    for await (const steps of followNodes(following, signal))
+      for (const step of steps) {
+        if (step.type === 'all') for (const node of step.nodes) this.#take(node)
+        else if (step.type === 'put') this.#take(step.node)
+        told(step)
+      }
+  }
+
+  async #calm(signal: AbortSignal): Promise<void> {
+    const { joinsForMs } = this.#parts.session.timing
+    for (;;) {
+      const restMs = this.#lastJoinMs + joinsForMs - performance.now()
+      if (restMs <= 0) return
+      await sleep(restMs, signal)
+    }
+  }
+
+  #take(node: NodeObject): void {
+    const wanted = this.#wanted.get(node.name)
+    if (wanted !== undefined && isAnswer(node, wanted)) this.#answer(node.name, wanted, node)
+  }
+
+  #answer(name: string, { uid }: Wanted, node: NodeObject | undefined): void {
+    this.forget(name)
+    this.#parts.found(name, uid, node?.podCidrs)
+  }
+}
+
+/** That there are no podCIDRs is true of this very version alone. */
+function isAnswer(node: NodeObject, { uid, resourceVersion }: Wanted): boolean {
+  return node.uid === uid && (node.podCidrs?.length !== 0 || node.resourceVersion === resourceVersion)
 }
 
 function isMissing(cause: unknown): boolean {

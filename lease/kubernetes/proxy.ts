@@ -11,8 +11,9 @@ export interface Proxy {
 type Env = Readonly<Record<string, string | undefined>>
 
 /**
- * client-go's choice: the kubeconfig's `proxy-url`, else HTTPS_PROXY or HTTP_PROXY, whichever the server's scheme is, unless
- * NO_PROXY has the server (golang.org/x/net/http/httpproxy: capitals first, never for the loopback). Throws ApiConfigError.
+ * client-go's choice: the kubeconfig's `proxy-url`, else HTTPS_PROXY or HTTP_PROXY, whichever the server's
+ * scheme is, unless NO_PROXY has the server (golang.org/x/net/http/httpproxy: capitals first, never for the
+ * loopback). Throws ApiConfigError.
  */
 export function proxyFor(server: URL, proxyUrl: unknown, env: Env): Proxy | undefined {
   if (typeof proxyUrl === 'string') return parseProxy(proxyUrl, 'the kubeconfig (proxy-url)')
@@ -44,7 +45,10 @@ function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
 }
 
-/** `*`, an address or prefix, a name with what is below it, `.name` or `*.name` for what is below alone; each but a prefix with a port. */
+/**
+ * `*`, an address or prefix, a name with what is below it, `.name` or `*.name` for what is below alone; each
+ * but a prefix with a port.
+ */
 function isExempt(server: URL, list: string): boolean {
   const host = hostOf(server)
   const port = server.port || (server.protocol === 'https:' ? '443' : '80')

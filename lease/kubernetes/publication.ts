@@ -18,8 +18,9 @@ export interface Publication {
 }
 
 /**
- * This Node's podCIDRs, one a family of the network, in its order. Throws LeaseRefusedError where one is missing or
- * outside of the network: kube-controller-manager and net-conf.json disagree, and no pod would be reached.
+ * This Node's podCIDRs, one a family of the network, in its order. Throws LeaseRefusedError where one is
+ * missing or outside of the network: kube-controller-manager and net-conf.json disagree, and no pod would be
+ * reached.
  */
 export function ownPrefixes(node: NodeObject, network: NetworkConfig, file: string): readonly Prefix[] {
   const prefixes = parsePodPrefixes(node)
@@ -38,7 +39,9 @@ export function ownPrefixes(node: NodeObject, network: NetworkConfig, file: stri
   })
 }
 
-/** For a comparison and for the log: `10.244.1.0/24, fd00::/64`; what stands there where it cannot be leased. */
+/**
+ * For a comparison and for the log: `10.244.1.0/24, fd00::/64`; what stands there where it cannot be leased.
+ */
 export function printOwnPrefixes(node: NodeObject, network: NetworkConfig, file: string): string {
   try {
     return ownPrefixes(node, network, file).join(', ')
@@ -60,7 +63,7 @@ function parsePodPrefixes(node: NodeObject): readonly Prefix[] {
 }
 
 /**
- * The lease that stands in this Node's own annotations, whoever wrote them. Lenient, as what counts is the backend
+ * The lease that stands in this Node's own annotations, by any writer. Lenient, as what counts is the backend
  * data: a VTEP keeps the MAC that its peers know.
  */
 export function previousLease(
@@ -80,7 +83,10 @@ export function previousLease(
   return { node: node.name, backendType, subnets, since: node.createdMs }
 }
 
-/** The annotations as they must stand, to the byte: flannel finds its MAC in backend-data by splitting the text. */
+/**
+ * The annotations as they must stand, to the byte: flannel finds its MAC in backend-data by splitting the
+ * text.
+ */
 export function wantedAnnotations(said: Publication, names: AnnotationNames): ReadonlyMap<string, string> {
   const wanted = new Map([
     [names.manager, 'true'],

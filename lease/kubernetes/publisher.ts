@@ -16,24 +16,27 @@ export interface PublisherParts {
 /** Annotations that are not as they must be, with what they must be. */
 export type Missing = ReadonlyMap<string, string>
 
-/** Who disputes our annotations is not answered more often than this, in ms. */
+/** How often, in ms, annotations that another program disputes are written again at most. */
 const longestDisputeMs = 60_000
 
-/** A second host is taken for gone when it has written nothing for so long. */
+/** A second host counts as gone when it has written nothing for this long. */
 const conflictMs = 3 * longestDisputeMs
 
 const publishing = 'publish the annotations'
 
-/** What agents of this overlay call themselves to the API server. */
+/** The user agent of this overlay's agents at the API server. */
 const agents: readonly (string | undefined)[] = ['twilld', 'flanneld']
 
-/** Keeps this node's annotations on its Node, and says who writes others over them. */
+/** Keeps this node's annotations on its Node, and reports who overwrites them. */
 export class Publisher {
   readonly #parts: PublisherParts
   /** As written last. */
   readonly #published = new Map<string, string>()
   readonly #dispute: Pace
-  /** Whether the annotations were right once in this life: what stood before may be of this node's own last one. */
+  /**
+   * Whether the annotations were right once in this life: what stood before may be of this node's own last
+   * one.
+   */
   #wasRight = false
   #conflict: { readonly text: string; readonly untilMs: number } | undefined
 
@@ -73,8 +76,8 @@ export class Publisher {
   }
 
   /**
-   * Writes what differs from what it must be, less and less often where others write it too. The Node is read again, as an
-   * older state may wait in the watch. Rejects as `missingIn` throws.
+   * Writes what differs, less and less often where another program writes it too. Reads the Node again first:
+   * the watch may be behind. Rejects as `missingIn` throws.
    */
   async restore(
     missingIn: (node: NodeObject) => Missing,
@@ -123,9 +126,9 @@ export class Publisher {
   /** Only an agent publishes an address: one that is not ours is another host's. Each text is logged once. */
   #tellSecondHost(annotation: string, value: string, stood: string, { name }: NodeObject): boolean {
     const { log, names } = this.#parts
-    const { ipv4, ipv6 } = names.families
     const known = this.conflict
-    if (![ipv4.publicIp, ipv6.publicIp].includes(annotation)) return known !== undefined
+    const isAddress = Object.values(names.families).some(({ publicIp }) => publicIp === annotation)
+    if (!isAddress) return known !== undefined
     const text = `another host, at ${stood}, runs an agent as Node ${name} too (this one is at ${value}): give each host a name of its own, in kubelet and NODE_NAME, and restart its agent`
     this.#conflict = { text, untilMs: performance.now() + conflictMs }
     if (text !== known) log.error({ node: name, other: stood, own: value }, text)

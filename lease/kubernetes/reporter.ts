@@ -5,8 +5,10 @@ import { type NodeSource, nodePath } from './node_source.ts'
 import { at, textAt } from './path.ts'
 import type { Session } from './session.ts'
 
-/** Events live for an hour in the API server; one that still stands is not written again. */
+/** The API server keeps Events for an hour; one that still applies is not written again. */
 const sameEventMs = 45 * 60_000
+/** Most Events in that time: a flapping peer has a new reason each time, and every node may report it. */
+const MOST_EVENTS = 20
 
 /** What schedulers and people look at on a Node besides its annotations. */
 export class Reporter {
@@ -20,8 +22,8 @@ export class Reporter {
   }
 
   /**
-   * Sets NetworkUnavailable to False, in flannel's words, unless it is so already: cloud providers register Nodes with
-   * True, and no pod is scheduled there until somebody says otherwise.
+   * Sets NetworkUnavailable to False, in flannel's words, unless it is so already. Cloud providers register
+   * Nodes with True, and no pod is scheduled there until it is False.
    */
   async announceReady(name: string, signal: AbortSignal): Promise<void> {
     await this.#session.persist(
@@ -34,11 +36,14 @@ export class Reporter {
     )
   }
 
-  /** A Warning event on the Node, once in 45 min for the same words. One try: the log has it in any case. */
+  /**
+   * A Warning event on the Node, once in 45 min for the same words, and 20 in all. One try: the log has it in
+   * any case.
+   */
   async report(node: string, problem: LeaseProblem, signal: AbortSignal): Promise<void> {
     const now = Date.now()
     for (const [reason, atMs] of this.#reported) if (now - atMs > sameEventMs) this.#reported.delete(reason)
-    if (this.#reported.has(problem.reason)) return
+    if (this.#reported.has(problem.reason) || this.#reported.size >= MOST_EVENTS) return
     this.#reported.set(problem.reason, now)
     const what = 'write an event'
     try {
@@ -79,7 +84,10 @@ function conditionPatch(name: string, now: Date) {
   } as const
 }
 
-/** An event of core/v1 as the kubelet writes them for its Node: uid is the name, or `kubectl describe node` finds none. */
+/**
+ * An event of core/v1 as the kubelet writes them for its Node: uid is the name, or `kubectl describe node`
+ * finds none.
+ */
 function eventRequest(node: string, message: string, now: Date) {
   const time = goTime(now)
   return {

@@ -3,8 +3,8 @@ import type { RequestOptions } from 'node:https'
 import { at } from './path.ts'
 
 /**
- * What a request carried to prove who sends it, and what not, without any of it: `sent: a bearer token that expired at
- * 2026-01-02T03:04:05Z, no client certificate`. For a 401, whose text is `Unauthorized` and no more.
+ * Which credentials a request carried, without their content: `sent: a bearer token that expired at
+ * 2026-01-02T03:04:05Z, no client certificate`. For a 401, whose text is only `Unauthorized`.
  */
 export function printSent({ headers, auth, cert }: RequestOptions): string {
   const authorization = at(headers, 'Authorization')

@@ -9,12 +9,20 @@ import { ApiError } from './api_error.ts'
 /** The times of this store, in ms; tests shorten them. */
 export interface Timing {
   readonly pace: RetryLimits
-  /** How long the server may be silent in what is no watch. */
+  /** Longest silence of the server within an answer. */
   readonly answerWithinMs: number
-  /** How long a watch may be silent: bookmarks come once a minute, and two may be lost. */
+  /** Longest silence of a watch: bookmarks come once a minute, and two may be lost. */
   readonly watchSilenceMs: number
-  /** Watches are ended after this long, and half as long again at most: a watch keeps the token that it began with. */
+  /**
+   * Watches are ended after this time, or up to half as long again: a watch keeps the token that it began
+   * with.
+   */
   readonly watchForMs: number
+  /**
+   * How long after a Node joined others are expected to: whole Nodes are watched meanwhile, where many have
+   * joined.
+   */
+  readonly joinsForMs: number
   /** How long the API server may be unreachable at the start before remembered leases are used. */
   readonly recallAfterMs: number
   /** How often net-conf.json is looked at. */
@@ -28,19 +36,22 @@ export const defaultTiming: Timing = {
   answerWithinMs: 30_000,
   watchSilenceMs: 150_000,
   watchForMs: 300_000,
-  recallAfterMs: 5_000,
+  joinsForMs: 120_000,
+  recallAfterMs: 300,
   configEveryMs: 10_000,
   saveMs: 5_000,
 }
 
-/** No server keeps a node out for longer, whatever its Retry-After says. */
+/** Longest pause, whatever Retry-After the server asks for. */
 const longestRetryAfterMs = 300_000
 
-/** The API server as everything in this store talks to it: retries in one place, and one view of how it does. */
+/** The API server as every part of this store uses it: one place that retries, and one view of its health. */
 export class Session implements ApiContact {
   readonly api: ApiClient
   readonly timing: Timing
   readonly retrier: Retrier
+  /** Whether the API server may have watch-list. */
+  streamsLists = true
   readonly #config: ApiConfig
   #lastContactMs: number | undefined
 
@@ -48,7 +59,7 @@ export class Session implements ApiContact {
     this.#config = config
     this.timing = timing
     this.retrier = openRetrier(timing, log)
-    this.api = new ApiClient(config, this, timing.answerWithinMs)
+    this.api = new ApiClient(config, this, timing.answerWithinMs, log)
     if (config.isProxied) log.info({ server: config.url }, `Asking the Kubernetes API at ${config.place}`)
     for (const warning of config.warnings) log.warn({ server: config.url }, warning)
   }
@@ -62,8 +73,8 @@ export class Session implements ApiContact {
   }
 
   /**
-   * Tries until it works, `what` being the words for the log: `read Node n1`. Rejects only with the signal's reason,
-   * and with an ApiError of a status in `final`.
+   * Tries until it works, `what` being the words for the log: `read Node n1`. Rejects only with the signal's
+   * reason, and with an ApiError of a status in `final`.
    */
   persist<T>(
     what: string,
@@ -76,8 +87,8 @@ export class Session implements ApiContact {
   }
 
   health(): StoreHealth {
-    const { trouble, troubleMs, failures } = this.retrier
-    return { lastContactMs: this.#lastContactMs, trouble, troubleMs, failures }
+    const { trouble, troubleMs, failures, restarts } = this.retrier
+    return { lastContactMs: this.#lastContactMs, trouble, troubleMs, failures, watchRestarts: restarts }
   }
 
   close(): void {
@@ -85,7 +96,7 @@ export class Session implements ApiContact {
   }
 }
 
-/** How long the server wants to be left alone. */
+/** How long the server asked to be left alone. */
 export function retryAfterMs(error: unknown): number {
   return error instanceof ApiError ? Math.min(error.retryAfterMs ?? 0, longestRetryAfterMs) : 0
 }
@@ -103,7 +114,10 @@ function openRetrier(timing: Timing, log: Log): Retrier {
   })
 }
 
-/** A mistake of this program is not the API server's trouble. Node's own TypeErrors, of a bad URL say, carry a code. */
+/**
+ * A mistake of this program is not the API server's trouble. Node's own TypeErrors, of a bad URL say, carry a
+ * code.
+ */
 function isDefect(error: unknown): boolean {
   const defect = error instanceof TypeError || error instanceof RangeError || error instanceof ReferenceError
   return !(error instanceof Error) || (defect && !('code' in error))

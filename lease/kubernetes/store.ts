@@ -12,21 +12,23 @@ import {
   type NodeReporter,
   type StoreHealth,
 } from '../store.ts'
+import { loadAccess } from './access.ts'
 import { type AnnotationNames, annotationNames } from './annotations.ts'
 import { openApiConfig } from './api_config.ts'
 import { ConfigFile } from './config_file.ts'
 import { ApiConfigError } from './kubeconfig.ts'
+import { cachedHints, LastSeen } from './last_seen.ts'
 import { NodeSource } from './node_source.ts'
 import { OwnNode } from './own_node.ts'
 import { textAt } from './path.ts'
 import { watchPeers } from './peers.ts'
-import { cachedHints, Recall } from './recall.ts'
+import { getPod, podAddresses } from './pods.ts'
 import { Reporter } from './reporter.ts'
 import { defaultTiming, Session, type Timing } from './session.ts'
 
 /**
- * Leases as flannel keeps them in Kubernetes: a Node's podCIDRs are its subnets, its annotations say how to reach them.
- * Nothing is asked of the API server before the first call. Throws ApiConfigError.
+ * Leases as flannel keeps them in Kubernetes: a Node's podCIDRs are its subnets, its annotations say how to
+ * reach them. Makes no request before the first call. Throws ApiConfigError.
  */
 export function openKubernetesStore(
   options: KubernetesOptions,
@@ -42,13 +44,22 @@ export function openKubernetesStore(
   return new KubernetesStore(options, names, session, log)
 }
 
+/** What the last-seen file of this store is marked with. Throws ApiConfigError. */
+export function kubernetesScope(options: KubernetesOptions): string {
+  return scopeOf(loadAccess(options).url, annotationNames(options.annotationPrefix))
+}
+
+function scopeOf(url: string, { stem }: AnnotationNames): string {
+  return `kubernetes ${url} ${stem}`
+}
+
 export class KubernetesStore implements LeaseStore, NodeReporter {
   readonly #options: KubernetesOptions
   readonly #names: AnnotationNames
   readonly #session: Session
   readonly #source: NodeSource
   readonly #reporter: Reporter
-  readonly #recall: Recall
+  readonly #lastSeen: LastSeen
   readonly #config: ConfigFile
   readonly #log: Log
   readonly #closing = new AbortController()
@@ -61,8 +72,7 @@ export class KubernetesStore implements LeaseStore, NodeReporter {
     this.#session = session
     this.#source = new NodeSource(session, names.all)
     this.#reporter = new Reporter(session, this.#source)
-    const scope = `kubernetes ${session.api.url} ${names.stem}`
-    this.#recall = new Recall(options.cacheFile, scope, session, log)
+    this.#lastSeen = new LastSeen(options.cacheFile, scopeOf(session.api.url, names), session, log)
     this.#config = new ConfigFile(options.networkConfigFile, log)
     this.#log = log
   }
@@ -79,7 +89,7 @@ export class KubernetesStore implements LeaseStore, NodeReporter {
     const own = await this.#ownNode(signal)
     try {
       const live = (until: AbortSignal) => own.claim(request, until)
-      return await this.#recall.prefer(
+      return await this.#lastSeen.prefer(
         live,
         cached => own.reclaim(request, cached.leases),
         this.#until(signal),
@@ -94,7 +104,7 @@ export class KubernetesStore implements LeaseStore, NodeReporter {
   async keep(lease: Lease, signal: AbortSignal): Promise<void> {
     const own = await this.#ownNode(signal)
     const until = this.#until(signal)
-    // A Node made anew has lost its conditions too.
+    // A Node recreated has lost its conditions too.
     const recreated = async () => {
       if (this.#announced) await this.announceReady(until)
     }
@@ -106,24 +116,29 @@ export class KubernetesStore implements LeaseStore, NodeReporter {
   }
 
   watch(signal: AbortSignal): AsyncIterable<LeaseTableChange> {
-    const families = this.#config.running?.families
+    const network = this.#config.running
     const parts = {
       session: this.#session,
       source: this.#source,
       names: this.#names,
-      recall: this.#recall,
+      lastSeen: this.#lastSeen,
       log: this.#log,
       ownName: this.#own?.name,
-      families: families && new Set(families.map(({ family }) => family)),
+      network,
+      families: network && new Set(network.families.map(({ family }) => family)),
     }
     return watchPeers(parts, this.#until(signal))
+  }
+
+  async podAddresses(namespace: string, name: string, signal: AbortSignal): Promise<readonly Ip[]> {
+    return await podAddresses(this.#session.api, namespace, name, this.#until(signal))
   }
 
   async publicIpHints(signal: AbortSignal): Promise<readonly Ip[]> {
     const own = await this.#ownNode(signal)
     const live = (until: AbortSignal) => own.publicIpHints(until)
-    const hints = await this.#recall.prefer(live, cachedHints, this.#until(signal))
-    this.#recall.noteHints(hints)
+    const hints = await this.#lastSeen.prefer(live, cachedHints, this.#until(signal))
+    this.#lastSeen.noteHints(hints)
     return hints
   }
 
@@ -150,7 +165,7 @@ export class KubernetesStore implements LeaseStore, NodeReporter {
   async close(): Promise<void> {
     this.#closing.abort(new Error('The Kubernetes store is closed'))
     this.#session.close()
-    await this.#recall.close()
+    await this.#lastSeen.close()
   }
 
   #until(signal: AbortSignal): AbortSignal {
@@ -168,10 +183,9 @@ export class KubernetesStore implements LeaseStore, NodeReporter {
 
   async #nodeOfPod(signal: AbortSignal): Promise<string> {
     const { podName = '', podNamespace = '' } = this.#options
-    const path = `/api/v1/namespaces/${encodeURIComponent(podNamespace)}/pods/${encodeURIComponent(podName)}`
-    const request = { action: { verb: 'get', resource: 'pods' }, method: 'GET', path } as const
     const attempt = async () => {
-      const name = textAt(await this.#session.api.json(request, signal), 'spec', 'nodeName')
+      const pod = await getPod(this.#session.api, podNamespace, podName, signal)
+      const name = textAt(pod, 'spec', 'nodeName')
       if (!name)
         throw new Error(`Cannot get pods: ${podNamespace}/${podName} has no spec.nodeName; set NODE_NAME`)
       return name

@@ -1,19 +1,29 @@
 import type { IncomingMessage } from 'node:http'
 import { refusalEvent } from './api_error.ts'
-import { type Depth, type NodeObject, readNode } from './node_object.ts'
+import {
+  type Depth,
+  type NodeObject,
+  parseWithoutManagedFields,
+  parseWithoutStatus,
+  readNode,
+} from './node_object.ts'
 import { textAt } from './path.ts'
 import type { Session } from './session.ts'
 
-/** One event of a watch; a bookmark says only how far we are. */
+/**
+ * One event of a watch; a bookmark says only how far we are, and that of `isWhole` that all Nodes have been
+ * named.
+ */
 export type NodeEvent =
   | { readonly type: 'put' | 'delete'; readonly node: NodeObject; readonly resourceVersion: string }
-  | { readonly type: 'bookmark'; readonly resourceVersion: string }
+  | { readonly type: 'bookmark'; readonly resourceVersion: string; readonly isWhole: boolean }
 
 export interface WatchRequest {
   readonly depth: Depth
   /** One Node alone; undefined: all. */
   readonly name: string | undefined
-  readonly resourceVersion: string
+  /** undefined: begins with all Nodes that there are. */
+  readonly resourceVersion: string | undefined
   readonly keptAnnotations: ReadonlySet<string>
 }
 
@@ -25,22 +35,24 @@ const accept: Record<Depth, string> = {
 }
 
 /**
- * One watch until the server ends it, as it does every few minutes; the first event, a bookmark of where it
- * began, says that it is open. Throws an ApiError that is `gone` where the
- * resourceVersion is too old, be it by HTTP status or by event, and an error where the connection breaks or is silent
- * for longer than bookmarks are apart.
+ * One watch until the server ends it, as it does every few minutes. Yields what came together, most often
+ * heartbeats, as one: thousands of events by themselves would cost more than what is in them. The first
+ * event, a bookmark of where it starts, says that it is open; the bookmark that says that all were named ends
+ * what it came with. Throws an ApiError that is `gone` where the resourceVersion is too old, by HTTP status
+ * or by event, and an error where the connection breaks or is silent for longer than bookmarks are apart.
  */
 export async function* watchNodes(
   session: Session,
   request: WatchRequest,
   signal: AbortSignal,
-): AsyncGenerator<NodeEvent, void, undefined> {
+): AsyncGenerator<readonly NodeEvent[], void, undefined> {
   const seconds = Math.ceil((session.timing.watchForMs * (1 + Math.random() / 2)) / 1000)
+  const { resourceVersion } = request
   const query = new URLSearchParams({
     watch: 'true',
     allowWatchBookmarks: 'true',
-    resourceVersion: request.resourceVersion,
     timeoutSeconds: String(seconds),
+    ...(resourceVersion === undefined ? fromTheStart : { resourceVersion }),
   })
   if (request.name !== undefined) query.set('fieldSelector', `metadata.name=${request.name}`)
   const what = {
@@ -50,48 +62,93 @@ export async function* watchNodes(
     accept: accept[request.depth],
   } as const
   const response = await session.api.open(what, signal)
-  yield { type: 'bookmark', resourceVersion: request.resourceVersion }
-  for await (const line of lines(response, session)) {
-    const event = readEvent(JSON.parse(line), request, session.api.url)
-    if (event !== undefined) yield event
+  yield [{ type: 'bookmark', resourceVersion: resourceVersion ?? '', isWhole: false }]
+  let isWhole = resourceVersion !== undefined
+  const { watchSilenceMs, answerWithinMs } = session.timing
+  const silenceMs = () => (isWhole ? watchSilenceMs : answerWithinMs)
+  for await (const some of lines(response, session, silenceMs)) {
+    let events: NodeEvent[] = []
+    try {
+      for (const line of some) {
+        const event = readEvent(parse(line, request.depth), request, session.api.url)
+        if (event !== undefined) events.push(event)
+        if (event?.type !== 'bookmark' || !event.isWhole) continue
+        isWhole = true
+        yield events
+        events = []
+      }
+    } catch (error) {
+      // What came before an event that says that the watch has failed.
+      if (events.length > 0) yield events
+      throw error
+    }
+    if (events.length > 0) yield events
   }
 }
+
+function parse(line: string, depth: Depth): unknown {
+  return depth === 'whole' ? parseWithoutStatus(line, '}}') : parseWithoutManagedFields(line)
+}
+
+/**
+ * Watch-list: all Nodes as ADDED events, then a bookmark with the annotation `k8s.io/initial-events-end`,
+ * then what changes (Kubernetes documentation, API concepts, Streaming lists; KEP-3157).
+ */
+const fromTheStart = { sendInitialEvents: 'true', resourceVersionMatch: 'NotOlderThan' } as const
 
 function readEvent(value: unknown, request: WatchRequest, url: string): NodeEvent | undefined {
   const type = textAt(value, 'type')
   const object = typeof value === 'object' && value !== null && 'object' in value ? value.object : undefined
   if (type === 'ERROR') throw refusalEvent(action, url, object)
-  const resourceVersion = textAt(object, 'metadata', 'resourceVersion') ?? request.resourceVersion
-  if (type === 'BOOKMARK') return { type: 'bookmark', resourceVersion }
+  const resourceVersion = textAt(object, 'metadata', 'resourceVersion') ?? request.resourceVersion ?? ''
+  if (type === 'BOOKMARK') {
+    const isWhole = textAt(object, 'metadata', 'annotations', 'k8s.io/initial-events-end') === 'true'
+    return { type: 'bookmark', resourceVersion, isWhole }
+  }
   const node = readNode(object, request.depth, request.keptAnnotations)
   if (node === undefined) return undefined
   return { type: type === 'DELETED' ? 'delete' : 'put', node, resourceVersion }
 }
 
-/** The lines of a body that grows. An unfinished last one is what a cut connection leaves, and is dropped. */
-async function* lines(response: IncomingMessage, session: Session): AsyncGenerator<string, void, undefined> {
-  const { watchSilenceMs } = session.timing
-  const silence = new Error(
-    `Cannot watch nodes at ${session.api.url}: silent for ${Math.round(watchSilenceMs / 1000)} s, the connection is taken for dead`,
-  )
+/** The lines of a body that grows, as they come. An unfinished last one is what a cut connection leaves, and is dropped. */
+async function* lines(
+  response: IncomingMessage,
+  session: Session,
+  silenceMs: () => number,
+): AsyncGenerator<readonly string[], void, undefined> {
   let busy = false
-  const timer = setTimeout(() => (busy ? timer.refresh() : response.destroy(silence)), watchSilenceMs)
+  let ms = silenceMs()
+  // A slow reader of this stream is not a silent server.
+  const start = () => setTimeout(() => (busy ? timer.refresh() : response.destroy(silence(session, ms))), ms)
+  let timer = start()
+  const listen = () => {
+    if (ms === silenceMs()) return timer.refresh()
+    clearTimeout(timer)
+    ms = silenceMs()
+    timer = start()
+    return timer
+  }
   response.setEncoding('utf8')
   let rest = ''
   try {
     for await (const chunk of response) {
-      timer.refresh()
       session.answered()
       const parts = (rest + chunk).split('\n')
       rest = parts.pop() ?? ''
-      // Whoever reads us may take its time; that is no silence of the server's.
       busy = true
-      for (const line of parts) if (line.trim() !== '') yield line
+      yield parts.filter(line => line.trim() !== '')
       busy = false
-      timer.refresh()
+      listen()
     }
   } finally {
     clearTimeout(timer)
     response.destroy()
   }
+}
+
+function silence({ api }: Session, ms: number): Error {
+  const seconds = Math.round(ms / 1000)
+  return new Error(
+    `Cannot watch nodes at ${api.url}: silent for ${seconds} s, the connection is taken for dead`,
+  )
 }

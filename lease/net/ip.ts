@@ -1,19 +1,22 @@
 import { isIPv4, isIPv6 } from 'node:net'
-import { ExpectedError } from '../common/errors.ts'
+import { DataError } from '../common/errors.ts'
 
-/** Which of the two Internet protocols; the only place where one may branch on it is a codec. */
+/** The IP version. Only codecs may branch on it. */
 export type Family = 'ipv4' | 'ipv6'
 
+/** Both, in the order in which they are named. */
+export const allFamilies: readonly Family[] = ['ipv4', 'ipv6']
+
 declare const ipBrand: unique symbol
-/** An IPv4 or IPv6 address in its canonical text (dotted quad, RFC 5952): two are equal when `===`. */
+/** An IPv4 or IPv6 address in canonical text (dotted quad, RFC 5952): equal addresses are `===`. */
 export type Ip = string & { readonly [ipBrand]: true }
 
-/** Text or bytes that are no IP address, prefix or MAC. The message names the act and the value. */
-export class AddressError extends ExpectedError {
+/** The text or bytes are no IP address, prefix or MAC. The message names the act and the value. */
+export class AddressError extends DataError {
   override name = 'AddressError'
 }
 
-/** Longer than any address, prefix or MAC: foreign text is not looked at beyond it. */
+/** Longer than any address, prefix or MAC: longer foreign text is refused unread. */
 const MAX_TEXT = 64
 
 /** Parses strictly: no leading zeros, no zone id, no prefix length. Throws AddressError. */
@@ -21,7 +24,7 @@ export function parseIp(text: string): Ip {
   refuseLongText(text)
   if (/[/%\s]/.test(text))
     throw new AddressError(`Cannot parse IP address '${text}': a bare address is needed`)
-  // Node.js takes dotted quads without leading zeros alone: that is their canonical text.
+  // isIPv4 accepts only dotted quads without leading zeros, which is the canonical text.
   if (isIPv4(text)) return text as Ip
   if (isIPv6(text)) return ipFromBytes(ipv6Bytes(withHexTail(text)))
   const example = text.includes(':') ? 'fd00::1' : '192.168.0.1'
@@ -36,7 +39,10 @@ function withHexTail(text: string): string {
   })
 }
 
-/** Throws AddressError where the text is too long for any address: it is neither parsed nor repeated in a message. */
+/**
+ * Throws AddressError where the text is too long for any address, before it is parsed or repeated in a
+ * message.
+ */
 export function refuseLongText(text: string): void {
   if (text.length > MAX_TEXT)
     throw new AddressError(
@@ -44,7 +50,7 @@ export function refuseLongText(text: string): void {
     )
 }
 
-/** The 4 bytes from `start` on, in network order: thousands of them are read in one look at the kernel. */
+/** Reads 4 bytes in network order from `start`. Fast: a kernel snapshot holds thousands of them. */
 export function ipv4At(bytes: Uint8Array, start: number): Ip {
   return `${bytes[start]}.${bytes[start + 1]}.${bytes[start + 2]}.${bytes[start + 3]}` as Ip
 }
@@ -78,6 +84,16 @@ export function familyOf(address: string): Family {
   return address.includes(':') ? 'ipv6' : 'ipv4'
 }
 
+/** Whether there is one address or prefix, or one of each family with IPv4 first: the form that a lease has. */
+export function isOnePerFamily(addresses: readonly string[]): boolean {
+  return ['ipv4', 'ipv6', 'ipv4+ipv6'].includes(addresses.map(familyOf).join('+'))
+}
+
+/** A host as URLs write it: an IPv6 address stands in brackets (RFC 3986, 3.2.2). */
+export function urlHost(host: string): string {
+  return host.includes(':') ? `[${host}]` : host
+}
+
 /** Address length of a family in bits: 32 or 128. */
 export function familyBits(family: Family): 32 | 128 {
   return family === 'ipv6' ? 128 : 32
@@ -101,7 +117,7 @@ export function ipFromNumber(value: bigint, family: Family): Ip {
   return ipFromBytes(bytes)
 }
 
-/** What an address is for (RFC 6890). `mapped` is an IPv4 address written in IPv6 (RFC 4291, 2.5.5). */
+/** What an address is for (RFC 6890). `mapped` is an IPv4 address inside IPv6 (RFC 4291, 2.5.5). */
 export type IpScope =
   | 'unspecified'
   | 'loopback'
@@ -112,19 +128,26 @@ export type IpScope =
   | 'global'
 
 export function scopeOf(ip: Ip): IpScope {
-  const b = ipToBytes(ip)
-  const [first = 0, second = 0] = b
-  if (b.length === 4) {
-    // Since Linux 5.3 the rest of 0.0.0.0/8 is unicast (ipv4_is_zeronet()).
-    if (ip === '0.0.0.0') return 'unspecified'
-    if (first === 127) return 'loopback'
-    if (first >= 224 && first <= 239) return 'multicast'
-    if (first === 169 && second === 254) return 'link-local'
-    // Linux sends to and from 240.0.0.0/4 as to any other unicast address (ipv4_is_lbcast() alone is broadcast).
-    return ip === '255.255.255.255' ? 'broadcast' : 'global'
-  }
+  return familyOf(ip) === 'ipv6' ? ipv6Scope(ip) : ipv4Scope(ip)
+}
+
+/** Makes no bytes: a kernel snapshot asks it thousands of times. */
+function ipv4Scope(ip: Ip): IpScope {
+  const first = Number.parseInt(ip, 10)
+  // Since Linux 5.3 the rest of 0.0.0.0/8 is unicast (ipv4_is_zeronet()).
+  if (ip === '0.0.0.0') return 'unspecified'
+  if (first === 127) return 'loopback'
+  if (first >= 224 && first <= 239) return 'multicast'
+  if (ip.startsWith('169.254.')) return 'link-local'
+  // Linux sends to and from 240.0.0.0/4 as to any other unicast address (ipv4_is_lbcast() alone is broadcast).
+  return ip === '255.255.255.255' ? 'broadcast' : 'global'
+}
+
+function ipv6Scope(ip: Ip): IpScope {
   if (ip === '::') return 'unspecified'
   if (ip === '::1') return 'loopback'
+  const b = ipv6Bytes(ip)
+  const [first = 0, second = 0] = b
   if (first === 0xff) return 'multicast'
   if (first === 0xfe && (second & 0xc0) === 0x80) return 'link-local'
   const mapped = b.subarray(0, 10).every(byte => byte === 0) && b[10] === 0xff && b[11] === 0xff

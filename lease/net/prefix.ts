@@ -30,7 +30,10 @@ export function parsePrefix(text: string): Prefix {
   return prefixOf(ip, Number(length))
 }
 
-/** The prefix of that length (in bits) that holds the address. Throws AddressError for a length beyond the family's. */
+/**
+ * The prefix of that length (in bits) that holds the address. Throws AddressError for a length beyond the
+ * family's.
+ */
 export function prefixOf(ip: Ip, length: number): Prefix {
   const family = familyOf(ip)
   const bits = familyBits(family)
@@ -44,6 +47,11 @@ export function prefixOf(ip: Ip, length: number): Prefix {
 /** The prefix that holds this one address: /32 or /128. */
 export function hostPrefix(ip: Ip): Prefix {
   return `${ip}/${familyBits(familyOf(ip))}` as Prefix
+}
+
+/** The prefix that holds every address of a family: a default route's destination. */
+export function everyAddress(family: Family): Prefix {
+  return `${ipFromNumber(0n, family)}/0` as Prefix
 }
 
 /** Whether the prefix holds one address alone: /32 or /128. */
@@ -74,7 +82,9 @@ export function contains(outer: Prefix, inner: Ip | Prefix): boolean {
   if (slash >= 0 && prefixLength(inner as Prefix) < length) return false
   const network = ipToBytes(networkAddress(outer))
   const address = ipToBytes((slash < 0 ? inner : networkAddress(inner as Prefix)) as Ip)
-  return network.every((byte, i) => byte === ((address[i] ?? 0) & byteMask(length, i)))
+  for (let i = 0; 8 * i < length; i++)
+    if (network[i] !== ((address[i] ?? 0) & byteMask(length, i))) return false
+  return true
 }
 
 /** The bits of an address's byte that a prefix of that length fixes. */
@@ -87,9 +97,24 @@ export function overlaps(a: Prefix, b: Prefix): boolean {
   return contains(a, b) || contains(b, a)
 }
 
+/** How many addresses a prefix of that length (in bits) holds. */
+export function prefixSize(family: Family, length: number): bigint {
+  return 1n << BigInt(familyBits(family) - length)
+}
+
+/**
+ * The two addresses of a connected network that no host can have. Undefined where all are hosts': in a /31 (RFC 3021) and
+ * in IPv6, which has no broadcast.
+ */
+export function edgesOf(prefix: Prefix): { readonly network: Ip; readonly broadcast: Ip } | undefined {
+  const { family, last } = prefixRange(prefix)
+  if (family === 'ipv6' || prefixLength(prefix) >= 31) return undefined
+  return { network: networkAddress(prefix), broadcast: ipFromNumber(last, family) }
+}
+
 /** First and last address as numbers: the form in which subnets are counted through. */
 export function prefixRange(prefix: Prefix): { family: Family; first: bigint; last: bigint } {
   const family = familyOf(prefix)
   const first = ipToNumber(networkAddress(prefix))
-  return { family, first, last: first + (1n << BigInt(familyBits(family) - prefixLength(prefix))) - 1n }
+  return { family, first, last: first + prefixSize(family, prefixLength(prefix)) - 1n }
 }

@@ -1,9 +1,17 @@
-import { type Family, familyBits, familyOf, ipFromNumber } from './ip.ts'
-import { networkAddress, overlaps, type Prefix, prefixLength, prefixOf, prefixRange } from './prefix.ts'
+import { type Family, familyOf, ipFromNumber } from './ip.ts'
+import {
+  networkAddress,
+  overlaps,
+  type Prefix,
+  prefixLength,
+  prefixOf,
+  prefixRange,
+  prefixSize,
+} from './prefix.ts'
 
 /**
- * Values by prefix, asked for by overlap. A table for each length in use: networks cut all their subnets alike, so that a
- * question is a look-up or two, not a walk.
+ * Values by prefix, asked for by overlap. A table for each length in use: networks cut all their subnets
+ * alike, so that a question is a look-up or two, not a walk.
  */
 export class PrefixIndex<T> {
   readonly #families: Readonly<Record<Family, Map<number, Map<Prefix, T[]>>>> = {
@@ -39,7 +47,10 @@ export class PrefixIndex<T> {
   }
 }
 
-/** Of a table of one length: the prefix that holds the given one, or all that it holds, by the shorter way to them. */
+/**
+ * Of a table of one length: the prefix that holds the given one, or all that it holds, by the shorter way to
+ * them.
+ */
 function* keysToLookAt(
   prefix: Prefix,
   length: number,
@@ -52,7 +63,7 @@ function* keysToLookAt(
     for (const key of table.keys()) if (overlaps(prefix, key)) yield key
   } else {
     const { family, first, last } = prefixRange(prefix)
-    const size = 1n << BigInt(familyBits(family) - length)
+    const size = prefixSize(family, length)
     for (let at = first; at <= last; at += size) yield prefixOf(ipFromNumber(at, family), length)
   }
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { openBackend } from '../../agent/backend/registry.ts'
 import { Firewall } from '../../agent/firewall/firewall.ts'
+import { HostSide } from '../../agent/host_side/host_side.ts'
 import type { Scope, UnderlaySource } from '../../agent/kernel/kernel.ts'
 import { OwnLease } from '../../agent/membership/own_lease.ts'
 import { NodeFiles } from '../../agent/node_files/node_files.ts'
@@ -12,12 +13,12 @@ import type { InterfaceFacts } from '../../agent/state/underlay_facts.ts'
 import { HostWatch } from '../../agent/status/host_watch.ts'
 import { RoundTotals } from '../../agent/status/status.ts'
 import { UnderlayWatch } from '../../agent/underlay/underlay_watch.ts'
-import { isScarcity } from '../../lease/common/errors.ts'
 import { Retrier } from '../../lease/common/retry.ts'
+import { isScarcity } from '../../lease/common/scarcity.ts'
 import { WakeUp } from '../../lease/common/wake_up.ts'
 import { parseIp } from '../../lease/net/ip.ts'
 import { parsePrefix } from '../../lease/net/prefix.ts'
-import { parseNetworkConfig } from '../../lease/network_config.ts'
+import { parseNetworkConfig } from '../../lease/network_config_parser.ts'
 import { nodeSubnets } from '../../lease/node_subnets.ts'
 import { entry } from '../support/entries.ts'
 import { FakeKernel } from '../support/fake_kernel.ts'
@@ -144,18 +145,24 @@ describe('an overlay', () => {
       ownLease,
       underlay,
       self,
+      standing: new Set(),
       rounds: new RoundTotals(),
       resyncMs: 3_600_000,
-      probePort: undefined,
-      hostWatch: new HostWatch({ examine: async () => [], onChange, log }),
-      files: new NodeFiles({
-        subnetFile: join(folder, 'subnet.env'),
-        cniConfigFile: undefined,
-        ipMasq: false,
+      host: new HostSide({
+        firewall: new Firewall(rules, nodeSubnets(network, self), log, async () => 'missing'),
+        files: new NodeFiles({
+          subnetFile: join(folder, 'subnet.env'),
+          cniConfigFile: undefined,
+          ipMasq: false,
+          log,
+          onChange,
+        }),
+        hostWatch: new HostWatch({ examine: async () => [], onChange, log }),
+        tunnelFilter: undefined,
+        probePort: undefined,
+        traceForPeer: async () => ({}),
         log,
-        onChange,
       }),
-      firewall: new Firewall(rules, nodeSubnets(network, self), log, async () => 'missing'),
       stateChanged,
       retrier: new Retrier({
         minMs: 1,
@@ -206,6 +213,34 @@ describe('an overlay', () => {
     },
   )
 
+  it('has repaired only after a full pass that began after the request', async () => {
+    server.write('10.244.2.0-24', peer)
+    const overlay = await joined()
+    run(overlay)
+    await stands()
+    const { snapshot } = kernel
+    const answers: (() => void)[] = []
+    kernel.snapshot = async (...request) => {
+      const seen = await snapshot.apply(kernel, request)
+      await new Promise<void>(resolve => answers.push(resolve))
+      return seen
+    }
+    overlay.refresh('a pass is under way')
+    await until('it to have looked', () => answers.length === 1)
+    // No notification tells of it: only a full pass finds it.
+    kernel.entries.delete('route 10.244.2.0/24 metric 0')
+    let isRepaired = false
+    const repair = overlay.repair('an operator asks for it', stop.signal).then(() => {
+      isRepaired = true
+    })
+    answers[0]?.()
+    await until('the next pass to look', () => answers.length === 2)
+    expect([isRepaired, kernel.print().join('\n') === whole.join('\n')]).toEqual([false, false])
+    answers[1]?.()
+    await repair
+    expect(kernel.print()).toEqual(whole)
+  })
+
   it('ends with any other error of the kernel', async () => {
     const overlay = await joined()
     kernel.hook = act => {
@@ -247,10 +282,7 @@ describe('an overlay', () => {
       'the underlay to be looked at again',
       () => kernel.order.filter(act => act === 'interfaces').length > 1,
     )
-    expect([kernel.log, overlay.status().notReady]).toEqual([
-      [],
-      ['waiting for the first complete lease table'],
-    ])
+    expect([kernel.log, reasons(overlay)]).toEqual([[], ['waiting for the first complete lease table']])
     server.reachable = true
     await until('it to be ready', () => ready)
     expect(kernel.log).toEqual([])
@@ -264,7 +296,8 @@ describe('an overlay', () => {
     expect(readFileSync(join(folder, 'subnet.env'), 'utf8')).toContain(
       'FLANNEL_SUBNET=10.244.1.1/24\nFLANNEL_MTU=1450\n',
     )
-    expect(overlay.status()).toMatchObject({ notReady: [], peers: 0, failing: [], contested: [] })
+    expect(reasons(overlay)).toEqual([])
+    expect(overlay.status()).toMatchObject({ peers: 0, failing: [], contested: [] })
   })
 
   it("is not ready while the kernel refuses an entry of its own, and is for a peer's", async () => {
@@ -280,10 +313,10 @@ describe('an overlay', () => {
     const overlay = await joined()
     run(overlay)
     await until('both to fail', () => overlay.status().failing.length === 2)
-    await until('the file', () => overlay.status().notReady.length === 1)
-    expect(overlay.status().notReady).toEqual(['Cannot add address: No buffer space available'])
+    await until('the file', () => reasons(overlay).length === 1)
+    expect(reasons(overlay)).toEqual(['Cannot add address: No buffer space available'])
     kernel.accept('address 10.244.1.0/32 dev flannel.1')
-    await until('it to be ready', () => overlay.status().notReady.length === 0)
+    await until('it to be ready', () => reasons(overlay).length === 0)
     expect(overlay.status().failing).toEqual([
       {
         key: 'route 10.244.2.0/24 metric 0',
@@ -314,4 +347,9 @@ function eth0(ip: string): InterfaceFacts {
     vxlan: undefined,
     addresses: [address],
   }
+}
+
+/** Why it is not ready. */
+function reasons(overlay: Overlay): string[] {
+  return overlay.status().checks.flatMap(check => check.reasons)
 }

@@ -5,7 +5,7 @@ import { dirname, join, relative } from 'node:path'
 export interface Import {
   /** Path from the repository's root: `agent/state/print.ts`. */
   readonly from: string
-  /** The same for a file of ours; a package's name, or `node:fs`. */
+  /** The same for a file of this project; a package's name, or `node:fs`. */
   readonly to: string
   /** Gone once compiled: `import type`, or only `type` names in braces. */
   readonly typeOnly: boolean

@@ -1,11 +1,14 @@
-import { readFileSync } from 'node:fs'
-import type { Agent } from '../support/agent.ts'
+import { existsSync, readFileSync } from 'node:fs'
+import { type Agent, healthPort } from '../support/agent.ts'
 import { Bed } from '../support/bed.ts'
 import { type EtcdServer, startEtcd } from '../support/etcd.ts'
 import { mapBounded } from '../support/exec.ts'
 import type { Host } from '../support/host.ts'
+import { EndedError, type Process } from '../support/process.ts'
+import { until } from '../support/until.ts'
+import type { Contender } from './contender.ts'
 import type { StoreJob } from './jobs/store.ts'
-import { network, type StoredLease } from './peers.ts'
+import { madeUpUnderlay, network, type StoredLease } from './peers.ts'
 import { Worker } from './worker.ts'
 
 /** Hosts of one network with a real etcd, where most peers are leases that no node holds. */
@@ -36,7 +39,10 @@ export class BenchBed {
     await etcd.ctl('put', '/coreos.com/network/config', JSON.stringify(config))
     await store.call('open', etcd.endpoint, '/coreos.com/network/subnets/')
     const names = Array.from({ length: hosts }, (_, i) => `h${i + 1}`)
-    return new BenchBed(bed, await mapBounded(names, 4, name => bed.host(name, lan)), etcd, store)
+    const made = await mapBounded(names, 4, name => bed.host(name, lan))
+    // The way to peers that are made up: without one each agent finds its host broken, and looks at it every 10 s.
+    for (const host of made) await host.exec(['ip', 'route', 'add', madeUpUnderlay, 'via', place.address()])
+    return new BenchBed(bed, made, etcd, store)
   }
 
   get host(): Host {
@@ -59,6 +65,32 @@ export class BenchBed {
     return host.startAgent({ endpoints: this.etcd.endpoints, flags })
   }
 
+  /** An agent with routes to so many peers in the kernel, and its subnet file written. */
+  async startContender(contender: Contender, peers: number, host: Host = this.host): Promise<Process> {
+    const process = this.launchContender(contender, host)
+    const isProgrammed = async () => {
+      if (process.exit !== undefined) throw new EndedError(process)
+      const routes = await host.routes()
+      const toPeers = routes.filter(route => route.includes(' dev flannel.1'))
+      return toPeers.length >= peers && existsSync(host.subnetFile)
+    }
+    const otherwise = () => `it said:\n${process.text().slice(-4000)}`
+    await until(`${contender.name} to program ${peers} peers`, isProgrammed, { withinMs: 60_000, otherwise })
+    return process
+  }
+
+  launchContender({ name, command }: Contender, host: Host = this.host): Process {
+    const endpoints = this.etcd.endpoints
+    if (command === undefined) return host.launchAgent({ endpoints }).process
+    const flags = [
+      `--etcd-endpoints=${endpoints.join(',')}`,
+      '--iface=eth0',
+      `--subnet-file=${host.subnetFile}`,
+      `--healthz-port=${healthPort}`,
+    ]
+    return host.spawn([...command, ...flags], { name })
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.store[Symbol.asyncDispose]()
     await this.etcd.remove()
@@ -67,15 +99,18 @@ export class BenchBed {
 }
 
 /** What the kernel says of a process: proc_pid_status(5), in MB of 2^20 bytes. */
-export function memoryOf(pid: number): { readonly rss: number; readonly anonymous: number } {
+export function memoryOf(pid: number) {
   const text = readFileSync(`/proc/${pid}/status`, 'latin1')
   const megabytes = (name: string) => Number(new RegExp(`^${name}:\\s*(\\d+) kB`, 'm').exec(text)?.[1]) / 1024
-  return { rss: megabytes('VmRSS'), anonymous: megabytes('RssAnon') }
+  return { rss: megabytes('VmRSS'), anonymous: megabytes('RssAnon'), peak: megabytes('VmHWM') }
 }
 
-/** CPU time of a process in ms, user and system: proc_pid_stat(5), fields 14 and 15, in ticks of 10 ms. */
+/**
+ * CPU time in ms of a process and of its children that have ended, user and system: proc_pid_stat(5), fields 14 to 17, in
+ * ticks of 10 ms.
+ */
 export function cpuMsOf(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-  return (Number(fields[11]) + Number(fields[12])) * 10
+  return fields.slice(11, 15).reduce((sum, ticks) => sum + Number(ticks) * 10, 0)
 }

@@ -16,11 +16,11 @@ const LINK_TIMES = 10
 /** So many repairs of one key in a row are done at once, and after so long a rest they are forgiven (agent/reconcile/attempts.ts). */
 const BURST = 5
 const REST_MS = 10_500
-/** A drifted device is looked at twice, its repair too, and of such looks one a second is free (agent/reconcile/pass_budget.ts). */
+/** A drifted device is looked at twice, its repair too, and of such looks one a second is free (agent/reconcile/passes.ts). */
 const SETTLE_MS = 2_500
 const families = ['ipv4', 'ipv6'] as const
 
-/** f: from what somebody else does in the kernel to its repair, both as `ip monitor` has them. */
+/** f: from what another program does in the kernel to its repair, both as `ip monitor` has them. */
 export async function* drift(): AsyncGenerator<Row> {
   await using bed = await BenchBed.create({ hosts: 2, config: dualStack })
   await bed.put(storedLeases(0, PEERS, families))

@@ -3,7 +3,7 @@ import type { Command } from '../support/exec.ts'
 import type { Host } from '../support/host.ts'
 import { type MadeUpPeer, madeUpPeer } from './peers.ts'
 
-/** What somebody does, and what `ip monitor` says of it and of its repair. */
+/** What another program does, and what `ip monitor` says of it and of its repair. */
 export interface Drift {
   readonly act: Command
   readonly gone: RegExp

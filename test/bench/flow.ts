@@ -8,6 +8,9 @@ const PER_SECOND = 1_000
 export interface Carried {
   readonly sent: number
   readonly lost: number
+  /** Without a datagram. */
+  readonly longestGapMs: number
+  /** Without a byte of the stream. */
   readonly longestStallMs: number
 }
 
@@ -43,8 +46,8 @@ export class Flow {
     }
     const sent = await sending
     await sleep(300)
-    const { datagrams, longestStallMs } = await this.#receiver.call('received')
-    return { sent, lost: sent - datagrams, longestStallMs }
+    const { datagrams, longestGapMs, longestStallMs } = await this.#receiver.call('received')
+    return { sent, lost: sent - datagrams, longestGapMs, longestStallMs }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -3,8 +3,13 @@ import { dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { whyNoBed } from '../support/bed.ts'
 import { helpFor } from '../support/help.ts'
+import { cli } from './cli.ts'
+import { compare } from './compare.ts'
+import { type Contender, parseContender, twilld } from './contender.ts'
+import { damage } from './damage.ts'
 import { drift } from './drift.ts'
 import { etcdCost } from './etcd_cost.ts'
+import { flood } from './flood.ts'
 import { leaseCostJob } from './jobs/lease_cost.ts'
 import { programmingJob } from './jobs/programming.ts'
 import { storeJob } from './jobs/store.ts'
@@ -16,7 +21,8 @@ import { programming } from './programming.ts'
 import { repairs } from './repairs.ts'
 import { beginReport, isMissed, printHead, printRow, writeReport } from './report.ts'
 import type { Row } from './row.ts'
-import { start } from './start.ts'
+import { soak } from './soak.ts'
+import { start, startFromOutside } from './start.ts'
 import { takeover } from './takeover.ts'
 import { wholesale } from './wholesale.ts'
 import { type Job, serve } from './worker.ts'
@@ -26,25 +32,58 @@ const usage = `npm run bench -- [options] [groups]
   groups        letters, as in 'a c'; all unless given
   --node LIST   run it on each of these releases of Node.js, fetched from npm: --node 20,22,24,26
   --json FILE   where to write what was measured; .bench/<date>.json unless given, and always with --node
+  --minutes N   how long the soak (j) lasts; 8 unless given
+  --compare NAME=COMMAND
+                measures another agent that takes flanneld's flags beside twilld: those of b, c, d, k and m that the kernel
+                and /proc show; value is twilld's, reference the other's: --compare flanneld=/usr/local/bin/flanneld
 
   a  programming peers                f  drift and its repair
   b  an agent's start                 g  restart, kill, takeover under traffic
   c  joins and leaves                 h  what agents cost etcd
   d  memory, idle CPU                 i  Kubernetes
-  e  a full pass with nothing to do
+  e  a full pass with nothing to do   j  soak: memory under churn and drift
+  k  repairs of a device in a row     l  a flood of hostile leases
+  m  a device damaged every 4 s for a minute, under traffic
+  n  what an operator waits for on the command line
 `
 
-/** By letter. Each yields its rows as it has them. */
-const groups: Readonly<Record<string, () => AsyncIterable<Row>>> = {
-  a: programming,
-  b: start,
+/** Yields its rows as it has them. */
+type Run = () => AsyncIterable<Row>
+
+/** By letter, what can be told of any agent. */
+const fromOutside: Readonly<Record<string, (contender: Contender) => AsyncIterable<Row>>> = {
+  b: startFromOutside,
   c: membership,
   d: memory,
+  k: repairs,
+  m: damage,
+}
+
+/** By letter. `minutes` is how long the soak lasts. */
+const groups = (minutes: number): Readonly<Record<string, Run>> => ({
+  a: programming,
+  b: start,
+  c: () => membership(twilld),
+  d: () => memory(twilld),
   e: pass,
-  f: both(drift, wholesale, repairs),
+  f: both(drift, wholesale),
   g: takeover,
   h: etcdCost,
   i: kubernetes,
+  j: () => soak(minutes),
+  k: () => repairs(twilld),
+  l: flood,
+  m: () => damage(twilld),
+  n: cli,
+})
+
+function comparisons(text: string): Readonly<Record<string, Run>> {
+  const other = parseContender(text)
+  const runs = Object.entries(fromOutside).map(([letter, group]): [string, Run] => [
+    letter,
+    () => compare(group, other),
+  ])
+  return Object.fromEntries(runs)
 }
 
 const jobs: Readonly<Record<string, () => Job>> = {
@@ -64,29 +103,39 @@ async function main(words: readonly string[]): Promise<number> {
   const { values, positionals } = parseArgs({
     args: [...words],
     allowPositionals: true,
-    options: { json: { type: 'string' }, node: { type: 'string' } },
+    options: {
+      json: { type: 'string' },
+      node: { type: 'string' },
+      minutes: { type: 'string', default: '8' },
+      compare: { type: 'string' },
+    },
   })
-  const chosen = positionals.length === 0 ? Object.keys(groups) : positionals
-  const unknown = chosen.filter(letter => groups[letter] === undefined)
+  const runs = values.compare === undefined ? groups(Number(values.minutes)) : comparisons(values.compare)
+  const chosen = positionals.length === 0 ? Object.keys(runs) : positionals
+  const unknown = chosen.filter(letter => runs[letter] === undefined)
   if (unknown.length > 0) {
     process.stderr.write(`No group '${unknown.join(' ')}'\n\n${usage}`)
     return 2
   }
   const why = whyNoBed()
   if (why !== undefined) throw new Error(why)
-  if (values.node !== undefined) return onReleases(values.node.split(','), chosen)
-  return await measure(chosen, values.json)
+  if (values.node !== undefined) {
+    const other = values.compare === undefined ? [] : ['--compare', values.compare]
+    return onReleases(values.node.split(','), [...chosen, '--minutes', values.minutes, ...other])
+  }
+  const some = chosen.flatMap(letter => runs[letter] ?? [])
+  return await measure(some, values.json)
 }
 
-async function measure(chosen: readonly string[], json: string | undefined): Promise<number> {
+async function measure(runs: readonly Run[], json: string | undefined): Promise<number> {
   const report = beginReport()
   const rows: Row[] = []
   process.stdout.write(
     `Node.js ${report.node}, Linux ${report.kernel}, ${report.cpus} CPUs\n${printHead()}\n`,
   )
   try {
-    for (const letter of chosen) {
-      for await (const row of groups[letter]?.() ?? []) {
+    for (const run of runs) {
+      for await (const row of run()) {
         rows.push(row)
         process.stdout.write(`${printRow(row)}\n`)
       }
@@ -112,7 +161,7 @@ function fetched(release: string): string {
   return execFileSync('sh', ['test/support/node_release.sh', release], { encoding: 'utf8' }).trim()
 }
 
-function both(...parts: readonly (() => AsyncIterable<Row>)[]): () => AsyncIterable<Row> {
+function both(...parts: readonly Run[]): Run {
   return async function* () {
     for (const part of parts) yield* part()
   }
@@ -121,6 +170,10 @@ function both(...parts: readonly (() => AsyncIterable<Row>)[]): () => AsyncItera
 async function* kubernetes(): AsyncGenerator<Row> {
   const { kubernetesBench } = await import('./kubernetes.ts')
   yield* await kubernetesBench()
+  const { kubernetesJoins } = await import('./kubernetes_joins.ts')
+  yield* kubernetesJoins()
+  const { kubernetesAgent } = await import('./kubernetes_agent.ts')
+  yield* kubernetesAgent()
 }
 
 const [first, name] = process.argv.slice(2)

@@ -37,6 +37,9 @@ export interface MadeUpPeer {
   readonly publicIp: string
 }
 
+/** Where all of them have their public IPv4 address. */
+export const madeUpUnderlay = '172.16.0.0/12'
+
 /** The n-th peer: from 0 to 50,000. */
 export function madeUpPeer(n: number, family: Family = 'ipv4'): MadeUpPeer {
   const [high, low] = [n >> 8, n & 0xff]

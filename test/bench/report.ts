@@ -60,6 +60,7 @@ function aligned(text: string, column: number): string {
 }
 
 function quantity(value: number, unit: string): string {
+  if (value === Number.POSITIVE_INFINITY) return 'never'
   return unit === '' ? figure(value) : `${figure(value)} ${unit}`
 }
 

@@ -1,5 +1,6 @@
 import type { Agent, LogLine } from '../support/agent.ts'
 import { BenchBed } from './bed.ts'
+import type { Contender } from './contender.ts'
 import type { ProgrammingJob } from './jobs/programming.ts'
 import { Observer } from './observer.ts'
 import { storedLeases } from './peers.ts'
@@ -48,6 +49,43 @@ export async function* start(): AsyncGenerator<Row> {
   yield row('kernel looked at, device made', between('listed', 'device'))
   yield { ...row('programmed', between('device', 'programmed')), reference }
   yield { ...row('all', between('spawned', 'programmed')), reference, target: reference + 2_000 }
+  yield await withoutStore(bed)
+}
+
+/** The same of any agent: what can be told from outside. */
+export async function* startFromOutside(contender: Contender): AsyncGenerator<Row> {
+  await using bed = await BenchBed.create()
+  await bed.put(storedLeases(0, PEERS))
+  const took: number[] = []
+  for (let i = 0; i < RUNS; i++) {
+    await using observer = await Observer.start(bed.host.netns)
+    const spawned = wallClock()
+    const agent = bed.launchContender(contender)
+    took.push((await observer.seesTimes(peerRoute, PEERS, 0)).atMs - spawned)
+    await agent.stop()
+    await bed.host.ip(['link delete flannel.1'])
+  }
+  yield { name: 'b  start, 5,000 leases: all', value: median(took), unit: 'ms' }
+}
+
+/** Packets to etcd are dropped: the peers of last time are programmed all the same, and soon. */
+async function withoutStore(bed: BenchBed): Promise<Row> {
+  const { host } = bed
+  await (await bed.startAgent()).stop()
+  const took: number[] = []
+  for (let i = 0; i < RUNS; i++) {
+    await host.ip(['link delete flannel.1'])
+    await using observer = await Observer.start(host.netns)
+    await host.segment.cut(host)
+    const agent = host.launchAgent({ endpoints: bed.etcd.endpoints })
+    const programmed = (await observer.seesTimes(peerRoute, PEERS, 0)).atMs
+    took.push(programmed - timeOf(agent, /^twilld starts/))
+    await host.segment.heal()
+    await agent.ready()
+    await agent.stop()
+  }
+  const name = 'b  start, 5,000 leases, etcd black-holed: programmed'
+  return { name, value: median(took), unit: 'ms', target: 1_000, note: "from the agent's first line" }
 }
 
 async function startOnce(bed: BenchBed): Promise<Steps> {

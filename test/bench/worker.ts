@@ -22,7 +22,7 @@ export interface WorkerOptions {
   readonly nodeFlags?: readonly string[]
 }
 
-/** A process of ours in a network namespace, for what has to be done there by other means than a command. */
+/** One of our processes in a network namespace, for what has to be done there by other means than a command. */
 export class Worker<J extends Job> {
   readonly #child: ChildProcess
   readonly #waiting = new Map<number, { resolve(result: unknown): void; reject(error: Error): void }>()

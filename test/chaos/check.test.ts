@@ -209,7 +209,7 @@ describe('a history in which all promises are kept', () => {
     expect(broken([...aHolds, ...leaves, acquired(910, A, two, 3), gone(4_200, 4, one)])).toEqual([])
   })
 
-  it('may hold a wrong table for as long as the fault goes on', () => {
+  it('may hold a wrong table for as long as the fault lasts', () => {
     const history = [...aHolds, fault(200), put(300, 3, two, B), calls(60_000, A, 50), healed(60_100)]
     expect(broken([...history, sees(60_500, A, two, 3, B)])).toEqual([])
   })
@@ -236,12 +236,12 @@ describe('a history is judged to break a promise', () => {
     expect(broken(givenBack)).toEqual([])
   })
 
-  it('where a key goes long before its lease is over and nobody removed it', () => {
+  it('where a key goes long before its lease is over and it was not removed', () => {
     const history = [...aHolds, put(5_000, 3, one, A, 2), gone(6_000, 4, one)]
     expect(broken(history)).toContain(`gone early: ${one} of ${A} went 1000 ms after its last write`)
   })
 
-  it('where a node gets another subnet though nobody had taken its own', () => {
+  it('where a node gets another subnet though its own was not taken', () => {
     const history = [
       ...aHolds,
       ended(200, A),

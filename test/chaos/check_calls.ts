@@ -7,7 +7,7 @@ const UNDER_WAY = 6
 /** Fewer ms than this say nothing. */
 const SHORTEST_MS = 1_000
 
-/** What no agent needs in WITHIN_MS, whatever goes on: renewals, looks, searches and retries together take some 35. */
+/** What no agent needs in WITHIN_MS, in any situation: renewals, looks, searches and retries together take some 35. */
 const MOST = 80
 const WITHIN_MS = 5_000
 

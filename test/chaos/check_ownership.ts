@@ -80,7 +80,7 @@ function* overlapping(
   }
 }
 
-/** A key of an agent went long before its lease was over, and nobody removed it but, it seems, an agent. */
+/** A key of an agent went long before its lease was over, and only an agent can have removed it. */
 function* goneEarly(
   history: readonly Happening[],
   instances: readonly Instance[],
@@ -160,7 +160,7 @@ function* moved(history: readonly Happening[], instances: readonly Instance[]): 
         endOf(one) > event.at + HEARING_MS,
     )
     if (taken || (forgot !== undefined && !stood)) continue
-    const text = `${event.agent} moved from ${last.key} to ${event.key}, though nobody else had ${last.key}`
+    const text = `${event.agent} moved from ${last.key} to ${event.key}, though no other agent had ${last.key}`
     yield { at: event.at, rule: 'moved', text }
   }
 }

@@ -164,7 +164,7 @@ export function* checkVanished(
   }
 }
 
-/** After a loss of data: its grace is over, or somebody claims the subnet or the address. */
+/** After a loss of data: its grace is over, or another node claims the subnet or the address. */
 function isForgotten(
   life: Instance,
   ip: string,

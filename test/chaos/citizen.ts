@@ -23,7 +23,7 @@ export interface CitizenOptions {
   readonly openStore: () => EtcdLeaseStore
   readonly record: (event: AgentHappening) => void
   /** Asks for its lost subnet again and again, or for any at once. */
-  readonly whenLost: 'wait' | 'ask anew'
+  readonly whenLost: 'wait' | 'ask again'
 }
 
 /** One agent as the faults see it. */
@@ -136,7 +136,7 @@ export class Citizen implements Resident {
       if (lost === undefined) return true
       if (this.#lost === undefined) this.#record({ what: 'lost', key: lease.node })
       this.#lost = lease.node
-      if (this.#options.whenLost === 'ask anew' || lost.holder === undefined) break
+      if (this.#options.whenLost === 'ask again' || lost.holder === undefined) break
       await sleep(500, undefined, { signal }).catch(() => {})
     }
     this.#lost = undefined

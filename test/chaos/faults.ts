@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { EtcdServer } from '../support/etcd.ts'
 import type { Host } from '../support/host.ts'
 import { ofAddresses } from './address_faults.ts'
@@ -129,8 +130,27 @@ async function loseData(stage: Stage): Promise<string> {
   return sameCluster ? 'same cluster id' : 'another cluster id'
 }
 
+/**
+ * One taken a moment ago is newer than what most agents were last answered, though not than what they heard since. Writes while
+ * no agent looks bring the new history beyond the revisions that they know.
+ */
 async function restoreSnapshot(stage: Stage): Promise<string> {
-  return `taken ${await stage.restoreSnapshot()} rounds ago`
+  const { random, observer, gateway } = stage
+  const [isFresh, isOutgrown, isOtherCluster] = [0.4, 0.4, 0.2].map(p => random.chance(p))
+  if (isFresh) {
+    await stage.takeSnapshot()
+    await deleteKeys(stage)
+    await sleep(500)
+  }
+  if (isOutgrown) await allWires(stage, 'cut')
+  const known = observer.revision
+  const age = await stage.restoreSnapshot({ isFresh, isOtherCluster })
+  if (isOutgrown) {
+    for (let revision = 0; revision <= known; ) revision = await gateway.put('/filler', '')
+    await allWires(stage, 'open')
+  }
+  const taken = isFresh ? 'taken half a second ago' : `taken ${age} rounds ago`
+  return `${taken}${isOutgrown ? ', outgrown' : ''}${isOtherCluster ? ', another cluster id' : ''}`
 }
 
 function wires(stage: Stage, mode: WireMode): Promise<string> {
@@ -155,7 +175,7 @@ async function compactBehind(stage: Stage): Promise<string> {
   const struck = someAgents(stage)
   for (const { wires } of struck) for (const wire of wires) wire.set('held')
   await deleteKeys(stage)
-  await new Promise(resolve => setTimeout(resolve, 600))
+  await sleep(600)
   await stage.gateway.compact(stage.observer.revision)
   return named(struck)
 }

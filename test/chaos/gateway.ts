@@ -15,14 +15,14 @@ export class Gateway {
     this.#endpoints = endpoints
   }
 
-  async put(key: string, value: string, leaseId = '0'): Promise<void> {
-    await this.#post('kv/put', { key: base64(key), value: base64(value), lease: leaseId })
+  /** Resolves to the revision after it. */
+  async put(key: string, value: string, leaseId = '0'): Promise<number> {
+    return revisionOf(await this.#post('kv/put', { key: base64(key), value: base64(value), lease: leaseId }))
   }
 
   /** Resolves to the revision after it. */
   async remove(key: string): Promise<number> {
-    const answer = await this.#post('kv/deleterange', { key: base64(key) })
-    return Number((answer as { header: { revision: string } }).header.revision)
+    return revisionOf(await this.#post('kv/deleterange', { key: base64(key) }))
   }
 
   async grant(ttlSeconds: number): Promise<string> {
@@ -95,6 +95,10 @@ export async function post(url: string, body: object, signal: AbortSignal): Prom
   const json = (await answer.json()) as { error?: string }
   if (!answer.ok) throw new Error(`${url}: ${json.error ?? answer.status}`)
   return json
+}
+
+function revisionOf(answer: unknown): number {
+  return Number((answer as { header: { revision: string } }).header.revision)
 }
 
 export function base64(words: string): string {

@@ -1,5 +1,5 @@
 /**
- * What is recorded while faults go on, and all that the checker sees. Times are ms on one clock that never jumps; what etcd
+ * What is recorded while faults continue, and all that the checker sees. Times are ms on one clock that never jumps; what etcd
  * did bears the time at which the observer heard of it, and etcd's own order in `epoch` and `revision`.
  */
 export type Happening = Timed &
@@ -9,7 +9,7 @@ interface Timed {
   readonly at: number
 }
 
-/** A store that was wiped counts its revisions anew: the epoch says which life it was. */
+/** A store that was wiped counts its revisions from 1 again: the epoch says which life it was. */
 interface EtcdPut {
   readonly what: 'put'
   readonly epoch: number
@@ -39,7 +39,7 @@ interface EtcdReset {
   readonly epoch: number
 }
 
-/** Somebody with etcdctl removed these keys, by themselves or with their etcd lease. */
+/** An operator with etcdctl removed these keys, by themselves or with their etcd lease. */
 interface OperatorAct {
   readonly what: 'operator'
   readonly keys: readonly string[]
@@ -53,7 +53,7 @@ export type AgentHappening = { readonly agent: string } /** `ip`: its public IP 
   /** Told that the lease is another's or gone. */
   | { readonly what: 'lost'; readonly key: string }
   | { readonly what: 'ended' }
-  /** It ended by itself, with an error that nobody expects. */
+  /** It ended by itself, with an unexpected error. */
   | { readonly what: 'failed'; readonly error: string }
   /** How its table differs from the one before. */
   | { readonly what: 'table'; readonly set: readonly Peer[]; readonly removed: readonly string[] }

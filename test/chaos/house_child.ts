@@ -12,7 +12,7 @@ export interface Lodger {
   readonly publicIps: readonly string[]
   readonly endpoints: readonly string[]
   readonly seed: number
-  readonly whenLost: 'wait' | 'ask anew'
+  readonly whenLost: 'wait' | 'ask again'
 }
 
 /** What a house is told to do with the lodger of that number. */

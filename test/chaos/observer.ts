@@ -3,7 +3,7 @@ import { after, base64, text } from './gateway.ts'
 import type { Happening } from './history.ts'
 import { holderOf } from './names.ts'
 
-/** How long one member may be behind the others before its watch is begun anew. */
+/** How long one member may be behind the others before its watch is started again. */
 const BEHIND_MS = 1_500
 
 interface WatchLine {
@@ -36,7 +36,7 @@ export class Observer {
   #epoch: number
   #revision = 0
   #lastNewsAt = performance.now()
-  /** What was missed for ever because it was compacted: the history is not whole, and no verdict can be. */
+  /** What was missed for good because it was compacted: the history is not whole, and no verdict can be. */
   gap: string | undefined
 
   constructor(
@@ -75,7 +75,7 @@ export class Observer {
       try {
         for await (const line of this.#watch(endpoint, signal)) through = this.#take(line, through)
       } catch {
-        // The member is away or the watch was behind: the others go on, and this one is tried again.
+        // The member is away or the watch was behind: the others continue, and this one is tried again.
       } finally {
         clearInterval(timer)
         once.abort()

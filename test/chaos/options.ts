@@ -23,7 +23,7 @@ export class UsageError extends Error {
 
 export const usage = `npm run chaos -- [options]
 
-  --minutes N       how long faults go on; 1 unless given
+  --minutes N       how long faults continue; 1 unless given
   --seed N          draws the faults; at random unless given, and printed
   --agents N        lease layers in this process; 24 unless given
   --flannelds N     nodes among them that behave as flanneld; 1 unless given

@@ -29,7 +29,7 @@ export async function* playRounds(stage: Stage, signal: AbortSignal): AsyncGener
     for (const citizen of stage.citizens) citizen.countCalls()
   }, 500)
   try {
-    await until('every agent to get a subnet', () => stage.isFull)
+    await until('every agent to get a subnet', () => stage.isFull, { withinMs: 180_000 })
     await settled(stage)
     for (let number = 1; performance.now() < end && !signal.aborted; number++)
       yield await playRound(stage, all, number)

@@ -27,7 +27,7 @@ const HOUSED = 5
 /** The store's pings come faster than etcd allows by default. */
 const FLAGS = ['--grpc-keepalive-min-time=500ms', `--quota-backend-bytes=${QUOTA_BYTES}`]
 
-/** etcd on three hosts, agents in this process, a wire from each of them to each member, and somebody who looks on. */
+/** etcd on three hosts, agents in this process, a wire from each of them to each member, and an observer. */
 export class Stage {
   readonly options: ChaosOptions
   readonly random: Random
@@ -174,18 +174,20 @@ export class Stage {
     this.#snapshots.push(file)
   }
 
-  /** All members go back to a snapshot of an earlier round. Resolves to how many rounds ago that was taken. */
-  async restoreSnapshot(): Promise<number> {
-    const age = this.random.whole(1, Math.min(3, this.#snapshots.length))
+  /** All members go back to the last snapshot, or to one of an earlier round. Resolves to how many snapshots ago. */
+  async restoreSnapshot({ isFresh = false, isOtherCluster = false }): Promise<number> {
+    const age = isFresh ? 1 : this.random.whole(1, Math.min(3, this.#snapshots.length))
     const file = this.#snapshots.at(-age)
     if (file === undefined) throw new Error('no snapshot was taken yet')
     await Promise.all(this.members.map(member => member.stop('SIGKILL')))
     await this.mendNetwork()
     await this.#observer.end()
     this.#epoch++
-    this.isOutOfSpace = false
+    // A snapshot of this round is as full as the store was.
+    this.isOutOfSpace &&= isFresh
     this.record({ what: 'reset', at: performance.now(), epoch: this.#epoch })
-    await Promise.all(this.members.map(member => member.restore(file)))
+    const token = isOtherCluster ? [`--initial-cluster-token=chaos-${this.#epoch}`] : []
+    await Promise.all(this.members.map(member => member.restore(file, token)))
     const { revision, keys } = await this.gateway.listWithRevisions(this.folder)
     for (const { key, value, created, modified, leaseId } of keys)
       this.record({
@@ -257,7 +259,7 @@ export class Stage {
       publicIps: addresses(number),
       endpoints: wires.map(wire => wire.endpoint),
       seed: this.options.seed * 1000 + number,
-      whenLost: number % 2 === 0 ? 'wait' : 'ask anew',
+      whenLost: number % 2 === 0 ? 'wait' : 'ask again',
     }
   }
 

@@ -110,7 +110,7 @@ export class State {
     return undefined
   }
 
-  /** After a loss of data what etcd knew may be believed in until somebody contradicts it. */
+  /** After a loss of data what etcd knew may be believed in until a claim contradicts it. */
   #mayBeRemembered(key: string, ip: string, at: number): boolean {
     return at <= this.resetAt + this.#promises.graceMs && this.contradicting(key, ip) === undefined
   }
@@ -142,7 +142,7 @@ export class State {
     return keys.length > 1 ? `stands under ${keys.join(' and ')}` : undefined
   }
 
-  /** Nobody has anything to put right; else the first trouble. */
+  /** Undefined when all is right; else the first trouble. */
   trouble(at: number): string | undefined {
     for (const agent of this.agents.values()) {
       if (!agent.running) continue

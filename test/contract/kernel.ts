@@ -7,11 +7,11 @@ import { entries, entry, link } from '../support/entries.ts'
 
 /**
  * A kernel with an underlay interface `eth0` that has 192.168.0.1/24 and fd00::1/64 and MTU 1500, a second interface `eth1`
- * with 192.168.9.1/24, and nothing of ours. Made anew for each test.
+ * with 192.168.9.1/24, and nothing that is ours. Recreated for each test.
  */
 export interface KernelBed {
   readonly kernel: Kernel
-  /** Somebody else does what the operations say. */
+  /** Another program does what the operations say. */
   meddle(operations: readonly Operation[]): Promise<void>
   close(): Promise<void>
 }
@@ -68,7 +68,7 @@ export function describeKernel(name: string, makeBed: () => Promise<KernelBed>):
     }
 
     describe('programming', () => {
-      test('starts with nothing of ours', async () => {
+      test('starts with nothing that is ours', async () => {
         expect(await snapshot()).toEqual([])
       })
 
@@ -132,7 +132,7 @@ export function describeKernel(name: string, makeBed: () => Promise<KernelBed>):
         expect(await snapshot()).toEqual(printed(ipv6 + elsewhere))
       })
 
-      test('tells of each operation in order, and goes on after one that is refused', async () => {
+      test('tells of each operation in order, and continues after one that is refused', async () => {
         await add(device4)
         const outcome = await apply([
           ...adding([entry('address 10.1.1.0/32 dev flannel.1')]),
@@ -150,7 +150,7 @@ export function describeKernel(name: string, makeBed: () => Promise<KernelBed>):
 
       test.each([
         ['of another program', 'route 10.1.2.0/24 via 192.168.9.8 dev eth1 proto static'],
-        ['that somebody added by hand', 'route 10.1.2.0/24 via 192.168.9.8 dev eth1'],
+        ['that an operator added by hand', 'route 10.1.2.0/24 via 192.168.9.8 dev eth1'],
         ['that drops what is sent there', 'route blackhole 10.1.2.0/24 proto static'],
       ])('never replaces a route %s, and says whose it is', async (_, theirs) => {
         await add(device4)
@@ -205,9 +205,9 @@ export function describeKernel(name: string, makeBed: () => Promise<KernelBed>):
         ['a neighbor, IPv6', 'neighbor fd01:9:: dev flannel-v6.1 lladdr 02:00:00:00:00:09'],
         ['a route', 'route 10.1.9.0/24 via 10.1.9.0 dev flannel.1 onlink'],
         ['a route, IPv6', 'route fd01:9::/64 via fd01:9:: dev flannel-v6.1 metric 1024 onlink'],
-        ['a route of ours elsewhere', 'route 10.1.9.0/24 via 192.168.0.9 dev eth0 proto 117'],
-        ['a blackhole route of ours', 'route blackhole 10.1.0.0/16 proto 117'],
-      ])('tells of %s that somebody adds', async (_, text) => {
+        ['one of our routes elsewhere', 'route 10.1.9.0/24 via 192.168.0.9 dev eth0 proto 117'],
+        ['one of our blackhole routes', 'route blackhole 10.1.0.0/16 proto 117'],
+      ])('tells of %s that another program adds', async (_, text) => {
         await add(ipv4 + ipv6)
         const changes = bed.kernel.changes(scope, stop.signal)
         await bed.meddle(adding([entry(text)]))
@@ -223,7 +223,7 @@ export function describeKernel(name: string, makeBed: () => Promise<KernelBed>):
         'route 10.1.2.0/24 via 10.1.2.0 dev flannel.1 onlink',
         'route fd01:2::/64 via fd01:2:: dev flannel-v6.1 metric 1024 onlink',
         'route blackhole 10.1.0.0/16 proto 117',
-      ])('tells that somebody removes %s', async text => {
+      ])('tells that another program removes %s', async text => {
         await add(ipv4 + ipv6 + elsewhere)
         const changes = bed.kernel.changes(scope, stop.signal)
         await bed.meddle(deleting([entry(text)]))
@@ -232,7 +232,7 @@ export function describeKernel(name: string, makeBed: () => Promise<KernelBed>):
         expect(entries[key]).toBe('gone')
       })
 
-      test('tells that a device of ours was deleted, with what sat on it, and that it came back', async () => {
+      test('tells that one of our devices was deleted, with what sat on it, and that it came back', async () => {
         await add(ipv4)
         const gone = bed.kernel.changes(scope, stop.signal)
         await bed.meddle(deleting([entry(device4)]))
@@ -263,7 +263,7 @@ export function describeKernel(name: string, makeBed: () => Promise<KernelBed>):
         await following
       })
 
-      test('tells the latest of what changed while nobody listened', async () => {
+      test('tells the latest of what changed while nothing listened', async () => {
         await add(ipv4)
         const changes = bed.kernel.changes(scope, stop.signal)
         for (const mac of ['02:00:00:00:00:07', '02:00:00:00:00:08', '02:00:00:00:00:09'])
@@ -275,6 +275,44 @@ export function describeKernel(name: string, makeBed: () => Promise<KernelBed>):
           'neighbor 10.1.2.0 dev flannel.1': 'neighbor 10.1.2.0 dev flannel.1 lladdr 02:00:00:00:00:09',
         })
       })
+    })
+
+    describe('looking again', () => {
+      const standing = entries(ipv4 + ipv6 + elsewhere)
+      const look = async (last?: string) => await bed.kernel.look(scope, last, stop.signal)
+      beforeEach(async () => {
+        await apply(adding(standing))
+      })
+
+      test('lists the same as a snapshot, and nothing while it stands', async () => {
+        const first = await look()
+        expect(first.entries?.map(printEntry).sort()).toEqual(await snapshot())
+        expect(await look(first.fingerprint)).toEqual({ ...first, entries: undefined })
+      })
+
+      test.each([
+        'address 10.1.9.0/32 dev flannel.1',
+        'fdb 02:00:00:00:00:02 dev flannel.1 dst 192.168.0.103',
+        'fdb 02:00:00:00:00:03 dev flannel-v6.1 dst fd00::2',
+        'neighbor fd01:2:: dev flannel-v6.1 lladdr 02:00:00:00:00:03',
+        'route 10.1.4.0/24 via 10.1.2.0 dev flannel.1 onlink',
+        'route fd01:3::/64 via fd00::4 dev eth0 proto 117 metric 1024',
+      ])('lists all once another program has set %s', async text => {
+        const { fingerprint } = await look()
+        await bed.meddle(adding([entry(text)]))
+        expect((await look(fingerprint)).entries?.map(printEntry)).toContain(text)
+      })
+
+      test.each(standing.filter(({ kind }) => kind !== 'link').map(one => ({ one, text: printEntry(one) })))(
+        'lists all once another program has removed $text',
+        async ({ one, text }) => {
+          const { fingerprint } = await look()
+          await bed.meddle(deleting([one]))
+          const listed = (await look(fingerprint)).entries?.map(printEntry).sort()
+          expect(listed).toEqual(await snapshot())
+          expect(listed).not.toContain(text)
+        },
+      )
     })
 
     describe('stopping', () => {

@@ -10,14 +10,14 @@ import { LeaseLostError, type LeaseRequest, type LeaseStore } from '../../lease/
 import { vtep } from '../support/leases.ts'
 import { until } from '../support/until.ts'
 
-/** One store that several nodes share, and what an operator or a fault does to it. Made anew for each test. */
+/** One store that several nodes share, and what an operator or a fault does to it. Recreated for each test. */
 export interface StoreBed {
   /** Another node of the same store; closed with the bed. */
   openNode(): LeaseStore
   writeConfig(text: string): Promise<void>
   /** As when it ran out, or an operator deleted it. */
   removeLease(node: string): Promise<void>
-  /** Puts a value under a subnet key, whoever had it. */
+  /** Puts a value under a subnet key, also one that is taken. */
   writeLease(node: string, value: string): Promise<void>
   /** From now on no call is answered, until `recover`. */
   fail(): Promise<void>
@@ -134,7 +134,7 @@ export function describeLeaseStore(name: string, makeBed: () => Promise<StoreBed
         expect(lease.node).toBe('10.1.77.0-24')
       })
 
-      test('gives another one where somebody has it, or where it lies outside of the network', async () => {
+      test('gives another one where another node has it, or where it lies outside of the network', async () => {
         await bed.writeConfig(config)
         await join(1, { previousSubnets: [parsePrefix('10.1.77.0/24')] })
         const taken = await join(2, { previousSubnets: [parsePrefix('10.1.77.0/24')] })
@@ -193,7 +193,7 @@ export function describeLeaseStore(name: string, makeBed: () => Promise<StoreBed
     })
 
     describe('keeping', () => {
-      test('goes on until the signal aborts and then resolves', async () => {
+      test('continues until the signal aborts and then resolves', async () => {
         await bed.writeConfig(config)
         const { store, lease } = await join(7)
         const done = new AbortController()
@@ -307,7 +307,7 @@ export function describeLeaseStore(name: string, makeBed: () => Promise<StoreBed
         )
       })
 
-      test('says nothing, and removes nobody, while the store is away', async () => {
+      test('says nothing, and removes no peer, while the store is away', async () => {
         await bed.writeConfig(config)
         const { lease } = await join(1)
         const tables = follow(bed.openNode(), stop.signal)
@@ -337,8 +337,9 @@ export function describeLeaseStore(name: string, makeBed: () => Promise<StoreBed
       await bed.writeConfig(config)
       const store = bed.openNode()
       expect(store.health().lastContactMs).toBeUndefined()
+      const askedAt = Date.now()
       await store.networkConfig(stop.signal)
-      expect(Date.now() - (store.health().lastContactMs ?? 0)).toBeLessThan(5_000)
+      expect(store.health().lastContactMs).toBeGreaterThanOrEqual(askedAt)
       expect(store.health().trouble).toBeUndefined()
     })
   })
@@ -369,7 +370,7 @@ export function follow(store: LeaseStore, signal: AbortSignal) {
     problems: [] as LeaseTableChange['problems'],
     takes: 0,
     error: undefined as unknown,
-    async until(condition: (table: LeaseTableChange['table']) => boolean, withinMs = 15_000) {
+    async until(condition: (table: LeaseTableChange['table']) => boolean, withinMs = 40_000) {
       await until(
         'a table that fits',
         () => seen.error !== undefined || (seen.takes > 0 && condition(seen.table)),

@@ -25,7 +25,7 @@ describe.skipIf(why !== undefined)('bad input', () => {
   const errors = (agent: ReturnType<typeof launch>) =>
     agent.log().flatMap(line => (line.level === 'error' ? [line.msg] : []))
 
-  it('no network config: says once how to set it, and goes on by itself when it is there', async () => {
+  it('no network config: says once how to set it, and continues by itself when it is there', async () => {
     const agent = launch()
     const line = await agent.logs(/etcd has no network config/)
     const command = /ETCDCTL_API=3 etcdctl (.*)$/.exec(line.msg)?.[1] ?? ''
@@ -34,7 +34,7 @@ describe.skipIf(why !== undefined)('bad input', () => {
     expect(agent.log().filter(({ msg }) => /no network config/.test(msg))).toHaveLength(1)
   })
 
-  it('a wrong network config: names key, value and rule once, and goes on by itself once it is mended', async () => {
+  it('a wrong network config: names key, value and rule once, and continues by itself once it is mended', async () => {
     await overlay.configure({ Network: '10.244.0.0/16', SubnetLen: 31 })
     const agent = launch()
     await agent.logs(
@@ -47,7 +47,7 @@ describe.skipIf(why !== undefined)('bad input', () => {
     await agent.ready()
     expect(errors(agent)).toHaveLength(2)
     await overlay.configure({ Network: '10.244.0.0/16', SubnetLen: 26 })
-    await agent.logs(/has changed: this node goes on.*restart the agent to apply the new one/)
+    await agent.logs(/has changed: this node keeps.*restart the agent to apply the new one/)
     expect((await host.httpGet(8081, '/readyz'))?.body).toContain('restart the agent to apply')
     await overlay.etcd.ctl('put', '/coreos.com/network/config', '{"Network":')
     await agent.logs(/was changed and cannot be used/)
@@ -110,7 +110,7 @@ describe.skipIf(why !== undefined)('bad input', () => {
     const hostile: Record<string, string> = {
       nonsense: peer('192.168.50.103'),
       '10.244.3.0-24': 'no json',
-      '10.244.4.0-24': '{"PublicIP":"nobody","PublicIPv6":null,"BackendType":"vxlan"}',
+      '10.244.4.0-24': '{"PublicIP":"nowhere","PublicIPv6":null,"BackendType":"vxlan"}',
       '10.9.0.0-24': peer('192.168.50.105', '02:00:00:00:00:05'),
       '10.244.2.128-25': peer('192.168.50.106', '02:00:00:00:00:06'),
       '10.244.7.128-25': peer('192.168.50.107', '02:00:00:00:00:07'),
@@ -133,12 +133,16 @@ describe.skipIf(why !== undefined)('bad input', () => {
       )
     expect(await host.routes()).toContain('10.244.2.0/24 via 10.244.2.0 dev flannel.1 onlink')
     // The last of them only has the public IP of another, which harms neither.
-    expect(
-      (await host.exec(['bridge', 'fdb', 'show', 'dev', 'flannel.1'])).trim().split('\n').sort(),
-    ).toEqual([
+    const fdb = async () =>
+      (await host.exec(['bridge', 'fdb', 'show', 'dev', 'flannel.1'])).trim().split('\n').sort()
+    await until('two peers', async () => (await fdb()).length > 1)
+    expect(await fdb()).toEqual([
       '02:00:00:00:00:02 dst 192.168.50.102 self permanent',
       '02:00:00:00:00:15 dst 192.168.50.102 self permanent',
     ])
+    await until('the route to the second', async () =>
+      (await host.routes()).join().includes('10.244.15.0/24'),
+    )
     expect((await host.routes()).filter(line => line.includes('flannel.1'))).toHaveLength(2)
     await overlay.etcd.ctl('del', `${subnets}/10.244.2.0-24`)
     await until('the younger of two with one MAC to get it', async () =>

@@ -22,7 +22,7 @@ describe.skipIf(why !== undefined)('peers that come, change and go', () => {
   })
   afterEach(() => overlay.dispose())
 
-  it('are programmed as they are at the end, and nothing of it is taken for the work of somebody else', async () => {
+  it('are programmed as they are at the end, and nothing of it is taken for the work of another program', async () => {
     const key = (n: number) => `/coreos.com/network/subnets/10.244.${n}.0-24`
     const put = (n: number, mac: number) =>
       overlay.etcd.ctl(
@@ -60,6 +60,6 @@ describe.skipIf(why !== undefined)('peers that come, change and go', () => {
     expect(metrics.match(/^twill_drift_repaired_total\{.*\} [1-9]/gm)).toBeNull()
     expect(metrics).toContain('twill_operations_total{result="refused"} 0')
     expect(metrics).toContain('twill_entries_contested 0')
-    expect(agent.log().filter(({ msg }) => msg.includes('somebody'))).toEqual([])
+    expect(agent.log().filter(({ msg }) => msg.includes('another program'))).toEqual([])
   })
 })

@@ -20,7 +20,7 @@ describe.skipIf(why !== undefined)('twill cleanup', () => {
       EnableIPv6: true,
       IPv6Network: 'fd10:244::/32',
       IPv6SubnetLen: 64,
-      // h2 is near: its route is on eth0, with a protocol of ours.
+      // h2 is near: its route is on eth0, with our route protocol.
       Backend: { Type: 'vxlan', DirectRouting: true },
     })
     await host.ip([
@@ -46,6 +46,7 @@ describe.skipIf(why !== undefined)('twill cleanup', () => {
       'cleanup',
       `--subnet-file=${host.subnetFile}`,
       `--cache-file=${host.directory}/leases.json`,
+      '--timeout=40',
       ...words,
     ])
   const store = () => `--etcd-endpoints=${overlay.etcd.endpoint}`

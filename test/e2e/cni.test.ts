@@ -31,9 +31,9 @@ for (const mode of ['iptables', 'nft'] as const) {
       await overlay.configure({ ...dualStack, EnableNFTables: mode === 'nft' })
       for (const host of hosts) {
         await host.sysctl({ 'ipv6/conf/default/accept_dad': 0 })
-        // Nobody is there, but a host knows where to send what it does not know.
+        // No pod is there, but a host knows where to send what it does not know.
         await host.ip(['route add default via 192.168.50.1', 'route add default via fd50::1'])
-        // As Docker leaves it. In nft mode nothing of ours could help there: an accept holds in its own table alone.
+        // As Docker leaves it. In nft mode nothing that is ours could help there: an accept holds in its own table alone.
         if (mode === 'iptables') await host.exec(['iptables', '-P', 'FORWARD', 'DROP'])
       }
       agents = await Promise.all(
@@ -44,6 +44,7 @@ for (const mode of ['iptables', 'nft'] as const) {
           }),
         ),
       )
+      await overlay.meet()
       const [r1, r2, r3] = hosts.map(host => new CniRuntime(overlay.bed, host, conflistOf(host)))
       const portMappings = [{ hostPort, containerPort: port, protocol: 'tcp' as const }]
       pods = await Promise.all([r1, r2, r3].map(async r => (await r?.add(portMappings)) as CniPod))
@@ -131,7 +132,7 @@ for (const mode of ['iptables', 'nft'] as const) {
       const [from, to] = [pods[0] as CniPod, overlay.bed.hosts[0] as Host]
       await until(
         'the rules to be repaired',
-        async () => (await seenAs(from, to.address(), port)) === host.address(),
+        async () => (await seenAs(from, to.address(), port, 2)) === host.address(),
       )
       expect(await agents[0]?.logs(/^firewall rules repaired/)).toBeDefined()
     })

@@ -4,10 +4,12 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Finding } from '../../agent/diagnose/doctor/finding.ts'
 import { type Agent, healthPort } from '../support/agent.ts'
 import { whyNoBed } from '../support/bed.ts'
-import { type BreakFacts, breakFacts, hostBreaks, pathBreaks } from '../support/breaks.ts'
+import { type BreakFacts, breakFacts, pathBreaks } from '../support/breaks.ts'
 import type { Host } from '../support/host.ts'
+import { hostBreaks } from '../support/host_breaks.ts'
 import { type OverlayBed, overlayBed } from '../support/overlay_bed.ts'
 import type { Pod } from '../support/pod.ts'
+import { podBreaks } from '../support/pod_breaks.ts'
 import { until } from '../support/until.ts'
 
 const why = whyNoBed()
@@ -21,8 +23,20 @@ describe.skipIf(why !== undefined)('twill doctor', () => {
 
   const twill = (...words: string[]) => {
     const store = `--etcd-endpoints=${overlay.etcd.endpoints.join(',')}`
-    const own = [`--subnet-file=${h1.subnetFile}`, `--local-socket=${h1.localSocket}`]
-    return h1.attempt([process.execPath, 'dist/twill.js', ...words, ...own, ...(isAsked ? [] : [store])])
+    const own = [
+      `--subnet-file=${h1.subnetFile}`,
+      `--local-socket=${h1.localSocket}`,
+      // The default one is the machine's.
+      '--cache-file=/none',
+    ]
+    return h1.attempt([
+      process.execPath,
+      'dist/twill.js',
+      ...words,
+      '--timeout=30',
+      ...own,
+      ...(isAsked ? [] : [store]),
+    ])
   }
   /** Whether the agent is asked by its socket. */
   let isAsked = true
@@ -40,7 +54,7 @@ describe.skipIf(why !== undefined)('twill doctor', () => {
     agents = await overlay.startAgents()
     const [pod1, pod2] = [await first.pod(), await second.pod()] as [Pod, Pod]
     facts = await breakFacts(first, second, pod2)
-    await pod1.ping(pod2.address())
+    await until('the pods to reach each other', async () => (await pod1.ping(pod2.address())).length === 3)
   })
   afterAll(() => overlay.dispose())
 
@@ -53,7 +67,7 @@ describe.skipIf(why !== undefined)('twill doctor', () => {
   })
 
   it('is what a running agent says by itself, when it appears and when it ends', {
-    timeout: 120_000,
+    timeout: 180_000,
   }, async () => {
     const [agent] = agents as [Agent]
     const readiness = async () => (await h1.httpGet(healthPort, '/readyz'))?.body ?? ''
@@ -75,6 +89,49 @@ describe.skipIf(why !== undefined)('twill doctor', () => {
     await agent.logs(/a trouble of this host is over/)
   })
 
+  it('finds by probes what no fact of this host shows, and keeps to its time', {
+    timeout: 180_000,
+  }, async () => {
+    const h2 = overlay.hosts[1] as Host
+    isAsked = true
+    const drops = {
+      'TCP hangs': 'iptables -I INPUT -i flannel.1 -p tcp --dport 8473 -m length --length 200: -j DROP',
+      'carries packets of 1350 bytes':
+        'iptables -t raw -I PREROUTING -p udp --dport 8472 -m length --length 1401: -j DROP',
+      'not over the overlay': 'iptables -I INPUT -p udp --dport 8472 -j DROP',
+    }
+    await until('the agents to answer probes', async () => (await twill('probe')).code === 0)
+    for (const [what, drop] of Object.entries(drops)) {
+      await h2.exec(['sh', '-ec', drop])
+      const { code, findings } = await doctor().finally(() =>
+        h2.exec(['sh', '-ec', drop.replace('-I', '-D')]),
+      )
+      expect([findings.map(({ check, severity }) => `${check} ${severity}`), code]).toEqual([
+        ['probe broken'],
+        1,
+      ])
+      expect(findings[0]?.what).toContain(what)
+    }
+    await until('the way to be sound again', async () => (await doctor()).code === 0)
+    isAsked = false
+  })
+
+  it("names what a peer's own agent sees there", {
+    timeout: 180_000,
+  }, async () => {
+    const h2 = overlay.hosts[1] as Host
+    isAsked = true
+    await h2.exec(['sysctl', '-qw', 'net.ipv4.ip_forward=0'])
+    const { code, findings } = await doctor()
+    await h2.exec(['sysctl', '-qw', 'net.ipv4.ip_forward=1'])
+    expect([code, findings]).toEqual([
+      1,
+      [expect.objectContaining({ check: 'peer', severity: 'risk', evidence: 'net.ipv4.ip_forward = 0' })],
+    ])
+    await until('the way to be sound again', async () => (await doctor()).code === 0)
+    isAsked = false
+  })
+
   it('says that no agent answers, after what is broken', async () => {
     // From here on nothing is repaired.
     for (const agent of agents) await agent.stop()
@@ -83,7 +140,7 @@ describe.skipIf(why !== undefined)('twill doctor', () => {
     expect(code).toBe(2)
   })
 
-  it.each(Object.entries({ ...pathBreaks, ...hostBreaks }))(
+  it.each(Object.entries({ ...pathBreaks, ...podBreaks, ...hostBreaks }))(
     'names first the cause where %s',
     async (_, { step, check = step, act, undo }) => {
       await h1.exec(['sh', '-ec', act(facts)])
@@ -98,26 +155,49 @@ describe.skipIf(why !== undefined)('twill doctor', () => {
       } finally {
         await h1.exec(['sh', '-ec', undo(facts)])
       }
-      expect((await doctor()).findings.map(({ check }) => check)).toEqual(['agent'])
     },
   )
 
+  it('finds the host sound once all of that is undone', async () => {
+    expect((await doctor()).findings.map(({ check }) => check)).toEqual(['agent'])
+  })
+
   it('names what puts the host at risk', async () => {
-    const risks: Record<string, readonly [string, string]> = {
-      'foreign address': [
+    const { ownBridge } = facts
+    const risks: readonly (readonly [check: string, act: string, undo: string])[] = [
+      [
+        'foreign address',
         'ip address add 10.244.77.7/32 dev flannel.1',
         'ip address del 10.244.77.7/32 dev flannel.1',
       ],
-      'pod MTU': ['ip link set cni0 mtu 1500', 'ip link set cni0 mtu 1450'],
-      overlap: [
+      ['pod bridge', 'ip link set pod1 down', 'ip link set pod1 up'],
+      ['pod bridge', 'ip link set pod1 nomaster', 'ip link set pod1 master cni0'],
+      [
+        'pod bridge',
+        `ip address del ${ownBridge}/24 dev cni0; ip address add ${ownBridge}/16 dev cni0`,
+        `ip address del ${ownBridge}/16 dev cni0; ip address add ${ownBridge}/24 dev cni0`,
+      ],
+      [
+        'masquerading',
+        `sed -i s/IPMASQ=false/IPMASQ=true/ ${h1.subnetFile}`,
+        `sed -i s/IPMASQ=true/IPMASQ=false/ ${h1.subnetFile}`,
+      ],
+      ['pod MTU', 'ip link set cni0 mtu 1500', 'ip link set cni0 mtu 1450'],
+      [
+        'bridge netfilter',
+        'iptables -N KUBE-SERVICES; sysctl -qw net.bridge.bridge-nf-call-iptables=0',
+        'iptables -X KUBE-SERVICES; sysctl -qw net.bridge.bridge-nf-call-iptables=1',
+      ],
+      [
+        'overlap',
         'ip link add br-lan type bridge; ip link set br-lan up; ip route add 10.244.128.0/20 dev br-lan',
         'ip link delete br-lan',
       ],
-    }
-    for (const [check, [act, undo]] of Object.entries(risks)) {
+    ]
+    for (const [check, act, undo] of risks) {
       await h1.exec(['sh', '-ec', act])
-      expect((await doctor()).findings.map(finding => finding.check)).toContain(check)
-      await h1.exec(['sh', '-ec', undo])
+      const { findings } = await doctor().finally(() => h1.exec(['sh', '-ec', undo]))
+      expect(findings.map(finding => finding.check)).toContain(check)
     }
   })
 
@@ -125,11 +205,23 @@ describe.skipIf(why !== undefined)('twill doctor', () => {
     const file = join(h1.directory, 'bundle.tar.gz')
     const env = {
       FLANNELD_ETCD_PASSWORD: 'planted-secret',
+      FLANNELD_KUBE_API_URL: 'https://user:planted-secret@192.0.2.1',
       FLANNELD_ETCD_ENDPOINTS: overlay.etcd.endpoints.join(','),
     }
     const words = ['bundle', `--file=${file}`, `--subnet-file=${h1.subnetFile}`, '--local-socket=']
     const pairs = Object.entries(env).map(([name, value]) => `${name}=${value}`)
     await h1.exec(['env', ...pairs, process.execPath, 'dist/twill.js', ...words])
+    // What is planted in an endpoint is in no error message either.
+    const said = await h1.attempt([
+      'env',
+      ...pairs,
+      process.execPath,
+      'dist/twill.js',
+      'bundle',
+      '--file=-',
+      '--local-socket=',
+    ])
+    expect(said.stdout.slice(0, 1)).toBe('\u001f')
     const names = execFileSync('tar', ['-tzf', file], { encoding: 'utf8' })
     for (const name of ['about', 'host', 'status', 'map', 'diff', 'doctor'])
       expect(names).toContain(`twill-bundle/${name}.json`)

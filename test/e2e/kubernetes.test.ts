@@ -87,6 +87,44 @@ describe.skipIf(why !== undefined)('three nodes of a cluster, each with its agen
     expect((await n1.routes()).some(line => line.startsWith('10.244.3.0/24'))).toBe(false)
   })
 
+  it('trace packets between pods by name where the API server may be asked for pods', async () => {
+    const on = hosts.slice(0, 2)
+    await Promise.all(on.map(host => start(host)))
+    await peersOn(on, 1)
+    const { server } = cluster
+    const pods = await Promise.all(on.map(host => host.pod()))
+    for (const [i, pod] of pods.entries()) {
+      server.pods.set(`default/web-${i}`, `n${i + 1}`)
+      server.podIps.set(`default/web-${i}`, pod.addresses)
+    }
+    server.pods.set('default/new', 'n1')
+    const [n1] = on as [Host]
+    const { kubeconfigFile, networkConfigFile } = cluster.options('n1')
+    const byAgent = [`--local-socket=${n1.localSocket}`]
+    const byStore = ['--kube-subnet-mgr', `--kubeconfig-file=${kubeconfigFile}`]
+    const files = [`--net-config-path=${networkConfigFile}`, '--timeout=40']
+    const trace = (to: string, way: readonly string[]) => {
+      const words = ['trace', 'default/web-0', to, ...way, ...(way === byStore ? files : [])]
+      return n1.attempt(['env', 'NODE_NAME=n1', process.execPath, 'dist/twill.js', ...words])
+    }
+    for (const way of [byAgent, byStore]) {
+      server.rules.delete('get pods')
+      expect((await trace('default/web-1', way)).stderr).toMatch(
+        /^twill: Cannot get pods at .*: HTTP 403.*RBAC forbids it: .*resources: \["pods"\], verbs: \["get"\]/,
+      )
+      server.rules.add('get pods')
+      for (const [to, error] of [
+        ['default/gone', /^twill: Cannot get pods at .*: HTTP 404, pods "gone" not found\n$/],
+        ['default/new', /^twill: Pod default\/new has no address yet\n$/],
+      ] as const)
+        expect((await trace(to, way)).stderr).toMatch(error)
+      const { stdout, code } = await trace('default/web-1', way)
+      const [from, to] = pods.map(pod => pod.address())
+      expect(stdout).toMatch(new RegExp(`^${from} -> ${to} \\(n2\\)\n`))
+      expect(code).toBe(0)
+    }
+  })
+
   it('keep the MAC that peers know when a device is lost while no agent runs', async () => {
     const [n1, n2] = hosts as [Host, Host]
     const [agent] = await Promise.all([start(n1), start(n2)])

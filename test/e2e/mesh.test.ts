@@ -1,7 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { Bed, whyNoBed } from '../support/bed.ts'
-import { type EtcdServer, startEtcd } from '../support/etcd.ts'
-import type { Host } from '../support/host.ts'
+import { whyNoBed } from '../support/bed.ts'
+import { type OverlayBed, overlayBed } from '../support/overlay_bed.ts'
 
 const why = whyNoBed()
 if (why !== undefined) console.warn(why)
@@ -26,26 +25,16 @@ const networks = {
 }
 
 describe.skipIf(why !== undefined)('three hosts with one etcd', () => {
-  let bed: Bed
-  let etcd: EtcdServer
-  let hosts: Host[]
-
+  let overlay: OverlayBed
   beforeEach(async () => {
-    bed = await Bed.create({ name: 'mesh' })
-    const lan = await bed.segment('lan', ['192.168.50.0/24', 'fd50::/64'])
-    const store = await bed.host('store', lan)
-    etcd = await startEtcd({ netns: store.netns, host: store.addresses[0] ?? '' })
-    hosts = await Promise.all(['h1', 'h2', 'h3'].map(name => bed.host(name, lan)))
+    overlay = await overlayBed('mesh', ['h1', 'h2', 'h3'])
   })
-  afterEach(async () => {
-    await etcd.remove()
-    await bed.dispose()
-  })
+  afterEach(() => overlay.dispose())
 
   it.each(Object.entries(networks))('carry pings between all pods over %s', async (_, network) => {
-    await etcd.ctl('put', '/coreos.com/network/config', JSON.stringify(network))
-    const agents = await Promise.all(hosts.map(host => host.startAgent({ endpoints: etcd.endpoints })))
-    const pods = await Promise.all(hosts.map(host => host.pod()))
+    await overlay.configure(network)
+    const agents = await overlay.startAgents()
+    const pods = await Promise.all(overlay.hosts.map(host => host.pod()))
     for (const pod of pods)
       for (const other of pods) for (const ip of other.addresses) expect(await pod.ping(ip)).toHaveLength(3)
     for (const agent of agents) expect((await agent.stop()).code).toBe(0)

@@ -20,7 +20,7 @@ const devices = [
 const setUp = ['cni9', 'ext0', 'ext1', 'vxlan7', 'flannel.9', 'flannel1'].map(name => `link set ${name} up`)
 
 const byte = fc.integer({ min: 2, max: 250 })
-/** Leaves out 192.168.50.11 (etcd) and .12 (the host): a peer with the host's own public IP is refused. */
+/** Leaves out 192.168.50.11 (etcd, which a foreign neighbor entry would cut off) and .12 (the host, whose public IP no peer may have). */
 const peerByte = byte.filter(n => n !== 11 && n !== 12)
 const device = fc.constantFrom('cni9', 'ext0', 'vxlan7', 'flannel.9')
 const protocol = fc.constantFrom('', 'proto static', 'proto dhcp', 'proto bgp', 'proto 118', 'proto ra')
@@ -41,7 +41,7 @@ const foreign: fc.Arbitrary<string> = fc.oneof(
   fc.tuple(prefix, byte).map(([to, via]) => `route add ${to} via 192.168.50.${via} dev eth0 table 100`),
   byte.map(n => `route add fd10:244:0:${n}::/64 via fd50::${n} dev eth0 metric ${n}`),
   fc
-    .tuple(byte, fc.constantFrom('eth0', 'cni9', 'ext0'))
+    .tuple(peerByte, fc.constantFrom('eth0', 'cni9', 'ext0'))
     .map(
       ([n, dev]) => `neigh replace 192.168.50.${n} lladdr 02:00:00:00:00:${hex(n)} dev ${dev} nud permanent`,
     ),
@@ -62,7 +62,7 @@ const things = fc.record({
 
 describe.skipIf(why !== undefined)('only what is ours', () => {
   it('is ever changed or removed: through start, churn, repair, a crash and cleanup', {
-    timeout: 120_000,
+    timeout: 300_000,
   }, async () => {
     await fc.assert(fc.asyncProperty(things, livesThrough), { numRuns: 4, endOnFailure: true })
   })

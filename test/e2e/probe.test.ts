@@ -16,7 +16,7 @@ describe.skipIf(why !== undefined)('twill probe', () => {
 
   const probe = async (): Promise<{ code: number | null; results: Probed[] }> => {
     const store = `--etcd-endpoints=${overlay.etcd.endpoints.join(',')}`
-    const words = [process.execPath, 'dist/twill.js', 'probe', '--json', store]
+    const words = [process.execPath, 'dist/twill.js', 'probe', '--json', '--timeout=30', store]
     const { stdout, stderr, code } = await (h1 as Host).attempt(words)
     if (!stdout.startsWith('[')) throw new Error(`twill probe said ${code}: ${stdout}${stderr}`)
     return { code, results: JSON.parse(stdout) }
@@ -38,9 +38,7 @@ describe.skipIf(why !== undefined)('twill probe', () => {
     ;[h1, h2] = overlay.hosts
     await overlay.startAgents()
     // The agents listen on the overlay's address some seconds after it is there, at the latest.
-    await until('probes to be answered', async () => typeof (await probe()).results[0]?.bulk === 'object', {
-      withinMs: 30_000,
-    })
+    await until('probes to be answered', async () => typeof (await probe()).results[0]?.bulk === 'object')
   })
   afterAll(() => overlay.dispose())
 
@@ -54,6 +52,7 @@ describe.skipIf(why !== undefined)('twill probe', () => {
         overlayMs: expect.any(Number),
         underlayCarries: 1500,
         overlayCarries: 1450,
+        ways: { lossThere: 0, lossBack: 0, carriesThere: 1450, carriesBack: 1450 },
         bulk: { mbitPerSecond: expect.any(Number) },
         finding: null,
       }),
@@ -64,7 +63,7 @@ describe.skipIf(why !== undefined)('twill probe', () => {
     await during('ip link set eth0 down', 'ip link set eth0 up', async () => {
       expect(await found()).toMatch(/answers neither on .* nor over the overlay/)
     })
-    await until('the way to be sound again', async () => (await probe()).code === 0, { withinMs: 30_000 })
+    await until('the way to be sound again', async () => (await probe()).code === 0)
   })
 
   it('tells that the UDP packets of the tunnel are lost', async () => {
@@ -85,6 +84,49 @@ describe.skipIf(why !== undefined)('twill probe', () => {
       expect(results[0]).toMatchObject({ overlayCarries: 1350, underlayCarries: 1500 })
       expect(results[0]?.finding?.remedy).toContain('"MTU": 1400')
     })
+  })
+
+  it('tells the one way from the other: what it carries, and what is lost', async () => {
+    const drop = (verb: string) =>
+      `iptables -t raw -${verb} OUTPUT -p udp --dport 8472 -m length --length 1401: -j DROP`
+    await during(drop('A'), drop('D'), async () => {
+      const [result] = (await probe()).results
+      expect(result?.ways).toMatchObject({ carriesThere: 1450, carriesBack: 1350 })
+      expect(result?.finding?.what).toMatch(/carries packets of 1450 bytes to .* and 1350 bytes from it/)
+    })
+    for (const [chain, ports, way] of [
+      ['INPUT', '-i flannel.1 -p udp --dport 8473', /on the way to 10/],
+      ['OUTPUT', '-o flannel.1 -p udp --sport 8473', /on the way from 10/],
+    ] as const) {
+      const lose = (verb: string) =>
+        `iptables -${verb} ${chain} ${ports} -m statistic --mode nth --every 2 --packet 0 -j DROP`
+      await during(lose('I'), lose('D'), async () => {
+        const [result] = (await probe()).results
+        expect(result?.finding?.remedy, JSON.stringify(result)).toMatch(way)
+      })
+    }
+  })
+
+  it('is made by the agent where one is asked, and printed as a row a way', async () => {
+    const said = await (h1 as Host).attempt([
+      process.execPath,
+      'dist/twill.js',
+      'probe',
+      '--wide',
+      `--local-socket=${h1?.localSocket}`,
+    ])
+    expect(said.stdout).toMatch(
+      /^NODE .* LOSS .*\n10\.\S+ .* 1450 \/ 1450 +0 \/ 0 % .*\n\n1 of 1 ways are sound\n$/,
+    )
+    expect(said.code).toBe(0)
+    const other = await (h1 as Host).attempt([
+      process.execPath,
+      'dist/twill.js',
+      'probe',
+      'n9',
+      `--local-socket=${h1?.localSocket}`,
+    ])
+    expect(other.stderr).toBe("twill: There is no peer 'n9' that can be probed: twill map lists the nodes\n")
   })
 
   it('tells that TCP hangs where ping works', async () => {

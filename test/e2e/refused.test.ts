@@ -59,7 +59,7 @@ describe.skipIf(why !== undefined)('what the kernel refuses', () => {
     await until(
       'the peer that was refused',
       async () => (await first().routes()).some(line => line.startsWith('10.244.200.0/24 via 192.168.50.77')),
-      { withinMs: 35_000 },
+      { withinMs: 70_000 },
     )
     await agent.logs(/the kernel refuses this no longer/)
     expect(await metric('twill_entries_failing')).toEqual([])
@@ -92,7 +92,7 @@ describe.skipIf(why !== undefined)('what the kernel refuses', () => {
       'a VXLAN device of other settings',
       'link add flannel.1 type vxlan id 1 dstport 4789 group 239.1.1.1 dev eth0',
     ],
-  ])('is nothing where our name is borne by %s: it is made anew', async (_, command) => {
+  ])('is nothing where our name is borne by %s: it is recreated', async (_, command) => {
     await overlay.configure({ Network: '10.244.0.0/16', Backend: { Type: 'vxlan' } })
     await first().ip([command])
     await start()
@@ -101,7 +101,7 @@ describe.skipIf(why !== undefined)('what the kernel refuses', () => {
     )
   })
 
-  it('is what somebody else keeps undoing: repaired with back-off, and named with who may do that', async () => {
+  it('is what another program keeps undoing: repaired with back-off, and named with who may do that', async () => {
     await overlay.configure({ Network: '10.244.0.0/16', Backend: { Type: 'vxlan' } })
     const agent = await start()
     await h2?.startAgent({ endpoints: overlay.etcd.endpoints })

@@ -1,6 +1,7 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Agent } from '../support/agent.ts'
 import { whyNoBed } from '../support/bed.ts'
+import { Cgroup } from '../support/cgroup.ts'
 import { run } from '../support/exec.ts'
 import type { Host } from '../support/host.ts'
 import { type OverlayBed, overlayBed, overlayText } from '../support/overlay_bed.ts'
@@ -50,6 +51,65 @@ describe.skipIf(why !== undefined)('an agent on a host that has run out of somet
   })
 })
 
+const cgroup = why === undefined ? Cgroup.make('memory', 2 ** 30) : undefined
+afterAll(() => cgroup?.remove())
+
+describe.skipIf(cgroup === undefined)('an agent that nears the memory limit of its cgroup', () => {
+  let overlay: OverlayBed
+  beforeEach(async () => {
+    overlay = await overlayBed('limit', ['h1'])
+    await overlay.configure()
+  })
+  afterEach(() => overlay.dispose())
+
+  it('says so, and /readyz?verbose lists it as a risk', async () => {
+    const { wrapper, folder } = cgroup as Cgroup
+    const squeeze = () => cgroup?.limit(Math.round((cgroup?.used ?? 0) / 0.9))
+    const host = overlay.hosts[0] as Host
+    const agent = await host.startAgent({ endpoints: overlay.etcd.endpoints, wrapper })
+    // Again and again: the agent gives back what only its start needed, and looks every 30 s.
+    const squeezing = setInterval(squeeze, 1_000)
+    const said = await agent
+      .logs(/MB of memory that this agent may have are used/, 90_000)
+      .finally(() => clearInterval(squeezing))
+    expect(said).toMatchObject({ level: 'warn', cgroup: folder })
+    const verbose = await host.httpGet(8081, '/readyz?verbose')
+    expect(verbose).toMatchObject({ status: 200, body: expect.stringContaining('[!]memory risk: ') })
+  })
+})
+
+const pids = why === undefined ? Cgroup.make('pids', 1_000) : undefined
+afterAll(() => pids?.remove())
+
+describe.skipIf(pids === undefined)('an agent whose cgroup may have no more processes', () => {
+  let overlay: OverlayBed
+  beforeEach(async () => {
+    overlay = await overlayBed('pids', ['h1'])
+    await overlay.configure()
+  })
+  afterEach(() => overlay.dispose())
+
+  it('lives, says so, and sets its rules again once it may start a program', async () => {
+    const { wrapper } = pids as Cgroup
+    const host = overlay.hosts[0] as Host
+    const flags = ['--ip-masq', '--iptables-resync=1']
+    const agent = await host.startAgent({ endpoints: overlay.etcd.endpoints, flags, wrapper })
+    const rules = async () => (await host.exec(['iptables', '-t', 'nat', '-S'])).includes('flanneld masq')
+    await until('the rules', rules)
+    pids?.limit(1)
+    await host.exec(['iptables', '-t', 'nat', '-F'])
+    await agent.logs(/EAGAIN/)
+    agent.process.signal('SIGHUP')
+    await agent.logs(/SIGHUP: looking at everything/)
+    expect((await host.httpGet(8081, '/healthz'))?.status).toBe(200)
+    expect(await rules()).toBe(false)
+    pids?.limit(1_000)
+    await until('the rules', rules)
+    await agent.ready()
+    expect(agent.process.exit).toBeUndefined()
+  })
+})
+
 describe.skipIf(why !== undefined)('a signal to an agent', () => {
   let overlay: OverlayBed
   let agent: Agent
@@ -77,5 +137,9 @@ describe.skipIf(why !== undefined)('a signal to an agent', () => {
     agent.process.signal('SIGQUIT')
     expect(await agent.process.exited).toEqual({ code: null, signal: 'SIGQUIT' })
     await agent.logs(/^SIGQUIT: twilld ends/)
+    const again = await host.startAgent({ endpoints: overlay.etcd.endpoints })
+    again.process.signal('SIGIO')
+    expect(await again.process.exited).toEqual({ code: null, signal: 'SIGIO' })
+    await again.logs(/^SIGIO: twilld ends/)
   })
 })

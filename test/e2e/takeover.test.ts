@@ -11,7 +11,9 @@ const why = whyNoBed()
 if (why !== undefined) console.warn(why)
 
 const folder = '/coreos.com/network/subnets'
-const ipv4 = { Network: '10.244.0.0/16', Backend: { Type: 'vxlan' } }
+/** The one subnet that it may have. */
+const own = { SubnetMin: '10.244.1.0', SubnetMax: '10.244.1.0' }
+const ipv4 = { Network: '10.244.0.0/16', ...own, Backend: { Type: 'vxlan' } }
 const dualStack = {
   ...ipv4,
   EnableIPv6: true,
@@ -72,9 +74,9 @@ describe.skipIf(why !== undefined)('a host that flanneld has left', () => {
 
   it('is taken over in place: nothing is announced but the end of what was stale', async () => {
     await overlay.configure(ipv4)
-    const own =
+    const value =
       '{"PublicIP":"192.168.50.12","PublicIPv6":null,"BackendType":"vxlan","BackendData":{"VNI":1,"VtepMAC":"c6:d2:00:00:00:01"}}'
-    await lease('10.244.1.0-24', own)
+    await lease('10.244.1.0-24', value)
     await lease(
       '10.244.2.0-24',
       '{"PublicIP":"192.168.50.13","PublicIPv6":null,"BackendType":"vxlan","BackendData":{"VNI":1,"VtepMAC":"c6:d2:00:00:00:02"}}',
@@ -106,7 +108,7 @@ describe.skipIf(why !== undefined)('a host that flanneld has left', () => {
     )
     await monitor.stop()
     expect(await link('flannel.1')).toBe(before)
-    expect(await overlay.etcd.ctl('get', '--print-value-only', `${folder}/10.244.1.0-24`)).toBe(`${own}\n`)
+    expect(await overlay.etcd.ctl('get', '--print-value-only', `${folder}/10.244.1.0-24`)).toBe(`${value}\n`)
     expect(await host.exec(['cat', host.subnetFile])).toBe(file)
   })
 

@@ -5,6 +5,8 @@ import { type BreakFacts, breakFacts, pathBreaks } from '../support/breaks.ts'
 import type { Host } from '../support/host.ts'
 import { type OverlayBed, overlayBed } from '../support/overlay_bed.ts'
 import type { Pod } from '../support/pod.ts'
+import { podBreaks } from '../support/pod_breaks.ts'
+import { until } from '../support/until.ts'
 
 const why = whyNoBed()
 if (why !== undefined) console.warn(why)
@@ -24,6 +26,8 @@ describe.skipIf(why !== undefined)('twill trace', () => {
       from,
       to,
       '--json',
+      '--timeout=30',
+      '--cache-file=/none',
       store,
     ])
     if (!stdout.startsWith('{')) throw new Error(`twill trace said ${code}: ${stdout}${stderr}`)
@@ -32,13 +36,13 @@ describe.skipIf(why !== undefined)('twill trace', () => {
 
   beforeAll(async () => {
     overlay = await overlayBed('trace', ['h1', 'h2'])
-    await overlay.configure({ Network: '10.244.0.0/16', Backend: { Type: 'vxlan' } })
+    await overlay.configure()
     ;[h1, h2] = overlay.hosts
     const agents = await overlay.startAgents()
     pod1 = await h1?.pod()
     pod2 = await h2?.pod()
     facts = await breakFacts(h1 as Host, h2 as Host, pod2 as Pod)
-    await pod1?.ping(facts.pod as never)
+    await until('the pods to reach each other', async () => (await pod1?.ping(facts.pod))?.length === 3)
     // What is broken stays broken: nothing repairs it.
     for (const agent of agents) await agent.stop()
   })
@@ -50,19 +54,46 @@ describe.skipIf(why !== undefined)('twill trace', () => {
     expect(there.code).toBe(0)
     const nodes = await trace(facts.ownGateway, facts.gateway)
     expect(nodes.hops.filter(({ state }) => state !== 'ok')).toEqual([])
+    // By their public IPs, and by what the host's own resolver knows.
+    const named = await trace(facts.ownIp, facts.peerIp)
+    expect(named).toEqual(nodes)
   })
 
-  it.each(Object.entries(pathBreaks))('names the link where %s', async (_, { step, act, undo }) => {
-    await h1?.exec(['sh', '-ec', act(facts)])
-    try {
-      const found = await trace(pod1?.address() ?? '', facts.pod)
-      expect(found.broken?.step, JSON.stringify(found.hops, null, 2)).toBe(step)
-      expect(found.broken?.remedy).toBeDefined()
-      expect(found.code).not.toBe(0)
-    } finally {
-      await h1?.exec(['sh', '-ec', undo(facts)])
-    }
-    expect((await trace(pod1?.address() ?? '', facts.pod)).broken).toBeNull()
+  it.each(Object.entries({ ...pathBreaks, ...podBreaks }))(
+    'names the link where %s',
+    async (_, { step, act, undo }) => {
+      await h1?.exec(['sh', '-ec', act(facts)])
+      try {
+        const found = await trace(pod1?.address() ?? '', facts.pod)
+        expect(found.broken?.step, JSON.stringify(found.hops, null, 2)).toBe(step)
+        expect(found.broken?.remedy).toBeDefined()
+        expect(found.code).not.toBe(0)
+      } finally {
+        await h1?.exec(['sh', '-ec', undo(facts)])
+      }
+      expect((await trace(pod1?.address() ?? '', facts.pod)).broken).toBeNull()
+    },
+  )
+
+  it.each([
+    ['route', 'ip route add blackhole POD/128', 'ip route del blackhole POD/128'],
+    ['forwarding', 'sysctl -qw net.ipv6.conf.all.forwarding=0', 'sysctl -qw net.ipv6.conf.all.forwarding=1'],
+    [
+      'firewall',
+      'ip6tables -I FORWARD -o flannel-v6.1 -j DROP',
+      'ip6tables -D FORWARD -o flannel-v6.1 -j DROP',
+    ],
+    ['device', 'ip link set flannel-v6.1 address 02:ff:00:00:00:09', 'ip link set flannel-v6.1 address MAC'],
+  ])('walks IPv6 by the same code: %s', async (step, act, undo) => {
+    const [from, to] = [pod1, pod2].map(pod => pod?.address('ipv6') ?? '') as [string, string]
+    const [{ address = '' }] = JSON.parse(
+      (await h1?.exec(['ip', '-j', 'link', 'show', 'flannel-v6.1'])) ?? '',
+    )
+    const fill = (text: string) => text.replace('POD', to).replace('MAC', address)
+    expect((await trace(from, to)).broken).toBeNull()
+    await h1?.exec(['sh', '-ec', fill(act)])
+    const { broken } = await trace(from, to).finally(() => h1?.exec(['sh', '-ec', fill(undo)]))
+    expect(broken?.step, JSON.stringify(broken)).toBe(step)
   })
 
   it('says that no node owns an address', async () => {

@@ -12,7 +12,7 @@ if (why !== undefined) console.warn(why)
 const second = '/second/network'
 const secondPort = 8082
 
-describe.skipIf(why !== undefined)('two networks on one host', () => {
+describe.skipIf(why !== undefined).each(['iptables', 'nft'])('two networks on one host, with %s', mode => {
   let overlay: OverlayBed
   let host: Host
   let agents: Agent[]
@@ -21,8 +21,10 @@ describe.skipIf(why !== undefined)('two networks on one host', () => {
     overlay = await overlayBed('two', ['h1', 'h2'])
     host = overlay.hosts[0] as Host
     // Peers are near: the routes of both networks bear the same protocol on the same device.
-    await overlay.configure({ Network: '10.244.0.0/16', Backend: { Type: 'vxlan', DirectRouting: true } })
-    const other = { Network: '10.5.0.0/16', Backend: { Type: 'vxlan', VNI: 2, DirectRouting: true } }
+    const EnableNFTables = mode === 'nft'
+    const Backend = { Type: 'vxlan', DirectRouting: true }
+    await overlay.configure({ Network: '10.244.0.0/16', EnableNFTables, Backend })
+    const other = { EnableNFTables, Network: '10.5.0.0/16', Backend: { ...Backend, VNI: 2 } }
     await overlay.etcd.ctl('put', `${second}/config`, JSON.stringify(other))
     agents = await overlay.startAgents(['--ip-masq', '--iptables-resync=1', '--resync=1'])
     for (const one of overlay.hosts) agents.push(one.launchAgent({ ...endpoints(), flags: flags(one) }))
@@ -30,6 +32,9 @@ describe.skipIf(why !== undefined)('two networks on one host', () => {
       const answers = await Promise.all(overlay.hosts.map(one => one.httpGet(secondPort, '/readyz')))
       return answers.every(answer => answer?.status === 200)
     })
+    await until('the peer of the second network', async () =>
+      /^10\.5\.\d+\.0\/24 via 192\.168\.50\.13 dev eth0 proto 117/m.test(await overlayText(host)),
+    )
   })
   afterAll(() => overlay.dispose())
 
@@ -44,9 +49,10 @@ describe.skipIf(why !== undefined)('two networks on one host', () => {
     '--resync=1',
   ]
   const rules = async (text: string) =>
-    (await host.exec(['iptables-save']))
+    (await host.exec(mode === 'nft' ? ['nft', 'list', 'ruleset'] : ['iptables-save']))
       .split('\n')
-      .filter(line => line.startsWith('-A') && line.includes(text))
+      .filter(line => line.includes(text))
+      .map(line => line.replace(/\[\d+:\d+\]|^# .*/, ''))
   const cleanup = (...words: string[]) =>
     host.attempt([
       './dist/twill.js',
@@ -54,6 +60,7 @@ describe.skipIf(why !== undefined)('two networks on one host', () => {
       `--etcd-endpoints=${overlay.etcd.endpoint}`,
       `--subnet-file=${host.subnetFile}`,
       `--cache-file=${host.directory}/leases.json`,
+      '--timeout=40',
       ...words,
     ])
 
@@ -62,12 +69,16 @@ describe.skipIf(why !== undefined)('two networks on one host', () => {
     expect(before[0]).toMatch(/^10\.244\.\d+\.0\/24 via 192\.168\.50\.13 dev eth0 proto 117/m)
     expect(before[0]).toMatch(/^10\.5\.\d+\.0\/24 via 192\.168\.50\.13 dev eth0 proto 117/m)
     for (const network of ['10.244.0.0/16', '10.5.0.0/16'])
-      expect((await rules(network)).filter(line => line.includes('MASQUERADE'))).toHaveLength(2)
+      expect((await rules(network)).filter(line => line.toLowerCase().includes('masquerade'))).toHaveLength(2)
     // Several looks of each agent at kernel and rules.
-    const looks = async () =>
-      (await host.httpGet(8081, '/metrics'))?.body.match(/^twill_full_passes_total (\d+)/m)?.[1]
-    const from = Number(await looks())
-    await until('both to have looked again', async () => Number(await looks()) > from + 3)
+    for (const port of [8081, secondPort]) {
+      const looks = async () =>
+        Number(
+          (await host.httpGet(port, '/metrics'))?.body.match(/^twill_full_passes_total (\d+)/m)?.[1] ?? 0,
+        )
+      const from = await looks()
+      await until(`the agent at ${port} to have looked again`, async () => (await looks()) > from + 3)
+    }
     expect([await overlayText(host), await rules('')]).toEqual(before)
     const repairs = agents.flatMap(agent =>
       agent.log().filter(({ msg }) => /repaired|refuses|contest/.test(msg)),

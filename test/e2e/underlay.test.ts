@@ -81,7 +81,7 @@ describe.skipIf(why !== undefined)('an agent whose external interface changes', 
     expect((await lease()).match(/PublicIP"/g)).toHaveLength(3)
   })
 
-  it('deleted, and made anew with another index', async () => {
+  it('deleted, and recreated with another index', async () => {
     const whole = await overlayText(first())
     const text = await lease()
     await first().ip(['link delete eth0'])

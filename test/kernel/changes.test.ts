@@ -33,7 +33,7 @@ describe.skipIf(whyNot !== undefined)(`changes of the kernel ${whyNot ?? ''}`, (
     bed.close()
   })
 
-  /** What is told of what `act` does, up to a mark that is set afterwards: a route of ours. */
+  /** What is told of what `act` does, up to a mark that is set afterwards: one of our routes. */
   const toldOf = async (act: () => void, changes?: AsyncIterable<KernelChange>) => {
     const told = {
       everything: [] as string[],
@@ -89,7 +89,7 @@ describe.skipIf(whyNot !== undefined)(`changes of the kernel ${whyNot ?? ''}`, (
       false,
     ],
   ])(
-    'of a device of ours are told, and whether entries went with it: %s',
+    'of one of our devices are told, and whether entries went with it: %s',
     async (command, reason, hasDropped) => {
       const { devices, dropped } = await toldOf(() => bed.ip(command))
       expect(devices.join('; ')).toContain(reason.split('; ').at(-1))
@@ -103,7 +103,7 @@ describe.skipIf(whyNot !== undefined)(`changes of the kernel ${whyNot ?? ''}`, (
     expect(told).toEqual({ ...nothing, gone: ['address 10.1.1.9/32 dev flannel.1'] })
   })
 
-  test('are not told where a device of ours is set to what it is, or its counters move', async () => {
+  test('are not told where one of our devices is set to what it is, or its counters move', async () => {
     const told = await toldOf(() => {
       bed.ip('link set flannel.1 up')
       bed.ip('link set flannel.1 mtu 1450')
@@ -151,7 +151,7 @@ describe.skipIf(whyNot !== undefined)(`changes of the kernel ${whyNot ?? ''}`, (
     ['link set eth1 down', 'device eth1 was set down'],
     ['link delete eth1', 'device eth1 was deleted'],
     ['address delete 192.168.9.1/24 dev eth1', 'device eth1 lost its address 192.168.9.1/24'],
-  ])('of an interface with routes of ours tell that these may be gone: %s', async (command, reason) => {
+  ])('of an interface with our routes tell that these may be gone: %s', async (command, reason) => {
     bed.ip('route add 10.1.7.0/24 via 192.168.9.7 dev eth1 proto 117')
     const { devices, dropped, underlay } = await toldOf(() => bed.ip(command))
     expect(devices.join('; ')).toContain(reason)
@@ -169,14 +169,14 @@ describe.skipIf(whyNot !== undefined)(`changes of the kernel ${whyNot ?? ''}`, (
     // Both children run while this process does nothing else, and the queue overflows.
     const { everything } = await toldOf(() => bed.batch(storm), changes)
     expect(everything.join('; ')).toContain('the notification socket overflowed')
-    // And it goes on listening, and knows its devices.
+    // And it keeps listening, and knows its devices.
     const later = new Subscription({ open, requests, scope }, stop.signal)
     const after = await toldOf(() => bed.ip('neigh delete 10.1.2.0 dev flannel.1'), later).catch(String)
     expect(after).toMatchObject({ gone: ['neighbor 10.1.2.0 dev flannel.1'] })
     requests.close()
   })
 
-  test('goes on after an overflow with the devices that came meanwhile', async () => {
+  test('continues after an overflow with the devices that came meanwhile', async () => {
     const open = await loadRawSocket()
     const requests = new NetlinkRequests(open)
     const changes = new Subscription({ open, requests, scope, receiveBytes: 64 * 1024 }, stop.signal)
@@ -199,5 +199,20 @@ describe.skipIf(whyNot !== undefined)(`changes of the kernel ${whyNot ?? ''}`, (
     expect(value?.entries.map(({ key }) => key)).toEqual(['neighbor 10.1.3.0 dev flannel.1'])
     await iterator.return()
     requests.close()
+  })
+
+  test('that are not read yet do not mislead: entries land on a device that was just made again', async () => {
+    bed.kernel.changes(scope, stop.signal)
+    await bed.kernel.listInterfaces(stop.signal)
+    bed.batch([
+      'link delete flannel.1',
+      'link add flannel.1 address 02:00:00:00:00:01 mtu 1450 type vxlan id 1 local 192.168.0.1 dev eth0 dstport 8472 nolearning',
+      'link set flannel.1 up',
+    ])
+    const added = adding(entries(programmed)).slice(1)
+    const results = await bed.kernel.apply(added, stop.signal)
+    expect(results.map(({ error }) => error?.message)).toEqual(added.map(() => undefined))
+    const standing = (await bed.kernel.snapshot(scope, stop.signal)).map(printEntry)
+    expect(standing).toEqual(entries(programmed).map(printEntry))
   })
 })

@@ -66,7 +66,7 @@ describe.skipIf(whyNot !== undefined)(`a device ${whyNot ?? ''}`, () => {
     ['dev eth0', 'dev eth1'],
     ['nolearning', 'learning'],
     ['nolearning', 'nolearning gbp'],
-  ])('is made anew where the kernel cannot change it: %s -> %s', async (from, to) => {
+  ])('is recreated where the kernel cannot change it: %s -> %s', async (from, to) => {
     await make(device)
     const before = index()
     expect(await make(device.replace(from, to))).toBeUndefined()
@@ -85,7 +85,7 @@ describe.skipIf(whyNot !== undefined)(`a device ${whyNot ?? ''}`, () => {
     ],
     ['link add flannel.1 type vxlan external dstport 8472', /nolearning external$|learning external$/],
     ['link add flannel.1 type vxlan id 1 local 192.168.0.1 dstport 8472 nolearning', / dev {2}dstport 8472/],
-  ])('of our name and another kind is seen as such, and made anew: %s', async (command, seen) => {
+  ])('of our name and another kind is seen as such, and recreated: %s', async (command, seen) => {
     bed.ip(command)
     expect((await listed())[0]).toMatch(seen)
     expect(await make(device)).toBeUndefined()

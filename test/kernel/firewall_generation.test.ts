@@ -20,7 +20,7 @@ describe.skipIf(whyNot !== undefined)(`the generation of nftables ${whyNot ?? ''
       shell(`iptables-legacy -t ${table} -F; iptables-legacy -t ${table} -X`)
   })
 
-  it('is another one after each change, whoever makes it, and the same after a look', async () => {
+  it('is another one after each change, whichever program makes it, and the same after a look', async () => {
     const generation = await loadNftGeneration()
     const seen = [generation()]
     for (const change of ['nft add table ip other', 'iptables-nft -N OTHER', 'ip6tables-nft -N OTHER']) {

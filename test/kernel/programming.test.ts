@@ -64,7 +64,7 @@ describe.skipIf(whyNot !== undefined)(`what iproute2 shows of what was programme
     expect(bed.bridge('fdb show dev flannel-v6.1')).toBe('02:00:00:00:00:02 dst fd00::2 self permanent')
   })
 
-  test('routes of ours elsewhere, and blackholes', async () => {
+  test('our routes elsewhere, and blackholes', async () => {
     await add(`
       route 10.1.3.0/24 via 192.168.0.3 dev eth0 proto 117
       route fd01:3::/64 via fd00::3 dev eth0 proto 117 metric 1024
@@ -111,7 +111,7 @@ describe.skipIf(whyNot !== undefined)(`what iproute2 shows of what was programme
     await add(device)
     bed.batch([
       'address add 10.1.1.5/24 dev flannel.1', // and with it a route of proto kernel
-      'route add 10.7.0.0/16 via 192.168.0.7', // boot, but not on a device of ours
+      'route add 10.7.0.0/16 via 192.168.0.7', // boot, but not on one of our devices
       'route add 10.6.0.0/16 via 10.1.1.9 dev flannel.1 proto static metric 50',
       'route add 10.5.0.0/16 table 100 dev flannel.1',
       'route add unreachable 10.4.0.0/16',
@@ -128,7 +128,7 @@ describe.skipIf(whyNot !== undefined)(`what iproute2 shows of what was programme
     ])
   })
 
-  test('a route over several paths that takes the place of ours is replaced, and can be removed', async () => {
+  test('a route over several paths that replaces ours is replaced, and can be removed', async () => {
     await add(
       'link flannel.1 mtu 1450 state UP address 02:00:00:00:00:01 vxlan id 1 local 192.168.0.1 dev eth0 dstport 8472 nolearning',
     )

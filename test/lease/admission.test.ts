@@ -2,10 +2,12 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { Admission } from '../../lease/admission.ts'
 import { couldBeLeased } from '../../lease/allocate.ts'
+import { type HostNetwork, noHostNetworks } from '../../lease/host_networks.ts'
 import { type Lease, type LeaseTable, printLease, type Subnet } from '../../lease/lease.ts'
 import { familyOf, scopeOf } from '../../lease/net/ip.ts'
-import { contains, overlaps } from '../../lease/net/prefix.ts'
-import { type NetworkConfig, parseNetworkConfig } from '../../lease/network_config.ts'
+import { contains, overlaps, parsePrefix } from '../../lease/net/prefix.ts'
+import type { NetworkConfig } from '../../lease/network_config.ts'
+import { parseNetworkConfig } from '../../lease/network_config_parser.ts'
 import { vxlanLease } from '../support/leases.ts'
 
 const ipv4 = parseNetworkConfig('{"Network":"10.1.0.0/16"}')
@@ -15,6 +17,15 @@ const dualSelf = lease('self', 1, '10.1.1.0/24 at 192.168.0.1', 'fd00:1:0:1::/64
 
 function lease(node: string, since: number, ...subnets: string[]): Lease {
   return { ...vxlanLease(node, '02:00:00:00:00:01', ...subnets), since }
+}
+
+function hostNetwork(prefix: string): HostNetwork {
+  return {
+    prefix: parsePrefix(prefix),
+    use: 'is connected to eth2',
+    refuses: 'overlapping',
+    carriesNode: false,
+  }
 }
 
 function tableOf(...leases: Lease[]): LeaseTable {
@@ -158,17 +169,70 @@ describe('admission', () => {
     ])
   })
 
+  it('holds a peer over a network of the host that came later, not over one that came first or carries the node', () => {
+    const peer = lease('b', 2, '10.1.2.0/24 at 192.168.0.2')
+    const under = { ...hostNetwork('10.1.2.0/25'), use: 'is connected to eth1' }
+    let nowMs = 0
+    const admission = new Admission(ipv4, new Set(), () => nowMs)
+    const look = (...overlapping: HostNetwork[]) => {
+      admission.setHost({ ...noHostNetworks, overlapping })
+      admission.update(self, tableOf(self, peer), ['b'])
+      return [
+        [...admission.admitted.keys()],
+        [...admission.overHost].map(text => /of '(.*?)'/.exec(text)?.[1]),
+      ]
+    }
+    const isIn = [['b'], []]
+    const isOut = [[], []]
+    expect(look()).toEqual(isIn)
+    expect(look(under)).toEqual([['b'], ['b']])
+    expect(look({ ...under, carriesNode: true })).toEqual(isOut)
+    expect(look(under)).toEqual(isOut)
+    nowMs += 3_600_000
+    expect(look()).toEqual(isIn)
+    nowMs += 10_000
+    expect(look(under)).toEqual(isOut)
+    expect(look()).toEqual(isIn)
+    expect(look(hostNetwork('10.1.2.128/25'))).toEqual([['b'], ['b']])
+    nowMs += 61_000
+    expect(look(under)).toEqual([['b'], ['b']])
+    const restarted = (standing: string[]) => {
+      const next = new Admission(ipv4, new Set(standing.map(parsePrefix)))
+      next.setHost({ ...noHostNetworks, overlapping: [under] })
+      next.update(self, new Map(), [])
+      next.update(self, tableOf(self, peer), ['b'])
+      return [...next.admitted.keys()]
+    }
+    expect([restarted([]), restarted(['10.1.2.0/24'])]).toEqual([[], ['b']])
+  })
+
+  it('takes a peer that came between the word on a network of the host and the look at it for the later one', () => {
+    const [before, between] = [
+      lease('a', 2, '10.1.2.0/24 at 192.168.0.2'),
+      lease('b', 3, '10.1.3.0/24 at 192.168.0.3'),
+    ]
+    const under = { ...hostNetwork('10.1.2.0/23'), use: 'is connected to eth1' }
+    const admission = new Admission(ipv4)
+    admission.update(self, tableOf(self, before), ['a'])
+    const heard = admission.nextAge()
+    admission.update(self, tableOf(self, before, between), ['b'])
+    admission.setHost({ ...noHostNetworks, overlapping: [under] }, heard)
+    admission.update(self, tableOf(self, before, between), [])
+    expect([...admission.admitted.keys()]).toEqual(['a'])
+    expect(admission.refused.get('b')).toContain('overlaps 10.1.2.0/23, which is connected to eth1')
+  })
+
   it('says which peer claims what this node has', () => {
     const admission = new Admission(ipv4)
     admission.update(self, tableOf(self), [])
-    expect(admission.rivalry(lease('b', 2, '10.1.1.128/25 at 192.168.0.2'))).toMatch(
+    expect(admission.conflictWith(lease('b', 2, '10.1.1.128/25 at 192.168.0.2'))).toMatch(
       /^node b: subnet 10\.1\.1\.128\/25 overlaps our own 10\.1\.1\.0\/24/,
     )
-    expect(admission.rivalry(lease('c', 2, '10.1.3.0/24 at 192.168.0.1'))).toMatch(
+    expect(admission.conflictWith(lease('c', 2, '10.1.3.0/24 at 192.168.0.1'))).toMatch(
       /^node c: public IP 192\.168\.0\.1 /,
     )
-    expect(admission.rivalry(lease('d', 2, '10.1.4.0/24 at 192.168.0.4'))).toBeUndefined()
-    expect(admission.rivalry(self)).toBeUndefined()
+    expect(admission.conflictWith(lease('d', 2, '10.1.4.0/24 at 192.168.0.4'))).toBeUndefined()
+    expect(admission.conflictWith(self)).toBeUndefined()
   })
 
   it('after any changes holds to what it let in, and to the rules as they read', () => {
@@ -232,8 +296,8 @@ describe('admission', () => {
           const good = sound.filter(claim => isIn(admission.admitted, claim))
           expect(claimsOf(admission.admitted)).toHaveLength(new Set(good.map(it => it.node)).size)
           for (const claim of sound) {
-            const rivals = good.filter(it => it.node !== claim.node && overlaps(it.prefix, claim.prefix))
-            expect(rivals.length === 0).toBe(good.includes(claim))
+            const others = good.filter(it => it.node !== claim.node && overlaps(it.prefix, claim.prefix))
+            expect(others.length === 0).toBe(good.includes(claim))
             if (isIn(before.admitted, claim)) expect(good).toContain(claim)
           }
           for (const node of [...table.keys(), ...before.admitted.keys()])
@@ -245,7 +309,7 @@ describe('admission', () => {
       }),
       { numRuns: 2000 },
     )
-  })
+  }, 120_000)
 
   it('takes in one peer among 5,000 without looking at them all', () => {
     const leases = Array.from({ length: 5000 }, (_, i) =>

@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { JsonError, parseFields, parseJson } from '../../lease/json.ts'
-import { annotationNames, readLease } from '../../lease/kubernetes/annotations.ts'
+import { annotationNames, publishedPodCidrs, readLease } from '../../lease/kubernetes/annotations.ts'
+import { Annotations, readNode, writerOf } from '../../lease/kubernetes/node_object.ts'
 import type { LeaseTable } from '../../lease/lease.ts'
 import { LiveTable, type Reading } from '../../lease/table.ts'
 import { decodeLease, WireError } from '../../lease/wire.ts'
@@ -49,7 +50,7 @@ describe.each<[string, (data: string) => readonly Reading[]]>([
       fc.property(
         fc.array(fc.oneof(hostileJson, mutated(hostileJson)), { minLength: 1, maxLength: 3 }),
         texts => {
-          const live = new LiveTable()
+          const live = new LiveTable(undefined)
           live.list([decodeLease('10.1.2.0-24', good, 1)])
           for (const text of texts) for (const reading of read(text)) live.put(reading)
           expect(live.table.get('10.1.2.0-24')?.subnets[0]?.publicIp).toBe('192.168.0.2')
@@ -59,6 +60,51 @@ describe.each<[string, (data: string) => readonly Reading[]]>([
     )
   })
 })
+
+describe('a Node that is any JSON anywhere', () => {
+  const any = hostileJson.map(parsedOr)
+  const annotations = fc.oneof(
+    any,
+    fc.dictionary(fc.constantFrom(...names.all), fc.oneof(any, fc.string(), hostileJson)),
+  )
+  const metadata = fc.record({
+    name: fc.oneof(
+      fc.constant('n3'),
+      any,
+      fc.nat(9_000).map(length => 'x'.repeat(length)),
+    ),
+    uid: fc.oneof(fc.constant('u'), any),
+    creationTimestamp: any,
+    managedFields: any,
+    annotations,
+  })
+  const spec = fc.oneof(
+    any,
+    fc.record({ podCIDR: any, podCIDRs: fc.oneof(any, fc.constant(['10.1.3.0/24'])) }),
+  )
+  const node = fc.oneof(any, fc.record({ metadata: fc.oneof(any, metadata), spec }))
+
+  it('is a lease, a problem of its own or nothing, and never an error', () => {
+    fc.assert(
+      fc.property(node, fc.constantFrom('whole' as const, 'metadata' as const), (value, depth) => {
+        const read = readNode(value, depth, names.all)
+        writerOf(value, names.podCidrs)
+        if (read === undefined) return
+        const { lease, problem } = readLease(read, names)
+        publishedPodCidrs(read, names)
+        expect(JSON.stringify([lease, problem]).length).toBeLessThan(20_000)
+      }),
+    )
+  })
+})
+
+function parsedOr(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
+  }
+}
 
 function fromEtcd(value: string): Reading {
   try {
@@ -76,7 +122,7 @@ function fromNode(data: string): readonly Reading[] {
     resourceVersion: '1',
     createdMs: 0,
     podCidrs: ['10.1.3.0/24'],
-    annotations: new Map([
+    annotations: new Annotations([
       [names.manager, 'true'],
       [names.backendType, 'vxlan'],
       [names.families.ipv4.publicIp, '192.168.0.3'],

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { type Lease, type LeaseTableChange, printLease } from '../../lease/lease.ts'
+import { parseNetworkConfig } from '../../lease/network_config_parser.ts'
 import { LiveTable, type Reading } from '../../lease/table.ts'
 import { vxlanLease } from '../support/leases.ts'
 
@@ -34,7 +35,7 @@ async function isOpen(promise: Promise<unknown>): Promise<boolean> {
 
 describe('a live table', () => {
   it('says nothing before the first whole list', async () => {
-    const live = new LiveTable()
+    const live = new LiveTable(undefined)
     const next = taker(live)()
     live.put(peer(1))
     expect(await isOpen(next)).toBe(true)
@@ -45,13 +46,13 @@ describe('a live table', () => {
   })
 
   it('hands out an empty network too', async () => {
-    const live = new LiveTable()
+    const live = new LiveTable(undefined)
     live.list([])
     expect(print(await taker(live)())).toBe('changed ')
   })
 
   it('folds what comes faster than it is taken into one value', async () => {
-    const live = new LiveTable()
+    const live = new LiveTable(undefined)
     live.list([peer(1), peer(2)])
     const next = taker(live)
     await next()
@@ -65,7 +66,7 @@ describe('a live table', () => {
   })
 
   it('compares a whole list with what stood', async () => {
-    const live = new LiveTable()
+    const live = new LiveTable(undefined)
     live.list([peer(1), peer(2), peer(3)])
     const next = taker(live)
     await next()
@@ -76,7 +77,7 @@ describe('a live table', () => {
   })
 
   it('keeps the last good lease of a key whose value is none, and reports it', async () => {
-    const live = new LiveTable()
+    const live = new LiveTable(undefined)
     live.list([peer(1), broken(2)])
     const next = taker(live)
     expect(print(await next())).toBe('node-1 10.1.1.0/24 at 192.168.0.1\nchanged node-1\nnode-2 is broken')
@@ -96,7 +97,7 @@ describe('a live table', () => {
   })
 
   it('gives every taker all changes, the late one the whole table', async () => {
-    const live = new LiveTable()
+    const live = new LiveTable(undefined)
     live.list([peer(1)])
     const first = taker(live)
     await first()
@@ -109,21 +110,49 @@ describe('a live table', () => {
     expect(print(await second())).toMatch(/changed node-1$/)
   })
 
-  it('hands out one table that lives on, and never changes what it said of it', async () => {
-    const live = new LiveTable()
+  it('hands out one table and one list of problems that live on, and never changes what it said of them', async () => {
+    const live = new LiveTable(undefined)
     live.list([peer(1), broken(3)])
     const next = taker(live)
     const first = await next()
     live.put(peer(2))
     live.remove('node-3')
     expect(print(first)).toBe(
-      'node-1 10.1.1.0/24 at 192.168.0.1\nnode-2 10.1.2.0/24 at 192.168.0.2\nchanged node-1\nnode-3 is broken',
+      'node-1 10.1.1.0/24 at 192.168.0.1\nnode-2 10.1.2.0/24 at 192.168.0.2\nchanged node-1',
     )
     expect((await next()).table).toBe(first.table)
   })
 
+  it('keeps a thousand problems at most', async () => {
+    const live = new LiveTable(undefined)
+    live.list([peer(1)])
+    for (let n = 0; n < 5_000; n++) live.put({ key: `key-${n}`, reason: 'it is no lease' })
+    expect(live.problems).toHaveLength(1_000)
+    live.remove('key-0')
+    live.put({ key: 'key-5000', reason: 'it is no lease' })
+    expect(live.problems.at(-1)?.key).toBe('key-5000')
+  })
+
+  it('keeps a thousand leases outside of the network at most, and forgets none inside for them', async () => {
+    const live = new LiveTable(parseNetworkConfig('{"Network":"10.1.0.0/16"}'))
+    const outside = (n: number, network = '10.2') =>
+      vxlanLease(`out-${n}`, '02:00:00:00:00:01', `${network}.${n >> 7}.${(n & 127) * 2}/31 at 192.168.0.9`)
+    live.list([peer(1), ...Array.from({ length: 3_000 }, (_, n) => outside(n))])
+    const next = taker(live)
+    expect((await next()).table.size).toBe(1_001)
+    live.put(outside(2_999))
+    expect(await isOpen(next())).toBe(true)
+    live.remove('out-0')
+    live.put(outside(2_999))
+    live.put(outside(1, '10.1'))
+    live.put(outside(3_000))
+    expect([...live.table.keys()].slice(-3)).toEqual(['out-999', 'out-2999', 'out-3000'])
+    live.put(peer(2))
+    expect(live.table.get('node-2')).toEqual(peer(2))
+  })
+
   it('copies nothing: a change among 20,000 leases is told by its key and the one table', async () => {
-    const live = new LiveTable()
+    const live = new LiveTable(undefined)
     live.list(Array.from({ length: 20_000 }, (_, n) => ({ ...peer(1), node: `node-${n}` })))
     const next = taker(live)
     await next()
@@ -136,7 +165,7 @@ describe('a live table', () => {
   })
 
   it('ends a watch with the signal’s reason, waiting or not', async () => {
-    const live = new LiveTable()
+    const live = new LiveTable(undefined)
     live.list([])
     const abort = new AbortController()
     const next = taker(live, abort.signal)
@@ -148,7 +177,7 @@ describe('a live table', () => {
   })
 
   it('ends every watch with the error that ends the store', async () => {
-    const live = new LiveTable()
+    const live = new LiveTable(undefined)
     const waiting = taker(live)()
     live.fail(new Error('no such store'))
     await expect(waiting).rejects.toThrow('no such store')
@@ -167,7 +196,7 @@ describe('a live table', () => {
     )
     await fc.assert(
       fc.asyncProperty(fc.array(event, { maxLength: 30 }), async events => {
-        const live = new LiveTable()
+        const live = new LiveTable(undefined)
         live.list([])
         const next = taker(live)
         await next()

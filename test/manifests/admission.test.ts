@@ -199,7 +199,7 @@ describe('the admission policies', () => {
     expect(publish(`${flannel}/backend-type`, 'vxlan')).toHaveLength(1)
   })
 
-  it('let a kubelet go on where a wrong annotation stands already', () => {
+  it('let a kubelet continue where a wrong annotation stands already', () => {
     const [oldObject, object] = [node(), node()]
     for (const one of [oldObject, object]) one.metadata.annotations[`${flannel}/pod-cidrs`] = '10.9.9.0/24'
     object.status.nodeInfo = {}

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { parseNetworkConfig } from '../../lease/network_config.ts'
+import { parseNetworkConfig } from '../../lease/network_config_parser.ts'
 import { renderHelmSubset } from '../support/helm_subset.ts'
 import { problemsOf } from '../support/kubernetes_schema.ts'
 import { type ApiObject, container, find, parseYaml, podSpec, readManifests } from './yaml.ts'
@@ -46,7 +46,7 @@ const variants: Readonly<Record<string, [values: Partial<Values>, network: strin
     { flannel: { backendPort: 4789, vni: 7, mtu: 1400, GBP: true, directRouting: true } },
     '10.244.0.0/16 over vxlan {"Port":4789,"VNI":7,"MTU":1400,"GBP":true,"DirectRouting":true}',
   ],
-  'with host-gw, and no CNI network of ours': [
+  'with host-gw, and no CNI network from twill': [
     { flannel: { backend: 'host-gw', skipCNIConfigInstallation: true } },
     '10.244.0.0/16 over host-gw {}',
   ],
@@ -157,7 +157,7 @@ describe('the chart', () => {
   it('passes arguments, and says of the CNI network what is wanted', () => {
     const args = (values: Partial<Values>) => container(find(render(values), 'DaemonSet')).args
     expect(args({})).toContain('--cni-conf-file=/etc/cni/net.d/10-flannel.conflist')
-    expect(args(variants['with host-gw, and no CNI network of ours']?.[0] ?? {})).toEqual([
+    expect(args(variants['with host-gw, and no CNI network from twill']?.[0] ?? {})).toEqual([
       '--ip-masq',
       '--kube-subnet-mgr',
       '--healthz-ip=127.0.0.1',

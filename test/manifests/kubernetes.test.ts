@@ -1,8 +1,9 @@
+import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { parseCommandLine } from '../../agent/config/config.ts'
-import { parseNetworkConfig } from '../../lease/network_config.ts'
+import { parseNetworkConfig } from '../../lease/network_config_parser.ts'
 import { problemsOf } from '../support/kubernetes_schema.ts'
-import { container, find, podSpec, readManifests } from './yaml.ts'
+import { container, find, parseYaml, podSpec, readManifests } from './yaml.ts'
 
 const base = readManifests('kubernetes/base')
 const daemonSet = find(base, 'DaemonSet')
@@ -58,6 +59,22 @@ describe('the manifests', () => {
     const { data } = config as unknown as { data: Record<string, string> }
     const network = parseNetworkConfig(data['net-conf.json'] ?? '', { subnets: 'assigned' })
     expect(network.families.map(family => family.network)).toEqual(['10.244.0.0/16'])
+  })
+
+  it('ask an agent each second until it is ready for the first time, so that a rollout waits for no longer period', () => {
+    const { startupProbe, readinessProbe } = container(daemonSet)
+    expect(startupProbe).toMatchObject({ httpGet: { path: '/readyz' }, periodSeconds: 1 })
+    expect(startupProbe?.httpGet).toEqual(readinessProbe?.httpGet)
+    expect(daemonSet.spec).toMatchObject({ minReadySeconds: 5 })
+  })
+
+  it('are taken back by the command of the migration guide, all but the namespace', () => {
+    const [kustomization] = parseYaml(
+      readFileSync('manifests/kubernetes/base/kustomization.yaml', 'utf8'),
+    ) as unknown as [{ resources: string[] }]
+    const guide = readFileSync('manifests/MIGRATION.md', 'utf8')
+    const files = /kubectl delete((?: -f \S+)+)/.exec(guide)?.[1]?.trim().replace(/^-f /, '').split(' -f ')
+    expect([...(files ?? []), 'namespace.yaml'].sort()).toEqual(kustomization.resources.toSorted())
   })
 
   it('grant what the agent asks for, and nothing else', () => {

@@ -57,7 +57,6 @@ describe.skipIf(whyNoBed() !== undefined)('an agent with what the DaemonSet gran
   const answer = async (host: Host) => await host.httpGet(healthPort, '/readyz')
   const ready = (host: Host, agent: Process) =>
     until(`${host.name} to be ready`, async () => (await answer(host))?.status === 200, {
-      withinMs: 20_000,
       otherwise: () => agent.text(),
     })
 

@@ -57,6 +57,16 @@ describe.each(units)('%s', unit => {
   })
 })
 
+/** What keeps an agent running, and its host's containers while it restarts. */
+const lasting = ['StartLimitIntervalSec=0', 'Restart=always', 'RestartSteps=6', 'RestartMaxDelaySec=60']
+it.each([
+  ...units.map(unit => [unit, lasting] as const),
+  ['docker.conf', ['Wants=twilld.service', 'After=twilld.service']] as const,
+])('%s gives up nothing when the agent ends', (file, lines) => {
+  expect(textOf(file).split('\n')).toEqual(expect.arrayContaining([...lines]))
+  expect(textOf(file)).not.toMatch(/^(Requires|BindsTo|PartOf)=/m)
+})
+
 describe('two daemons on one host', () => {
   it('share no file and no socket', async () => {
     const [one, other] = await Promise.all(units.map(unit => parseCommandLine([], environment(unit))))

@@ -28,10 +28,17 @@ export function find(objects: readonly ApiObject[], kind: string, name?: string)
   return found
 }
 
+interface Probe {
+  readonly httpGet: Readonly<Record<string, unknown>>
+  readonly periodSeconds: number
+}
+
 /** The only container of a DaemonSet. */
 export interface Container {
   readonly args: readonly string[]
   readonly env: readonly { readonly name: string; readonly value?: string }[]
+  readonly startupProbe?: Probe
+  readonly readinessProbe?: Probe
   readonly securityContext: { readonly capabilities: { readonly add: readonly string[] } }
   readonly volumeMounts: readonly {
     readonly name: string

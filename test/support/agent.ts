@@ -1,7 +1,9 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Command } from './exec.ts'
 import type { Host } from './host.ts'
 import { EndedError, type Exit, type Process } from './process.ts'
+import { repeatedPhrase } from './repeated_phrase.ts'
 import { until } from './until.ts'
 
 export interface AgentOptions {
@@ -14,6 +16,8 @@ export interface AgentOptions {
   readonly env?: Readonly<Record<string, string>>
   /** Of node itself: `--import=...`. */
   readonly nodeFlags?: readonly string[]
+  /** In front of node: a program that confines it and becomes it. */
+  readonly wrapper?: Command
 }
 
 export interface LogLine {
@@ -28,11 +32,13 @@ export const healthPort = 8081
 export class Agent {
   readonly process: Process
   readonly #host: Host
+  /** Lines of the log that were looked at. */
+  #checked = 0
 
   constructor(
     host: Host,
     name: string,
-    { endpoints, flags = [], iface = 'eth0', env = {}, nodeFlags = [] }: AgentOptions,
+    { endpoints, flags = [], iface = 'eth0', env = {}, nodeFlags = [], wrapper = [] }: AgentOptions,
   ) {
     this.#host = host
     const own = [
@@ -43,12 +49,12 @@ export class Agent {
       `--local-socket=${host.localSocket}`,
       ...(iface === '' ? [] : [`--iface=${iface}`]),
     ]
-    const node = [process.execPath, '--throw-deprecation', ...nodeFlags]
+    const node = [...wrapper, process.execPath, '--throw-deprecation', ...nodeFlags]
     this.process = host.spawn([...node, './dist/twilld.js', ...own, ...flags], { name, env })
   }
 
   /** Waits until the overlay is up: subnet file written, /readyz says so. Rejects where the process ends before. */
-  async ready(withinMs = 30_000): Promise<void> {
+  async ready(withinMs = 60_000): Promise<void> {
     const condition = async () => {
       if (this.process.exit !== undefined) throw new EndedError(this.process)
       return (
@@ -59,14 +65,21 @@ export class Agent {
     await until(`twilld on ${this.#host.name} to be ready`, condition, { withinMs, everyMs: 25, otherwise })
   }
 
-  /** What it has logged: one record a line. Lines that are not JSON (a stack trace) come as `{ msg }`. */
+  /**
+   * What it has logged: one record a line. Lines that are not JSON (a stack trace) come as `{ msg }`. Throws where a line says the
+   * same twice.
+   */
   log(): LogLine[] {
-    const lines = this.process.text().trim().split('\n')
-    return lines.map(line => (line.startsWith('{') ? JSON.parse(line) : { msg: line }))
+    const texts = this.process.text().trim().split('\n')
+    const lines = texts.map((text): LogLine => (text.startsWith('{') ? JSON.parse(text) : { msg: text }))
+    for (const line of lines.slice(this.#checked)) sayOnce(line)
+    // The last one may not be whole yet.
+    this.#checked = lines.length - 1
+    return lines
   }
 
   /** Waits for a line of the log whose message matches. */
-  async logs(message: RegExp, withinMs = 10_000): Promise<LogLine> {
+  async logs(message: RegExp, withinMs = 40_000): Promise<LogLine> {
     const found = () => this.log().find(line => message.test(line.msg))
     const otherwise = () => `it said:\n${this.process.text().slice(-4000)}`
     return await until(`twilld on ${this.#host.name} to log ${message}`, found, { withinMs, otherwise })
@@ -79,4 +92,11 @@ export class Agent {
   kill9(): Promise<Exit> {
     return this.process.kill9()
   }
+}
+
+/** Lists, operations and settings are quoted, not said. */
+function sayOnce({ operation, settings, ...line }: LogLine): void {
+  const said = JSON.stringify(Object.entries(line).filter(([, value]) => !Array.isArray(value)))
+  const doubled = repeatedPhrase(said)
+  if (doubled !== undefined) throw new Error(`'${doubled}' is said twice in ${said}`)
 }

@@ -34,7 +34,7 @@ export type Fault =
   | { readonly kind: 'reset' }
   /** No byte of an answer, ever. */
   | { readonly kind: 'hang' }
-  /** 200, the watch begins, and then: the end, an ERROR event and the end, a RST, or silence for ever. */
+  /** 200, the watch begins, and then: the end, an ERROR event and the end, a RST, or silence without end. */
   | { readonly kind: 'close' | 'gone-event' | 'reset-later' | 'silence' }
 
 interface Watcher {
@@ -52,10 +52,13 @@ const leastRules = [
   'get pods',
 ]
 
+const matchNeedsInitial =
+  'resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided'
+
 let tls: TlsFiles | undefined
 
 /**
- * A Kubernetes API server as far as this project asks one, and one that fails on demand. It lets nobody do what the
+ * A Kubernetes API server as far as this project asks one, and one that fails on demand. It allows nothing that the
  * agent's ClusterRole does not allow.
  */
 export class ApiServer {
@@ -64,6 +67,8 @@ export class ApiServer {
   readonly events: Record<string, unknown>[] = []
   /** `namespace/name` to spec.nodeName. */
   readonly pods = new Map<string, string>()
+  /** Of such a pod. */
+  readonly podIps = new Map<string, readonly string[]>()
   /** Taken as bearer tokens; undefined: anybody may come in. */
   tokens: Set<string> | undefined
   readonly rules = new Set(leastRules)
@@ -71,6 +76,8 @@ export class ApiServer {
   fault: (request: SeenRequest) => Fault | undefined = () => undefined
   /** How long each answer takes, in ms; a watch begins after as long. */
   answerAfterMs = 0
+  /** Whether a watch may begin with all Nodes, as by the feature gate WatchList. */
+  watchList = true
   /** Bytes of bodies sent. */
   bytesSent = 0
   readonly #watchers = new Set<Watcher>()
@@ -227,7 +234,12 @@ users:
   }
 
   #watch({ query, accept }: SeenRequest, response: ServerResponse): ServerResponse {
-    const since = Number(query.get('resourceVersion') ?? 0)
+    const initial = query.get('sendInitialEvents') === 'true'
+    const invalid = initial
+      ? this.#whyNoInitialEvents(query)
+      : query.has('resourceVersionMatch') && matchNeedsInitial
+    if (invalid) return this.#refuse(response, 422, `ListOptions.meta.k8s.io "" is invalid: ${invalid}`)
+    const since = initial ? this.storage.version : Number(query.get('resourceVersion') ?? 0)
     response.writeHead(200, { 'content-type': 'application/json' })
     response.flushHeaders()
     if (since < this.storage.compacted) {
@@ -238,6 +250,7 @@ users:
       metadata: accept.includes('as=PartialObjectMetadata;'),
       name: selectedName(query),
     }
+    if (initial) this.#tellAll(watcher, query.get('allowWatchBookmarks') === 'true')
     for (const entry of this.storage.history) if (entry.version > since) this.#tellOne(watcher, entry)
     this.#watchers.add(watcher)
     const timer = setTimeout(() => response.end(), Number(query.get('timeoutSeconds') ?? 1800) * 1000)
@@ -246,6 +259,22 @@ users:
       this.#watchers.delete(watcher)
     })
     return response
+  }
+
+  /** ValidateListOptions in apimachinery's pkg/apis/meta/internalversion/validation. */
+  #whyNoInitialEvents(query: URLSearchParams): string | undefined {
+    if (!this.watchList)
+      return 'sendInitialEvents: Forbidden: sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled'
+    if (query.get('resourceVersionMatch') !== 'NotOlderThan')
+      return 'resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan'
+    return undefined
+  }
+
+  #tellAll(watcher: Watcher, withBookmark: boolean): void {
+    for (const [name, stored] of this.storage.nodes)
+      this.#tellOne(watcher, { type: 'ADDED', version: this.storage.version, name, stored })
+    if (withBookmark)
+      this.#write(watcher.response, this.#bookmark(watcher, { 'k8s.io/initial-events-end': 'true' }))
   }
 
   #tell(entry: HistoryEntry): void {
@@ -258,13 +287,13 @@ users:
     this.#write(watcher.response, `{"type":"${type}","object":${object}}\n`)
   }
 
-  #bookmark({ metadata }: Watcher): string {
+  #bookmark({ metadata }: Watcher, annotations?: Readonly<Record<string, string>>): string {
     const head = metadata
       ? { kind: 'PartialObjectMetadata', apiVersion: 'meta.k8s.io/v1' }
       : { kind: 'Node', apiVersion: 'v1' }
     const object = {
       ...head,
-      metadata: { resourceVersion: String(this.storage.version), creationTimestamp: null },
+      metadata: { resourceVersion: String(this.storage.version), creationTimestamp: null, annotations },
     }
     return `${JSON.stringify({ type: 'BOOKMARK', object })}\n`
   }
@@ -304,7 +333,12 @@ users:
     return this.#send(
       response,
       200,
-      JSON.stringify({ kind: 'Pod', metadata: { name, namespace }, spec: { nodeName } }),
+      JSON.stringify({
+        kind: 'Pod',
+        metadata: { name, namespace },
+        spec: { nodeName },
+        status: { podIPs: this.podIps.get(`${namespace}/${name}`)?.map(ip => ({ ip })) },
+      }),
     )
   }
 

@@ -1,10 +1,13 @@
 import type { Log } from '../../lease/common/log.ts'
 
-/** Keeps what is logged, as `warn: message`; debug is left out. */
+/** Keeps what is logged, as `warn: message`; debug is left out, trace has a list of its own. */
 export class ListLog implements Log {
   readonly lines: string[] = []
+  readonly traced: string[] = []
 
-  trace(): void {}
+  trace(fields: object, message: string): void {
+    this.traced.push(`${message} ${JSON.stringify(fields)}`)
+  }
 
   debug(): void {}
 

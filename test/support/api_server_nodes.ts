@@ -99,7 +99,7 @@ export function writeAnnotations(
   }
 }
 
-/** The Nodes of a test cluster, with the history that watches go on from. */
+/** The Nodes of a test cluster, with the history that watches continue from. */
 export class NodeStorage {
   readonly nodes = new Map<string, StoredNode>()
   readonly history: HistoryEntry[] = []

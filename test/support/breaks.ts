@@ -8,6 +8,8 @@ export interface BreakFacts {
   readonly mac: string
   readonly peerIp: string
   readonly ownGateway: string
+  /** The bridge's address, the pods' gateway. */
+  readonly ownBridge: string
   readonly ownMac: string
   readonly ownIp: string
   readonly subnetFile: string
@@ -22,14 +24,12 @@ export interface Break {
   readonly undo: (facts: BreakFacts) => string
 }
 
-const route = ({ prefix, gateway }: BreakFacts) =>
+export const route = ({ prefix, gateway }: BreakFacts) =>
   `ip route replace ${prefix} via ${gateway} dev flannel.1 onlink`
-const fdb = ({ mac, peerIp }: BreakFacts) =>
+export const fdb = ({ mac, peerIp }: BreakFacts) =>
   `bridge fdb replace ${mac} dev flannel.1 dst ${peerIp} self permanent`
-const neighbor = ({ gateway, mac }: BreakFacts) =>
+export const neighbor = ({ gateway, mac }: BreakFacts) =>
   `ip neigh replace ${gateway} lladdr ${mac} dev flannel.1 nud permanent`
-const _flushFilter = () =>
-  'iptables -F FORWARD; iptables -P FORWARD ACCEPT; iptables -F INPUT; iptables -F OUTPUT'
 const deleteTable = () => 'nft delete table inet other'
 
 export const pathBreaks: Record<string, Break> = {
@@ -107,8 +107,12 @@ export const pathBreaks: Record<string, Break> = {
   },
   'the peer answers no ARP': {
     step: 'underlay neighbor',
-    act: ({ peerIp }) => `ip neigh replace ${peerIp} dev eth0 nud failed`,
-    undo: ({ peerIp }) => `ip neigh del ${peerIp} dev eth0`,
+    // Asked again and again: the kernel soon forgets a neighbor that failed.
+    act: ({ peerIp }) =>
+      `nft 'add table arp other; add chain arp other in { type filter hook input priority 0; }; add rule arp other in arp saddr ip ${peerIp} drop'
+      ip neigh replace ${peerIp} dev eth0 nud failed
+      ping -q -i 0.5 -w 60 ${peerIp} >/dev/null 2>&1 &`,
+    undo: ({ peerIp }) => `nft delete table arp other; ip neigh del ${peerIp} dev eth0 || true`,
   },
   'the FORWARD policy drops what the agent would accept': {
     step: 'firewall',
@@ -164,8 +168,8 @@ export async function breakFacts(h1: Host, h2: Host, pod: Pod): Promise<BreakFac
     prefix: `${gateway}/24`,
     gateway,
     mac: await macOf(h2),
-
     peerIp: h2.address(),
+    ownBridge: own,
     ownGateway: own.replace(/\.1$/, '.0'),
     ownMac: await macOf(h1),
     ownIp: h1.address(),
@@ -176,63 +180,4 @@ export async function breakFacts(h1: Host, h2: Host, pod: Pod): Promise<BreakFac
 async function macOf(host: Host): Promise<string> {
   const [link] = JSON.parse(await host.exec(['ip', '-j', 'link', 'show', 'flannel.1']))
   return link.address
-}
-
-/** Faults beside the way of a packet; `step` is the check of the doctor that has to name it first. */
-export const hostBreaks: Record<string, Break> = {
-  'subnet.env is gone': {
-    step: 'subnet file',
-    act: ({ subnetFile }) => `mv ${subnetFile} ${subnetFile}.kept`,
-    undo: ({ subnetFile }) => `mv ${subnetFile}.kept ${subnetFile}`,
-  },
-  'subnet.env names another subnet': {
-    step: 'subnet file',
-    act: ({ subnetFile }) =>
-      `cp ${subnetFile} ${subnetFile}.kept; sed -i 's/^FLANNEL_SUBNET=.*/FLANNEL_SUBNET=10.244.250.1\\/24/' ${subnetFile}`,
-    undo: ({ subnetFile }) => `mv ${subnetFile}.kept ${subnetFile}`,
-  },
-  'the bridge has the subnet of an earlier life': {
-    step: 'old bridge',
-    act: () =>
-      'ip link add br-old type bridge; ip address add 10.244.251.1/24 dev br-old; ip link set br-old up',
-    undo: () => 'ip link delete br-old',
-  },
-  'another VXLAN device has the VNI': {
-    step: 'VNI taken',
-    act: () =>
-      'ip link delete flannel.1; ip link add cilium_vxlan type vxlan id 1 dstport 8472 local 192.168.50.250 dev eth0',
-    undo: facts => ['ip link delete cilium_vxlan', device(facts)].join('; '),
-  },
-  'the device is gone': {
-    step: 'device',
-    act: () => 'ip link delete flannel.1',
-    undo: facts => device(facts),
-  },
-  'the device has another VNI': {
-    step: 'device',
-    act: facts => `ip link delete flannel.1; ${device(facts).replace('id 1 ', 'id 7 ')}`,
-    undo: facts => `ip link delete flannel.1; ${device(facts)}`,
-  },
-  'the device has another UDP port': {
-    step: 'device',
-    act: facts => `ip link delete flannel.1; ${device(facts).replace('dstport 8472', 'dstport 4789')}`,
-    undo: facts => `ip link delete flannel.1; ${device(facts)}`,
-  },
-  'the device sends from an address that is gone': {
-    step: 'device',
-    act: facts => `ip link delete flannel.1; ${device({ ...facts, ownIp: '192.168.50.251' })}`,
-    undo: facts => `ip link delete flannel.1; ${device(facts)}`,
-  },
-}
-
-/** flannel.1 with all that sits on it for the one peer, by hand. */
-function device(facts: BreakFacts): string {
-  return [
-    `ip link add flannel.1 address ${facts.ownMac} mtu 1450 type vxlan id 1 local ${facts.ownIp} dev eth0 dstport 8472 nolearning`,
-    `ip address add ${facts.ownGateway}/32 dev flannel.1`,
-    'ip link set flannel.1 up',
-    fdb(facts),
-    neighbor(facts),
-    route(facts),
-  ].join('; ')
 }

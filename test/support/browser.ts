@@ -1,7 +1,8 @@
-import { spawnSync } from 'node:child_process'
+import { execFile, spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { inflateSync } from 'node:zlib'
 
 export interface Page {
@@ -20,21 +21,19 @@ export function whyNoBrowser(): string | undefined {
 }
 
 /** Opens a page in a headless Chromium: no network, a profile of its own. */
-export function openPage(url: string, dark = false): Page {
+export async function openPage(url: string, dark = false): Promise<Page> {
   const directory = mkdtempSync(join(tmpdir(), 'twill-browser-'))
   try {
     const shot = join(directory, 'page.png')
     const run = (...flags: string[]) =>
-      spawnSync('chromium', [...common, ...flags, `--user-data-dir=${directory}/profile`, url], {
+      promisify(execFile)('chromium', [...common, ...flags, `--user-data-dir=${directory}/profile`, url], {
         encoding: 'utf8',
         maxBuffer: 256 * 1024 * 1024,
-        timeout: 60_000,
+        timeout: 240_000,
       })
-    const scheme = dark
-      ? ['--blink-settings=preferredColorScheme=0']
-      : ['--blink-settings=preferredColorScheme=1']
-    const { stdout, stderr } = run(...scheme, '--dump-dom')
-    run(...scheme, `--screenshot=${shot}`)
+    const scheme = `--blink-settings=preferredColorScheme=${dark ? 0 : 1}`
+    const { stdout, stderr } = await run(scheme, '--dump-dom')
+    await run(scheme, `--screenshot=${shot}`)
     // Chromium's own pages write there too.
     const console = stderr.split('\n').filter(line => line.includes('CONSOLE') && line.includes(url))
     return { dom: stdout, console, colors: countColors(readFileSync(shot)) }
@@ -54,7 +53,7 @@ const common = [
   '--disable-sync',
   '--enable-logging=stderr',
   '--window-size=1300,900',
-  '--virtual-time-budget=3000',
+  '--virtual-time-budget=12000',
 ]
 
 /** Distinct pixels of a PNG, its rows still filtered: a blank page has a handful. PNG (RFC 2083), 2 and 3. */

@@ -20,7 +20,7 @@ export class Capture {
   }
 
   /** Waits for the first packet that matches, also one of the past. */
-  async sees(pattern: RegExp, withinMs = 5_000): Promise<string> {
+  async sees(pattern: RegExp, withinMs = 40_000): Promise<string> {
     return await until(
       `a packet like ${pattern}`,
       () => this.packets().find(packet => pattern.test(packet)),

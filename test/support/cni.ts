@@ -161,13 +161,14 @@ export async function tellClients(where: Namespace, port: number): Promise<void>
   await where.spawn([process.execPath, '-e', script], { name: `tell-${port}` }).says(/listening/)
 }
 
-/** The address that such a server sees of us; undefined where it is not reached in 2 s. */
+/** The address that such a server sees of us; undefined where it is not reached in time. */
 export async function seenAs(
   where: Namespace,
   server: Ip | string,
   port: number,
+  withinSeconds = 20,
 ): Promise<string | undefined> {
-  const script = `timeout 2 bash -c 'exec 3<>/dev/tcp/${server}/${port} && cat <&3'`
+  const script = `timeout ${withinSeconds} bash -c 'exec 3<>/dev/tcp/${server}/${port} && cat <&3'`
   const { stdout, code } = await where.attempt(['sh', '-c', script])
   return code === 0 ? stdout.replace('::ffff:', '') : undefined
 }

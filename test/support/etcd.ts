@@ -56,9 +56,9 @@ export interface EtcdServer {
   }): Promise<void>
   /** What `etcdctl snapshot save` writes to the file. */
   snapshot(file: string): Promise<void>
-  /** Ends it, puts the snapshot in the place of its data and starts it again, under the same cluster id. */
-  restore(file: string): Promise<void>
-  /** SIGSTOP: the kernel still accepts connections, nobody answers. */
+  /** Ends it, puts the snapshot in the place of its data and starts it again. `more` flags may ask for another cluster id. */
+  restore(file: string, more?: readonly string[]): Promise<void>
+  /** SIGSTOP: the kernel still accepts connections, nothing answers. */
   pause(): void
   resume(): void
   /** Resolves once it answers a linearizable read (it has a leader). */
@@ -68,6 +68,9 @@ export interface EtcdServer {
   /** stop(SIGKILL) and removes the data folder. */
   remove(): Promise<void>
 }
+
+/** Its own 5 s are too few for a password's check on a machine that is busy with other work. */
+export const etcdctlLimits = ['--command-timeout=60s', '--dial-timeout=30s']
 
 /** Starts one etcd and waits until it answers. Remove it in the test's end, also on failure. */
 export async function startEtcd(options: EtcdServerOptions = {}): Promise<EtcdServer> {
@@ -114,7 +117,7 @@ export async function startEtcdCluster(
   }
 }
 
-/** A TCP port of this host that nobody listens on just now. */
+/** A TCP port of this host that no process listens on now. */
 export function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const probe = createServer()
@@ -179,6 +182,7 @@ async function makeEtcd(options: EtcdServerOptions): Promise<EtcdServer> {
       const [command, argv] = inNetns(options.netns, 'etcdctl', [
         `--endpoints=${endpoint}`,
         ...security,
+        ...etcdctlLimits,
         ...args,
       ])
       const { stdout } = await run(command, argv, { env: { ...process.env, ETCDCTL_API: '3' } })
@@ -203,7 +207,7 @@ async function makeEtcd(options: EtcdServerOptions): Promise<EtcdServer> {
       await rm(file, { force: true })
       await server.ctl('snapshot', 'save', file)
     },
-    async restore(file) {
+    async restore(file, more = []) {
       await server.stop('SIGKILL')
       await rm(dataDir, { recursive: true, force: true })
       const peerUrl = `http://${host}:${peerPort}`
@@ -213,6 +217,7 @@ async function makeEtcd(options: EtcdServerOptions): Promise<EtcdServer> {
         `--data-dir=${dataDir}`,
         `--initial-advertise-peer-urls=${peerUrl}`,
         `--initial-cluster=${options.member?.initialCluster ?? `${name}=${peerUrl}`}`,
+        ...more,
       ]
       await run('etcdctl', ['snapshot', 'restore', file, ...flags], {
         env: { ...process.env, ETCDCTL_API: '3' },
@@ -221,7 +226,7 @@ async function makeEtcd(options: EtcdServerOptions): Promise<EtcdServer> {
     },
     pause: () => void child?.kill('SIGSTOP'),
     resume: () => void child?.kill('SIGCONT'),
-    async ready(timeoutMs = 20_000) {
+    async ready(timeoutMs = 60_000) {
       if (!child) start()
       const until = Date.now() + timeoutMs
       for (;;) {
@@ -254,7 +259,7 @@ async function launch(server: EtcdServer): Promise<void> {
 /** With authentication on, being refused is an answer too. */
 async function answers(server: EtcdServer): Promise<boolean> {
   try {
-    await server.ctl('get', '/', '--limit=1', '--dial-timeout=1s', '--command-timeout=1s')
+    await server.ctl('get', '/', '--limit=1', '--dial-timeout=5s', '--command-timeout=5s')
     return true
   } catch (error) {
     return /user name is empty|permission denied|authentication/.test(String(error))
@@ -265,7 +270,7 @@ async function findLeader(members: readonly EtcdServer[]): Promise<EtcdServer> {
   for (const member of members) {
     if (member.pid() === undefined) continue
     const text = await member
-      .ctl('endpoint', 'status', '-w', 'json', '--command-timeout=2s')
+      .ctl('endpoint', 'status', '-w', 'json', '--command-timeout=10s')
       .catch(() => '[]')
     for (const { Status } of JSON.parse(text) as {
       Status: { header: { member_id: number }; leader: number }

@@ -7,7 +7,7 @@ export interface RunOptions {
   readonly input?: string
   readonly env?: Readonly<Record<string, string>>
   readonly signal?: AbortSignal
-  /** Killed after that; a minute, unless told. */
+  /** Killed after that; two minutes, unless told. */
   readonly withinMs?: number
 }
 
@@ -49,7 +49,7 @@ export function attempt(command: Command, options: RunOptions = {}): Promise<Out
     // A command that does not read its input closes the pipe; what it made of that is in its exit code.
     child.stdin?.on('error', () => {})
     child.stdin?.end(options.input ?? '')
-    const late = AbortSignal.timeout(options.withinMs ?? 60_000)
+    const late = AbortSignal.timeout(options.withinMs ?? 120_000)
     const signal = options.signal === undefined ? late : AbortSignal.any([late, options.signal])
     const abort = () => child.kill('SIGKILL')
     signal.addEventListener('abort', abort, { once: true })

@@ -1,5 +1,5 @@
 import { ChangeSlot } from '../../agent/kernel/change_slot.ts'
-import type { Kernel, KernelChange, Scope } from '../../agent/kernel/kernel.ts'
+import type { Kernel, KernelChange, Look, Scope } from '../../agent/kernel/kernel.ts'
 import type { Entry, Link } from '../../agent/state/entry.ts'
 import { needsRebuild, type Operation, printOperation, type Result } from '../../agent/state/operation.ts'
 import { mayReplace } from '../../agent/state/ownership.ts'
@@ -37,12 +37,12 @@ export class FakeKernel implements Kernel {
     this.#refused.delete(key)
   }
 
-  /** Somebody else adds or changes an entry. */
+  /** Another program adds or changes an entry. */
   put(entry: Entry): void {
     this.#set(entry)
   }
 
-  /** Somebody else removes an entry. */
+  /** Another program removes an entry. */
   remove(key: string): void {
     const entry = this.entries.get(key)
     if (entry !== undefined) this.#delete(entry)
@@ -69,6 +69,12 @@ export class FakeKernel implements Kernel {
     signal.throwIfAborted()
     this.snapshots++
     return [...this.entries.values()].filter(entry => isOurs(entry, scope))
+  }
+
+  async look(scope: Scope, last: string | undefined, signal: AbortSignal): Promise<Look> {
+    const entries = await this.snapshot(scope, signal)
+    const fingerprint = entries.map(printEntry).join('\n')
+    return { fingerprint, entries: fingerprint === last ? undefined : entries }
   }
 
   async devices(scope: Scope, signal: AbortSignal): Promise<readonly Link[]> {
@@ -142,7 +148,7 @@ export class FakeKernel implements Kernel {
   #set(entry: Entry): void {
     const key = entryKey(entry)
     const was = this.entries.get(key)
-    // A device that cannot be changed in place is deleted and made anew, and what sat on it is gone.
+    // A device that cannot be changed in place is deleted and recreated, and what sat on it is gone.
     if (was?.kind === 'link' && entry.kind === 'link' && needsRebuild(was, entry)) this.#delete(was)
     this.entries.set(key, entry)
     if (was === undefined || printEntry(was) !== printEntry(entry)) this.#announce(entry, 'changed')

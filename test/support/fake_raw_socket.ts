@@ -21,15 +21,16 @@ export class FakeRawSockets {
   readonly open: OpenRawSocket = events => {
     this.opened++
     this.#events = events
+    const answers: Buffer[] = []
     return {
       port: this.opened,
       send: datagram => {
         const messages = messagesOf(datagram)
         this.sent.push(messages)
-        const answers = this.answer(messages)
-        queueMicrotask(() => {
-          for (const answer of answers) this.deliver(answer)
-        })
+        answers.push(...this.answer(messages))
+      },
+      receive: () => {
+        for (const answer of answers.splice(0)) this.deliver(answer)
       },
       join: () => {},
       isEmpty: () => true,

@@ -19,8 +19,8 @@ export class Gateway {
 
   static async open(directory: string, port: number): Promise<Gateway> {
     const path = join(directory, `gateway-${port}.sock`)
-    const server = createServer(client => {
-      const target = connect(port, '127.0.0.1')
+    const server = createServer({ noDelay: true }, client => {
+      const target = connect({ port, host: '127.0.0.1', noDelay: true })
       client.pipe(target).pipe(client)
       client.on('error', () => target.destroy())
       target.on('error', () => client.destroy())
@@ -33,7 +33,7 @@ export class Gateway {
   async lead(from: Namespace): Promise<void> {
     const script = [
       "const net = require('node:net')",
-      `net.createServer(client => { const far = net.connect(${JSON.stringify(this.#path)})`,
+      `net.createServer({ noDelay: true }, client => { const far = net.connect(${JSON.stringify(this.#path)})`,
       "client.pipe(far).pipe(client); client.on('error', () => far.destroy()); far.on('error', () => client.destroy()) })",
       `.listen(${this.#port}, '127.0.0.1', () => console.log('listening'))`,
     ].join('\n')

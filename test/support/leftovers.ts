@@ -41,7 +41,7 @@ export function removeKeptBeds(): string[] {
 }
 
 /**
- * Ends every process in a bed's namespaces, whoever started it, and removes the namespaces with all devices in them, then
+ * Ends every process in a bed's namespaces, whichever process started it, and removes the namespaces with all devices in them, then
  * the files. Synchronous, so that it also works on the way out of a process.
  */
 export function removeBed(id: string): void {

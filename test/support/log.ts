@@ -1,7 +1,7 @@
 import type { Log } from '../../lease/common/log.ts'
 
 export interface LogLine {
-  readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error'
+  readonly level: 'debug' | 'info' | 'warn' | 'error'
   readonly fields: object
   readonly message: string
   /** performance.now() */
@@ -11,9 +11,11 @@ export interface LogLine {
 /** A log that a test reads. */
 export class RecordingLog implements Log {
   readonly lines: LogLine[] = []
+  /** What `-v 2` adds. */
+  readonly traced: { readonly fields: object; readonly message: string }[] = []
 
   trace(fields: object, message: string): void {
-    this.lines.push({ level: 'trace', fields, message, at: performance.now() })
+    this.traced.push({ fields, message })
   }
 
   debug(fields: object, message: string): void {

@@ -3,7 +3,8 @@ import { chooseSubnets, fits } from '../../lease/allocate.ts'
 import type { Lease, LeaseTableChange } from '../../lease/lease.ts'
 import type { Ip } from '../../lease/net/ip.ts'
 import type { Prefix } from '../../lease/net/prefix.ts'
-import { type NetworkConfig, parseNetworkConfig } from '../../lease/network_config.ts'
+import type { NetworkConfig } from '../../lease/network_config.ts'
+import { parseNetworkConfig } from '../../lease/network_config_parser.ts'
 import {
   LeaseLostError,
   LeaseRefusedError,
@@ -123,7 +124,7 @@ export class MemoryStore implements LeaseStore {
   }
 
   async *watch(signal: AbortSignal): AsyncGenerator<LeaseTableChange, never, undefined> {
-    const table = new LiveTable()
+    const table = new LiveTable(undefined)
     const list = () => {
       if (this.#contact()) table.list([...this.#server.entries].map(([key, entry]) => reading(key, entry)))
     }

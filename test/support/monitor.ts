@@ -52,7 +52,7 @@ export class Monitor {
     await Promise.all(this.#processes.map(process => process.stop()))
   }
 
-  /** A change of both kinds that is nobody's: once it was heard, all before it was. */
+  /** A change of both kinds that no agent cares about: once it was heard, all before it was. */
   async #mark(): Promise<void> {
     this.#marks += 1
     const name = `mark${this.#marks}`

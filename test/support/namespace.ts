@@ -103,7 +103,7 @@ export class Namespace {
     return Array.from(stdout.matchAll(/ time=([\d.]+) ms/g), match => Number(match[1]))
   }
 
-  /** GET over HTTP/1.0 from inside. Undefined while nobody listens. */
+  /** GET over HTTP/1.0 from inside. Undefined while nothing listens. */
   async httpGet(port: number, path: string): Promise<{ status: number; body: string } | undefined> {
     const script = [
       `exec 3<>/dev/tcp/127.0.0.1/${port}`,

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Fetches a release of Node.js from npm and prints the folder of its `node`: node_release.sh 24, or 24.20.0.
+# Fetches a release of Node.js from npm and prints the folder of its `node`: node_release.sh 24 [x64|arm64], or 24.20.0.
 # Kept below node_modules, out of git's sight. The supported releases are checked against the hashes here, which are npm's;
 # other ones only by npm itself.
 set -eu
@@ -17,15 +17,15 @@ releases='
 
 main() {
   [ "$1" != --list ] || { list && return; }
-  case $(uname -m) in
-  x86_64) arch=x64 ;;
-  aarch64) arch=arm64 ;;
-  *) fail "npm has no Node.js for $(uname -m)" ;;
+  case ${2:-$(uname -m)} in
+  x64 | x86_64) arch=x64 ;;
+  arm64 | aarch64) arch=arm64 ;;
+  *) fail "npm has no Node.js for ${2:-$(uname -m)}" ;;
   esac
   line=$(echo "$releases" | grep -E "^$1(\.[^ ]*)? $arch " | tail -n 1)
   release=${line%% *} integrity=${line##* }
   release=${release:-$1}
-  folder=$PWD/node_modules/.cache/twill-node/$release
+  folder=$PWD/node_modules/.cache/twill-node/$release-$arch
   [ -x "$folder/bin/node" ] || fetch
   echo "$folder/bin"
 }

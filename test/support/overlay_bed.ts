@@ -1,8 +1,10 @@
+import { parsePrefix } from '../../lease/net/prefix.ts'
 import type { Agent } from './agent.ts'
 import { Bed } from './bed.ts'
 import { type EtcdServer, startEtcd } from './etcd.ts'
 import type { Host } from './host.ts'
 import type { Segment } from './segment.ts'
+import { until } from './until.ts'
 
 /** Hosts on one segment with an etcd on a host of its own, as most end-to-end tests need them. */
 export interface OverlayBed {
@@ -10,10 +12,15 @@ export interface OverlayBed {
   readonly lan: Segment
   readonly etcd: EtcdServer
   readonly hosts: readonly Host[]
-  /** One twilld a host, ready; `flags` are for all. */
+  /** One twilld a host, ready, with routes to all others; `flags` are for all. */
   startAgents(flags?: readonly string[]): Promise<Agent[]>
-  /** Stores a network config, unless told otherwise both families over vxlan. */
-  configure(config?: object): Promise<void>
+  /** Waits until each host, all of which have an agent, has routes to all others. */
+  meet(): Promise<void>
+  /**
+   * Stores a network config, unless told otherwise both families over vxlan. Where the network is 10.244.0.0/16 and the config says no
+   * range, hosts draw their subnets from 10.244.16.0 to 10.244.63.0: a test can use any other one without meeting theirs.
+   */
+  configure(config?: Readonly<Record<string, unknown>>): Promise<void>
   dispose(): Promise<void>
 }
 
@@ -36,16 +43,43 @@ export async function overlayBed(name: string, hostNames: readonly string[]): Pr
     lan,
     etcd,
     hosts,
-    startAgents: flags =>
-      Promise.all(hosts.map(host => host.startAgent({ endpoints: etcd.endpoints, ...(flags && { flags }) }))),
+    startAgents: async (flags = []) => {
+      const agents = await Promise.all(
+        hosts.map(host => host.startAgent({ endpoints: etcd.endpoints, flags })),
+      )
+      await meet(hosts)
+      return agents
+    },
+    meet: () => meet(hosts),
     configure: async (config = dualStack) => {
-      await etcd.ctl('put', '/coreos.com/network/config', JSON.stringify(config))
+      await etcd.ctl('put', '/coreos.com/network/config', JSON.stringify(inRange(config)))
     },
     dispose: async () => {
       await etcd.remove()
       await bed.dispose()
     },
   }
+}
+
+function inRange(config: Readonly<Record<string, unknown>>): object {
+  if (config.Network !== dualStack.Network || 'SubnetMin' in config || 'SubnetMax' in config) return config
+  return { ...config, SubnetMin: '10.244.16.0', SubnetMax: '10.244.63.0' }
+}
+
+/** A route is the last that is programmed of a peer: with it, all is there. */
+async function meet(hosts: readonly Host[]): Promise<void> {
+  for (const host of hosts) {
+    const subnets = hosts.filter(other => other !== host).flatMap(subnetsOf)
+    await until(`${host.name} to have routes to ${subnets}`, async () => {
+      const routes = [...(await host.routes('ipv4')), ...(await host.routes('ipv6'))]
+      return subnets.every(subnet => routes.some(line => line.startsWith(`${subnet} via `)))
+    })
+  }
+}
+
+function subnetsOf(host: Host): string[] {
+  const { FLANNEL_SUBNET, FLANNEL_IPV6_SUBNET } = host.subnetEnv()
+  return [FLANNEL_SUBNET, FLANNEL_IPV6_SUBNET].flatMap(text => (text === undefined ? [] : parsePrefix(text)))
 }
 
 /** All that an overlay consists of on a host, as iproute2 prints it, in an order of its own. */
@@ -66,6 +100,8 @@ export async function overlayText(host: Host): Promise<string> {
       line
         .replace(/^\d+: /, '')
         .replace(' tentative', '')
+        // A tunnel device whose carrier was taken away and given back.
+        .replace(' state UP ', ' state UNKNOWN ')
         .trimEnd(),
     )
     .filter(line => line !== '')

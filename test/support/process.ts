@@ -63,7 +63,7 @@ export class Process {
   }
 
   /** Asks it to end and waits until it has; kills it after `withinMs`. */
-  async stop(signal: NodeJS.Signals = 'SIGTERM', withinMs = 10_000): Promise<Exit> {
+  async stop(signal: NodeJS.Signals = 'SIGTERM', withinMs = 40_000): Promise<Exit> {
     this.signal(signal)
     const timer = setTimeout(() => this.signal('SIGKILL'), withinMs)
     const exit = await this.exited
@@ -76,7 +76,7 @@ export class Process {
   }
 
   /** Waits until it has said something that matches. Rejects where it ends before. */
-  async says(pattern: RegExp, withinMs = 10_000): Promise<RegExpMatchArray> {
+  async says(pattern: RegExp, withinMs = 40_000): Promise<RegExpMatchArray> {
     return await until(
       `${this.command.join(' ')} to say ${pattern}`,
       () => {
@@ -88,7 +88,7 @@ export class Process {
     )
   }
 
-  /** Lets our own process end while this one goes on. */
+  /** Lets our own process end while this one continues. */
   release(): void {
     this.#child.unref()
   }

@@ -10,7 +10,7 @@ import { FakeKernel } from './fake_kernel.ts'
 
 export const scope: Scope = { devices: ['flannel.1', 'flannel-v6.1'], routeProtocol: 117 }
 
-/** Time stands still but for `settle`; turns of the event loop go on. */
+/** Time stands still but for `settle`; turns of the event loop continue. */
 export function stopTheClock(): void {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
 }

@@ -19,6 +19,7 @@ ethtool     ethtool
 nsenter     util-linux
 sysctl      procps
 openssl     openssl
+curl        curl
 '
 PATH=$PATH:/usr/sbin:/sbin
 
@@ -115,7 +116,7 @@ unpack_prometheus() {
 # The stamp bears the time before the build: what is saved while it runs is built the next time.
 build_bundles() {
   stamp=node_modules/.twill-built
-  sources='agent lease test esbuild.config.mjs package-lock.json'
+  sources='agent lease test manifests/systemd esbuild.config.mjs package-lock.json'
   [ -e dist/twilld.js ] && [ -e "$stamp" ] && [ -z "$(find $sources -type f -newer "$stamp" | head -n 1)" ] && return 0
   say 'building dist/'
   touch "$stamp.new"

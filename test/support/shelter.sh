@@ -8,6 +8,8 @@ PATH=$PATH:/usr/sbin:/sbin
 if [ "${TWILL_SHELTER:-}" = inside ]; then
   # `ip netns` keeps its names, and iptables its lock, in /run: a user may not write the machine's.
   mount -t tmpfs tmpfs /run
+  # Commands look for an agent's last-seen file there: this machine's own is of another network.
+  [ ! -d /var/lib/twill ] || mount -t tmpfs tmpfs /var/lib/twill
   ip link set lo up
   # Makes /run/netns a mount point once, before several processes at a time would want to.
   ip netns add first && ip netns delete first
@@ -17,7 +19,7 @@ if [ "${TWILL_SHELTER:-}" = inside ]; then
   exit "$status"
 fi
 
-# Whoever is root already may do without, so as to leave something standing.
+# With --unless-root, root runs without a shelter, so that it can leave things in place.
 if [ "${1:-}" = --unless-root ]; then
   shift
   if unshare --net true 2>/dev/null; then exec "$@"; fi

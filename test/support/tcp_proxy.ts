@@ -13,7 +13,7 @@ export class TcpProxy {
     this.#server = server
   }
 
-  static async open(targetPort: number): Promise<TcpProxy> {
+  static async open(targetPort: number, port = 0): Promise<TcpProxy> {
     const server = createServer()
     const proxy = new TcpProxy(server)
     server.on('connection', client => {
@@ -22,7 +22,7 @@ export class TcpProxy {
       proxy.#join(client, upstream)
       proxy.#join(upstream, client)
     })
-    await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+    await new Promise<void>(resolve => server.listen(port, '127.0.0.1', resolve))
     return proxy
   }
 

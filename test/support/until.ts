@@ -9,12 +9,13 @@ export interface UntilOptions {
 
 /**
  * Waits for a condition that nothing announces: asks again and again until it gives something else than undefined or
- * false. A condition that throws ends the wait. Rejects after 10 s, unless told otherwise, naming what was waited for.
+ * false. A condition that throws ends the wait. Rejects, naming what was waited for, after 40 s unless told otherwise: a
+ * machine that is busy with other work keeps that too.
  */
 export async function until<T>(
   what: string,
   condition: () => T | undefined | false | Promise<T | undefined | false>,
-  { withinMs = 10_000, everyMs = 10, otherwise }: UntilOptions = {},
+  { withinMs = 40_000, everyMs = 10, otherwise }: UntilOptions = {},
 ): Promise<T> {
   const end = performance.now() + withinMs
   for (;;) {

@@ -1,8 +1,11 @@
 import { shellQuote } from '../../../lease/common/shell_quote.ts'
 import { familyOf, scopeOf } from '../../../lease/net/ip.ts'
-import { contains, networkAddress } from '../../../lease/net/prefix.ts'
+import { networkAddress } from '../../../lease/net/prefix.ts'
 import type { Link } from '../../state/entry.ts'
-import type { LinkFacts } from '../host_facts.ts'
+import { isFormerSubnet } from '../bridge_subnet.ts'
+import type { HostFacts, LinkFacts } from '../host_facts.ts'
+import type { NodeView } from '../node_view.ts'
+import { forwardingSetting } from '../settings.ts'
 import type { Finding } from './finding.ts'
 import type { Patient } from './patient.ts'
 
@@ -10,12 +13,14 @@ export function deviceChecks(patient: Patient): readonly Finding[] {
   const wanted = Array.from(patient.view.desired.values()).filter(entry => entry.kind === 'link')
   return wanted.flatMap(want => [
     ...takenVni(want, patient),
+    ...takenPort(want, patient),
     ...disabledIpv6(want, patient),
+    ...acceptsAdvertisements(want, patient),
     ...foreignAddresses(want, patient),
   ])
 }
 
-/** The kernel takes one VXLAN device for each VNI and port, whatever its name. */
+/** The kernel allows one VXLAN device for each VNI and port, whatever its name. */
 function takenVni(want: Link, { facts }: Patient): readonly Finding[] {
   const { vni, port, local } = want.vxlan
   const holder = facts.links.find(
@@ -38,6 +43,51 @@ function takenVni(want: Link, { facts }: Patient): readonly Finding[] {
   ]
 }
 
+/** What has the UDP ports of overlay devices that are missing, by port: it may be the reason. `holderOf` looks through all processes. */
+export function portHolders(
+  { desired }: NodeView,
+  { links }: HostFacts,
+  holderOf: (port: number) => string | undefined,
+): ReadonlyMap<number, string> {
+  const holders = new Map<number, string>()
+  for (const entry of desired.values()) {
+    if (entry.kind !== 'link' || links.some(({ name }) => name === entry.name)) continue
+    const holder = holderOf(entry.vxlan.port)
+    if (holder !== undefined) holders.set(entry.vxlan.port, holder)
+  }
+  return holders
+}
+
+/** A process's socket, or another VXLAN device whose options do not go with ours. */
+function takenPort(want: Link, { facts, portHolders: holders }: Patient): readonly Finding[] {
+  if (facts.links.some(({ name }) => name === want.name)) return []
+  const { port, gbp, local } = want.vxlan
+  const options = gbp ? ['gbp'] : []
+  const device = facts.links.find(
+    ({ vxlan }) =>
+      vxlan?.port === port &&
+      vxlan.options.join() !== options.join() &&
+      (vxlan.local === undefined || familyOf(vxlan.local) === familyOf(local)),
+  )
+  const holder = holders.get(port) ?? (device && printHolder(device))
+  if (holder === undefined) return []
+  return [
+    {
+      check: 'port taken',
+      severity: 'broken',
+      what: `${want.name} cannot be made: its UDP port ${port} is taken`,
+      evidence: holder,
+      cause: 'another program or another network listens on that port',
+      remedy: `stop it, or set another Port in the network config, the same for all nodes`,
+    },
+  ]
+}
+
+function printHolder({ name, vxlan }: LinkFacts): string {
+  const options = vxlan?.options.map(option => ` ${option}`).join('')
+  return `${name}: vxlan id ${vxlan?.vni} dstport ${vxlan?.port}${options}`
+}
+
 function disabledIpv6(want: Link, { facts }: Patient): readonly Finding[] {
   if (familyOf(want.vxlan.local) === 'ipv4') return []
   const name = ['all', want.name]
@@ -56,7 +106,26 @@ function disabledIpv6(want: Link, { facts }: Patient): readonly Finding[] {
   ]
 }
 
-/** DHCP clients and network managers put addresses on any device that they find. */
+/** 1: unless packets are forwarded, 2: always (ip-sysctl). The agent sets 0 if it may write to /proc/sys. */
+function acceptsAdvertisements({ name }: Link, { facts }: Patient): readonly Finding[] {
+  const setting = `net.ipv6.conf.${name}.accept_ra`
+  const value = facts.sysctls[setting]
+  const isForwarding = facts.sysctls[forwardingSetting.ipv6] === '1'
+  if (value !== '2' && (value !== '1' || isForwarding)) return []
+  return [
+    {
+      check: 'router advertisements',
+      severity: 'risk',
+      what: `${name} takes router advertisements, which any pod can send`,
+      evidence: `${setting} = ${value}`,
+      cause:
+        'twilld cannot write to /proc/sys, as in a container that is not privileged: it removes each route and address that an advertisement makes',
+      remedy: `${shellQuote('sysctl', '-w', `${setting}=0`)} on the host; for devices to come: net.ipv6.conf.default.accept_ra=0`,
+    },
+  ]
+}
+
+/** DHCP clients and network managers add addresses to any device that they find. */
 function foreignAddresses(want: Link, { facts, view }: Patient): readonly Finding[] {
   const own = new Set(view.self?.subnets.map(({ prefix }) => networkAddress(prefix)))
   const is = facts.links.find(({ name }) => name === want.name)
@@ -76,17 +145,11 @@ function foreignAddresses(want: Link, { facts, view }: Patient): readonly Findin
   ]
 }
 
-/** Bridges of pods that hold addresses of another subnet than this node's: their pods cannot be reached. */
+/** Pod bridges with an address of another subnet than this node's: their pods are unreachable. */
 export function oldBridges({ facts, view }: Patient): readonly Finding[] {
   const subnets = view.self?.subnets.map(({ prefix }) => prefix) ?? []
-  const isOld = ({ kind, addresses }: LinkFacts) =>
-    kind === 'bridge' &&
-    addresses.some(
-      ({ address }) =>
-        view.network.families.some(({ network }) => contains(network, address)) &&
-        !subnets.some(subnet => contains(subnet, address)),
-    )
-  if (subnets.length === 0) return []
+  const isOld = ({ name, kind, addresses }: LinkFacts) =>
+    kind === 'bridge' && addresses.some(at => isFormerSubnet(name, at, view.network, subnets))
   return facts.links.filter(isOld).map(({ name, addresses }) => ({
     check: 'old bridge',
     severity: 'broken',

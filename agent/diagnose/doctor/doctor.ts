@@ -1,3 +1,4 @@
+import { isBlind } from '../host_facts.ts'
 import { deviceChecks } from './device_checks.ts'
 import { fileChecks } from './file_checks.ts'
 import { type Finding, ranked } from './finding.ts'
@@ -5,32 +6,46 @@ import { hostChecks } from './host_checks.ts'
 import { leaseChecks } from './lease_checks.ts'
 import { pathChecks } from './path_checks.ts'
 import type { Check, Patient } from './patient.ts'
+import { trafficChecks } from './traffic_checks.ts'
 
 /** In the order of how much each explains: without a lease there is no device, without a device no entry. */
-const checks: readonly Check[] = [leaseChecks, deviceChecks, hostChecks, pathChecks, fileChecks, agentChecks]
+const allChecks: readonly Check[] = [
+  leaseChecks,
+  deviceChecks,
+  hostChecks,
+  pathChecks,
+  trafficChecks,
+  fileChecks,
+  agentChecks,
+  unseenChecks,
+]
 
-/** Everything that is wrong on this host as far as it can be seen, the likeliest cause first. */
+/** Checks that need nothing from iproute2. */
+const checksWithoutHost: readonly Check[] = [leaseChecks, fileChecks, agentChecks, unseenChecks]
+
+/** All visible problems of this host, the likeliest cause first. */
 export function examine(patient: Patient): readonly Finding[] {
+  const checks = isBlind(patient.facts) ? checksWithoutHost : allChecks
   return ranked(checks.flatMap(check => check(patient)).filter(isFirst))
 }
 
-/** A walk meets what a check has found already. */
+/** Walks find problems again that a check has found already. */
 function isFirst({ check }: Finding, place: number, all: readonly Finding[]): boolean {
   const alike = (one: Finding) => one.check === check
   return all.findIndex(alike) === place
 }
 
-/** The data plane outlives its agent: that none runs breaks nothing, but nothing is mended either. */
+/** The data plane outlives its agent: without an agent nothing breaks, but nothing is repaired either. */
 function agentChecks({ agent }: Patient): readonly Finding[] {
   if (agent === undefined)
     return [
       {
         check: 'agent',
-        severity: 'risk',
+        severity: 'unseen',
         what: 'no agent answers on this host',
         evidence: 'the local socket of twilld is not there, or does not answer',
         cause:
-          'twilld was stopped, has ended, or hangs: traffic goes on with the entries that stand, and nothing repairs them',
+          'twilld was stopped, has ended, or hangs: traffic continues with the entries that exist, and nothing repairs them',
         remedy: 'systemctl start twilld; journalctl -u twilld tells why it ended',
       },
     ]
@@ -43,6 +58,21 @@ function agentChecks({ agent }: Patient): readonly Finding[] {
       evidence: agent.notReady.join('; '),
       cause: 'as the agent says',
       remedy: 'mend what it names; /readyz says when it is over',
+    },
+  ]
+}
+
+/** Without root, or without a tool, part of the host cannot be read. */
+function unseenChecks({ facts: { unseen } }: Patient): readonly Finding[] {
+  if (unseen.length === 0) return []
+  return [
+    {
+      check: 'unseen',
+      severity: 'unseen',
+      what: 'a part of this host could not be looked at',
+      evidence: unseen.join('; '),
+      cause: 'a tool is not installed, or it needs root',
+      remedy: 'run it as root, with iproute2, iptables and nftables installed',
     },
   ]
 }

@@ -1,7 +1,12 @@
+import { configAhead } from '../cni_configs.ts'
 import type { Finding } from './finding.ts'
 import type { Patient } from './patient.ts'
 
-export function fileChecks({ files, view }: Patient): readonly Finding[] {
+export function fileChecks(patient: Patient): readonly Finding[] {
+  return [...subnetFile(patient), ...cniConfig(patient)]
+}
+
+function subnetFile({ files, view }: Patient): readonly Finding[] {
   const { self } = view
   if (self === undefined) return []
   const own = self.subnets.map(({ prefix }) => prefix)
@@ -25,6 +30,22 @@ export function fileChecks({ files, view }: Patient): readonly Finding[] {
       evidence: `${files.subnetFile} says ${files.subnets.join(' + ') || 'nothing'}, the lease ${own.join(' + ')}`,
       cause: 'the file was written by another agent or in an earlier life',
       remedy: 'start twilld, which writes it again',
+    },
+  ]
+}
+
+function cniConfig({ files: { cni }, view }: Patient): readonly Finding[] {
+  const networks = view.network.families.map(({ network }) => network)
+  const ahead = configAhead(cni.configs, networks)
+  if (ahead === undefined) return []
+  return [
+    {
+      check: 'CNI config',
+      severity: 'risk',
+      what: 'new pods get no address of this network: the container runtime uses another CNI config',
+      evidence: `${cni.directory}/${ahead.first} sorts before ${ahead.ours}`,
+      cause: 'another network was installed here, or its config was left behind',
+      remedy: `remove ${ahead.first} if it is not wanted, or give ${ahead.ours} a name that sorts first`,
     },
   ]
 }

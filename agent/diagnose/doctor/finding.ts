@@ -1,21 +1,29 @@
-/** Something that a check found, with all that an operator needs to mend it. */
+/** A problem that a check found, with all that an operator needs to fix it. */
 export interface Finding {
-  /** Which check it is of; a name for scripts and metrics: `forwarding`. */
+  /** Name of the check, for scripts and metrics: `forwarding`. */
   readonly check: string
-  /** `broken`: pods cannot reach peers because of it. `risk`: it may break them, or keeps the agent from mending. */
-  readonly severity: 'broken' | 'risk'
-  /** What is wrong, one sentence. */
+  /**
+   * `broken`: cuts pods off from peers. `risk`: may do so. `unseen`: the check could not read all it needs.
+   */
+  readonly severity: 'broken' | 'risk' | 'unseen'
+  /** The problem, one sentence. */
   readonly what: string
   /** The entry, setting or line that shows it. */
   readonly evidence: string
   readonly cause: string
-  /** A command or an act. */
+  /** A command or an action. */
   readonly remedy: string
 }
 
-/** Broken things first, each kind in the order of the checks: from what explains most to what explains least. */
+/** Broken things first, then in the order of the checks: what explains most comes first. */
 export function ranked(findings: readonly Finding[]): readonly Finding[] {
-  return findings.toSorted((a, b) => Number(a.severity === 'risk') - Number(b.severity === 'risk'))
+  const rank = { broken: 0, risk: 1, unseen: 2 } as const
+  return findings.toSorted((a, b) => rank[a.severity] - rank[b.severity])
+}
+
+/** No problem is known, but not everything could be checked. */
+export function isCouldNotTell({ severity }: Finding): boolean {
+  return severity === 'unseen'
 }
 
 export function printFindings(findings: readonly Finding[]): string {
@@ -24,7 +32,7 @@ export function printFindings(findings: readonly Finding[]): string {
 }
 
 function printFinding({ check, severity, what, evidence, cause, remedy }: Finding, place: number): string {
-  const mark = severity === 'broken' ? 'BROKEN' : 'risk'
+  const mark = severity === 'broken' ? 'BROKEN' : severity
   const lines = [`${place + 1}. ${mark} (${check}): ${what}`, `   seen:  ${evidence}`]
   return [...lines, `   cause: ${cause}`, `   mend:  ${remedy}`, ''].join('\n')
 }

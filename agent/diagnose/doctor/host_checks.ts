@@ -1,6 +1,9 @@
 import { shellQuote } from '../../../lease/common/shell_quote.ts'
 import { contains, overlaps } from '../../../lease/net/prefix.ts'
+import type { IptablesDump } from '../host_facts.ts'
+import { bridgeTroubles } from '../pod_bridge.ts'
 import { printTableRoute } from '../route_lookup.ts'
+import { bridgeSetting, forwardingSetting } from '../settings.ts'
 import { oldBridges } from './device_checks.ts'
 import type { Finding } from './finding.ts'
 import type { Patient } from './patient.ts'
@@ -9,17 +12,17 @@ export function hostChecks(patient: Patient): readonly Finding[] {
   return [
     ...forwarding(patient),
     ...oldBridges(patient),
+    ...podBridge(patient),
     ...overlappingRoutes(patient),
     ...bridgeMtu(patient),
+    ...bridgedPackets(patient),
     ...mixedIptables(patient),
     ...checksumOffload(patient),
   ]
 }
 
 function forwarding({ facts, view }: Patient): readonly Finding[] {
-  const names = view.network.families.map(({ family }) =>
-    family === 'ipv6' ? 'net.ipv6.conf.all.forwarding' : 'net.ipv4.ip_forward',
-  )
+  const names = view.network.families.map(({ family }) => forwardingSetting[family])
   return names
     .filter(name => facts.sysctls[name] === '0')
     .map(name => ({
@@ -32,7 +35,19 @@ function forwarding({ facts, view }: Patient): readonly Finding[] {
     }))
 }
 
-/** Routes and networks of the host inside the pod network: subnets there are not programmed, or lead elsewhere. */
+function podBridge({ facts, view }: Patient): readonly Finding[] {
+  const subnets = view.self?.subnets.map(({ prefix }) => prefix) ?? []
+  return bridgeTroubles(facts, subnets).map(({ severity, what, evidence, cause, remedy }) => ({
+    check: 'pod bridge',
+    severity,
+    what,
+    evidence,
+    cause,
+    remedy,
+  }))
+}
+
+/** Host routes and networks inside the pod network: subnets there are not programmed, or misrouted. */
 function overlappingRoutes({ facts, view }: Patient): readonly Finding[] {
   const subnets = view.self?.subnets.map(({ prefix }) => prefix) ?? []
   const ours = new Set(
@@ -60,15 +75,19 @@ function overlappingRoutes({ facts, view }: Patient): readonly Finding[] {
   ]
 }
 
-/** A bridge that takes more than the overlay carries: packets are refused with ICMP, which a firewall may drop. */
+/**
+ * A bridge MTU above the overlay's: packets are refused with ICMP, which a firewall may drop. A bridge without ports has the
+ * kernel's own MTU, whatever its pods had.
+ */
 function bridgeMtu({ facts, view }: Patient): readonly Finding[] {
   const { self, backend, underlay } = view
   if (self === undefined) return []
   const overlayMtu = backend.overlayMtu(underlay)
   const wide = facts.links.filter(
-    ({ kind, mtu, addresses }) =>
+    ({ name, kind, mtu, addresses }) =>
       kind === 'bridge' &&
       mtu > overlayMtu &&
+      facts.links.some(({ master }) => master === name) &&
       addresses.some(({ address }) => self.subnets.some(({ prefix }) => contains(prefix, address))),
   )
   return wide.map(({ name, mtu }) => ({
@@ -81,7 +100,28 @@ function bridgeMtu({ facts, view }: Patient): readonly Finding[] {
   }))
 }
 
-/** Rules of kube-proxy in both flavours: one of the two sets is a left-over that nothing keeps. */
+/** kube-proxy in iptables: the answer of a backend on the client's own node must be translated back. */
+function bridgedPackets({ facts, view }: Patient): readonly Finding[] {
+  const isProxied = ({ text }: IptablesDump) => /^:KUBE-SERVICES/m.test(text)
+  const families = view.network.families.filter(one =>
+    facts.iptables.some(dump => dump.family === one.family && isProxied(dump)),
+  )
+  const name = families.map(({ family }) => bridgeSetting[family]).find(key => facts.sysctls[key] !== '1')
+  if (name === undefined) return []
+  const value = facts.sysctls[name]
+  return [
+    {
+      check: 'bridge netfilter',
+      severity: 'risk',
+      what: 'pods get no answer from a Service whose backend is on their own node',
+      evidence: value === undefined ? `${name} is missing` : `${name} = ${value}`,
+      cause: 'packets between two pods on one bridge do not pass iptables, which kube-proxy uses here',
+      remedy: `modprobe br_netfilter; ${shellQuote('sysctl', '-w', `${name}=1`)}; to keep both: /etc/modules-load.d and /etc/sysctl.d`,
+    },
+  ]
+}
+
+/** Rules of kube-proxy in both flavours: one of the two sets is stale. */
 function mixedIptables({ facts }: Patient): readonly Finding[] {
   const withKube = facts.iptables.filter(({ text }) => /^:KUBE-(SERVICES|FORWARD)/m.test(text))
   const flavours = new Set(withKube.map(({ command }) => (command.includes('legacy') ? 'legacy' : 'nft')))
@@ -98,8 +138,10 @@ function mixedIptables({ facts }: Patient): readonly Finding[] {
   ]
 }
 
-/** Before 5.7 the kernel sent VXLAN with wrong checksums where the device offloads them (commit ea64d8d6c675). */
-function checksumOffload({ kernelRelease, view }: Patient): readonly Finding[] {
+/** Kernels before 5.7 send VXLAN with wrong checksums if the device offloads them (commit ea64d8d6c675). */
+function checksumOffload({ kernelRelease, view, agent }: Patient): readonly Finding[] {
+  // The agent disables the offload itself (--tx-checksum).
+  if (agent !== undefined) return []
   const [major = 0, minor = 0] = kernelRelease.split('.').map(Number)
   const [device] = view.backend.devices
   if (major > 5 || (major === 5 && minor >= 7) || device === undefined || Number.isNaN(minor)) return []

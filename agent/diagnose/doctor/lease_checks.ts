@@ -2,7 +2,7 @@ import { printLease } from '../../../lease/lease.ts'
 import type { Finding } from './finding.ts'
 import type { Patient } from './patient.ts'
 
-/** So many are named in one finding. */
+/** Nodes named in one finding. */
 const NAMED = 3
 
 export function leaseChecks({ view }: Patient): readonly Finding[] {
@@ -17,7 +17,9 @@ export function leaseChecks({ view }: Patient): readonly Finding[] {
       cause: 'the agent never ran here, waits for a subnet, or its lease ran out',
       remedy: 'start twilld, and read what it waits for: journalctl -u twilld',
     })
-  const others = Array.from(refused).filter(([node]) => node !== self?.node)
+  // No node holds a reservation yet: its subnet carries no traffic.
+  const isReservation = (node: string) => leases.table.get(node)?.backendType === ''
+  const others = Array.from(refused).filter(([node]) => node !== self?.node && !isReservation(node))
   if (others.length > 0)
     findings.push({
       check: 'refused leases',
@@ -36,14 +38,14 @@ export function leaseChecks({ view }: Patient): readonly Finding[] {
 /** Two nodes behind one public IP: a cloned machine, NAT, or an address that moved. */
 function sharedAddresses({ leases, self }: Patient['view']): readonly Finding[] {
   const own = new Set(self?.subnets.map(({ publicIp }) => publicIp))
-  const rivals = [...leases.table.values()].filter(
+  const others = [...leases.table.values()].filter(
     lease => lease.node !== self?.node && lease.subnets.some(({ publicIp }) => own.has(publicIp)),
   )
-  return rivals.map(rival => ({
+  return others.map(other => ({
     check: 'public IP',
     severity: 'risk',
-    what: `${rival.node} has this host's public IP`,
-    evidence: printLease(rival),
+    what: `${other.node} has this host's public IP`,
+    evidence: printLease(other),
     cause: 'a cloned machine, a NAT address that several hosts have, or the lease of a node that is gone',
     remedy: 'give each host its own address (--public-ip), or delete the lease of the node that is gone',
   }))

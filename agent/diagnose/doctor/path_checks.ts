@@ -1,17 +1,17 @@
 import type { Lease } from '../../../lease/lease.ts'
 import { familyOf, type Ip } from '../../../lease/net/ip.ts'
 import { addressAt, contains, networkAddress, type Prefix } from '../../../lease/net/prefix.ts'
-import { driftOf } from '../diff_document.ts'
+import { hasPods } from '../pod_bridge.ts'
 import { lookUp } from '../route_lookup.ts'
 import type { Hop } from '../trace/hop.ts'
 import { trace } from '../trace/trace.ts'
 import type { Finding } from './finding.ts'
 import type { Patient } from './patient.ts'
 
-/** So many peers are walked to, those first whose entries differ: one walk costs some ms where there are thousands. */
+/** Peers walked to, those with differing entries first: with thousands of peers one walk costs some ms. */
 const WALKS = 20
 
-/** Walks to peers, from the host and from a pod, and what differs in the kernel where no walk met it. */
+/** Walks to peers, from the host and from a pod, and differing kernel entries that no walk met. */
 export function pathChecks(patient: Patient): readonly Finding[] {
   const { view } = patient
   if (view.self === undefined) return []
@@ -46,32 +46,35 @@ function walksOf(patient: Patient, self: Lease): readonly WalkPlan[] {
   )
 }
 
-/** Peers that are refused are no way to walk. */
-function peersToWalk({ view, actual }: Patient, self: Lease): readonly Lease[] {
-  const prints = driftOf(view.desired, actual).map(({ entry }) => JSON.stringify(entry))
+/** Without refused peers, which have no route. */
+function peersToWalk({ view, drift }: Patient, self: Lease): readonly Lease[] {
+  const different = new Set(drift.flatMap(({ entry }) => Object.values(entry)))
   const differs = (lease: Lease) =>
-    lease.subnets.some(({ prefix, publicIp }) =>
-      prints.some(text => text.includes(`"${prefix}"`) || text.includes(`"${publicIp}"`)),
-    )
+    lease.subnets.some(({ prefix, publicIp }) => different.has(prefix) || different.has(publicIp))
   const peers = [...view.leases.table.values()].filter(
     ({ node }) => node !== self.node && !view.refused.has(node),
   )
-  const few =
-    peers.length <= WALKS ? peers : peers.toSorted((a, b) => Number(differs(b)) - Number(differs(a)))
-  return few.slice(0, WALKS)
+  return [...new Set([...peers.filter(differs), ...peers])].slice(0, WALKS)
 }
 
-/** An address of a pod of this node; undefined where nothing holds the subnet yet, as no pod was started. */
+/** Addresses of pods that are tried, until one is found of which the kernel does not know that it is silent. */
+const PODS = 20
+
+/** Address of a pod of this node; undefined if nothing uses the subnet yet, as before the first pod. */
 function podIn(subnet: Prefix, { facts }: Patient): Ip | undefined {
-  const pod = addressAt(subnet, 2)
+  const silent = new Set(facts.neighbors.flatMap(one => (one.states.includes('FAILED') ? one.address : [])))
+  const pods = Array.from({ length: PODS }, (_, i) => addressAt(subnet, 2 + i))
+  const pod = pods.find(one => !silent.has(one)) ?? addressAt(subnet, 2)
   const { route, outcome } = lookUp(facts, { src: undefined, dst: pod, iif: undefined })
-  return outcome === 'unicast' && route !== undefined && contains(subnet, route.dst) ? pod : undefined
+  const isRouted = outcome === 'unicast' && route !== undefined && contains(subnet, route.dst)
+  return isRouted || hasPods(facts, subnet) ? pod : undefined
 }
 
+/** Under the name of the check that looks at the same thing. */
 function findingOf(hop: Hop, ways: readonly string[]): Finding {
   const more = ways.length > 1 ? ` and ${ways.length - 1} more` : ''
   return {
-    check: hop.step,
+    check: hop.step === 'source pod' ? 'pod bridge' : hop.step,
     severity: 'broken',
     what: `the way from ${ways[0]}${more} breaks at: ${hop.step}`,
     evidence: hop.used,
@@ -80,8 +83,7 @@ function findingOf(hop: Hop, ways: readonly string[]): Finding {
   }
 }
 
-function unmetDrift({ view, actual }: Patient): readonly Finding[] {
-  const drift = driftOf(view.desired, actual)
+function unmetDrift({ drift }: Patient): readonly Finding[] {
   if (drift.length === 0) return []
   return [
     {

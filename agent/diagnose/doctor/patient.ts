@@ -1,25 +1,32 @@
 import type { Prefix } from '../../../lease/net/prefix.ts'
-import type { Entry } from '../../state/entry.ts'
+import type { Operation } from '../../state/operation.ts'
+import type { CniConfigFile } from '../cni_configs.ts'
 import type { HostFacts } from '../host_facts.ts'
 import type { AgentFacts, NodeView } from '../node_view.ts'
 import type { Finding } from './finding.ts'
 
-/** What stands in the files that CNI plugins and Docker read. */
+/** Contents of the files that CNI plugins and Docker read. */
 export interface NodeFileFacts {
   readonly subnetFile: string
-  /** Subnets that it names; undefined where the file is not there. */
+  /** Subnets that the file names; undefined if there is no file. */
   readonly subnets: readonly Prefix[] | undefined
+  /** Whether subnet.env says that the agent masquerades. */
+  readonly ipMasq: boolean
+  /** The directory from which the container runtime takes its network, and its configs, by name. */
+  readonly cni: { readonly directory: string; readonly configs: readonly CniConfigFile[] }
 }
 
-/** All that a doctor looks at. */
+/** All facts that doctor checks. */
 export interface Patient {
   readonly view: NodeView
   readonly facts: HostFacts
-  /** All that is ours in the kernel. */
-  readonly actual: readonly Entry[]
-  /** Undefined where no agent answers. */
+  /** Differences between the kernel and the desired state. */
+  readonly drift: readonly Operation[]
+  /** Undefined if no agent answers. */
   readonly agent: AgentFacts | undefined
   readonly files: NodeFileFacts
+  /** Processes that have the UDP port of an overlay device that is missing, by port. */
+  readonly portHolders: ReadonlyMap<number, string>
   /** `uname -r`. */
   readonly kernelRelease: string
 }

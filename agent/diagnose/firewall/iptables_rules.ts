@@ -9,6 +9,7 @@ import {
   type FirewallRule,
   type Hook,
   type Match,
+  someInterface,
 } from './verdict.ts'
 
 const hooks: Readonly<Record<string, Hook>> = {
@@ -19,10 +20,10 @@ const hooks: Readonly<Record<string, Hook>> = {
   POSTROUTING: 'postrouting',
 }
 
-/** Only these tables drop: nat decides on addresses alone. NF_IP_PRI_* of <linux/netfilter_ipv4.h>. */
+/** Only these tables drop: nat only changes addresses. NF_IP_PRI_* of <linux/netfilter_ipv4.h>. */
 const priorities: Readonly<Record<string, number>> = { raw: -300, mangle: -150, filter: 0, security: 50 }
 
-/** The base chains of one `iptables-save`. Lines that it cannot read are rules that may match. */
+/** The base chains of one `iptables-save`. A line that cannot be parsed is a rule that may match. */
 export function parseIptables({ family, command, text }: IptablesDump): BaseChain[] {
   const found: BaseChain[] = []
   const name = command.replace('-save', '')
@@ -79,7 +80,7 @@ function parseRule(text: string, words: readonly string[]): FirewallRule {
     for (i++; i < words.length && !/^(-{1,2}[a-zA-Z]|!$)/.test(words[i] ?? ''); i++)
       arguments_.push(words[i] ?? '')
     if (option === '-j' || option === '-g') {
-      then = actionOf(option, arguments_[0] ?? '')
+      then = markOf(arguments_[0], words.slice(i)) ?? actionOf(option, arguments_[0] ?? '')
       break
     }
     const condition = conditionOf(option, arguments_)
@@ -88,16 +89,29 @@ function parseRule(text: string, words: readonly string[]): FirewallRule {
   return { text, then, matches: packet => all(conditions, packet) }
 }
 
+/** `-j MARK --set-xmark 0x7/0xff`. */
+function markOf(target: string | undefined, [option, argument = '']: readonly string[]): Action | undefined {
+  if (target !== 'MARK' || option !== '--set-xmark') return undefined
+  const { value, mask } = maskedOf(argument)
+  return { verdict: 'mark', value, mask }
+}
+
+/** `0x7/0xff`; all bits without a mask. */
+function maskedOf(text: string): { readonly value: number; readonly mask: number } {
+  const [value, mask = 0xffffffff] = text.split('/').map(Number)
+  return { value: value ?? Number.NaN, mask }
+}
+
 function actionOf(option: string, target: string): Action {
   if (option === '-g') return { verdict: 'goto', chain: target }
   if (target === 'ACCEPT') return { verdict: 'accept' }
   if (target === 'DROP' || target === 'REJECT') return { verdict: 'drop' }
   if (target === 'RETURN') return { verdict: 'return' }
-  // LOG, MARK, CT and the like go on; a chain of that name there is none, and the walk goes on too.
+  // LOG, CT and the like continue; no chain has such a name, so the walk continues too.
   return { verdict: 'jump', chain: target }
 }
 
-/** Undefined for what says nothing of the packet: a module's name, a comment. */
+/** Undefined for options that do not test the packet: a module's name, a comment. */
 function conditionOf(option: string, values: readonly string[]): Condition | undefined {
   const value = values[0] ?? ''
   switch (option) {
@@ -117,13 +131,18 @@ function conditionOf(option: string, values: readonly string[]): Condition | und
     case '--dport':
       return ({ dport }) => equal(value, dport?.toString())
     case '--mark':
-      return () => (Number(value.split('/')[0]) === 0 ? 'yes' : 'no')
+      return ({ mark }) => hasMark(value, mark)
     case '--ctstate':
     case '--state':
       return () => (value.split(',').includes('NEW') ? 'yes' : 'no')
     default:
       return () => 'maybe'
   }
+}
+
+function hasMark(text: string, mark = 0): Match {
+  const { value, mask } = maskedOf(text)
+  return (mark & mask) >>> 0 === value ? 'yes' : 'no'
 }
 
 function within(prefixes: string, ip: Ip): Match {
@@ -138,9 +157,10 @@ function holds(prefix: string, ip: Ip): boolean {
   }
 }
 
-/** A trailing `+` stands for any rest. */
+/** A trailing `+` matches any rest. */
 function sameInterface(pattern: string, name: string | undefined): Match {
   if (name === undefined) return 'no'
+  if (name === someInterface) return 'maybe'
   const same = pattern.endsWith('+') ? name.startsWith(pattern.slice(0, -1)) : name === pattern
   return same ? 'yes' : 'no'
 }

@@ -8,18 +8,23 @@ import {
   type FirewallPacket,
   type FirewallRule,
   type Hook,
+  someInterface,
 } from './verdict.ts'
 
 type Json = Readonly<Record<string, unknown>>
 
-/** Families that see routed packets: libnftables-json(5), table's `family`. */
-const families = { ip: 'ipv4', ip6: 'ipv6', inet: 'both' } as const
+/** Families that see pods' packets: libnftables-json(5), table's `family`. */
+const families = { ip: 'ipv4', ip6: 'ipv6', inet: 'both', bridge: 'both', netdev: 'both' } as const
 
 /**
- * The base chains of `nft -j list ruleset` that may drop. Tables that iptables-nft keeps are left out where
- * `iptables-save` has told them: its rules are opaque to nft.
+ * The base chains of `nft -j list ruleset` that may drop. Tables of iptables-nft are left out if
+ * `iptables-save` has shown them: nft cannot read their rules. `devices` as of parseNftDevices.
  */
-export function parseNft(ruleset: unknown, keptByIptables: ReadonlySet<string>): BaseChain[] {
+export function parseNft(
+  ruleset: unknown,
+  keptByIptables: ReadonlySet<string>,
+  devices: ReadonlyMap<string, readonly string[]>,
+): BaseChain[] {
   const items = listOf(objectOf(ruleset).nftables).map(objectOf)
   const chains = items.flatMap(item => ('chain' in item ? [objectOf(item.chain)] : []))
   const rules = items.flatMap(item => ('rule' in item ? [objectOf(item.rule)] : []))
@@ -30,17 +35,24 @@ export function parseNft(ruleset: unknown, keptByIptables: ReadonlySet<string>):
     const inTable = (row: Json) => row.family === chain.family && row.table === chain.table
     const byChain = new Map<string, FirewallRule[]>(chains.filter(inTable).map(row => [String(row.name), []]))
     for (const rule of rules.filter(inTable)) byChain.get(String(rule.chain))?.push(parseRule(table, rule))
-    const base: BaseChain = {
+    const base: Omit<BaseChain, 'hook'> = {
       name: `nft ${table} ${chain.name}`,
       family,
-      hook: chain.hook as Hook,
       priority: Number(chain.prio),
       policy: chain.policy === 'drop' ? 'drop' : 'accept',
       entry: String(chain.name),
       chains: byChain,
     }
-    return [base]
+    return hooksOf(chain, devices.get(`${table} ${chain.name}`)).map(hook => ({ ...base, hook }))
   })
+}
+
+/** None for a chain that is only jumped to. `devices`: of a chain whose JSON does not tell them. */
+function hooksOf({ family, hook, dev }: Json, devices: readonly string[] = []): readonly Hook[] {
+  if (hook === 'ingress' || hook === 'egress')
+    return (dev === undefined ? devices : [dev].flat()).map((name): Hook => `${hook} ${String(name)}`)
+  if (typeof hook !== 'string') return []
+  return [(family === 'bridge' ? `bridge ${hook}` : hook) as Hook]
 }
 
 function parseRule(table: string, rule: Json): FirewallRule {
@@ -49,7 +61,7 @@ function parseRule(table: string, rule: Json): FirewallRule {
   const parts: string[] = []
   for (const expression of listOf(rule.expr).map(objectOf)) {
     const [name = ''] = Object.keys(expression)
-    const verdict = actionOf(name, objectOf(expression[name]))
+    const verdict = actionOf(name, objectOf(expression[name])) ?? markOf(name, objectOf(expression[name]))
     if (verdict !== undefined) then = verdict
     else if (name === 'match') conditions.push(conditionOf(objectOf(expression[name])))
     else if (!harmless.has(name)) conditions.push(() => 'maybe')
@@ -59,7 +71,7 @@ function parseRule(table: string, rule: Json): FirewallRule {
   return { text, then, matches: packet => all(conditions, packet) }
 }
 
-/** Statements that go on without a condition. */
+/** Statements that continue unconditionally. */
 const harmless: ReadonlySet<string> = new Set(['counter', 'comment', 'log', 'mangle', 'notrack', 'meta'])
 
 function actionOf(name: string, argument: Json): Action | undefined {
@@ -79,6 +91,12 @@ function actionOf(name: string, argument: Json): Action | undefined {
   }
 }
 
+/** `meta mark set 7`. */
+function markOf(name: string, { key, value }: Json): Action | undefined {
+  const isMark = name === 'mangle' && objectOf(objectOf(key).meta).key === 'mark'
+  return isMark && typeof value === 'number' ? { verdict: 'mark', value, mask: 0xffffffff } : undefined
+}
+
 function conditionOf({ op, left, right }: Json): Condition {
   const values = valuesOf(right)
   const field = fieldOf(objectOf(left))
@@ -91,7 +109,7 @@ function conditionOf({ op, left, right }: Json): Condition {
   }
 }
 
-/** What a match looks at; undefined where this document does not know it. An absent interface is an empty name. */
+/** The field that a match checks; undefined if unknown here. An absent interface is an empty name. */
 function fieldOf(left: Json): ((packet: FirewallPacket) => string | undefined) | undefined {
   const { protocol, field } = objectOf(left.payload)
   if (field === 'saddr' || field === 'daddr') {
@@ -104,19 +122,25 @@ function fieldOf(left: Json): ((packet: FirewallPacket) => string | undefined) |
   switch (objectOf(left.meta).key) {
     case 'iifname':
     case 'iif':
-      return ({ iif }) => iif ?? ''
+      return ({ iif }) => nameOf(iif)
     case 'oifname':
     case 'oif':
-      return ({ oif }) => oif ?? ''
+      return ({ oif }) => nameOf(oif)
     case 'mark':
-      return () => '0'
+      return ({ mark }) => String(mark ?? 0)
     case 'l4proto':
       return ({ protocol: is }) => is
+    case 'protocol':
+      return ({ family }) => ({ ipv4: 'ip', ipv6: 'ip6' })[family]
     case 'nfproto':
       return ({ family }) => family
     default:
       return undefined
   }
+}
+
+function nameOf(device: string | undefined): string | undefined {
+  return device === someInterface ? undefined : (device ?? '')
 }
 
 /** Plain values and sets of them; undefined for named sets, ranges and the like. */

@@ -1,21 +1,29 @@
 import type { Family, Ip } from '../../../lease/net/ip.ts'
 
-/** A packet as a firewall sees it: the first of its connection, without a mark. */
+/** An interface whose name is not known here, as a bridge's port. */
+export const someInterface = '?'
+
+/** A packet as a firewall sees it: the first of its connection. */
 export interface FirewallPacket {
   readonly family: Family
   readonly src: Ip
   readonly dst: Ip
-  /** Undefined for what the host itself sends. */
+  /** Undefined for packets from the host itself. */
   readonly iif: string | undefined
   readonly oif: string | undefined
   /** `tcp`, `udp`, ...; undefined: any. */
   readonly protocol: string | undefined
   readonly dport: number | undefined
+  /** 0 if undefined. */
+  readonly mark?: number
 }
 
-export type Hook = 'prerouting' | 'input' | 'forward' | 'output' | 'postrouting'
+type RoutedHook = 'prerouting' | 'input' | 'forward' | 'output' | 'postrouting'
 
-/** What a condition says of a packet; `maybe` where it asks for something that is not known here. */
+/** Also those of a bridge's frames, and of what enters or leaves by one device: `bridge input`, `ingress eth0`. */
+export type Hook = RoutedHook | `bridge ${RoutedHook}` | `${'ingress' | 'egress'} ${string}`
+
+/** Result of a condition for a packet; `maybe` if it checks something unknown here. */
 export type Match = 'yes' | 'no' | 'maybe'
 
 /** One condition of a rule. */
@@ -28,18 +36,19 @@ export function all(conditions: readonly Condition[], packet: FirewallPacket): M
   return answers.includes('maybe') ? 'maybe' : 'yes'
 }
 
-/** One rule, whatever firewall it is of. */
+/** One rule, of any firewall. */
 export interface FirewallRule {
   /** As the firewall prints it, its chain first. */
   readonly text: string
   readonly matches: (packet: FirewallPacket) => Match
-  /** `next` goes on with the next rule. */
+  /** `next` continues with the next rule. */
   readonly then: Action
 }
 
 export type Action =
   | { readonly verdict: 'accept' | 'drop' }
   | { readonly verdict: 'return' | 'next' }
+  | { readonly verdict: 'mark'; readonly value: number; readonly mask: number }
   | { readonly verdict: 'jump' | 'goto'; readonly chain: string }
 
 /** One base chain with the chains that it may jump to. */
@@ -56,31 +65,45 @@ export interface BaseChain {
 
 export interface Verdict {
   readonly drop: boolean
-  /** The rule or policy that decides, for a drop; the last accept otherwise. */
+  /** For a drop the rule or policy that decides; otherwise the last accept. */
   readonly by: string | undefined
-  /** Rules that would decide otherwise, if what they ask for is so: with one of them nothing here is certain. */
+  /** Rules that would decide otherwise if they match: with one of them nothing is certain. */
   readonly perhaps: readonly string[]
+  /** Of the packet behind this hook. */
+  readonly mark: number
 }
 
-/** Chains nest; a loop in a ruleset that the kernel would not have loaded must not hang the walk. */
+/** Limit for nested chains, so that a loop that the kernel would not load cannot hang the walk. */
 const MAX_DEPTH = 16
 
 /**
- * What happens to a packet at a hook. Every base chain is asked, by priority: one drop is the end, and an accept in one chain
- * does not help against a drop in the next (nft(8), VERDICT STATEMENTS).
+ * The fate of a packet at a hook. Every base chain is consulted, by priority: one drop is final, and an
+ * accept in one chain does not prevent a drop in the next (nft(8), VERDICT STATEMENTS).
  */
 export function judge(chains: readonly BaseChain[], hook: Hook, packet: FirewallPacket): Verdict {
-  const perhaps: string[] = []
+  const passing: Passing = { packet, perhaps: [] }
+  const { perhaps } = passing
+  const verdict = (drop: boolean, by: string | undefined) => ({
+    drop,
+    by,
+    perhaps,
+    mark: passing.packet.mark ?? 0,
+  })
   let by: string | undefined
   const asked = chains.filter(chain => chain.hook === hook && isFor(chain, packet))
   for (const chain of asked.sort((a, b) => a.priority - b.priority)) {
-    const end = walk(chain, chain.entry, packet, perhaps, 0)
+    const end = walk(chain, chain.entry, passing, 0)
     const drop = end === undefined ? chain.policy === 'drop' : end.drop
-    const decider = end?.by ?? `${chain.name} policy ${chain.policy}`
-    if (drop) return { drop, by: decider, perhaps }
-    by = decider
+    by = end?.by ?? `${chain.name} policy ${chain.policy}`
+    if (drop) return verdict(true, by)
   }
-  return { drop: false, by, perhaps }
+  return verdict(false, by)
+}
+
+/** A packet on its way through the chains of a hook. */
+interface Passing {
+  packet: FirewallPacket
+  readonly perhaps: string[]
 }
 
 function isFor(chain: BaseChain, packet: FirewallPacket): boolean {
@@ -92,21 +115,15 @@ interface End {
   readonly by: string
 }
 
-/** Undefined where the chain has no answer: its caller goes on, or the policy holds. */
-function walk(
-  base: BaseChain,
-  chain: string,
-  packet: FirewallPacket,
-  perhaps: string[],
-  depth: number,
-): End | undefined {
+/** Undefined if the chain does not decide: its caller continues, or the policy applies. */
+function walk(base: BaseChain, chain: string, passing: Passing, depth: number): End | undefined {
   if (depth > MAX_DEPTH) return undefined
   for (const rule of base.chains.get(chain) ?? []) {
-    const match = rule.matches(packet)
+    const match = rule.matches(passing.packet)
     if (match === 'no') continue
     const { then } = rule
     if (match === 'maybe') {
-      if (then.verdict !== 'next') perhaps.push(rule.text)
+      if (then.verdict !== 'next' && then.verdict !== 'mark') passing.perhaps.push(rule.text)
       continue
     }
     switch (then.verdict) {
@@ -115,12 +132,20 @@ function walk(
         return { drop: then.verdict === 'drop', by: rule.text }
       case 'return':
         return undefined
+      case 'mark':
+        passing.packet = { ...passing.packet, mark: marked(passing.packet, then) }
+        continue
       case 'jump':
       case 'goto': {
-        const end = walk(base, then.chain, packet, perhaps, depth + 1)
+        const end = walk(base, then.chain, passing, depth + 1)
         if (end !== undefined || then.verdict === 'goto') return end
       }
     }
   }
   return undefined
+}
+
+/** MARK --set-xmark of iptables-extensions(8): bits of the mask are zeroed, then the value is XORed in. */
+function marked({ mark = 0 }: FirewallPacket, { value, mask }: { value: number; mask: number }): number {
+  return ((mark & ~mask) ^ value) >>> 0
 }

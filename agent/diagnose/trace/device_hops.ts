@@ -4,7 +4,7 @@ import type { LinkFacts } from '../host_facts.ts'
 import type { Hop } from './hop.ts'
 import type { Walk } from './walk.ts'
 
-/** The VXLAN device of the packet's family, as the agent would have it; none where the backend has no device. */
+/** The desired VXLAN device of the packet's family; no hop for a backend without a device. */
 export function deviceHop(walk: Walk): Hop[] {
   const want = wantedDevice(walk)
   if (want === undefined) return []
@@ -22,7 +22,7 @@ export function deviceHop(walk: Walk): Hop[] {
   ]
 }
 
-/** Whether what the device sends fits the interface below it. */
+/** Whether the device's packets fit the interface below it. */
 export function mtuHop({ facts, underlay, ...walk }: Walk): Hop[] {
   const want = wantedDevice({ facts, underlay, ...walk })
   const device = facts.links.find(({ name }) => name === want?.name)

@@ -1,7 +1,16 @@
 import { familyOf, type Ip } from '../../../lease/net/ip.ts'
 import { parseIptables } from '../firewall/iptables_rules.ts'
+import { parseNftDevices } from '../firewall/nft_devices.ts'
 import { parseNft } from '../firewall/nft_rules.ts'
-import { type BaseChain, type FirewallPacket, type Hook, judge, type Verdict } from '../firewall/verdict.ts'
+import {
+  type BaseChain,
+  type FirewallPacket,
+  type Hook,
+  judge,
+  someInterface,
+  type Verdict,
+} from '../firewall/verdict.ts'
+import type { LinkFacts } from '../host_facts.ts'
 import { lookUp } from '../route_lookup.ts'
 import { wantedDevice } from './device_hops.ts'
 import type { Hop } from './hop.ts'
@@ -20,21 +29,76 @@ export function verdictChains({ facts }: Pick<Walk, 'facts'>): readonly BaseChai
           ),
     ),
   )
-  return [...facts.iptables.flatMap(parseIptables), ...parseNft(facts.nftables, kept)]
+  return [
+    ...facts.iptables.flatMap(parseIptables),
+    ...parseNft(facts.nftables, kept, parseNftDevices(facts.nftText)),
+  ]
 }
 
 /** The inner packet through this host: `there` towards the peer, `back` from it. */
 export function judgeHop(walk: Walk, chains: readonly BaseChain[], way: 'there' | 'back'): Hop[] {
-  const { facts, from, to, fromHost } = walk
-  const pods = lookUp(facts, { src: undefined, dst: from, iif: undefined }).route?.dev
+  const { from, to, fromHost } = walk
+  const pods = fromHost ? undefined : podDevice(walk)
   const tunnel = wantedRoute(walk)?.dev ?? walk.underlay.name
-  const forwarded: readonly Hook[] = ['prerouting', 'forward', 'postrouting']
   if (way === 'there') {
-    const hooks: readonly Hook[] = fromHost ? ['output', 'postrouting'] : forwarded
-    return hops(chains, hooks, 'firewall', packet(from, to, fromHost ? undefined : pods, tunnel))
+    const inner = packet(from, to, pods?.name, tunnel)
+    const routed: readonly Asked[] = fromHost
+      ? [['output', inner]]
+      : [...arriving(pods, inner), ['forward', inner]]
+    const all: readonly Asked[] = [...routed, ['postrouting', inner], [`egress ${tunnel}`, inner]]
+    return hops(chains, all, 'firewall')
   }
-  const hooks: readonly Hook[] = fromHost ? ['prerouting', 'input'] : forwarded
-  return hops(chains, hooks, 'firewall, answer', packet(to, from, tunnel, fromHost ? undefined : pods))
+  const inner = packet(to, from, tunnel, pods?.name)
+  const first: readonly Asked[] = [
+    [`ingress ${tunnel}`, inner],
+    ['prerouting', inner],
+  ]
+  const rest: readonly Asked[] = fromHost ? [['input', inner]] : leaving(pods, inner)
+  return hops(chains, [...first, ...rest], 'firewall, answer')
+}
+
+/** The mark that the firewall gives the inner packet before its route is looked up. */
+export function markOf(walk: Walk, chains: readonly BaseChain[]): number {
+  const { from, to, fromHost } = walk
+  const pods = fromHost ? undefined : podDevice(walk)?.name
+  return judge(chains, fromHost ? 'output' : 'prerouting', packet(from, to, pods, undefined)).mark
+}
+
+/** A hook, and the packet as it is there. */
+type Asked = readonly [Hook, FirewallPacket]
+
+function podDevice({ facts, from }: Walk): LinkFacts | undefined {
+  const { route } = lookUp(facts, { src: undefined, dst: from, iif: undefined })
+  return facts.links.find(({ name }) => name === route?.dev)
+}
+
+/** From a pod: its frame passes the bridge's own hooks first; by which port it comes is not known. */
+function arriving(pods: LinkFacts | undefined, inner: FirewallPacket): readonly Asked[] {
+  const frame = { ...inner, iif: someInterface, oif: undefined }
+  const bridged: readonly Asked[] = [
+    ['bridge prerouting', frame],
+    ['bridge input', frame],
+  ]
+  return [
+    ...(pods?.kind === 'bridge' ? bridged : []),
+    ...(pods === undefined ? [] : [[`ingress ${pods.name}`, inner] as const]),
+    ['prerouting', inner],
+  ]
+}
+
+/** To a pod. */
+function leaving(pods: LinkFacts | undefined, inner: FirewallPacket): readonly Asked[] {
+  const frame = { ...inner, iif: undefined, oif: someInterface }
+  const bridged: readonly Asked[] = [
+    ['bridge output', frame],
+    ['bridge postrouting', frame],
+  ]
+  return [
+    ['forward', inner],
+    ['postrouting', inner],
+    ...(pods === undefined ? [] : [[`egress ${pods.name}`, inner] as const]),
+    ...(pods?.kind === 'bridge' ? bridged : []),
+  ]
 }
 
 /** The outer packet: out to the peer, and in from it. */
@@ -47,24 +111,29 @@ export function inputHop(walk: Walk, chains: readonly BaseChain[]): Hop[] {
   const udp = { protocol: 'udp', dport: port }
   const out = { ...packet(local, peerIp, undefined, dev), ...udp }
   const back = { ...packet(peerIp, local, dev, undefined), ...udp }
+  const sent: readonly Asked[] = [
+    ['output', out],
+    ['postrouting', out],
+    [`egress ${dev}`, out],
+  ]
+  const received: readonly Asked[] = [
+    [`ingress ${dev}`, back],
+    ['prerouting', back],
+    ['input', back],
+  ]
   return [
-    ...hops(chains, ['output', 'postrouting'], `firewall, UDP ${port}`, out),
-    ...hops(chains, ['prerouting', 'input'], `firewall, UDP ${port} in`, back),
+    ...hops(chains, sent, `firewall, UDP ${port}`),
+    ...hops(chains, received, `firewall, UDP ${port} in`),
   ]
 }
 
-/** Protocol `tcp` on no port that a rule would name: what pods mostly speak. */
+/** `tcp` on a port that no rule names: most pod traffic is TCP. */
 function packet(src: Ip, dst: Ip, iif: string | undefined, oif: string | undefined): FirewallPacket {
   return { family: familyOf(dst), src, dst, iif, oif, protocol: 'tcp', dport: 65535 }
 }
 
-function hops(
-  chains: readonly BaseChain[],
-  hooks: readonly Hook[],
-  step: string,
-  packet: FirewallPacket,
-): Hop[] {
-  const verdicts = hooks.map(hook => judge(chains, hook, packet))
+function hops(chains: readonly BaseChain[], asked: readonly Asked[], step: string): Hop[] {
+  const verdicts = asked.map(([hook, packet]) => judge(chains, hook, packet))
   const drop = verdicts.find(verdict => verdict.drop)
   const perhaps = verdicts.flatMap(verdict => verdict.perhaps)
   if (drop !== undefined && drop.perhaps.length === 0) return [dropped(step, drop)]

@@ -1,20 +1,22 @@
+export const hopStates = ['ok', 'broken', 'unknown'] as const
+
 /** One step of a packet on this host. */
 export interface Hop {
   /** `route`, `neighbor`, `FDB`, ...: what the kernel consults. */
   readonly step: string
-  /** `unknown`: it could not be seen (no root, no tool). */
-  readonly state: 'ok' | 'broken' | 'unknown'
-  /** The entry or setting that is used, as iproute2 prints it. */
+  /** `unknown`: it could not be read (no root, no tool). */
+  readonly state: (typeof hopStates)[number]
+  /** The entry or setting in use, as iproute2 prints it. */
   readonly used: string
   /** Why it is broken or unknown. */
   readonly why?: string
-  /** A command or an act that mends it. */
+  /** A command or an action that repairs it. */
   readonly remedy?: string
 }
 
 const marks = { ok: ' ok  ', broken: 'BREAK', unknown: '  ?  ' } as const
 
-/** One line a hop; what is wrong and what to do stand below it. */
+/** One line for each hop; the problem and its remedy stand below. */
 export function printHop({ step, state, used, why, remedy }: Hop): string {
   const lines = [`${marks[state]} ${step.padEnd(18)} ${used}`]
   const below = ' '.repeat(25)

@@ -1,18 +1,20 @@
+import { familyOf } from '../../../lease/net/ip.ts'
 import type { Entry, UnicastRoute } from '../../state/entry.ts'
 import { printEntry } from '../../state/print.ts'
+import type { HostFacts } from '../host_facts.ts'
 import { lookUp, printRule, printTableRoute, type RouteAnswer } from '../route_lookup.ts'
 import type { Hop } from './hop.ts'
 import type { Walk } from './walk.ts'
 
 const mend = 'twilld puts it back while it runs: `twill status` says why it does not'
 
-/** Which way the host sends a packet for the peer's subnet, against the agent's route. */
-export function overlayRouteHop(walk: Walk): Hop {
+/** The host's route for a packet to the peer's subnet, compared with the agent's route; `mark`: the firewall's. */
+export function overlayRouteHop(walk: Walk, mark: number): Hop {
   const { facts, from, to, fromHost } = walk
   const step = 'route'
   const want = wantedRoute(walk)
   const iif = fromHost ? undefined : lookUp(facts, { src: undefined, dst: from, iif: undefined }).route?.dev
-  const answer = lookUp(facts, { src: from, dst: to, iif })
+  const answer = lookUp(facts, { src: from, dst: to, iif, mark })
   const { route } = answer
   const used = route === undefined ? `no route to ${to}` : printTableRoute(route)
   if (want === undefined) return { step, state: 'unknown', used }
@@ -26,11 +28,13 @@ export function overlayRouteHop(walk: Walk): Hop {
   const ours = facts.routes.some(
     ({ dst, table, dev }) => dst === want.dst && table === 'main' && dev === want.dev,
   )
-  const why = ours ? shadowed(answer) : `the route is missing: ${printEntry(want)}`
+  const why = ours ? shadowed(answer, facts) : `the route is missing: ${printEntry(want)}`
   return { step, state: 'broken', used, why, remedy: ours ? findOwner(answer, to) : mend }
 }
 
-function shadowed({ route, rule, outcome }: RouteAnswer): string {
+function shadowed({ route, rule, outcome }: RouteAnswer, { rules }: HostFacts): string {
+  if (!rules.some(({ table }) => table === 'main'))
+    return "the agent's route stands, and no policy rule leads to the table main: ip rule add pref 32766 table main"
   const by = rule === undefined || rule.table === 'main' ? '' : ` by rule ${printRule(rule)}`
   if (route === undefined) return `the kernel answers '${outcome}'${by} before it looks at the agent's route`
   return `the agent's route stands, but this one is preferred${by}`
@@ -45,7 +49,7 @@ function findOwner({ route, rule }: RouteAnswer, to: string): string {
 /** MAC of the gateway, which is the peer subnet's network address. */
 export function neighborHop(walk: Walk): Hop[] {
   const want = entryOf(walk, 'neighbor')
-  if (want === undefined) return []
+  if (want === undefined || walk.facts.fdb === undefined) return []
   const step = 'neighbor'
   const is = walk.facts.neighbors.find(({ address, dev }) => address === want.address && dev === want.dev)
   if (is === undefined)
@@ -59,9 +63,10 @@ export function neighborHop(walk: Walk): Hop[] {
 /** Underlay address of the MAC. */
 export function fdbHop(walk: Walk): Hop[] {
   const want = entryOf(walk, 'fdb')
-  if (want === undefined) return []
+  const { fdb } = walk.facts
+  if (want === undefined || fdb === undefined) return []
   const step = 'FDB'
-  const all = walk.facts.fdb.filter(({ mac, dev }) => mac === want.mac && dev === want.dev)
+  const all = fdb.filter(({ mac, dev }) => mac === want.mac && dev === want.dev)
   const used = all.map(({ mac, dev, dst }) => `${mac} dev ${dev} dst ${dst}`).join('; ')
   if (all.length === 0)
     return [{ step, state: 'broken', used: `none for ${want.mac} dev ${want.dev}`, remedy: mend }]
@@ -81,14 +86,13 @@ export function entryOf<K extends Entry['kind']>(
   { wanted, to }: Walk,
   kind: K,
 ): Extract<Entry, { kind: K }> | undefined {
-  const isV6 = to.includes(':')
   return wanted.find(
     (entry): entry is Extract<Entry, { kind: K }> =>
-      entry.kind === kind && addressText(entry).includes(':') === isV6,
+      entry.kind === kind && familyOf(addressText(entry)) === familyOf(to),
   )
 }
 
-/** A text that tells the family of an entry. */
+/** A text that identifies the entry's address family. */
 function addressText(entry: Entry): string {
   switch (entry.kind) {
     case 'link':

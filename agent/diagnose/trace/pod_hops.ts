@@ -1,68 +1,93 @@
 import { shellQuote } from '../../../lease/common/shell_quote.ts'
 import { familyOf, type Ip } from '../../../lease/net/ip.ts'
+import type { HostFacts } from '../host_facts.ts'
+import { bridgeTroubles } from '../pod_bridge.ts'
 import { lookUp, printRule, printTableRoute } from '../route_lookup.ts'
+import { deviceForwarding, forwardingSetting } from '../settings.ts'
 import type { Hop } from './hop.ts'
+import { wantedRoute } from './overlay_hops.ts'
+import { reversePath } from './reverse_path.ts'
 import type { Walk } from './walk.ts'
 
-/** How the host reaches a pod of its own: over its bridge or veth. */
-export function podRouteHop({ facts }: Walk, pod: Ip, side: 'source' | 'destination'): Hop {
+/** How the host reaches one of its own pods: over its bridge or veth. */
+export function podRouteHop({ facts, self }: Walk, pod: Ip, side: 'source' | 'destination'): Hop {
   const step = side === 'source' ? 'source pod' : 'pod'
   const { route, rule, outcome } = lookUp(facts, { src: undefined, dst: pod, iif: undefined })
   if (outcome === 'local') return { step, state: 'ok', used: `${pod} is an address of this host` }
-  const device = facts.links.find(({ name }) => name === route?.dev)
   const used = route === undefined ? `no route to ${pod}` : printTableRoute(route)
+  const broken = (why: string, remedy: string): Hop => ({ step, state: 'broken', used, why, remedy })
+  const troubles = bridgeTroubles(
+    facts,
+    self.subnets.map(({ prefix }) => prefix),
+  )
   const remedy = `see which program set it: ip route get ${pod}; the CNI plugin's bridge should hold this subnet`
+  const cut = troubles.find(({ severity }) => severity === 'broken')
+  if (cut !== undefined && route?.dev !== cut.bridge) return broken(cut.what, cut.remedy)
   if (outcome !== 'unicast' || route === undefined) {
-    const why = `the kernel answers '${outcome}'${rule === undefined ? '' : ` by rule ${printRule(rule)}`}`
-    return { step, state: 'broken', used, why, remedy }
+    const by = rule === undefined ? '' : ` by rule ${printRule(rule)}`
+    return broken(`the kernel answers '${outcome}'${by}`, remedy)
   }
+  const device = facts.links.find(({ name }) => name === route.dev)
   if (device === undefined || !device.up)
-    return {
-      step,
-      state: 'broken',
-      used,
-      why: `${route.dev} is down`,
-      remedy: shellQuote('ip', 'link', 'set', route.dev ?? '', 'up'),
-    }
+    return broken(`${route.dev} is down`, shellQuote('ip', 'link', 'set', route.dev ?? '', 'up'))
   if (device.vxlan !== undefined)
-    return {
-      step,
-      state: 'broken',
-      used,
-      why: `${pod} is no pod of this host: the route leads into the tunnel`,
-      remedy,
-    }
-  return { step, state: 'ok', used }
+    return broken(`${pod} is no pod of this host: the route leads into the tunnel`, remedy)
+  const trouble = troubles.find(({ bridge }) => bridge === device.name)
+  if (trouble?.severity === 'broken') return broken(trouble.what, trouble.remedy)
+  const silent = silentPod(facts, pod, device.name, step)
+  if (silent !== undefined || trouble === undefined) return silent ?? { step, state: 'ok', used }
+  return { step, state: 'unknown', used, why: trouble.what, remedy: trouble.remedy }
 }
 
-/** Whether the host passes packets on at all. */
-export function forwardingHop({ facts, to }: Walk): Hop {
-  const name = familyOf(to) === 'ipv6' ? 'net.ipv6.conf.all.forwarding' : 'net.ipv4.ip_forward'
+/** The kernel asked for the pod's MAC, and nothing answered. */
+function silentPod({ neighbors }: HostFacts, pod: Ip, dev: string, step: string): Hop | undefined {
+  const is = neighbors.find(one => one.address === pod && one.dev === dev)
+  if (is === undefined || !is.states.includes('FAILED')) return undefined
+  return {
+    step,
+    state: 'broken',
+    used: `${pod} dev ${dev} ${is.states.join(' ')}`,
+    why: `${pod} does not answer ${pod.includes(':') ? 'NDP' : 'ARP'} on ${dev}: there is no such pod, or its port is cut off`,
+    remedy: `see whether the pod runs, and its port: bridge link show; ip neigh show ${pod}`,
+  }
+}
+
+/** Whether the host forwards packets at all, and what comes from the pod and from the peer. */
+export function forwardingHop(walk: Walk): Hop {
+  const { facts, from, to } = walk
+  const family = familyOf(to)
+  const pods = lookUp(facts, { src: undefined, dst: from, iif: undefined }).route?.dev
+  const devices = [pods, wantedRoute(walk)?.dev].flatMap(dev => (dev === undefined ? [] : [dev]))
+  const names = [forwardingSetting[family], ...devices.flatMap(dev => deviceForwarding(family, dev) ?? [])]
+  const name = names.find(one => facts.sysctls[one] === '0') ?? forwardingSetting[family]
   const value = facts.sysctls[name]
   const used = `${name} = ${value ?? '?'}`
   if (value === undefined) return { step: 'forwarding', state: 'unknown', used }
   if (value !== '0') return { step: 'forwarding', state: 'ok', used }
-  const why = 'the host does not pass packets on between its interfaces'
+  const why =
+    name === forwardingSetting[family]
+      ? 'the host does not pass packets on between its interfaces'
+      : 'the host does not pass on what comes in by that interface'
   return { step: 'forwarding', state: 'broken', used, why, remedy: shellQuote('sysctl', '-w', `${name}=1`) }
 }
 
-/** Reverse path filter of the device that answers come in by (ip-sysctl: the larger of `all` and the device counts). */
+/** Answers go to the pod, which no gateway leads to; undefined if they do. */
+export function answerRouteHop({ facts, from, fromHost }: Walk): Hop | undefined {
+  const { route, rule } = lookUp(facts, { src: undefined, dst: from, iif: undefined })
+  if (fromHost || route?.via === undefined) return undefined
+  const by = rule === undefined ? '' : `, by rule ${printRule(rule)}`
+  return {
+    step: 'route, answer',
+    state: 'broken',
+    used: printTableRoute(route),
+    why: `answers to ${from} leave this host by a gateway${by}`,
+    remedy: `see which program set it: ip route get ${from}; the route to this node's subnet has to lead to its pods' bridge`,
+  }
+}
+
+/** Answers of the peer come in by the tunnel's device. */
 export function reversePathHop({ facts, wanted, to, from }: Walk): Hop | undefined {
   const route = wanted.find(entry => entry.kind === 'route')
-  if (route?.type !== 'unicast' || familyOf(to) === 'ipv6') return undefined
-  const names = ['all', route.dev].map(device => `net.ipv4.conf.${device}.rp_filter`)
-  const values = names.map(name => Number(facts.sysctls[name] ?? 0))
-  const [strictest] = names.filter((_, i) => values[i] === Math.max(...values))
-  const used = `${strictest} = ${Math.max(...values)}`
-  if (Math.max(...values) !== 1) return { step: 'reverse path', state: 'ok', used }
-  const back = lookUp(facts, { src: from, dst: to, iif: undefined })
-  if (back.route?.dev === route.dev) return { step: 'reverse path', state: 'ok', used }
-  const why = `answers of ${to} come in by ${route.dev}, but the host would send to it by ${back.route?.dev}: strict filtering drops them`
-  return {
-    step: 'reverse path',
-    state: 'broken',
-    used,
-    why,
-    remedy: shellQuote('sysctl', '-w', `${names[1]}=2`, `${names[0]}=0`),
-  }
+  if (route?.type !== 'unicast') return undefined
+  return reversePath('reverse path', facts, { src: from, dst: to, iif: undefined }, route.dev)
 }

@@ -3,37 +3,65 @@ import { familyOf, type Ip } from '../../../lease/net/ip.ts'
 import { contains } from '../../../lease/net/prefix.ts'
 import { PeerRefusedError } from '../../backend/backend.ts'
 import type { Entry } from '../../state/entry.ts'
+import { type HostFacts, isBlind } from '../host_facts.ts'
 import { deviceHop, mtuHop } from './device_hops.ts'
-import { inputHop, judgeHop, verdictChains } from './firewall_hops.ts'
+import { inputHop, judgeHop, markOf, verdictChains } from './firewall_hops.ts'
 import type { Hop } from './hop.ts'
 import { fdbHop, neighborHop, overlayRouteHop } from './overlay_hops.ts'
-import { forwardingHop, podRouteHop, reversePathHop } from './pod_hops.ts'
-import { underlayNeighborHop, underlayRouteHop } from './underlay_hops.ts'
+import { answerRouteHop, forwardingHop, podRouteHop, reversePathHop } from './pod_hops.ts'
+import {
+  ownAddressHop,
+  underlayNeighborHop,
+  underlayReversePathHop,
+  underlayRouteHop,
+} from './underlay_hops.ts'
 import type { TraceInput, Walk } from './walk.ts'
 
 /** Every hop of one packet on this host, in the order of the packet. */
 export interface Trace {
   readonly from: Ip
   readonly to: Ip
-  /** The node that owns `to`; null where no lease holds it. */
+  /** The node that owns `to`; null if no lease covers it. */
   readonly peer: string | null
   readonly hops: readonly Hop[]
-  /** The first hop that is broken; null where all that could be seen is sound. */
+  /** The first broken hop, on the way back too; null if every hop that could be read is right. */
   readonly broken: Hop | null
   /** What could not be read on this host, and why. */
   readonly unseen: readonly string[]
+  /** Null if the packet stays on this host, or breaks on it. */
+  readonly back: WayBack | null
+}
+
+/** The way of the packet's answer on the other host. */
+export interface WayBack {
+  /** The node that passed the question on; null if the other host was asked directly. */
+  readonly via: string | null
+  readonly hops: readonly Hop[]
+  /** What could not be read on the other host, and why. */
+  readonly unseen: readonly string[]
+  /** Why there is no answer; null if there is one. */
+  readonly silent: string | null
 }
 
 /**
- * Walks one packet from a pod or address of this host to one in the overlay: what each hop uses, and whether it is as it has to
- * be. Pure: the same facts give the same answer.
+ * Walks one packet from a pod or address of this host to an address in the overlay: what each hop uses, and
+ * whether it is right. Pure: the same facts give the same result.
  */
 export function trace(input: TraceInput, from: Ip, to: Ip): Trace {
   const { self, leases } = input
   const peer = Array.from(leases.values()).find(lease => holds(lease, to))
   const hops = self === undefined ? [noOwnLease()] : walk({ ...input, self }, peer, from, to)
-  const broken = hops.find(({ state }) => state === 'broken') ?? null
-  return { from, to, peer: peer?.node ?? null, hops, broken, unseen: input.facts.unseen }
+  const { unseen } = input.facts
+  return { from, to, peer: peer?.node ?? null, hops, broken: firstBroken(hops), unseen, back: null }
+}
+
+/** With the other host's answer. */
+export function withWayBack(there: Trace, back: WayBack | null): Trace {
+  return { ...there, back, broken: there.broken ?? firstBroken(back?.hops ?? []) }
+}
+
+function firstBroken(hops: readonly Hop[]): Hop | null {
+  return hops.find(({ state }) => state === 'broken') ?? null
 }
 
 function walk(
@@ -46,6 +74,7 @@ function walk(
   const fromHost = input.facts.links.some(link => link.addresses.some(({ address }) => address === from))
   const base = { ...input, from, to, fromHost }
   if (peer === undefined || 'step' in found) return 'step' in found ? [found] : []
+  if (isBlind(input.facts)) return [found.hop, unseenHost(input.facts)]
   const { hop, wanted, peerIp } = found
   const packet: Walk = { ...base, wanted, peerIp }
   const source = fromHost ? [] : [podRouteHop(packet, from, 'source'), forwardingHop(packet)]
@@ -55,16 +84,19 @@ function walk(
     hop,
     ...source,
     ...deviceHop(packet),
-    overlayRouteHop(packet),
+    overlayRouteHop(packet, markOf(packet, chains)),
     ...judgeHop(packet, chains, 'there'),
     ...neighborHop(packet),
     ...fdbHop(packet),
     ...mtuHop(packet),
     underlayRouteHop(packet),
+    ownAddressHop(packet),
+    underlayReversePathHop(packet),
     ...underlayNeighborHop(packet),
     ...inputHop(packet, chains),
     reversePathHop(packet),
     ...judgeHop(packet, chains, 'back'),
+    answerRouteHop(packet),
   ].filter(one => one !== undefined)
 }
 
@@ -77,7 +109,12 @@ function noOwnLease(): Hop {
   }
 }
 
-/** Whose subnet the destination is in, and what the agent programs for that node. */
+function unseenHost({ unseen }: HostFacts): Hop {
+  const remedy = 'install iproute2, and run it as root'
+  return { step: 'host', state: 'unknown', used: 'the kernel was not seen', why: unseen.join('; '), remedy }
+}
+
+/** The node whose subnet contains the destination, and the entries that the agent programs for it. */
 function leaseHop(
   { self, backend, underlay, refused }: TraceInput & { readonly self: Lease },
   peer: Lease | undefined,

@@ -3,14 +3,24 @@ import type { LeaseTable } from '../../../lease/lease.ts'
 import { AddressError, familyOf, type Ip, parseIp } from '../../../lease/net/ip.ts'
 import { addressAt, networkAddress, type Prefix } from '../../../lease/net/prefix.ts'
 
-/** A word of an operator that stands for no address. */
+/** An operand that names no address. */
 export class EndpointError extends ExpectedError {
   override name = 'EndpointError'
 }
 
-/** Both of one family: where a name stands for several addresses, the other operand decides. */
-export function traceEndpoints(operands: readonly string[], leases: LeaseTable): readonly [Ip, Ip] {
-  const [src = [], dst = []] = operands.map(word => addressesOf(word, leases))
+/**
+ * Accepts addresses, and node names and public IPs, which stand for the node's own address in the overlay;
+ * names of pods if `pods` has their addresses. Both results have one family: if a name has several addresses,
+ * the other operand decides. Throws EndpointError.
+ */
+export function traceEndpoints(
+  operands: readonly string[],
+  leases: LeaseTable,
+  pods: ReadonlyMap<string, readonly Ip[]>,
+): readonly [Ip, Ip] {
+  // A pod in the host's network has its node's public IP.
+  const ofPod = (word: string) => pods.get(word)?.flatMap(ip => addressesOf(ip, leases))
+  const [src = [], dst = []] = operands.map(word => ofPod(word) ?? addressesOf(word, leases))
   for (const to of dst) {
     const from = src.find(ip => familyOf(ip) === familyOf(to))
     if (from !== undefined) return [from, to]
@@ -22,13 +32,21 @@ function addressesOf(word: string, leases: LeaseTable): readonly Ip[] {
   const lease = leases.get(word)
   if (lease !== undefined) return lease.subnets.map(({ prefix }) => nodeAddress(prefix, lease.backendType))
   try {
-    return [parseIp(word)]
+    const ip = parseIp(word)
+    const owner = [...leases.values()].find(({ subnets }) => subnets.some(({ publicIp }) => publicIp === ip))
+    return owner === undefined ? [ip] : addressesOf(owner.node, leases)
   } catch (error) {
     if (!(error instanceof AddressError)) throw error
     throw new EndpointError(
-      `'${word}' is neither an IP address nor the name of a node: \`twill map\` lists the nodes`,
+      `'${word}' is neither an IP address nor the name of a node: \`twill map\` lists the nodes; with Kubernetes, pods are named NAMESPACE/NAME`,
     )
   }
+}
+
+/** `namespace/name`; undefined for a word that names no pod. */
+export function podNameOf(word: string): readonly [namespace: string, name: string] | undefined {
+  const [namespace = '', name = '', ...more] = word.split('/')
+  return namespace === '' || name === '' || more.length > 0 ? undefined : [namespace, name]
 }
 
 /** A VTEP has its subnet's network address; the first host address is the bridge's. */

@@ -1,6 +1,8 @@
 import { shellQuote } from '../../../lease/common/shell_quote.ts'
+import { familyOf } from '../../../lease/net/ip.ts'
 import { lookUp, printRule, printTableRoute } from '../route_lookup.ts'
 import type { Hop } from './hop.ts'
+import { reversePath } from './reverse_path.ts'
 import type { Walk } from './walk.ts'
 
 /** The outer packet's way to the peer's public IP. */
@@ -24,7 +26,37 @@ export function underlayRouteHop({ facts, backend, peerIp }: Walk): Hop {
   return { step, state: 'ok', used }
 }
 
-/** Whether the next hop of the underlay answers ARP or NDP; none where the kernel has not asked yet. */
+/** What comes to the tunnel's own address is for this host: the rule for the table `local` must be asked first. */
+export function ownAddressHop({ facts, self, peerIp }: Walk): Hop | undefined {
+  const own = self.subnets.find(({ publicIp }) => familyOf(publicIp) === familyOf(peerIp))?.publicIp
+  const owner = facts.links.find(({ addresses }) => addresses.some(({ address }) => address === own))
+  // Behind NAT the public IP is no address of this host.
+  if (own === undefined || owner === undefined) return undefined
+  const { route, rule, outcome } = lookUp(facts, { src: peerIp, dst: own, iif: owner.name })
+  if (outcome === 'local') return undefined
+  return {
+    step: 'own address',
+    state: 'broken',
+    used: route === undefined ? `no route to ${own}` : printTableRoute(route),
+    why: `${own} is an address of this host, and the kernel answers '${outcome}'${rule === undefined ? '' : ` by rule ${printRule(rule)}`}: nothing that comes to it is delivered`,
+    remedy: `see ip rule show; the first rule has to be 0: from all lookup local (${shellQuote('ip', 'rule', 'add', 'pref', '0', 'table', 'local')})`,
+  }
+}
+
+/** Packets of the peer come in by the interface that has the address to which it sends. */
+export function underlayReversePathHop({ facts, self, peerIp }: Walk): Hop | undefined {
+  const publicIp = self.subnets.find(subnet => familyOf(subnet.publicIp) === familyOf(peerIp))?.publicIp
+  const owner = facts.links.find(({ addresses }) => addresses.some(({ address }) => address === publicIp))
+  // What comes to an address of lo comes in by any interface.
+  if (owner === undefined || owner.name === 'lo') return undefined
+  const flow = { src: publicIp, dst: peerIp, iif: undefined }
+  const hop = reversePath('underlay reverse path', facts, flow, owner.name)
+  if (hop?.state !== 'broken') return undefined
+  // On one LAN, an interface answers ARP for the address of another one: packets may come in by either.
+  return facts.reversePathDrops > 0 ? hop : { ...hop, state: 'unknown' }
+}
+
+/** Whether the underlay's next hop answers ARP or NDP; no hop if the kernel has not asked yet. */
 export function underlayNeighborHop({ facts, peerIp }: Walk): Hop[] {
   const { route } = lookUp(facts, { src: undefined, dst: peerIp, iif: undefined })
   const next = route?.via ?? peerIp

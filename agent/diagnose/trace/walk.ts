@@ -4,26 +4,26 @@ import type { Backend, Underlay } from '../../backend/backend.ts'
 import type { Entry } from '../../state/entry.ts'
 import type { HostFacts } from '../host_facts.ts'
 
-/** What a walk is made from: one host, and what the store says. */
+/** Input of a walk: one host, and the store's data. */
 export interface TraceInput {
   readonly facts: HostFacts
   readonly backend: Backend
   readonly underlay: Underlay
   readonly leases: LeaseTable
-  /** This host's own lease; undefined where none was found. */
+  /** This host's own lease; undefined if none was found. */
   readonly self: Lease | undefined
   /** Why agents refuse a lease, by node. */
   readonly refused: ReadonlyMap<string, string>
 }
 
-/** One packet on its way, with all that its hops look at. */
+/** One packet on its way, with all facts that its hops check. */
 export interface Walk extends TraceInput {
   readonly self: Lease
   readonly from: Ip
   readonly to: Ip
   /** Whether `from` is an address of the host itself: nothing is forwarded then. */
   readonly fromHost: boolean
-  /** What the agent would have in the kernel for this peer. */
+  /** The agent's desired entries for this peer. */
   readonly wanted: readonly Entry[]
   readonly peerIp: Ip
 }

@@ -41,7 +41,7 @@ describe('the output of twill', () => {
         `${prefix}/subnets/10.${10 + (n >> 8)}.${n & 255}.0-24`,
         `{"PublicIP":"192.168.${n >> 8}.${n & 255 || 1}","PublicIPv6":null,"BackendType":"vxlan","BackendData":{"VNI":1,"VtepMAC":"${mac(n)}"}}`,
       )
-    map = `./dist/twill.js map --json --local-socket= --etcd-endpoints=${etcd.endpoint}`
+    map = `./dist/twill.js map --json --timeout=30 --local-socket= --etcd-endpoints=${etcd.endpoint}`
   })
   afterAll(async () => {
     rmSync(directory, { recursive: true })
@@ -95,14 +95,19 @@ describe('the output of twill', () => {
     const { port } = silent.address() as { port: number }
     const endpoints = `http://127.0.0.1:${port},http://127.0.0.1:${await freePort()},${etcd.endpoint}`
     for (const command of ['map --json', 'reserve --subnet=10.9.9.0/24 --public-ip=192.168.9.9'])
-      expect(await twill(`${command} --etcd-endpoints=${endpoints}`)).toMatchObject({ code: 0, err: '' })
+      expect(await twill(`${command} --timeout=60 --etcd-endpoints=${endpoints}`)).toMatchObject({
+        code: 0,
+        err: '',
+      })
     silent.close()
   })
 
-  it('names each endpoint with its reason, at once where patience does not help', async () => {
+  it('names each endpoint with its reason, at once where waiting does not help', async () => {
     const [a, b] = [await freePort(), await freePort()]
     const endpoints = `http://127.0.0.1:${a},http://127.0.0.1:${b},http://no-such-host.invalid:2379`
-    const { code, out, err } = await twill(`map --timeout=25 --etcd-endpoints=${endpoints}`)
+    const { code, out, err } = await twill(
+      `map --timeout=25 --cache-file=/none --etcd-endpoints=${endpoints}`,
+    )
     expect({ code, out }).toEqual({ code: exitCode.storeUnreachable, out: '' })
     expect(err).toMatch(
       new RegExp(

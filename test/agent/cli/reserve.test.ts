@@ -11,7 +11,7 @@ describe('twill reserve and release on a real etcd', () => {
 
   beforeAll(async () => {
     etcd = await startEtcd()
-    store = `--etcd-endpoints=${etcd.endpoint}`
+    store = `--timeout=60 --etcd-endpoints=${etcd.endpoint}`
     await etcd.ctl('put', '/coreos.com/network/config', '{"Network":"10.244.0.0/16"}')
   })
   afterAll(() => etcd.remove())

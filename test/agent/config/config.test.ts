@@ -3,6 +3,7 @@ import { type AgentConfig, parseCommandLine } from '../../../agent/config/config
 import { allFlags, type Env, variableName } from '../../../agent/config/flags.ts'
 import { FlagError } from '../../../agent/config/go_flags.ts'
 import { ConfigError } from '../../../agent/config/values.ts'
+import { printJoinToken } from '../../../lease/join_token.ts'
 
 async function config(line: string, env: Env = {}): Promise<AgentConfig> {
   const parsed = await parseCommandLine(line === '' ? [] : line.split(' '), env)
@@ -37,8 +38,11 @@ describe('the configuration', () => {
         resyncMs: 5_000,
       },
       healthz: undefined,
+      healthzDetails: false,
       blackholeRoute: false,
-      logLevel: 'info',
+      log: { level: 'info', format: undefined, journalStream: undefined },
+      txChecksum: 'auto',
+      tunnelFilter: false,
       probePort: 8473,
       localSocket: '/run/twill/twilld.sock',
       leaseLost: 'wait',
@@ -151,12 +155,17 @@ describe('the configuration', () => {
   })
 
   it('says of each setting where it came from, and masks a password', async () => {
-    const env = { FLANNELD_ETCD_PASSWORD: 'secret', NODE_NAME: 'n1' }
+    const env = {
+      FLANNELD_ETCD_PASSWORD: 'secret',
+      FLANNELD_ETCD_PROXY: 'http://u:secret@p:1',
+      NODE_NAME: 'n1',
+    }
     const { settings } = await config('-ip-masq --iface=eth0 --iface=eth1 --etcd-username=u', env)
     expect(settings).toMatchObject({
       'ip-masq': 'true (flag)',
       iface: 'eth0,eth1 (flag)',
       'etcd-password': '*** (variable FLANNELD_ETCD_PASSWORD)',
+      'etcd-proxy': 'http://***@p:1 (variable FLANNELD_ETCD_PROXY)',
       'etcd-prefix': '/coreos.com/network (default)',
       'public-ip': '(default)',
       NODE_NAME: 'n1 (variable)',
@@ -175,6 +184,9 @@ describe('the configuration', () => {
     ['--subnet-lease-renew-margin=1440', '--subnet-lease-renew-margin is 1440: it must be 1 to 1439'],
     ['--healthz-port=65536', '--healthz-port is 65536: it must be 0 to 65535'],
     ['--resync=0', '--resync is 0: it must be 1 to 86400'],
+    ['--underlay-patience=1m30', 'a duration of at most 24h is needed'],
+    ['--underlay-patience=-1s', "--underlay-patience is '-1s'"],
+    ['--underlay-patience=25h', "--underlay-patience is '25h'"],
     ['--lease-lost=panic', "--lease-lost is 'panic': it must be wait or exit"],
     ['--public-ip=eth0', "--public-ip: Cannot parse IP address 'eth0'"],
     ['--public-ip=fd00::1', "--public-ip is 'fd00::1': it must be an ipv4 address"],
@@ -188,13 +200,15 @@ describe('the configuration', () => {
     ['--etcd-endpoints=http://u:secret@h', "--etcd-endpoints has 'http://***@h': it must look like"],
     ['--etcd-certfile=/c', 'Only one of --etcd-certfile and --etcd-keyfile is given'],
     ['--embedded-etcd --kube-subnet-mgr', '--embedded-etcd and --kube-subnet-mgr exclude each other'],
+    ['--member', '--member needs --join'],
+    ['--embedded-etcd --join=/token', '--embedded-etcd and --join exclude each other'],
   ])('refuses %s', async (line, message) => {
     await expect(config(line)).rejects.toThrow(ConfigError)
     await expect(config(line)).rejects.toThrow(message)
   })
 
   it('reads addresses, patterns and levels', async () => {
-    const { interfaces, publicIps, logLevel, leaseLost } = await config(
+    const { interfaces, publicIps, log, leaseLost } = await config(
       '--iface-regex=(?i)^ETH --iface-can-reach=10.0.0.1 --public-ip=192.168.0.7 --public-ipv6=FD00::7 -v=4 --lease-lost=exit',
     )
     expect(interfaces.ifaceRegex.map(({ source, test }) => [source, test('eth0')])).toEqual([
@@ -202,8 +216,26 @@ describe('the configuration', () => {
     ])
     expect(interfaces.ifaceCanReach).toBe('10.0.0.1')
     expect(publicIps).toEqual({ ipv4: '192.168.0.7', ipv6: 'fd00::7' })
-    expect({ logLevel, leaseLost }).toEqual({ logLevel: 'trace', leaseLost: 'exit' })
-    expect((await config('-v=1')).logLevel).toBe('debug')
+    expect([log.level, leaseLost]).toEqual(['trace', 'exit'])
+    expect((await config('-v=1')).log.level).toBe('debug')
+    expect((await config('--log-format=text')).log.format).toBe('text')
+    await expect(config('--tx-checksum=yes')).rejects.toThrow(
+      "Cannot use --tx-checksum 'yes': auto, on or off is needed",
+    )
+    await expect(config('--log-format=xml')).rejects.toThrow(
+      "Cannot use --log-format 'xml': auto, json or text is needed",
+    )
+  })
+
+  it.each([
+    ['10s', 10_000],
+    ['500ms', 500],
+    ['1m30s', 90_000],
+    ['1.5h', 5_400_000],
+    ['7', 7_000],
+    ['0', 0],
+  ])('reads the duration %s as Go does, a bare number in seconds', async (text, ms) => {
+    expect((await config(`--underlay-patience=${text}`)).underlayPatienceMs).toBe(ms)
   })
 
   // Each as Go's regexp answers it.
@@ -221,10 +253,32 @@ describe('the configuration', () => {
 
   it('lets an embedded etcd be its own store, unless another endpoint is given', async () => {
     expect(await config('--embedded-etcd')).toMatchObject({
-      store: { endpoints: ['http://127.0.0.1:2379'], embedded: { dataDir: '/var/lib/twill/etcd' } },
+      store: {
+        endpoints: ['https://127.0.0.1:2379'],
+        embedded: { dataDir: '/var/lib/twill/etcd', isPlain: false },
+      },
     })
     expect((await config('--embedded-etcd --etcd-endpoints=http://10.0.0.1:2379')).store).toMatchObject({
-      endpoints: ['http://10.0.0.1:2379'],
+      endpoints: ['https://10.0.0.1:2379'],
     })
+    expect((await config('--embedded-etcd --embedded-etcd-plain')).store).toMatchObject({
+      endpoints: ['http://127.0.0.1:2379'],
+      embedded: { isPlain: true },
+    })
+  })
+
+  it('shows no join token among the effective settings, and warns where other processes can see it', async () => {
+    const token = printJoinToken({
+      endpoints: ['https://10.0.0.1:2379'],
+      prefix: '/x',
+      secret: Buffer.alloc(16, 1),
+    })
+    for (const one of [await config(`--join=${token}`), await config('', { FLANNELD_JOIN: token })])
+      expect(JSON.stringify([one.settings, one.warnings, one.notes])).not.toContain(token)
+    expect((await config(`--join=${token}`)).settings.join).toBe('*** (flag)')
+    expect((await config(`--join=${token}`)).warnings).toEqual([
+      expect.stringMatching(/^--join can be read by every process of this host/),
+    ])
+    expect((await config('', { FLANNELD_JOIN: token })).warnings).toEqual([])
   })
 })

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { parseStoreOptions, storeWarnings } from '../../../agent/config/store_options.ts'
 import { ConfigError } from '../../../agent/config/values.ts'
+import { printJoinToken } from '../../../lease/join_token.ts'
 
 describe('the store options', () => {
   const etcd = (line: string) => parseStoreOptions(line.split(' '), {}).store
@@ -24,9 +25,63 @@ describe('the store options', () => {
     )
   })
 
+  it('warn of a password that other hosts could read on its way', () => {
+    const login = '--etcd-username=u --etcd-password=s3cret'
+    const plain = '--etcd-endpoints=http://db,https://safe,http://127.0.0.1,http://[::1],localhost'
+    expect(storeWarnings(etcd(`${login} ${plain}`))).toEqual([
+      "The password of etcd user 'u' goes to http://db:2379 unencrypted: use https",
+    ])
+    expect(storeWarnings(etcd('--etcd-endpoints=http://db'))).toEqual([])
+  })
+
   it('join the prefix as flanneld does', () => {
     expect(etcd('--etcd-prefix=//a/b/')).toMatchObject({ prefix: '/a/b' })
     expect(etcd('--etcd-prefix=a/b')).toMatchObject({ prefix: 'a/b' })
+  })
+
+  it('take a proxy only where one is asked for', () => {
+    expect(etcd('')).toMatchObject({ proxy: undefined })
+    expect(etcd('--etcd-proxy=http://p:3128')).toMatchObject({ proxy: 'http://p:3128/' })
+    for (const text of ['p:3128', 'https://u:s3cret@p', 'socks5://p', 'http://'])
+      expect(() => etcd(`--etcd-proxy=${text}`)).toThrow(
+        /^--etcd-proxy is '((?!s3cret).)*': it must look like/,
+      )
+  })
+
+  describe('with a join token', () => {
+    const token = printJoinToken({
+      endpoints: ['https://10.0.0.1:2379', 'https://[fd00::1]:2479'],
+      prefix: '/x',
+      secret: Buffer.alloc(16, 1),
+    })
+    const directory = mkdtempSync(join(tmpdir(), 'twill-'))
+    const file = join(directory, 'token')
+    writeFileSync(file, `${token}\n`)
+    afterAll(() => rmSync(directory, { recursive: true }))
+
+    it.each([token, file])('take all from it: %#', value => {
+      expect(etcd(`--join=${value}`)).toMatchObject({
+        endpoints: ['https://10.0.0.1:2379', 'https://[fd00::1]:2479'],
+        prefix: '/x',
+        joinSecret: Buffer.alloc(16, 1),
+      })
+    })
+
+    it('refuse one beside the flags whose place it takes, and name no token', () => {
+      for (const more of [
+        '--etcd-endpoints=http://h',
+        '--etcd-prefix=/y',
+        '--etcd-cafile=/c',
+        '--kube-subnet-mgr',
+      ])
+        expect(() => etcd(`--join=${token} ${more}`)).toThrow(/^Both --join and --[a-z-]+ are given/)
+      for (const bad of [token.slice(0, -3), `x${token}`])
+        expect(() => etcd(`--join=${bad}`)).toThrow(/^--join: ((?!twill1_\w).)*$/)
+      writeFileSync(join(directory, 'bad'), token.slice(0, -3))
+      expect(() => etcd(`--join=${directory}/bad`)).toThrow(
+        /^--join: \/.*\/bad: the join token was not copied whole/,
+      )
+    })
   })
 
   it('can be had alone, from the same flags and variables, and never from the cache', () => {

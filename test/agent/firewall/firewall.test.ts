@@ -47,7 +47,7 @@ describe.skipIf(whyNoBed() !== undefined)("the firewall in the kernel's tables",
     node = await bed.segment(`n${nodes}`, [])
   }
 
-  /** Rules of ours, as `iptables-save` of both families tells them. */
+  /** Our rules, as `iptables-save` of both families tells them. */
   async function saved(suffix = ''): Promise<string[]> {
     const texts = await Promise.all(
       ['iptables', 'ip6tables'].map(name => node.exec([`${name}${suffix}-save`])),
@@ -75,6 +75,11 @@ describe.skipIf(whyNoBed() !== undefined)("the firewall in the kernel's tables",
         expect(made.trouble).toBeUndefined()
         expect((await saved(suffix)).toSorted()).toEqual(bothFamilies.toSorted())
         expect(restores).toEqual([`iptables${suffix}-restore`, `ip6tables${suffix}-restore`])
+        for (const program of restores)
+          expect(log.traced).toContainEqual({
+            fields: { outcome: 0, input: expect.stringContaining('COMMIT') },
+            message: expect.stringContaining(`ran ${program} --noflush`),
+          })
 
         await made.pass(never)
         expect(restores).toHaveLength(2)

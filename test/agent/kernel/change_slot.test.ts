@@ -56,6 +56,28 @@ describe('a slot for what the kernel says', () => {
     })
   })
 
+  it('tells that a device changed before the turn brings the rest, but not where the latest word counts alone', async () => {
+    const slot = new ChangeSlot()
+    const isToldAfterTheTurn = async () => {
+      let isTurnOver = false
+      setImmediate(() => {
+        isTurnOver = true
+      })
+      const taken = slot.take(never)
+      slot.gone(route)
+      await Promise.resolve()
+      slot.device('flannel.1', 'was set down', true)
+      const { entries, devices } = await taken
+      expect([entries.length, devices.length]).toEqual([1, 1])
+      return isTurnOver
+    }
+    expect(await isToldAfterTheTurn()).toBe(false)
+    slot.mayHurry = false
+    expect(await isToldAfterTheTurn()).toBe(true)
+    slot.mayHurry = true
+    expect(await isToldAfterTheTurn()).toBe(false)
+  })
+
   it('fails whatever takes next, with the first failure, and waits no longer than the signal', async () => {
     const slot = new ChangeSlot()
     const stop = new AbortController()

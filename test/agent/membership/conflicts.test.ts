@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { Rivals } from '../../../agent/membership/conflicts.ts'
+import { Conflicts } from '../../../agent/membership/conflicts.ts'
 import type { LeaseProblem } from '../../../lease/lease.ts'
 import type { NodeReporter } from '../../../lease/store.ts'
 import { until } from '../../support/until.ts'
@@ -12,16 +12,16 @@ describe('peers that claim what this node has', () => {
       announceReady: async () => {},
       report: async problem => void told.push(problem),
     }
-    const rivals = new Rivals(reporter)
+    const conflicts = new Conflicts(reporter)
     const stop = new AbortController()
-    const telling = rivals.tell(() => 'node-a', stop.signal)
+    const telling = conflicts.tell(() => 'node-a', stop.signal)
 
-    rivals.see('node-b', 'subnet 10.244.1.0/24 overlaps our own')
-    rivals.see('node-c', undefined)
+    conflicts.see('node-b', 'subnet 10.244.1.0/24 overlaps our own')
+    conflicts.see('node-c', undefined)
     await until('the first to be told', () => told.length === 1)
-    rivals.see('node-b', 'subnet 10.244.1.0/24 overlaps our own')
-    rivals.see('node-b', undefined)
-    rivals.see('node-b', 'public IP 192.168.0.1 is our own')
+    conflicts.see('node-b', 'subnet 10.244.1.0/24 overlaps our own')
+    conflicts.see('node-b', undefined)
+    conflicts.see('node-b', 'public IP 192.168.0.1 is our own')
     await until('the second to be told', () => told.length === 2)
 
     stop.abort()

@@ -4,7 +4,7 @@ import { Membership } from '../../../agent/membership/membership.ts'
 import { type HostNetworks, noHostNetworks } from '../../../lease/host_networks.ts'
 import { parseIp } from '../../../lease/net/ip.ts'
 import { parsePrefix } from '../../../lease/net/prefix.ts'
-import { parseNetworkConfig } from '../../../lease/network_config.ts'
+import { parseNetworkConfig } from '../../../lease/network_config_parser.ts'
 import { vxlanLease } from '../../support/leases.ts'
 import { RecordingLog } from '../../support/log.ts'
 
@@ -21,6 +21,7 @@ function troubles(subnet: string, host: HostNetworks): readonly string[] {
     self,
     underlay,
     hostNetworks: () => host,
+    standing: new Set(),
     reporter: undefined,
     log: new RecordingLog(),
   })
@@ -37,7 +38,7 @@ describe('a node says what is wrong with its own lease', () => {
     const use = 'is connected to eth1'
     const host = {
       ...noHostNetworks,
-      overlapping: [{ prefix, use, refuses: 'overlapping' as const }],
+      overlapping: [{ prefix, use, refuses: 'overlapping' as const, carriesNode: false }],
     }
     expect(troubles('10.244.1.0/24 at 192.168.0.1', host)).toEqual([
       expect.stringContaining(

@@ -6,7 +6,7 @@ import { type Lease, printLease } from '../../../lease/lease.ts'
 import { parseIp } from '../../../lease/net/ip.ts'
 import { type Mac, parseMac } from '../../../lease/net/mac.ts'
 import { parsePrefix } from '../../../lease/net/prefix.ts'
-import { parseNetworkConfig } from '../../../lease/network_config.ts'
+import { parseNetworkConfig } from '../../../lease/network_config_parser.ts'
 import { LeaseLostError } from '../../../lease/store.ts'
 import { RecordingLog } from '../../support/log.ts'
 import { MemoryServer, MemoryStore } from '../../support/memory_store.ts'
@@ -81,7 +81,7 @@ describe("a node's own lease", () => {
     expect(JSON.stringify(values())).toContain('02:00:00:00:00:99')
   })
 
-  it('is published again where the public IP changes, with the same MAC, and whoever asked is told', async () => {
+  it('is published again where the public IP changes, with the same MAC, and each asker is told', async () => {
     const own = make()
     await own.claim(stop.signal)
     void keep(own)

@@ -1,11 +1,12 @@
+import fc from 'fast-check'
 import { beforeEach, describe, expect, it } from 'vitest'
 import type { Underlay } from '../../../agent/backend/backend.ts'
 import { openBackend } from '../../../agent/backend/registry.ts'
 import { Peers, SELF } from '../../../agent/membership/peers.ts'
 import { printEntry } from '../../../agent/state/print.ts'
 import type { Lease } from '../../../lease/lease.ts'
-import { parseIp } from '../../../lease/net/ip.ts'
-import { parseNetworkConfig } from '../../../lease/network_config.ts'
+import { type Ip, parseIp } from '../../../lease/net/ip.ts'
+import { parseNetworkConfig } from '../../../lease/network_config_parser.ts'
 import { vtep, vxlanLease } from '../../support/leases.ts'
 
 const network = parseNetworkConfig('{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}')
@@ -120,19 +121,23 @@ describe('peers', () => {
   })
 
   it.each([
-    ['an older lease that was there before', 0, [true, false]],
-    ['a younger one', 9, [false, false]],
-  ])("with this node's own MAC are its trouble where they had it first: %s", (_, since, expected) => {
-    const clone = { ...vxlanLease('clone', '02:00:00:00:00:01', '10.244.5.0/24 at 192.168.0.5'), since }
-    const own = { ...self, since: 5 }
-    peers = new Peers(network, openBackend(network), own, underlay)
-    table = new Map([['self', own]])
-    peers.setTable(new Map([...table, ['clone', clone]]), new Set(['self', 'clone']))
-    const before =
-      peers.trouble?.includes("'clone' (10.244.5.0/24 at 192.168.0.5), which had it first") ?? false
-    go('clone')
-    expect([before, peers.trouble !== undefined]).toEqual(expected)
-  })
+    ['an older lease that was there before', 0, [true, false], undefined],
+    ['a younger one', 9, [false, false], undefined],
+    ['its own one of a former name', 0, [false, false], '192.168.0.1'],
+  ])(
+    "with this node's own MAC are its trouble where they had it first: %s",
+    (_, since, expected, ip = '192.168.0.5') => {
+      const clone = { ...vxlanLease('clone', '02:00:00:00:00:01', `10.244.5.0/24 at ${ip}`), since }
+      const own = { ...self, since: 5 }
+      peers = new Peers(network, openBackend(network), own, underlay)
+      table = new Map([['self', own]])
+      peers.setTable(new Map([...table, ['clone', clone]]), new Set(['self', 'clone']))
+      const before =
+        peers.trouble?.includes("'clone' (10.244.5.0/24 at 192.168.0.5), which had it first") ?? false
+      go('clone')
+      expect([before, peers.trouble !== undefined]).toEqual(expected)
+    },
+  )
 
   it.each([
     ['leaves', () => go('older')],
@@ -184,7 +189,7 @@ describe('peers', () => {
     expect([...peers.refused.keys()]).toEqual(['between'])
   })
 
-  it('that cannot be used are refused with the reason, and hold up nobody', () => {
+  it('that cannot be used are refused with the reason, and hold up no other', () => {
     come(vxlanLease('clone', '02:00:00:00:00:01', '10.244.5.0/24 at 192.168.0.5'), other)
     expect(peers.refused.get('clone')).toContain('is our own')
     expect([peers.count, entriesOf('other').length]).toEqual([1, 3])
@@ -196,5 +201,39 @@ describe('peers', () => {
     expect(peers.state.entriesOf(SELF).map(printEntry)[0]).toContain('local 192.168.0.9')
     expect([...peers.state.entries.values()][0]?.kind).toBe('link')
     expect(touched.has('route 10.244.4.0/24 metric 0')).toBe(true)
+  })
+
+  it('tell of each public IP that comes or goes, so that who heard of all has what is programmed', () => {
+    const node = fc.constantFrom('a', 'b', 'c', 'd', 'self')
+    const lease = fc
+      .record({
+        node,
+        mac: fc.nat(4),
+        prefix: fc.nat(3),
+        ip: fc.integer({ min: 1, max: 4 }),
+        since: fc.nat(3),
+      })
+      .map(({ node, mac, prefix, ip, since }) => ({
+        ...vxlanLease(node, `02:00:00:00:00:0${mac + 1}`, `10.244.${prefix}.0/24 at 192.168.0.${ip}`),
+        since,
+      }))
+    const change = fc.oneof({ weight: 4, arbitrary: lease }, node)
+    fc.assert(
+      fc.property(fc.array(fc.array(change, { minLength: 1, maxLength: 3 })), rounds => {
+        const heard = new Set<Ip>()
+        const touched: Ip[] = []
+        const told = (ip: Ip) => touched.push(ip)
+        const walked = new Peers(network, openBackend(network), self, underlay, undefined, undefined, told)
+        const table = new Map<string, Lease>()
+        for (const changes of rounds) {
+          for (const it of changes) typeof it === 'string' ? table.delete(it) : table.set(it.node, it)
+          const own = changes.find(it => typeof it !== 'string' && it.node === 'self')
+          if (typeof own === 'object') walked.setSelf(own, underlay)
+          walked.setTable(table, new Set(changes.map(it => (typeof it === 'string' ? it : it.node))))
+          for (const ip of touched.splice(0)) walked.hasPublicIp(ip) ? heard.add(ip) : heard.delete(ip)
+          expect([...heard].sort()).toEqual([...walked.publicIps].sort())
+        }
+      }),
+    )
   })
 })

@@ -107,6 +107,22 @@ describe('netlink requests', () => {
     ])
   })
 
+  test('let others run once they have taken long', async () => {
+    let nowMs = 0
+    vi.spyOn(performance, 'now').mockImplementation(() => nowMs)
+    let ran = 0
+    setImmediate(() => ran++)
+    const ranBefore: number[] = []
+    sockets.answer = sent => {
+      ranBefore.push(ran)
+      nowMs += 60
+      return [acknowledgement(seqOf(sent.slice(-1)))]
+    }
+    await requests.batch(400, write, signal)
+    expect(ranBefore).toEqual([0, 0, 1, 1])
+    vi.restoreAllMocks()
+  })
+
   test('send a second time, once, what the kernel had no room for', async () => {
     let full = 2
     sockets.answer = sent => {

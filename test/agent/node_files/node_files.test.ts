@@ -70,7 +70,12 @@ describe('the files that pods are made from', () => {
   it.each([
     ['removed', 'missing', (file: string) => rm(file)],
     ['truncated', 'empty', (file: string) => writeFile(file, '')],
-    ['garbled', 'different', (file: string) => writeFile(file, 'FLANNEL_SUBNET=10.9.9.1/24\n')],
+    // In one step: a file that is emptied first may be seen so.
+    [
+      'garbled',
+      'different',
+      (file: string) => writeFile(file, 'FLANNEL_SUBNET=10.9.9.1/24\n', { flag: 'r+' }),
+    ],
     [
       'replaced',
       'different',
@@ -96,7 +101,8 @@ describe('the files that pods are made from', () => {
   it('come back with their directory, and are watched in it', async () => {
     const { files, subnetFile, log } = start(join(directory, 'net.d', '10-flannel.conflist'))
     await until('all to be written', () => files.trouble === undefined)
-    await rm(join(directory, 'net.d'), { recursive: true, maxRetries: 5 })
+    // In one step: the agent writes the file again while a folder is being emptied.
+    await rename(join(directory, 'net.d'), join(directory, 'gone.d'))
     files.review()
     await until('the CNI network to be back', () => log.said('CNI network was missing').length === 1)
     await rm(join(directory, 'net.d', '10-flannel.conflist'))

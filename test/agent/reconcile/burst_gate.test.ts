@@ -12,7 +12,7 @@ describe('a burst of changes', () => {
     expect(looked).toBe(0)
   })
 
-  it('is waited for as long as it goes on, and no longer', async () => {
+  it('is waited for as long as it lasts, and no longer', async () => {
     const gate = new BurstGate(() => 0)
     for (let i = 0; i < 9; i++) gate.count()
     let left = 5
@@ -41,6 +41,35 @@ describe('a burst of changes', () => {
     }, signal)
     clearInterval(blowing)
     expect(nowMs).toBe(300)
+  })
+
+  it('is over at once where it is explained while it is waited for', async () => {
+    const gate = new BurstGate(() => 0)
+    for (let i = 0; i < 9; i++) gate.count()
+    let isClear = false
+    let hasCounted = false
+    const passed = gate.pass(() => isClear, signal)
+    setImmediate(() => {
+      isClear = true
+      gate.explain()
+      setImmediate(() => {
+        hasCounted = true
+      })
+    })
+    await passed
+    expect(hasCounted).toBe(false)
+  })
+
+  it('is waited for although another one was explained before', async () => {
+    const gate = new BurstGate(() => 0)
+    gate.explain()
+    for (let i = 0; i < 9; i++) gate.count()
+    let hasWaited = false
+    setImmediate(() => {
+      hasWaited = true
+    })
+    await gate.pass(() => false, signal)
+    expect(hasWaited).toBe(true)
   })
 
   it('does not outlast the signal', async () => {

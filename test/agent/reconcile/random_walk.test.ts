@@ -45,11 +45,13 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       loop.reconciler.requestFullPass('the underlay has changed')
     }),
   ),
-  text.map(line => named(`somebody puts ${line}`, ({ kernel }) => kernel.put(entry(line)))),
-  text.map(line => named(`somebody removes ${line}`, ({ kernel }) => kernel.remove(entryKey(entry(line))))),
-  dev.map(name => named(`somebody deletes ${name}`, ({ kernel }) => kernel.remove(`link ${name}`))),
+  text.map(line => named(`another program puts ${line}`, ({ kernel }) => kernel.put(entry(line)))),
+  text.map(line =>
+    named(`another program removes ${line}`, ({ kernel }) => kernel.remove(entryKey(entry(line)))),
+  ),
+  dev.map(name => named(`another program deletes ${name}`, ({ kernel }) => kernel.remove(`link ${name}`))),
   dev.map(name =>
-    named(`somebody changes ${name}`, ({ kernel }) =>
+    named(`another program changes ${name}`, ({ kernel }) =>
       kernel.put(entry(deviceAt(name, '02:ff:00:00:00:01', '192.168.0.8'))),
     ),
   ),

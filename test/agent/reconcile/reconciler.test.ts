@@ -87,7 +87,7 @@ describe('the reconcile loop', () => {
       expect([loop.kernel.snapshots, loop.drift()]).toEqual([snapshots, []])
     })
 
-    it('makes a device anew and puts back what sat on it, without removing any of it one by one', async () => {
+    it('recreates a device and puts back what sat on it, without removing any of it one by one', async () => {
       await programmed()
       loop.want(device.replace('local 192.168.0.1', 'local 192.168.0.9'))
       loop.reconciler.requestFullPass('this node has moved')
@@ -116,7 +116,7 @@ describe('the reconcile loop', () => {
     })
   })
 
-  describe('mending what somebody else changes', () => {
+  describe('mending what another program changes', () => {
     it.each([address, fdb, neighbor, route, direct])('puts back %s', async text => {
       await programmed()
       loop.kernel.remove(keyOf(text))
@@ -234,6 +234,24 @@ describe('the reconcile loop', () => {
       expect(loop.kernel.print()).toEqual(loop.wanted())
     })
 
+    it('takes the word on its own older changes for no damage, and waits for no end of them', async () => {
+      await programmed()
+      const fdbs = (dst: number) =>
+        Array.from(
+          { length: 20 },
+          (_, i) => `fdb 02:00:00:00:01:${i + 10} dev flannel.1 dst 192.168.1.${dst}`,
+        )
+      let applies = 0
+      // The peers change their addresses while the kernel takes the former ones.
+      loop.kernel.hook = act => {
+        if (act === 'apply' && ++applies === 1) loop.want(fdbs(2).join('\n'))
+      }
+      loop.want(fdbs(1).join('\n'))
+      await loop.settle()
+      expect(loop.kernel.print()).toEqual(loop.wanted())
+      expect(applies).toBe(2)
+    })
+
     it('keeps its first pass the first one, and so calls nothing drift, whatever is said before', async () => {
       loop.want(all.join('\n'))
       loop.reconciler.observe({ entries: [], devices: [], everything: 'an overflow', underlay: false })
@@ -245,7 +263,7 @@ describe('the reconcile loop', () => {
   })
 
   describe('what the kernel refuses', () => {
-    it('is tried again with back-off and holds up nobody', async () => {
+    it('is tried again with back-off and holds up no other', async () => {
       loop.kernel.refuse(keyOf(direct))
       await programmed()
       expect(loop.kernel.print()).toEqual(loop.wanted().filter(text => text !== direct))
@@ -283,7 +301,7 @@ describe('the reconcile loop', () => {
       expect(loop.asked()).toEqual([`add ${direct}`])
     })
 
-    it('is forgotten once nobody wants it', async () => {
+    it('is forgotten once it is no longer desired', async () => {
       loop.kernel.refuse(keyOf(direct))
       await programmed()
       loop.unwant(keyOf(direct))
@@ -356,7 +374,7 @@ describe('the reconcile loop', () => {
     })
   })
 
-  describe('what somebody keeps undoing', () => {
+  describe('what another program keeps undoing', () => {
     it('is put back at once, later with back-off of at most 1 s, and named', async () => {
       await programmed()
       const repairedAtMs: number[] = []
@@ -408,7 +426,7 @@ describe('the reconcile loop', () => {
       expect(loop.asked()).toEqual([device, address, fdb, neighbor, route].map(text => `add ${text}`))
     })
 
-    it('holds up nobody', async () => {
+    it('holds up no other', async () => {
       await programmed()
       for (let i = 0; i < 10; i++) {
         loop.kernel.remove(keyOf(route))
@@ -420,7 +438,7 @@ describe('the reconcile loop', () => {
       expect(loop.asked()).toEqual([`add ${fdb}`])
     })
 
-    it('is a device: what sits on it stands while the fight over its MAC goes on', async () => {
+    it('is a device: what sits on it stands while its MAC is contested', async () => {
       await programmed()
       const theirs = entry(device.replace('02:00:00:00:00:01', '02:ff:00:00:00:01'))
       for (let i = 0; i < 100; i++) {
@@ -447,7 +465,7 @@ describe('the reconcile loop', () => {
       expect(loop.kernel.snapshots - snapshots).toBe(10)
     })
 
-    it('are not made more often than the budget has it, though a device flaps for ever', async () => {
+    it('are not made more often than the budget has it, though a device flaps without end', async () => {
       await programmed()
       const { snapshots } = loop.kernel
       for (let ms = 0; ms < 20_000; ms += 20) {

@@ -47,14 +47,34 @@ describe('dist/twilld.js and dist/twill.js', () => {
   })
 })
 
+it('the bundle does not load what Node.js has for fetch, which nothing here calls', () => {
+  const list = `data:text/javascript,${encodeURIComponent(
+    "process.on('exit', () => process.stderr.write(process.moduleLoadList.join()))",
+  )}`
+  const words = [
+    `--import=${list}`,
+    'dist/twill.js',
+    'map',
+    '--etcd-endpoints=http://127.0.0.1:1',
+    '--local-socket=',
+  ]
+  const { output } = start(process.execPath, words)
+  expect(output).toContain('NativeModule http2')
+  expect(output).not.toContain('undici')
+})
+
 describe('V8 flags', () => {
   it('are known by the names that node lists', () => {
     expect(knownV8Flags()).toContain('max-semi-space-size')
     expect(knownV8Flags()).not.toContain('no-such-flag')
   })
 
+  it('are asked for once: node is run for that, and the agent would wait for it', () => {
+    expect(knownV8Flags()).toBe(knownV8Flags())
+  })
+
   it('that bound the heap are known by each release that is supported', () => {
-    const names = agentV8Flags.map(flag => flag.replace(/^--(.*?)(=.*)?$/, '$1'))
+    const names = agentV8Flags.map(flag => flag.replace(/^--(no-)?(.*?)(=.*)?$/, '$2'))
     const known = knownV8Flags()
     expect(names.filter(name => !known.has(name) && name !== 'interrupt-budget')).toEqual([])
   })

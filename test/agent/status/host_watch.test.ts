@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { Finding } from '../../../agent/diagnose/doctor/finding.ts'
-import { brokenByHost, HostWatch } from '../../../agent/status/host_watch.ts'
+import { brokenByHost, HostWatch, type HostWatchOptions } from '../../../agent/status/host_watch.ts'
 import { RecordingLog } from '../../support/log.ts'
 import { until } from '../../support/until.ts'
 
@@ -14,7 +14,7 @@ const forwarding: Finding = {
 }
 
 /** A watch that looks all the time; `found` is what the next look finds. */
-function watchOf() {
+function watchOf(times: Partial<HostWatchOptions> = {}) {
   const state = { found: [] as readonly Finding[], looks: 0, changes: 0 }
   const log = new RecordingLog()
   const stop = new AbortController()
@@ -27,8 +27,7 @@ function watchOf() {
       state.changes += 1
     },
     log,
-    periodMs: 1,
-    confirmMs: 1,
+    ...{ periodMs: 1, confirmMs: 1, ...times },
   })
   const ended = watch.run(stop.signal).catch(() => {})
   const look = async (times: number) => {
@@ -73,6 +72,28 @@ describe('the watch on the host', () => {
     await look(8)
     await end()
     expect(log.lines).toEqual([])
+  })
+
+  it('confirms nothing by a look that a change asks for, before the time is over', async () => {
+    const { state, watch, look, end } = watchOf({ confirmMs: 3_600_000 })
+    state.found = [forwarding]
+    await look(1)
+    for (let i = 0; i < 50; i++) {
+      watch.review()
+      await new Promise(resolve => setImmediate(resolve))
+    }
+    await end()
+    expect(watch.findings).toEqual([])
+  })
+
+  it('finds out soon that what kept the node from being ready is over, though nothing tells of it', async () => {
+    const { state, watch, end } = watchOf({ periodMs: 3_600_000, brokenMs: 1 })
+    state.found = [forwarding]
+    watch.review()
+    await until('the finding', () => watch.findings.length === 1)
+    state.found = []
+    await until('its end', () => watch.findings.length === 0)
+    await end()
   })
 
   it('leaves to the agent what the agent says itself', async () => {

@@ -27,7 +27,7 @@ describe('a log that cannot be written', () => {
     const fifo = join(folder, 'fifo')
     runSync(['mkfifo', fifo])
     const fd = use(fifo, constants.O_RDWR | constants.O_NONBLOCK)
-    const log = createLogger('debug', fd)
+    const log = createLogger({ level: 'debug', fd })
     for (let i = 0; i < 20_000; i++) log.debug({ i }, 'a line')
     let text = ''
     const read = () => {
@@ -49,7 +49,7 @@ describe('a log that cannot be written', () => {
   })
 
   it('on a full disk throws nothing', () => {
-    const log = createLogger('debug', use('/dev/full', constants.O_WRONLY))
+    const log = createLogger({ level: 'debug', fd: use('/dev/full', constants.O_WRONLY) })
     for (let i = 0; i < 10; i++) log.debug({}, 'a line')
   })
 
@@ -57,7 +57,7 @@ describe('a log that cannot be written', () => {
     const fifo = join(folder, 'fifo')
     runSync(['mkfifo', fifo])
     const reader = openSync(fifo, constants.O_RDONLY | constants.O_NONBLOCK)
-    const log = createLogger('debug', use(fifo, constants.O_WRONLY))
+    const log = createLogger({ level: 'debug', fd: use(fifo, constants.O_WRONLY) })
     closeSync(reader)
     for (let i = 0; i < 10; i++) log.debug({}, 'a line')
   })

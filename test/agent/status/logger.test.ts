@@ -1,4 +1,4 @@
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { closeSync, fstatSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
@@ -31,6 +31,23 @@ it("prints an error with its causes, and the stack of none but an unexpected one
   expect(unexpected?.error.stack).toMatch(/TypeError: x is undefined\n +at /)
 })
 
+it.each([
+  ['no such file', undefined],
+  ['Cannot read x: ENOENT', 'ENOENT'],
+])('leaves out what the message holds already of a cause: %s', (cause, left) => {
+  const [line] = logged('info', log => {
+    const error = new LeaseRefusedError('Cannot read x: no such file', {
+      cause: new LeaseRefusedError(cause),
+    })
+    log.error({ error }, 'a')
+  }) as { error: Record<string, unknown> }[]
+  expect(line?.error).toEqual({
+    name: 'LeaseRefusedError',
+    message: 'Cannot read x: no such file',
+    ...(left && { cause: { name: 'LeaseRefusedError', message: left } }),
+  })
+})
+
 it('bounds and escapes what it is given, however it comes', () => {
   const long = 'x'.repeat(1_000_000)
   const deep = { a: { a: { a: { a: { a: 'too deep' } } } } }
@@ -53,12 +70,29 @@ it('writes no more than a few of any number of lines that are alike', () => {
   expect(lines).toHaveLength(21)
 })
 
+it('puts a priority in front where its file is the one that systemd named', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'twill-log-'))
+  const path = join(directory, 'log')
+  const fd = openSync(path, 'w')
+  try {
+    const { dev, ino } = fstatSync(fd)
+    createLogger({ level: 'info', fd, journalStream: `${dev}:${ino}` }).warn({}, 'a')
+    createLogger({ level: 'info', fd, journalStream: `${dev}:${ino + 1}` }).warn({}, 'b')
+    createLogger({ level: 'info', fd, journalStream: '' }).warn({}, 'c')
+    const starts = readFileSync(path, 'utf8').trim().split('\n')
+    expect(starts.map(line => line.slice(0, 4))).toEqual(['<4>{', '{"le', '{"le'])
+  } finally {
+    closeSync(fd)
+    rmSync(directory, { recursive: true })
+  }
+})
+
 function logged(level: LogLevel, use: (log: Log) => void): unknown[] {
   const directory = mkdtempSync(join(tmpdir(), 'twill-log-'))
   const path = join(directory, 'log')
   const fd = openSync(path, 'w')
   try {
-    use(createLogger(level, fd))
+    use(createLogger({ level, fd }))
     return readFileSync(path, 'utf8')
       .trim()
       .split('\n')

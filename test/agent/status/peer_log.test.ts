@@ -42,15 +42,17 @@ describe('the log of peers', () => {
   })
 
   it('says what is refused once for each reason, and when it is no longer', () => {
-    const refuse = (reason: string) => peers.writeRefused(new Map([['n2', reason]]), [])
+    const isProgrammed = (node: string) => node === 'n4'
+    const refuse = (reason: string, node = 'n2') =>
+      peers.writeRefused(new Map([[node, reason]]), isProgrammed)
     refuse('its MAC is zero')
     refuse('its MAC is zero')
     refuse('its MAC is multicast')
-    peers.writeRefused(new Map(), [{ key: 'n3', reason: 'no JSON' }])
+    refuse('its IPv6 part is no address', 'n4')
     expect(lines()).toEqual([
       'lease refused: not programmed {"node":"n2","reason":"its MAC is zero"}',
       'lease refused: not programmed {"node":"n2","reason":"its MAC is multicast"}',
-      'lease refused: not programmed {"node":"n3","reason":"no JSON"}',
+      'lease refused in part: the peer is programmed without that part {"node":"n4","reason":"its IPv6 part is no address"}',
       'lease no longer refused {"node":"n2"}',
     ])
   })

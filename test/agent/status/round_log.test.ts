@@ -62,7 +62,7 @@ describe('the log of rounds', () => {
     expect(said()).toEqual(['error the kernel refuses: tried again with back-off'])
   })
 
-  it('says what somebody changed, and what stood there instead', () => {
+  it('says what another program changed, and what stood there instead', () => {
     const was = entry('route 10.1.1.0/24 via 192.168.0.99 dev eth0 proto 117')
     write([{ operation: { verb: 'replace', entry: route(1), was }, error: undefined }], {
       drift: [entryKey(route(1))],
@@ -104,7 +104,7 @@ describe('the log of rounds', () => {
     expect(said()).toHaveLength(22)
   })
 
-  it('forgets what nobody wants any more', () => {
+  it('forgets what is no longer desired', () => {
     write([refused(1)])
     write([added(2)])
     write([refused(1)])

@@ -1,11 +1,16 @@
 import { once } from 'node:events'
+import { request } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { StatusDocument } from '../../../agent/diagnose/status_document.ts'
+import { subnetMap } from '../../../agent/map/subnet_map.ts'
 import { entryKey } from '../../../agent/state/print.ts'
+import type { DetailSource } from '../../../agent/status/details.ts'
 import { serveStatus } from '../../../agent/status/server.ts'
 import { type AgentStatus, RoundTotals } from '../../../agent/status/status.ts'
 import type { Log } from '../../../lease/common/log.ts'
 import { parseIp } from '../../../lease/net/ip.ts'
+import { parseNetworkConfig } from '../../../lease/network_config_parser.ts'
 import { entry } from '../../support/entries.ts'
 import { vxlanLease } from '../../support/leases.ts'
 import { status } from '../../support/status.ts'
@@ -14,6 +19,19 @@ import { until } from '../../support/until.ts'
 const ip = parseIp('127.0.0.1')
 const errors: object[] = []
 const log: Log = { trace() {}, debug() {}, info() {}, warn() {}, error: fields => void errors.push(fields) }
+
+const network = parseNetworkConfig('{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}')
+const table = new Map([['n2', vxlanLease('n2', '02:00:00:00:00:02', '10.244.2.0/24 at 192.168.0.2')]])
+let mapsMade = 0
+const trouble = 'Cannot read /etc/etcd/key.pem for http://root:hush@192.168.0.9:2379'
+const details: DetailSource = {
+  toAll: false,
+  status: async () => ({ troubles: [trouble] }) as unknown as StatusDocument,
+  map: async () => {
+    mapsMade++
+    return subnetMap({ network, leases: { table, changed: new Set(), problems: [] } }, 'etcd')
+  },
+}
 
 let now: AgentStatus = status()
 let source = () => now
@@ -26,7 +44,7 @@ beforeEach(async () => {
   source = () => now
   stop = new AbortController()
   port = await new Promise<number>((resolve, reject) => {
-    served = serveStatus({ ip, port: 0 }, () => source(), log, stop.signal, resolve)
+    served = serveStatus({ ip, port: 0 }, () => source(), details, log, stop.signal, resolve)
     served.catch(reject)
   })
 })
@@ -68,6 +86,36 @@ describe('/readyz', () => {
       code: 503,
       text: 'flanneld is not ready yet\nthe lease is lost\n2 entries fail\n',
     })
+  })
+})
+
+describe('the details of the network', () => {
+  it('are a page, a map and a status, made once for all who ask at once', async () => {
+    const answers = await Promise.all(Array.from({ length: 20 }, () => get('/map')))
+    expect(JSON.parse(answers[19]?.text ?? '')).toMatchObject({ leases: [{ node: 'n2' }] })
+    expect((await get('/')).text).toMatch(/^<!doctype html>[\s\S]*data-node="n2"/)
+    expect(mapsMade).toBe(1)
+  })
+
+  it('name no file of the host and no password', async () => {
+    const { text } = await get('/status')
+    expect(JSON.parse(text).troubles).toEqual(['Cannot read (file) for http://192.168.0.9:2379'])
+  })
+
+  it('are shown to no page of another site that was pointed at this host', async () => {
+    const { status: code } = await fetch(`http://127.0.0.1:${port}/map`)
+    expect(code).toBe(200)
+    const asked = await new Promise<number | undefined>(resolve => {
+      const headers = { host: `attacker.example:${port}` }
+      request({ host: '127.0.0.1', port, path: '/map', headers }, ({ statusCode }) =>
+        resolve(statusCode),
+      ).end()
+    })
+    expect(asked).toBe(403)
+  })
+
+  it('can only be read', async () => {
+    for (const path of ['/', '/map', '/status']) expect((await get(path, 'POST')).code).toBe(405)
   })
 })
 
@@ -171,16 +219,16 @@ describe('/metrics', () => {
 
 describe('the server', () => {
   it('answers nothing but GET and HEAD of what there is', async () => {
-    expect((await get('/')).code).toBe(404)
+    expect((await get('/nothing')).code).toBe(404)
     expect((await get('/healthz', 'POST')).code).toBe(405)
     expect(await get('/healthz', 'HEAD')).toEqual({ code: 200, text: '' })
   })
 
-  it('answers 500 where the status cannot be had, and goes on', async () => {
+  it('answers 500 where the status cannot be had, and continues', async () => {
     source = () => {
-      throw new Error('no status')
+      throw new Error('no status \u001b[2J')
     }
-    expect(await get('/readyz')).toEqual({ code: 500, text: 'no status\n' })
+    expect(await get('/readyz')).toEqual({ code: 500, text: 'no status \\u001b[2J\n' })
     expect(errors).toHaveLength(1)
     source = () => now
     expect((await get('/readyz')).code).toBe(200)
@@ -190,7 +238,7 @@ describe('the server', () => {
     const lines: string[] = []
     const own = new AbortController()
     const listening = { ...log, error: (_: object, text: string) => void lines.push(text) }
-    const second = serveStatus({ ip, port }, source, listening, own.signal)
+    const second = serveStatus({ ip, port }, source, details, listening, own.signal)
     await until('a line', () => lines.length > 0)
     expect(lines).toEqual([
       expect.stringContaining(
@@ -207,7 +255,7 @@ describe('the server', () => {
     const all = { ip: parseIp('0.0.0.0'), port: 0 }
     let ended: Promise<void> = Promise.resolve()
     const at = await new Promise<number>(resolve => {
-      ended = serveStatus(all, source, log, own.signal, resolve)
+      ended = serveStatus(all, source, details, log, own.signal, resolve)
     })
     for (const host of ['127.0.0.1', '[::1]'])
       expect((await fetch(`http://${host}:${at}/healthz`)).status).toBe(200)
@@ -244,12 +292,25 @@ describe('the server', () => {
     for (const socket of [own, asking, last, ...idle]) socket.destroy()
   })
 
+  it('closes a connection that asks again before it has its answer: what is not read would fill the memory', async () => {
+    const socket = connect({ host: '127.0.0.1', port }).on('error', () => {})
+    let asked = 0
+    source = () => {
+      asked++
+      return now
+    }
+    socket.write('GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(1_000))
+    await once(socket.resume(), 'close')
+    expect(asked).toBe(1)
+    expect((await get('/healthz')).code).toBe(200)
+  })
+
   it('closes a connection that says nothing', async () => {
     const socket = connect({ host: '127.0.0.1', port }).on('error', () => {})
     await once(socket.resume(), 'close')
   })
 
-  it('ends with its signal, whoever is still connected', async () => {
+  it('ends with its signal, though clients are still connected', async () => {
     await get('/healthz')
     stop.abort()
     await served

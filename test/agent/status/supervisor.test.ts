@@ -52,7 +52,7 @@ describe('telling systemd', () => {
       expect(said().slice(-2)).toEqual(['STATUS=not ready: hung', 'STOPPING=1'])
     }))
 
-  it('does nothing where nobody asked', async () => {
+  it('does nothing where no supervisor asked', async () => {
     await notifySupervisor('READY=1', undefined)
     await notifySupervisor('READY=1', '')
   })

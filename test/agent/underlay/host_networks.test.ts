@@ -4,7 +4,7 @@ import { type HostSetting, hostNetworks, overlapWarnings } from '../../../agent/
 import { hostNetworkUnder } from '../../../lease/host_networks.ts'
 import { parseIp } from '../../../lease/net/ip.ts'
 import { parsePrefix } from '../../../lease/net/prefix.ts'
-import { parseNetworkConfig } from '../../../lease/network_config.ts'
+import { parseNetworkConfig } from '../../../lease/network_config_parser.ts'
 
 const wide = parseNetworkConfig('{"Network":"10.0.0.0/8"}')
 const eth0 = nic('eth0', '10.0.5.7/24')
@@ -73,11 +73,14 @@ describe('the networks that a host lives on', () => {
     const routes = [
       { ...route('10.3.0.0/16 via 10.0.5.9 dev eth0'), protocol: 4 },
       { ...route('10.4.4.0/24 via 10.0.5.9 dev eth0'), protocol: 3 },
+      // flanneld's have no metric: this one is an operator's.
+      { ...route('10.4.5.0/24 via 10.0.5.9 dev eth0'), protocol: 3, metric: 50 },
     ]
     const found = read([lo, eth0], routes, {})
     const isUnder = (text: string) => hostNetworkUnder(parsePrefix(text), found) !== undefined
     expect([isUnder('10.3.0.0/16'), isUnder('10.3.7.0/24')]).toEqual([true, true])
     expect([isUnder('10.4.4.0/24'), isUnder('10.4.4.0/25')]).toEqual([false, true])
+    expect(isUnder('10.4.5.0/24')).toBe(true)
   })
 
   it('of IPv6 are the same, without link-local and multicast', () => {

@@ -95,7 +95,7 @@ describe('with a wish', () => {
     expect(choose({ iface: ['cni0'] }).name).toBe('cni0')
   })
 
-  it('--iface goes on to the next where a family is missing', () => {
+  it('--iface continues with the next where a family is missing', () => {
     expect(choose({ iface: ['cni0', 'eth1'] }, facts, ['ipv4', 'ipv6']).name).toBe('eth1')
   })
 

@@ -4,7 +4,7 @@ import type { InterfaceAddress, InterfaceFacts, RouteFacts } from '../../../agen
 import { UnderlayWatch } from '../../../agent/underlay/underlay_watch.ts'
 import { parseIp } from '../../../lease/net/ip.ts'
 import { parsePrefix } from '../../../lease/net/prefix.ts'
-import { parseNetworkConfig } from '../../../lease/network_config.ts'
+import { parseNetworkConfig } from '../../../lease/network_config_parser.ts'
 import { RecordingLog } from '../../support/log.ts'
 
 const network = parseNetworkConfig('{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}')
@@ -37,18 +37,23 @@ describe('a watch on the underlay', () => {
     routes = [byDefault('eth0')]
     nowMs = 0
     log = new RecordingLog()
+    watch = await choose()
+  })
+
+  const choose = async (...iface: string[]) => {
     const kernel: UnderlaySource = {
       listInterfaces: async () => interfaces,
       listRoutes: async () => routes,
       routeTo: async () => undefined,
     }
     const publicIps = { ipv4: undefined, ipv6: undefined }
-    const wish = { iface: [], ifaceRegex: [], ifaceCanReach: undefined, publicIps }
+    const wish = { iface, ifaceRegex: [], ifaceCanReach: undefined, publicIps }
     const scope = { devices: [], routeProtocol: 117 }
     const rest = { endpoints: [], patienceMs: 10_000, log, now: () => nowMs }
-    watch = new UnderlayWatch({ kernel, scope, network, wish, ...rest })
-    await watch.choose(signal)
-  })
+    const chosen = new UnderlayWatch({ kernel, scope, network, wish, ...rest })
+    await chosen.choose(signal)
+    return chosen
+  }
 
   /** What another look comes to: `eth0 192.168.0.1` where the choice moved, undefined where it stays. */
   const review = async () => {
@@ -92,6 +97,28 @@ describe('a watch on the underlay', () => {
     interfaces = [nic('eth0'), nic('br0', '192.168.0.1/24')]
     routes = [byDefault('br0')]
     expect(await review()).toBe('br0 192.168.0.1')
+  })
+
+  it('does so before the default route follows, and past an older address that stays', async () => {
+    interfaces = [nic('eth0', '192.168.0.1/24', '192.168.0.2/24')]
+    watch = await choose()
+    interfaces = [nic('eth0', '192.168.0.2/24'), nic('br0', '192.168.0.1/24')]
+    expect(await review()).toBe('br0 192.168.0.1')
+    routes = []
+    interfaces = [nic('eth0', '192.168.0.1/24'), nic('br0')]
+    expect(await review()).toBe('eth0 192.168.0.1')
+    expect(log.said('at the next start')).toEqual([])
+  })
+
+  it('does so where a flag names the interface that it left, and warns once of the next start', async () => {
+    watch = await choose('eth0')
+    interfaces = [nic('eth0'), nic('br0', '192.168.0.1/24')]
+    expect(await review()).toBe('br0 192.168.0.1')
+    expect([await review(), await review()]).toEqual([undefined, undefined])
+    expect(watch.trouble).toBeUndefined()
+    expect(log.said('no external interface would be found at the next start')).toHaveLength(1)
+    interfaces = [nic('eth0', '192.168.0.1/24'), nic('br0')]
+    expect(await review()).toBe('eth0 192.168.0.1')
   })
 
   it.each([

@@ -29,9 +29,9 @@ export interface Pass {
   readonly allocatedBytes: number
 }
 
-/** A network namespace with one VXLAN device, filled by us or by iproute2. */
-export type Table = 'fdb' | 'neighbors' | 'routes'
+type Table = 'fdb' | 'neighbors' | 'routes'
 
+/** A network namespace with one VXLAN device, filled by us or by iproute2. */
 export interface ProgrammingJob {
   readonly [act: string]: (...words: never[]) => unknown
   /** Sets V8 flags, as the agent does at its start. */
@@ -40,8 +40,6 @@ export interface ProgrammingJob {
   /** From an empty device. */
   byTwill(peers: number): Promise<Programming>
   byIproute2(peers: number): Promise<Programming>
-  /** Puts these tables on a device that has been there for a while: ms. */
-  batch(peers: number, tables: readonly Table[]): Promise<number>
   /** Passes over what byTwill() left, with nothing to do. Wants --expose-gc. */
   idlePasses(peers: number, times: number): Promise<Pass[]>
   /** The same three tables listed by `ip` and `bridge`: ms. */
@@ -49,7 +47,7 @@ export interface ProgrammingJob {
 }
 
 export function programmingJob(): ProgrammingJob {
-  return { tune: setV8Flags, prepare, byTwill, byIproute2, batch, idlePasses, listings }
+  return { tune: setV8Flags, prepare, byTwill, byIproute2, idlePasses, listings }
 }
 
 async function prepare(): Promise<void> {
@@ -89,13 +87,6 @@ async function byIproute2(peers: number): Promise<Programming> {
   const between = performance.now()
   await put('routes', peers)
   return timed(started, between, performance.now())
-}
-
-async function batch(peers: number, tables: readonly Table[]): Promise<number> {
-  await freshDevice()
-  const started = performance.now()
-  for (const table of tables) await put(table, peers)
-  return performance.now() - started
 }
 
 async function put(table: Table, peers: number): Promise<void> {

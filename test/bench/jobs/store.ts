@@ -1,7 +1,10 @@
-import { Connection } from '../../../lease/etcd/connection.ts'
-import { type KeyRange, keysUnder } from '../../../lease/etcd/keys.ts'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Connection } from '../../../lease/etcd/client/connection.ts'
+import { type KeyRange, keysUnder } from '../../../lease/etcd/client/keys.ts'
 import { defaultTuning } from '../../../lease/etcd/tuning.ts'
 import { etcdOptions } from '../../support/etcd_bed.ts'
+import { hostileChange } from '../../support/hostile_changes.ts'
+import { RecordingLog } from '../../support/log.ts'
 import type { StoredLease } from '../peers.ts'
 import { wallClock } from '../wall_clock.ts'
 
@@ -22,8 +25,10 @@ export interface StoreJob {
   put(leases: readonly StoredLease[]): Promise<void>
   remove(keys: readonly string[]): Promise<void>
   clear(): Promise<void>
-  /** One change, with a watcher of ours as the measure. */
+  /** One change, with our own watcher as the measure. */
   time(lease: StoredLease, remove: boolean): Promise<Written>
+  /** Hostile changes at this rate for so long. Returns how many were made. */
+  flood(perSecond: number, durationMs: number): Promise<number>
 }
 
 export function storeJob(): StoreJob {
@@ -51,17 +56,44 @@ export function storeJob(): StoreJob {
   return {
     async open(endpoint, under) {
       folder = under
-      connection = await Connection.open(endpoint, etcdOptions([endpoint], ''), defaultTuning)
+      connection = await Connection.open(
+        endpoint,
+        etcdOptions([endpoint], ''),
+        defaultTuning,
+        new RecordingLog(),
+      )
       watch(keysUnder(folder)).catch(() => {})
     },
     put: leases => commit(leases, false),
+    async flood(perSecond, durationMs) {
+      const started = performance.now()
+      let made = 0
+      for (let passed = 0; passed < durationMs; passed = performance.now() - started) {
+        const due = Math.min(made + BATCH, Math.floor((passed * perSecond) / 1_000))
+        // One transaction takes a key once.
+        const batch = new Map<string, string | undefined>()
+        for (; made < due; made++) {
+          const { key, value } = hostileChange(made)
+          batch.set(`${folder}${key}`, value)
+        }
+        if (batch.size === 0) {
+          await sleep(5)
+          continue
+        }
+        const changes = Array.from(batch, ([key, value]) =>
+          value === undefined ? { remove: key } : { put: key, value, leaseId: '0' },
+        )
+        await connection.commit({ conditions: [], changes })
+      }
+      return made
+    },
     remove: keys =>
       commit(
         keys.map(key => ({ key, value: '' })),
         true,
       ),
     async clear() {
-      const { kvs } = await connection.range(keysUnder(folder))
+      const { kvs } = await connection.range(keysUnder(folder), kv => kv)
       await commit(
         kvs.map(({ key }) => ({ key: key.slice(folder.length), value: '' })),
         true,

@@ -1,8 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import type { Agent } from '../../support/agent.ts'
+import { type Agent, healthPort } from '../../support/agent.ts'
 import { whyNoBed } from '../../support/bed.ts'
 import type { Host } from '../../support/host.ts'
 import { type OverlayBed, overlayBed } from '../../support/overlay_bed.ts'
+import { lostWhile } from '../../support/pings.ts'
+import type { Pod } from '../../support/pod.ts'
 import { until } from '../../support/until.ts'
 
 const why = whyNoBed()
@@ -25,11 +27,31 @@ describe.skipIf(why !== undefined)('the networks that the host lives on', () => 
   const first = () => h1 as Host
   const configure = (min: string, max: string) =>
     overlay.configure({ Network: '192.168.0.0/16', SubnetLen: 24, SubnetMin: min, SubnetMax: max })
+  const readyz = async () => (await first().httpGet(healthPort, '/readyz'))?.body ?? ''
   const put = (key: string, value: string) => overlay.etcd.ctl('put', `${subnets}/${key}`, value)
   const refusal = (agent: Agent, key: string) =>
     until(`a line about ${key}`, () =>
       agent.log().find(line => line.level === 'warn' && JSON.stringify(line).includes(`"${key}`)),
     )
+
+  /**
+   * Puts a lease over a network that the host was just given, until the agent says that it refuses it: one that an agent
+   * under load hears of before the kernel's word on the network is there first.
+   */
+  const refusedWhenPut = (agent: Agent, key: string, value: string) => {
+    const before = agent.log().length
+    return until(`a line about ${key}`, async () => {
+      await put(key, value)
+      const isSaid = () =>
+        agent
+          .log()
+          .slice(before)
+          .find(line => line.level === 'warn' && JSON.stringify(line).includes(`"${key}`))
+      const said = await until('a line', isSaid, { withinMs: 3_000 }).catch(() => undefined)
+      if (said === undefined) await overlay.etcd.ctl('del', `${subnets}/${key}`)
+      return said
+    })
+  }
 
   it('are never programmed over by a lease, and both prefixes are named once at start', async () => {
     await configure('192.168.100.0', '192.168.110.0')
@@ -78,28 +100,96 @@ describe.skipIf(why !== undefined)('the networks that the host lives on', () => 
     expect(first().subnetEnv().FLANNEL_SUBNET).toBe('192.168.49.1/24')
     const second = (h2 as Host).launchAgent({ endpoints: overlay.etcd.endpoints })
     await second.logs(/out of subnets/)
+    const waits = /waiting for a lease: out of subnets: 192\.168\.0\.0\/16 has 2 of length \/24/
+    expect((await (h2 as Host).httpGet(healthPort, '/readyz'))?.body).toMatch(waits)
+    const socket = `--local-socket=${(h2 as Host).localSocket}`
+    const { stderr } = await (h2 as Host).attempt([process.execPath, 'dist/twill.js', 'status', socket])
+    expect(stderr).toContain('this node waits for a lease: out of subnets: 192.168.0.0/16 has 2')
     expect(await first().ping((h2 as Host).address())).toHaveLength(3)
     expect(agent.process.exit).toBeUndefined()
   })
 
-  it('that appear later push a peer out, and let it in again when they are gone', async () => {
+  it('that come later cut off no peer that is programmed, through a restart too; /readyz names both', async () => {
+    await configure('192.168.100.0', '192.168.110.0')
+    const [agent, other] = (await overlay.startAgents()) as [Agent, Agent]
+    const [one, two] = (await Promise.all([first().pod(), (h2 as Host).pod()])) as [Pod, Pod]
+    await until('the pods to reach each other', async () => (await one.ping(two.address())).length === 3)
+    const subnet = two.address().replace(/\d+$/, '0/24')
+    const peerRoute = `${subnet} via ${subnet.slice(0, -3)} dev flannel.1 onlink`
+    const kernels = `${subnet} dev eth1 proto kernel scope link src ${subnet.replace('0/24', '200')}`
+    const plug = [
+      'link add eth1 type bridge',
+      `address add ${subnet.replace('0/24', '200/24')} dev eth1`,
+      'link set eth1 up',
+    ]
+    let again = agent
+    const lost = await lostWhile([[one, two.address()]], async () => {
+      await first().ip(plug)
+      const said = await agent.logs(/though pods of other nodes had addresses there before/)
+      expect([said.level, said.msg]).toEqual([
+        'warn',
+        expect.stringContaining(`this host has ${subnet}, which is connected to eth1, though`),
+      ])
+      expect(await readyz()).toContain('though pods of other nodes had addresses there before')
+      expect(await first().routes()).toEqual(expect.arrayContaining([peerRoute, kernels]))
+      await agent.stop()
+      again = first().launchAgent({ endpoints: overlay.etcd.endpoints })
+      await again.logs(/though pods of other nodes had addresses there before/)
+    })
+    expect(lost).toEqual([])
+
+    // Where the host's network is there first, it has the addresses, and keeps them when it flaps.
+    await first().ip(['link delete eth1'])
+    await again.ready()
+    await other.stop()
+    const key = subnet.replace('/', '-')
+    const value = await overlay.etcd.ctl('get', '--print-value-only', `${subnets}/${key}`)
+    await overlay.etcd.ctl('del', `${subnets}/${key}`)
+    await until('the peer to go', async () => !(await first().routes()).includes(peerRoute))
+    await first().ip(plug)
+    await refusedWhenPut(again, key, value.trim())
+    expect((await first().routes()).filter(line => line.startsWith(subnet))).toEqual([kernels])
+    await first().ip(['link delete eth1'])
+    await until('the peer', async () => (await first().routes()).includes(peerRoute))
+    await first().ip(plug)
+    await until('the peer to go', async () => !(await first().routes()).includes(peerRoute))
+    expect((await first().routes()).filter(line => line.startsWith(subnet))).toEqual([kernels])
+  })
+
+  it('that the node itself is reached by go before a peer that is programmed', async () => {
     await configure('192.168.100.0', '192.168.110.0')
     await put('192.168.80.0-24', peer('192.168.50.13', 7))
     const agent = await first().startAgent({ endpoints: overlay.etcd.endpoints })
     const peerRoute = '192.168.80.0/24 via 192.168.80.0 dev flannel.1 onlink'
     expect(await first().routes()).toContain(peerRoute)
-    await first().ip([
-      'link add eth1 type bridge',
-      'address add 192.168.80.7/24 dev eth1',
-      'link set eth1 up',
-    ])
+    await first().ip(['address add 192.168.80.7/24 dev eth0'])
     await refusal(agent, '192.168.80.0-24')
     await until('the route of the peer to go', async () => !(await first().routes()).includes(peerRoute))
     expect(await first().routes()).toContain(
-      '192.168.80.0/24 dev eth1 proto kernel scope link src 192.168.80.7',
+      '192.168.80.0/24 dev eth0 proto kernel scope link src 192.168.80.7',
     )
-    await first().ip(['link delete eth1'])
+    await first().ip(['address delete 192.168.80.7/24 dev eth0'])
     await until('the route of the peer', async () => (await first().routes()).includes(peerRoute))
+  })
+
+  it('may hold the whole pod network: that is said once at start, and hosts beside it are reached as before', async () => {
+    // 192.168.50.240/28 is left to the peer that is refused below.
+    await overlay.configure({ Network: '192.168.50.128/25', SubnetLen: 28, SubnetMax: '192.168.50.224' })
+    const [agent] = (await overlay.startAgents()) as [Agent]
+    const said = agent
+      .log()
+      .filter(({ msg }) => msg.includes('192.168.50.128/25 lies inside 192.168.50.0/24'))
+    expect(said.map(({ level }) => level)).toEqual(['warn'])
+    const [one, two] = (await Promise.all([first().pod(), (h2 as Host).pod()])) as [Pod, Pod]
+    await until('the pods to reach each other', async () => (await one.ping(two.address())).length === 3)
+    expect(await lostWhile([[one, two.address()]])).toEqual([])
+    expect(await first().ping((h2 as Host).address())).toHaveLength(3)
+    // A host with an address in the pod network keeps that one address.
+    await first().ip(['address add 192.168.50.250/24 dev eth0'])
+    const refused = await refusedWhenPut(agent, '192.168.50.240-28', peer('192.168.50.13', 7))
+    expect(JSON.stringify(refused)).toContain(
+      "overlaps 192.168.50.250/32, which is this host's own address on eth0",
+    )
   })
 
   it('decide which public IP can be a node: neither the edge of a network, nor this host, nor a pod', async () => {
@@ -116,8 +206,9 @@ describe.skipIf(why !== undefined)('the networks that the host lives on', () => 
     for (const [key, [ip]] of Object.entries(bad)) await put(key, peer(ip, Number(key.slice(9, 10)) % 10))
     for (const [key, [, reason]] of Object.entries(bad))
       expect(JSON.stringify(await refusal(agent, key))).toContain(reason)
-    const routes = (await first().routes()).filter(line => line.includes('flannel.1'))
-    expect(routes).toEqual(['10.244.200.0/24 via 10.244.200.0 dev flannel.1 onlink'])
+    const routes = async () => (await first().routes()).filter(line => line.includes('flannel.1'))
+    await until('the route to the good peer', async () => (await routes()).length > 0)
+    expect(await routes()).toEqual(['10.244.200.0/24 via 10.244.200.0 dev flannel.1 onlink'])
   })
 
   it.each(['192.168.50.255', '10.244.77.7', '127.0.0.1', '255.255.255.255'])(

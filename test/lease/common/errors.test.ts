@@ -1,6 +1,6 @@
 import { AssertionError } from 'node:assert'
 import { describe, expect, it } from 'vitest'
-import { ExpectedError, isUnexpected, messageOf } from '../../../lease/common/errors.ts'
+import { DataError, ExpectedError, isUnexpected, messageOf } from '../../../lease/common/errors.ts'
 
 class LibraryError extends Error {
   override name = 'LibraryError'
@@ -31,4 +31,11 @@ describe('an error', () => {
     expect(messageOf('thrown text')).toBe('thrown text')
     expect(messageOf(undefined)).toBe('undefined')
   })
+})
+
+it('an error of foreign data has no stack, and leaves others theirs', () => {
+  const { stack, message } = new DataError('no lease', { cause: new Error('why') })
+  expect(message).toBe('no lease')
+  expect(stack).not.toContain('\n')
+  expect(new Error('next').stack).toContain('errors.test.ts')
 })

@@ -1,10 +1,10 @@
-import { mkdtemp, readdir, readFile, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { build } from 'esbuild'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { readWhole, replaceFile, WholeFileError, writeWhole } from '../../../lease/common/replace_file.ts'
-import { attempt } from '../../support/exec.ts'
+import { attempt, run } from '../../support/exec.ts'
 
 const never = new AbortController().signal
 
@@ -34,6 +34,32 @@ describe('replacing a file', () => {
     expect((await stat(path)).ino).toBe(ino)
     expect(await writeWhole(path, 'A=2\n', never)).toBe(true)
     expect((await stat(path)).ino).not.toBe(ino)
+  })
+
+  it('takes parts that come one by one, and none of them where one fails', async () => {
+    async function* parts(fails: boolean) {
+      yield Buffer.from('one ')
+      yield Buffer.from('two')
+      if (fails) throw new Error('the rest is missing')
+    }
+    await replaceFile(path, parts(false), 0o600)
+    expect(await readFile(path, 'utf8')).toBe('one two')
+    await expect(replaceFile(path, parts(true), 0o600)).rejects.toThrow(
+      /Cannot write .*: the rest is missing/,
+    )
+    expect(await readFile(path, 'utf8')).toBe('one two')
+    expect(await readdir(join(directory, 'run', 'flannel'))).toEqual(['subnet.env'])
+  })
+
+  it('replaces a pipe and a device, which it does not read', async () => {
+    await mkdir(dirname(path), { recursive: true })
+    await run(['mkfifo', path])
+    expect(await writeWhole(path, 'A=1\n', never)).toBe(true)
+    expect(await readFile(path, 'utf8')).toBe('A=1\n')
+    await rm(path)
+    await symlink('/dev/zero', path)
+    expect(await writeWhole(path, 'A=2\n', never)).toBe(true)
+    expect(await readFile(path, 'utf8')).toBe('A=2\n')
   })
 
   it('replaces a link, and leaves what it points to as it was', async () => {

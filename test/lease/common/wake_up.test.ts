@@ -13,7 +13,7 @@ describe('a wake-up', () => {
     await expect(waiting).resolves.toBeUndefined()
   })
 
-  it('is not lost where nobody waits yet, and wakes once however often it was set', async () => {
+  it('is not lost where there is no waiter yet, and wakes once however often it was set', async () => {
     const wakeUp = new WakeUp()
     wakeUp.set()
     wakeUp.set()

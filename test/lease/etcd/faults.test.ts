@@ -1,6 +1,7 @@
 import { rm } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
+import { defaultTuning } from '../../../lease/etcd/tuning.ts'
 import { type EtcdServer, type EtcdServerOptions, startEtcd } from '../../support/etcd.ts'
 import { EtcdBed, fastTuning } from '../../support/etcd_bed.ts'
 import { EtcdNode } from '../../support/etcd_node.ts'
@@ -38,7 +39,7 @@ async function calls(node: EtcdNode, duringMs: number): Promise<number> {
 }
 
 describe('etcd that is away', () => {
-  test('costs no more calls than the back-off says, and everything goes on when it is back', async () => {
+  test('costs no more calls than the back-off says, and everything continues when it is back', async () => {
     const bed = await start({}, { ...fastTuning, firstRetryMs: 100, lastRetryMs: 1_000 })
     const [a, b] = [await startNode(bed, 1), await startNode(bed, 2)]
     await a.tables?.until(table => table.size === 2)
@@ -79,20 +80,19 @@ describe('etcd that is away', () => {
     )
   })
 
-  test('by a frozen process is noticed within 15 s with the defaults, and is over soon after it thaws', async () => {
+  test('by a frozen process is noticed by pings, within 15 s by default, and is over soon after it thaws', async () => {
     const bed = await start({}, { checkMs: 600_000 })
     const node = await startNode(bed, 1)
     await until('quiet', async () => (await calls(node, 300)) === 0)
-    const frozenAt = performance.now()
+    expect(defaultTuning.keepaliveMs + defaultTuning.keepaliveTimeoutMs).toBeLessThan(15_000)
     bed.server.pause()
-    await until('the trouble to show', () => node.store.health().trouble, { withinMs: 16_000 })
-    expect(performance.now() - frozenAt).toBeLessThan(15_000)
+    await until('the trouble to show', () => node.store.health().trouble)
     expect(node.store.health().trouble).toContain(`etcd at ${bed.server.endpoint}: `)
     bed.server.resume()
     await bed.writeLease('10.1.200.0-24', '{"PublicIP":"1.2.3.4","PublicIPv6":null,"BackendType":"vxlan"}')
-    await node.tables?.until(table => table.has('10.1.200.0-24'), 8_000)
+    await node.tables?.until(table => table.has('10.1.200.0-24'))
     expect(node.lost).toBeUndefined()
-  }, 60_000)
+  })
 
   test('loses no event of the time without a connection', async () => {
     const bed = await start()
@@ -101,16 +101,17 @@ describe('etcd that is away', () => {
     await node.tables?.until(table => table.size === 2)
     await gone.stop()
     await bed.server.stop('SIGKILL')
-    await until('the trouble to show', () => node.store.health().trouble, { withinMs: 30_000 })
+    await until('the trouble to show', () => node.store.health().trouble)
     await bed.server.restart()
     await bed.removeLease(gone.lease?.node ?? '')
-    for (let i = 100; i < 120; i++)
+    // A node draws its own from the 100 lowest that are free.
+    for (let i = 120; i < 140; i++)
       await bed.writeLease(
         `10.1.${i}.0-24`,
         `{"PublicIP":"1.2.3.${i}","PublicIPv6":null,"BackendType":"vxlan"}`,
       )
-    await node.tables?.until(table => table.size === 21 && !table.has(gone.lease?.node ?? ''), 45_000)
-  }, 60_000)
+    await node.tables?.until(table => table.size === 21 && !table.has(gone.lease?.node ?? ''), 60_000)
+  })
 })
 
 describe('etcd that is slow', () => {
@@ -171,10 +172,11 @@ describe('a compaction', () => {
       { ...fastTuning, firstRetryMs: 1_500, lastRetryMs: 1_500, relistAfterBreakMs: 60_000 },
     )
     const node = await startNode(bed, 1)
+    expect(node.store.health().watchRestarts).toBe(0)
     await bed.server.stop('SIGKILL')
     await until('the trouble to show', () => node.store.health().trouble)
     await bed.server.restart()
-    for (let i = 100; i < 110; i++)
+    for (let i = 120; i < 130; i++)
       await bed.writeLease(
         `10.1.${i}.0-24`,
         `{"PublicIP":"1.2.3.${i}","PublicIPv6":null,"BackendType":"vxlan"}`,
@@ -187,6 +189,7 @@ describe('a compaction', () => {
     await bed.writeLease('10.1.200.0-24', '{"PublicIP":"1.2.3.4","PublicIPv6":null,"BackendType":"vxlan"}')
     await node.tables?.until(table => table.size === 12)
     expect(bed.log.said('behind a compaction').length).toBeLessThanOrEqual(1)
+    expect(node.store.health().watchRestarts).toBeGreaterThanOrEqual(1)
     expect(await calls(node, 1_500)).toBeLessThanOrEqual(8)
     expect(node.lost).toBeUndefined()
   })
@@ -208,7 +211,7 @@ describe('a database that is full', () => {
     const late = new EtcdNode(bed, 2)
     cleanUps.push(() => late.stop())
     const starting = late.start()
-    await until('the trouble to show', () => late.store.health().trouble)
+    await until('the trouble to show', () => late.store.health().trouble?.includes('space'))
     expect(late.store.health().trouble).toBe(
       `etcd at ${bed.server.endpoint}: mvcc: database space exceeded (compact and defragment it, then \`etcdctl alarm disarm\`)`,
     )
@@ -247,7 +250,7 @@ describe('etcd that lost its data', () => {
   })
 
   test('is not believed about a peer that is silent, until the grace is over', async () => {
-    const bed = await start({}, { ...fastTuning, graceMs: 4_000 })
+    const bed = await start({}, { ...fastTuning, graceMs: 10_000 })
     const node = await startNode(bed, 1)
     const silent = await startNode(bed, 2)
     await node.tables?.until(table => table.size === 2)
@@ -258,11 +261,11 @@ describe('etcd that lost its data', () => {
     await until('our key to be back', async () => (await bed.keys()).length === 1)
     expect(node.known.length).toBe(2)
     await node.tables?.until(table => table.size === 1)
-    expect(performance.now() - seenAt).toBeGreaterThan(3_900)
+    expect(performance.now() - seenAt).toBeGreaterThan(9_900)
     expect(node.known).toEqual([node.lease?.node])
   })
 
-  test('and gave a peer’s subnet to somebody else is believed at once', async () => {
+  test('and gave a peer’s subnet to another node is believed at once', async () => {
     const bed = await start()
     const node = await startNode(bed, 1)
     const silent = await startNode(bed, 2, '10.1.77.0/24')

@@ -10,6 +10,7 @@ import type { LeaseRequest } from '../../../lease/store.ts'
 import { requestOf } from '../../contract/lease_store.ts'
 import { type EtcdServer, startEtcd } from '../../support/etcd.ts'
 import { EtcdBed, fastTuning } from '../../support/etcd_bed.ts'
+import { TcpProxy } from '../../support/tcp_proxy.ts'
 import { until } from '../../support/until.ts'
 
 const config = '{"Network":"10.1.0.0/16","Backend":{"Type":"vxlan"}}'
@@ -51,12 +52,17 @@ interface Memory {
   readonly subnetFile?: string
   /** Whether the tunnel device of an earlier life is there. */
   readonly device?: boolean
+  /** Of etcd, or of a way to it that can be cut. */
+  readonly endpoint?: string
 }
 
 /** Host `number` has the MAC of that number; its address is given. */
 async function start(number: number, ip: string, memory: Memory = {}): Promise<Life> {
-  const { cache, subnetFile, device = false } = memory
-  const store = bed.openNode(cache === undefined ? {} : { cacheFile: join(folder, cache) })
+  const { cache, subnetFile, device = false, endpoint } = memory
+  const store = bed.openNode({
+    ...(cache !== undefined && { cacheFile: join(folder, cache) }),
+    ...(endpoint !== undefined && { endpoints: [endpoint] }),
+  })
   const stop = new AbortController()
   const network = await store.networkConfig(stop.signal)
   const { deviceMacs, ...request } = requestOf(number, network)
@@ -137,7 +143,39 @@ describe('a running node', () => {
     await until('no conflict', () => a.store.health().conflict ?? b.store.health().conflict ?? true)
   })
 
-  test('whose key another program goes on writing names it until that ends', async () => {
+  test('that lost its key does not take it back when it gets the address of the new holder', async () => {
+    const node = await start(7, '192.168.0.7', { subnetFile: '10.1.77.0/24' })
+    await holds('10.1.77.0-24', '192.168.0.7')
+    const other = value('192.168.0.66')
+    await leave('10.1.77.0-24', other)
+    const loss = await until('the loss', () => node.error)
+    await node.renumber('192.168.0.66')
+    await until('the same loss', () => node.error !== loss)
+    expect(String(node.error)).toContain('was taken by 10.1.77.0/24 at 192.168.0.66')
+    expect(await read('10.1.77.0-24')).toBe(`${other}\n`)
+  })
+
+  test('whose key a host with its public IP took while etcd did not hear it leaves the key to that host', async () => {
+    const way = await TcpProxy.open(Number(new URL(server.endpoint).port))
+    const first = await start(1, '192.168.0.7', {
+      subnetFile: '10.1.77.0/24',
+      endpoint: `http://127.0.0.1:${way.port}`,
+    })
+    await holds('10.1.77.0-24', '192.168.0.7')
+    const { port } = way
+    way.close()
+    await bed.removeLease('10.1.77.0-24')
+    const second = await start(2, '192.168.0.7', { subnetFile: '10.1.77.0/24' })
+    expect(second.lease.node).toBe('10.1.77.0-24')
+    const again = await TcpProxy.open(Number(new URL(server.endpoint).port), port)
+    await until('the first to see the loss', () => first.error)
+    expect(String(first.error)).toContain('was taken by a host with our public IP, whose agent runs')
+    expect(await read('10.1.77.0-24')).toContain(':00:02')
+    expect(second.error).toBeUndefined()
+    again.close()
+  })
+
+  test('whose key another program keeps writing names it until that ends', async () => {
     const node = await start(7, '192.168.0.7', { subnetFile: '10.1.77.0/24' })
     const ours = await read('10.1.77.0-24')
     for (let i = 0; i < 3; i++) {
@@ -154,12 +192,36 @@ describe('a running node', () => {
   test('whose key is overwritten with garbage that never runs out writes it again as a lease', async () => {
     const node = await start(7, '192.168.0.7', { subnetFile: '10.1.77.0/24' })
     const ours = await read('10.1.77.0-24')
-    for (const stray of ['garbage', '{}', value('192.168.0.7', '02:00:00:00:00:66')]) {
+    const strays = [
+      'garbage',
+      '',
+      '{}',
+      '[]',
+      'null',
+      '"10.1.77.0"',
+      ours.slice(0, 40),
+      '['.repeat(5_000),
+      JSON.stringify({ ...JSON.parse(ours), more: 'x'.repeat(100_000) }),
+      '{"PublicIP":"0.0.0.0","PublicIPv6":null}',
+      value('192.168.0.7', '02:00:00:00:00:66'),
+    ]
+    for (const stray of strays) {
       await bed.writeLease('10.1.77.0-24', stray)
       await until('our value', async () => (await read('10.1.77.0-24')) === ours)
-      expect(await leaseOf('10.1.77.0-24'), stray).not.toBe('0')
+      expect(await leaseOf('10.1.77.0-24'), stray.slice(0, 60)).not.toBe('0')
     }
     expect(bed.log.said('reservation')).toEqual([])
+    expect(node.error).toBeUndefined()
+  })
+
+  test('whose lease is written by hand without an etcd lease has a reservation, however it is spaced', async () => {
+    const node = await start(7, '192.168.0.7', { subnetFile: '10.1.77.0/24' })
+    const ours = await read('10.1.77.0-24')
+    const fields = Object.entries(JSON.parse(ours)).reverse()
+    await bed.writeLease('10.1.77.0-24', JSON.stringify(Object.fromEntries(fields), undefined, 2))
+    await until('our value', async () => (await read('10.1.77.0-24')) === ours)
+    expect(await leaseOf('10.1.77.0-24')).toBe('0')
+    expect(bed.log.said('has become a reservation')).toHaveLength(1)
     expect(node.error).toBeUndefined()
   })
 })

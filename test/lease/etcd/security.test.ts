@@ -2,10 +2,19 @@ import { execFileSync } from 'node:child_process'
 import { copyFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
-import type { EtcdTuning } from '../../../lease/etcd/tuning.ts'
+import { EtcdClient } from '../../../lease/etcd/client/client.ts'
+import { keysUnder } from '../../../lease/etcd/client/keys.ts'
+import { defaultTuning, type EtcdTuning } from '../../../lease/etcd/tuning.ts'
 import type { EtcdOptions } from '../../../lease/options.ts'
-import { type EtcdFiles, type EtcdServer, type EtcdServerOptions, startEtcd } from '../../support/etcd.ts'
-import { EtcdBed, fastTuning } from '../../support/etcd_bed.ts'
+import { ConnectProxy } from '../../support/connect_proxy.ts'
+import {
+  type EtcdFiles,
+  type EtcdServer,
+  type EtcdServerOptions,
+  etcdctlLimits,
+  startEtcd,
+} from '../../support/etcd.ts'
+import { EtcdBed, etcdOptions, fastTuning } from '../../support/etcd_bed.ts'
 import { EtcdNode } from '../../support/etcd_node.ts'
 import { replaceFiles, TestCa } from '../../support/etcd_tls.ts'
 import { until } from '../../support/until.ts'
@@ -38,7 +47,7 @@ function node(bed: EtcdBed, number: number, options: Partial<EtcdOptions>): Etcd
   return made
 }
 
-/** What the node waits for; it goes on waiting until the test ends. */
+/** What the node waits for; it keeps waiting until the test ends. */
 async function troubleOf(waiting: EtcdNode): Promise<string> {
   waiting.start().catch(() => {})
   return until('the trouble to show', () => waiting.store.health().trouble)
@@ -60,12 +69,12 @@ describe('TLS', () => {
     const { bed, server } = await start({ tls: ca.issue('server') })
     expect(await troubleOf(node(bed, 1, {}))).toMatch(
       new RegExp(
-        `^etcd at ${server.endpoint}: .*certificate.*\\(give the CA that signed its certificate\\)$`,
+        `^etcd at ${server.endpoint}: .*certificate.*\\(give the CA that signed its certificate.*\\)$`,
       ),
     )
   })
 
-  test('with files that are not there names the file, and goes on once it is there', async () => {
+  test('with files that are not there names the file, and continues once it is there', async () => {
     const { bed } = await start({ tls: ca.issue('server') })
     const caFile = join(ca.folder, 'later.pem')
     const waiting = node(bed, 1, { caFile })
@@ -77,7 +86,7 @@ describe('TLS', () => {
     await started
   })
 
-  test('with an expired certificate says so, and goes on once the server has a good one', async () => {
+  test('with an expired certificate says so, and continues once the server has a good one', async () => {
     const tls = ca.issue('aging')
     const { bed, server } = await start({ tls })
     const first = node(bed, 1, { caFile: ca.caFile })
@@ -116,7 +125,7 @@ describe('TLS', () => {
     for (const { tables } of [first, second]) await tables?.until(table => table.size === 3)
   })
 
-  test('goes on when CA, server and client certificates are all replaced under the same names', async () => {
+  test('continues when CA, server and client certificates are all replaced under the same names', async () => {
     const [before, after] = [new TestCa(), new TestCa()]
     cleanUps.push(
       () => before.remove(),
@@ -168,13 +177,23 @@ test.each([
 ])('a call %s says what to do, once', async (_, kind, options, said) => {
   const { bed, server } = await start(kind === 'tls' ? { tls: ca.issue('server'), clientCertAuth: true } : {})
   const waiting = node(bed, 1, options(server.endpoint))
-  expect(await troubleOf(waiting)).toContain(said)
+  waiting.start().catch(() => {})
+  // The first of a kind may say that no connection could be made or that it was reset, and the next one why.
+  await until(said, () => waiting.store.health().trouble?.includes(said))
   const before = waiting.store.calls
   await until('some more tries', () => waiting.store.calls > before + 4)
-  // The first of a kind may say that no connection could be made, and the next one why.
   const all = bed.log.said('Cannot')
   expect(all).toEqual([...new Set(all)])
   expect(all.length).toBeLessThanOrEqual(2)
+})
+
+test('each request can be logged, and no password is', async () => {
+  const { bed } = await start({})
+  await node(bed, 1, { username: 'twill', password: 's3cret' }).start()
+  const requests = new Set(bed.log.traced.map(({ message }) => message))
+  for (const request of ['Auth.authenticate', 'KV.range', 'Lease.leaseGrant', 'KV.txn', 'Watch'])
+    expect(requests).toContain(`asked etcd: ${request}`)
+  expect(JSON.stringify(bed.log.traced)).not.toContain('s3cret')
 })
 
 test('a proxy in the environment is not asked for etcd', async () => {
@@ -189,8 +208,51 @@ test('a proxy in the environment is not asked for etcd', async () => {
   expect(bed.log.said('Cannot')).toEqual([])
 })
 
+describe('a proxy that is asked for', () => {
+  async function startProxy(tls = false) {
+    vi.stubEnv('no_proxy', '127.0.0.1')
+    vi.stubEnv('grpc_proxy', '')
+    vi.stubEnv('no_grpc_proxy', '')
+    cleanUps.push(() => {
+      vi.unstubAllEnvs()
+    })
+    const started = await start(tls ? { tls: ca.issue('server') } : {})
+    const proxy = await ConnectProxy.open()
+    cleanUps.push(() => proxy.close())
+    return { ...started, proxy, options: { proxy: proxy.url, ...(tls && { caFile: ca.caFile }) } }
+  }
+
+  test.each([false, true])('carries everything, with TLS: %s', async tls => {
+    const { bed, server, proxy, options } = await startProxy(tls)
+    await node(bed, 1, options).start()
+    const login = Buffer.from('u:s3cret').toString('base64')
+    const endpoint = server.endpoint.replace(/^https?:\/\//, '')
+    expect(new Set(proxy.asked)).toEqual(new Set([`${endpoint} Basic ${login}`]))
+    expect(bed.log.lines[0]?.message).toMatch(/^etcd is asked through the proxy 127\.0\.0\.1:\d+$/)
+    expect(JSON.stringify(bed.log.lines)).not.toContain('s3cret')
+  })
+
+  test('is named where it refuses', async () => {
+    const { bed, server, proxy, options } = await startProxy()
+    proxy.answer = 407
+    expect(await troubleOf(node(bed, 1, options))).toBe(
+      `etcd at ${server.endpoint}: the proxy does not connect us to it (check --etcd-proxy with its user and password, and ` +
+        'what the proxy allows)',
+    )
+  })
+})
+
 describe('authentication', () => {
   const login = { username: 'twill', password: 'secret' }
+
+  function setPassword({ endpoint }: EtcdServer, password: string): void {
+    const words = [...etcdctlLimits, `--endpoints=${endpoint}`, '--user=root:root', 'user', 'passwd', 'twill']
+    execFileSync('etcdctl', words, {
+      env: { ...process.env, ETCDCTL_API: '3' },
+      input: `${password}\n${password}\n`,
+      stdio: ['pipe', 'pipe', 'pipe'],
+    })
+  }
 
   async function startWithUsers(options: EtcdServerOptions = {}, tuning: Partial<EtcdTuning> = fastTuning) {
     const { bed, server } = await start(options, tuning)
@@ -212,7 +274,7 @@ describe('authentication', () => {
     await node(bed, 1, login).start()
   })
 
-  test('goes on after a restart of etcd, which forgets all tokens', async () => {
+  test('continues after a restart of etcd, which forgets all tokens', async () => {
     const { bed, server, asRoot } = await startWithUsers()
     const [a, b] = [node(bed, 1, login), node(bed, 2, login)]
     await Promise.all([a.start(), b.start()])
@@ -241,7 +303,7 @@ describe('authentication', () => {
     expect(one.lost).toBeUndefined()
   })
 
-  test('with a wrong password says so, asks no more often than the back-off, and goes on when it is right', async () => {
+  test('with a wrong password says so, asks no more often than the back-off, and continues when it is right', async () => {
     const { bed, server, asRoot } = await startWithUsers()
     const waiting = node(bed, 1, { ...login, password: 'wrong' })
     const started = waiting.start()
@@ -253,20 +315,12 @@ describe('authentication', () => {
     await new Promise(resolve => setTimeout(resolve, 2_000))
     expect(waiting.store.calls - before).toBeLessThanOrEqual(11)
     expect(bed.log.said('authentication failed').length).toBe(1)
-    execFileSync(
-      'etcdctl',
-      [`--endpoints=${server.endpoint}`, '--user=root:root', 'user', 'passwd', 'twill'],
-      {
-        env: { ...process.env, ETCDCTL_API: '3' },
-        input: 'wrong\nwrong\n',
-        stdio: ['pipe', 'pipe', 'pipe'],
-      },
-    )
+    setPassword(server, 'wrong')
     await asRoot('get', bed.key(''))
     await started
   })
 
-  test('that is off needs no token, and may go on and off while nodes run', async () => {
+  test('that is off needs no token, and may be switched on and off while nodes run', async () => {
     const { bed, server, asRoot } = await startWithUsers()
     const a = node(bed, 1, login)
     await a.start()
@@ -294,6 +348,25 @@ describe('authentication', () => {
     expect(bed.log.said('user name is empty')).toEqual([])
   })
 
+  test('that is switched on while a connection stands without a token: calls and watches ask for one and continue', async () => {
+    const { bed, server, asRoot } = await startWithUsers()
+    const signal = AbortSignal.timeout(60_000)
+    for (const act of ['call', 'watch'] as const) {
+      await asRoot('auth', 'disable')
+      const client = new EtcdClient(
+        { ...etcdOptions([server.endpoint], bed.prefix), ...login },
+        { ...defaultTuning, ...fastTuning },
+        bed.log,
+      )
+      cleanUps.push(() => client.close())
+      const range = keysUnder(bed.key(''))
+      const { revision } = await client.head(range, signal)
+      await server.ctl('auth', 'enable')
+      if (act === 'call') await client.head(range, signal)
+      else for await (const batch of client.watch(range, revision, signal)) if (batch.through === 0) break
+    }
+  })
+
   test('without a user says what is missing', async () => {
     const { bed } = await startWithUsers()
     expect(await troubleOf(node(bed, 1, {}))).toContain(
@@ -301,7 +374,7 @@ describe('authentication', () => {
     )
   })
 
-  test('of a user without permission says what to grant, and goes on when it is granted', async () => {
+  test('of a user without permission says what to grant, and continues when it is granted', async () => {
     const { bed, asRoot } = await startWithUsers()
     await asRoot('user', 'revoke-role', 'twill', 'twill')
     const waiting = node(bed, 1, login)
@@ -310,6 +383,47 @@ describe('authentication', () => {
     expect(trouble).toContain('permission denied (grant the user read and write under the prefix)')
     await asRoot('user', 'grant-role', 'twill', 'twill')
     await started
+  })
+
+  test('with a password that another has replaced while nodes run waits until it is right again', async () => {
+    const { bed, server, asRoot } = await startWithUsers()
+    const one = node(bed, 1, login)
+    await one.start()
+    const own = bed.key(one.lease?.node ?? '')
+    // A token outlives the password that it was had for; without one, the new password is asked for.
+    setPassword(server, 'another')
+    await server.restart()
+    await until('the trouble to show', () => one.store.health().trouble?.includes('authentication failed'))
+    expect(one.store.health().trouble).toContain('(check user name and password)')
+    await asRoot('del', own)
+    await asRoot('put', bed.key('10.1.200.0-24'), peer)
+    setPassword(server, login.password)
+    await one.tables?.until(table => table.has('10.1.200.0-24'))
+    await until('the key to be back', async () => (await asRoot('get', own)).includes('192.168.0.1'))
+    await until('no trouble', () => one.store.health().trouble === undefined)
+    expect(one.lost).toBeUndefined()
+  })
+
+  test('of a user who may only read from now on leaves no etcd leases behind, and its key is back when it may write', async () => {
+    const { bed, asRoot } = await startWithUsers()
+    const one = node(bed, 1, login)
+    await one.start()
+    const own = bed.key(one.lease?.node ?? '')
+    const permission = (type: string) =>
+      asRoot('role', 'grant-permission', 'twill', '--prefix=true', type, `${bed.prefix}/`)
+    await permission('read')
+    await asRoot('del', own)
+    await until('the trouble to show', () => one.store.health().trouble?.includes('permission denied'))
+    const before = one.store.calls
+    await until('some more tries', () => one.store.calls > before + 20)
+    const leases = (await asRoot('lease', 'list')).match(/^[0-9a-f]+$/gm) ?? []
+    expect(leases.length).toBeLessThanOrEqual(2)
+    // What was kept for the next try may be gone by then.
+    for (const id of leases) await asRoot('lease', 'revoke', id)
+    await permission('readwrite')
+    await until('the key to be back', async () => (await asRoot('get', own)).includes('192.168.0.1'))
+    expect(one.known).toEqual([one.lease?.node])
+    expect(one.lost).toBeUndefined()
   })
 
   test('is not broken for good by a watch that was refused', async () => {

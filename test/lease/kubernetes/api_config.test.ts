@@ -1,10 +1,13 @@
+import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import type { RequestOptions } from 'node:https'
+import { createServer, type RequestOptions, request } from 'node:https'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { openApiConfig } from '../../../lease/kubernetes/api_config.ts'
 import { ApiConfigError } from '../../../lease/kubernetes/kubeconfig.ts'
+import { makeTls } from '../../support/api_server_tls.ts'
 
 /** What a kubeconfig makes of a request; the files are as people have them. */
 
@@ -119,6 +122,49 @@ describe('the credentials of a request', () => {
       'https://10.0.0.1:6443/prefix',
     )
     expect((await optionsOf(file)).auth).toBe('u:p@ss')
+    const shouted = kubeconfig('{}', 'HTTPS://u:s3cret@h')
+    expect(openApiConfig({ apiUrl: undefined, kubeconfigFile: shouted }).url).toBe('https://h')
+  })
+})
+
+describe('the certificate of the API server', () => {
+  const tls = makeTls()
+  const server = createServer({ key: tls.keyPem, cert: tls.certPem }, (_, response) => response.end())
+
+  beforeAll(async () => {
+    await once(server.listen(0, '127.0.0.1'), 'listening')
+  })
+  afterAll(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+
+  async function askWith(host: string, cluster: string): Promise<number | undefined> {
+    const url = `https://${host}:${(server.address() as AddressInfo).port}`
+    const ca = Buffer.from(tls.certPem).toString('base64')
+    const kubeconfigFile = kubeconfig('{}', url, `, certificate-authority-data: ${ca}${cluster}`)
+    const config = openApiConfig({ apiUrl: undefined, kubeconfigFile })
+    try {
+      const [answer] = await once(request(url, await config.requestOptions()).end(), 'response')
+      return answer.resume().statusCode
+    } finally {
+      config.close()
+    }
+  }
+
+  it.each([
+    ['127.0.0.1', ''],
+    ['localhost', ''],
+    ['127.0.0.1', ', tls-server-name: localhost'],
+    ['127.0.0.1', ', tls-server-name: 127.0.0.1'],
+    ['localhost', ', tls-server-name: 127.0.0.1'],
+  ])('bears what is asked for: %s%s', async (host, cluster) => {
+    expect(await askWith(host, cluster)).toBe(200)
+  })
+
+  it.each(['127.0.0.2', '::1', 'elsewhere'])('is refused where it does not bear %s', async name => {
+    const code = 'ERR_TLS_CERT_ALTNAME_INVALID'
+    await expect(askWith('127.0.0.1', `, tls-server-name: "${name}"`)).rejects.toMatchObject({ code })
   })
 })
 
@@ -157,6 +203,16 @@ describe('a kubeconfig that cannot be used', () => {
       'has a server that is no URL',
       'current-context: x\ncontexts: [{name: x, context: {cluster: c}}]\nclusters: [{name: c, cluster: {server: "ftp://u:s3cret@h"}}]',
       /Cannot use 'ftp:\/\/h' as URL/,
+    ],
+    [
+      'has a password that is not percent-encoded',
+      'current-context: x\ncontexts: [{name: x, context: {cluster: c}}]\nclusters: [{name: c, cluster: {server: "HTTPS://u:s3cret%zz@h"}}]',
+      /password in front of 'https:\/\/h': write a percent sign in them as %25/,
+    ],
+    [
+      'has a user that contains itself',
+      'current-context: x\ncontexts: [{name: x, context: {cluster: c, user: I}}]\nclusters: [{name: c, cluster: {server: "https://h"}}]\nusers: [{name: I, user: &me {token: s3cret, extensions: *me}}]',
+      /the user of its current context contains itself: write out/,
     ],
   ])('and %s is refused by name, without a secret', (_, text, message) => {
     const file = write('kubeconfig', text)

@@ -1,5 +1,3 @@
-import { createServer, type Server } from 'node:http'
-import { type AddressInfo, connect, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { ApiConfigError } from '../../../lease/kubernetes/kubeconfig.ts'
@@ -7,6 +5,7 @@ import { proxyFor } from '../../../lease/kubernetes/proxy.ts'
 import { printLease } from '../../../lease/lease.ts'
 import { FakeCluster } from '../../support/api_server_cluster.ts'
 import { openStore, requestFor, Watching } from '../../support/api_server_store.ts'
+import { ConnectProxy } from '../../support/connect_proxy.ts'
 
 describe('the proxy to the API server', () => {
   const https = { HTTPS_PROXY: 'http://u:s3cret@192.0.2.1:3128', HTTP_PROXY: 'http://192.0.2.2' }
@@ -104,42 +103,22 @@ describe('the proxy to the API server', () => {
 
 describe('a proxy', () => {
   let cluster: FakeCluster
-  let proxy: Server
-  let asked: string[]
-  let answer: 200 | 407
-  const sockets = new Set<Socket>()
+  let proxy: ConnectProxy
 
   beforeEach(async () => {
     cluster = await FakeCluster.open()
     await cluster.createNode({ name: 'n1', podCidrs: ['10.244.1.0/24'] })
-    asked = []
-    answer = 200
-    proxy = createServer()
-    proxy.on('connect', (request, client: Socket) => {
-      asked.push(`${request.url} ${request.headers['proxy-authorization'] ?? ''}`)
-      if (answer === 407) {
-        client.end('HTTP/1.1 407 Proxy Authentication Required\r\n\r\n')
-        return
-      }
-      const [host, port] = (request.url ?? '').split(':')
-      const server = connect(Number(port), host, () => client.write('HTTP/1.1 200 OK\r\n\r\n'))
-      for (const one of [client, server]) sockets.add(one.on('error', () => {}))
-      server.pipe(client).pipe(server)
-    })
-    await new Promise<void>(resolve => proxy.listen(0, '127.0.0.1', resolve))
+    proxy = await ConnectProxy.open()
   })
 
   afterEach(async () => {
-    for (const socket of sockets) socket.destroy()
     proxy.close()
     await cluster.close()
   })
 
   function open() {
     const kubeconfigFile = join(cluster.folder, 'proxied')
-    const { port } = proxy.address() as AddressInfo
-    const url = `http://u:s3cret@127.0.0.1:${port}`
-    cluster.server.writeKubeconfig(kubeconfigFile, '{}', `, proxy-url: "${url}"`)
+    cluster.server.writeKubeconfig(kubeconfigFile, '{}', `, proxy-url: "${proxy.url}"`)
     return openStore(cluster.options('n1', { kubeconfigFile }))
   }
 
@@ -153,10 +132,11 @@ describe('a proxy', () => {
     const watching = new Watching(one.store.watch(one.signal))
     await watching.lines_are(['n1 vxlan 10.244.1.0/24 at 192.168.0.1'])
     await one.store.announceReady(one.signal)
-    expect(new Set(asked)).toEqual(
+    expect(new Set(proxy.asked)).toEqual(
       new Set([`${cluster.server.url.slice(8)} Basic ${Buffer.from('u:s3cret').toString('base64')}`]),
     )
-    expect(asked.length).toBeLessThanOrEqual(3)
+    expect(proxy.asked.length).toBeLessThanOrEqual(3)
+    expect(one.log.traced).toContain('asked the API server: GET /api/v1/nodes/n1 {"status":200}')
     expect(one.log.lines[0]).toMatch(
       /^info: Asking the Kubernetes API at https:\S+ through the proxy http:\/\/127\.0\.0\.1:\d+, of the kubeconfig/,
     )
@@ -166,7 +146,7 @@ describe('a proxy', () => {
   })
 
   it('that refuses is named where the API server cannot be asked', async () => {
-    answer = 407
+    proxy.answer = 407
     const one = open()
     const watching = new Watching(one.store.watch(one.signal))
     await expect.poll(() => one.store.health().trouble).toMatch(/through the proxy http:.*407/)

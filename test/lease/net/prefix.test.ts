@@ -12,6 +12,7 @@ import {
 import {
   addressAt,
   contains,
+  edgesOf,
   hostPrefix,
   networkAddress,
   overlaps,
@@ -112,6 +113,22 @@ describe('a prefix', () => {
         },
       ),
     )
+  })
+})
+
+describe('the edges of a connected network', () => {
+  it('are its network and broadcast address, which /31, /32 and IPv6 lack', () => {
+    const rows = ['192.0.2.0/24', '192.0.2.4/30', '192.0.2.4/31', '192.0.2.4/32', 'fd00::/64'].map(text => {
+      const edges = edgesOf(parsePrefix(text))
+      return `${text} ${edges?.network} ${edges?.broadcast}`
+    })
+    expect(rows).toEqual([
+      '192.0.2.0/24 192.0.2.0 192.0.2.255',
+      '192.0.2.4/30 192.0.2.4 192.0.2.7',
+      '192.0.2.4/31 undefined undefined',
+      '192.0.2.4/32 undefined undefined',
+      'fd00::/64 undefined undefined',
+    ])
   })
 })
 

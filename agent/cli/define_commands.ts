@@ -1,0 +1,90 @@
+import { storeFlags, variableName } from '../config/flags.ts'
+import type { FlagTable } from '../config/go_flags.ts'
+import type { Command, CommandContext, CommandEntry } from './command.ts'
+import { goWords } from './go_words.ts'
+import type { Parser } from './parser.ts'
+import { printExamples } from './print_examples.ts'
+
+/** The part of a command's context that all commands share. */
+type World = Pick<CommandContext, 'env' | 'out' | 'err' | 'commands'>
+
+/** The commands that the command line may mean, ready to parse it. */
+export interface DefinedCommands {
+  /** The command line in the form that commander reads. */
+  readonly words: readonly string[]
+  /** Of the command that is its first word. */
+  readonly noAnswerCode: number | undefined
+}
+
+/**
+ * Loads the commands whose names are among `words`, and gives their flags and actions to `parser`; `answered` gets the exit code of
+ * the one that runs. Throws FlagError.
+ */
+export async function defineCommands(
+  parser: Parser,
+  words: readonly string[],
+  world: World,
+  answered: (code: number) => void,
+): Promise<DefinedCommands> {
+  let table: FlagTable = {}
+  let noAnswerCode: number | undefined
+  for (const entry of world.commands) {
+    const commander = parser.commands.find(one => one.name() === entry.name)
+    if (!words.includes(entry.name) || commander === undefined) continue
+    const command = await entry.load()
+    define(commander, entry, command, world, answered)
+    table = { ...table, ...command.flags, ...(command.readsStore ? storeFlags : {}) }
+    if (words[0] === entry.name) noAnswerCode = command.noAnswerCode
+  }
+  return { words: goWords(words, table), noAnswerCode }
+}
+
+function define(
+  commander: Parser,
+  { examples }: CommandEntry,
+  { flags, readsStore, operands = [], run }: Command,
+  world: World,
+  answered: (code: number) => void,
+) {
+  addOptions(commander, flags, () => '')
+  if (readsStore) addOptions(commander, storeFlags, name => `${variableName(name)}, `)
+  commander.addHelpText('after', `\nExamples:\n${printExamples([{ examples }])}`)
+  for (const name of operands) commander.argument(name)
+  commander.action(async () => {
+    const { parseStoreOptions } = await import('../config/store_options.ts')
+    const store = () => {
+      const { store, warnings } = parseStoreOptions(wordsOf(commander, storeFlags), world.env)
+      for (const warning of warnings) world.err.write(`twill: ${warning}\n`)
+      return store
+    }
+    const namesStore = readsStore && wordsOf(commander, storeFlags).length > 0
+    answered(await run(wordsOf(commander, flags), { ...world, store, namesStore, operands: commander.args }))
+  })
+}
+
+function addOptions(commander: Parser, flags: FlagTable, note: (name: string) => string): void {
+  for (const [name, flag] of Object.entries(flags)) {
+    const argument = flag.kind !== 'bool' ? ` <${flag.kind}>` : flag.default === true ? ' [bool]' : ''
+    const short = name === 'output' ? '-o, ' : ''
+    const shown = flag.kind === 'bool' || flag.default === '' ? '' : `default ${flag.default}`
+    const notes = `${note(name)}${shown}`.replace(/, $/, '')
+    const help = flag.choices === undefined ? flag.help : `${flag.help}: ${flag.choices.join(', ')}`
+    const option = commander.createOption(
+      `${short}--${name}${argument}`,
+      notes === '' ? help : `${help} (${notes})`,
+    )
+    if (flag.kind === 'list')
+      option.argParser((text: string, before?: readonly string[]) => [...(before ?? []), text])
+    commander.addOption(option)
+  }
+}
+
+/** The given options, as words that flags are parsed from. */
+function wordsOf(commander: Parser, flags: FlagTable): readonly string[] {
+  return commander.options.flatMap(option => {
+    const attribute = option.attributeName()
+    const isGiven = commander.getOptionValueSource(attribute) === 'cli'
+    if (!isGiven || !Object.hasOwn(flags, option.name())) return []
+    return [commander.getOptionValue(attribute)].flat().map(value => `--${option.name()}=${value}`)
+  })
+}

@@ -1,0 +1,30 @@
+import { isUnexpected, messageOf } from '../../lease/common/errors.ts'
+import { printable } from '../../lease/common/printable.ts'
+import { AddressError } from '../../lease/net/ip.ts'
+import { FlagError } from '../config/go_flags.ts'
+import { type ExitCode, exitCode } from '../exit_code.ts'
+import type { Output } from './command.ts'
+import { StoreUnreachableError } from './store_unreachable.ts'
+
+/** Longest error message: it names endpoints, and the answer of each. */
+const MESSAGE = 4_000
+
+/** Prints why a command failed, and returns its exit code; an expected error has `noAnswerCode` where the command has one. */
+export function failed(error: unknown, err: Output, noAnswerCode: number | undefined): number {
+  err.write(`twill: ${printable(messageOf(error), MESSAGE)}${remedyFor(error)}\n`)
+  return exitCodeOf(error, err, noAnswerCode)
+}
+
+function remedyFor(error: unknown): string {
+  if (!(error instanceof StoreUnreachableError)) return ''
+  return '; name the store by --etcd-endpoints, --join or --kube-subnet-mgr, or run twill on a host of the network'
+}
+
+function exitCodeOf(error: unknown, err: Output, noAnswerCode: number | undefined): number {
+  if (error instanceof FlagError || error instanceof AddressError) return exitCode.badFlag
+  if (!isUnexpected(error) && noAnswerCode !== undefined) return noAnswerCode
+  if (error instanceof StoreUnreachableError) return exitCode.storeUnreachable
+  if (!isUnexpected(error)) return exitCode.startUp
+  if (error instanceof Error) err.write(`${error.stack}\n`)
+  return exitCode.unexpected satisfies ExitCode
+}

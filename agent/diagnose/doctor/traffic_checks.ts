@@ -1,0 +1,80 @@
+import { shellQuote } from '../../../lease/common/shell_quote.ts'
+import type { FamilyNetwork } from '../../../lease/network_config.ts'
+import type { HostFacts } from '../host_facts.ts'
+import { conntrackSettings } from '../settings.ts'
+import type { Finding } from './finding.ts'
+import type { Patient } from './patient.ts'
+
+/** Share of the table from which new connections are at risk. */
+const NEARLY_FULL = 0.9
+
+/** What concerns some of the pods' traffic. */
+export function trafficChecks(patient: Patient): readonly Finding[] {
+  return [...fullConntrack(patient), ...directRoutes(patient), ...masquerading(patient)]
+}
+
+/** The kernel drops the first packet of a connection for which it has no room. */
+function fullConntrack({ facts: { sysctls } }: Patient): readonly Finding[] {
+  const { count, max } = conntrackSettings
+  const [used, most] = [Number(sysctls[count]), Number(sysctls[max])]
+  if (!(most > 0 && used >= most * NEARLY_FULL)) return []
+  return [
+    {
+      check: 'conntrack',
+      severity: used >= most ? 'broken' : 'risk',
+      what: 'the kernel drops new connections: its table of connections is full, or nearly so',
+      evidence: `${count} = ${used}, ${max} = ${most}`,
+      cause: 'many short connections, a scan or a flood; or a limit too low for this host',
+      remedy: `${shellQuote('sysctl', '-w', `${max}=${most * 2}`)}; conntrack -S, and see who opens them: conntrack -L`,
+    },
+  ]
+}
+
+/** A device without neighbors chooses the peer itself: the gateway of a route means nothing to it. */
+function directRoutes({ facts, view }: Patient): readonly Finding[] {
+  const { underlay, desired } = view
+  const device = facts.links.find(({ name }) => name === underlay.name)
+  const direct = Array.from(desired.values()).find(
+    entry => entry.kind === 'route' && entry.type === 'unicast' && entry.dev === underlay.name,
+  )
+  if (!device?.noNeighbors || direct?.kind !== 'route' || direct.type !== 'unicast') return []
+  return [
+    {
+      check: 'direct routes',
+      severity: 'risk',
+      what: `pods' packets go as they are over ${device.name}, a point-to-point device: it may not know where to`,
+      evidence: `${direct.dst} via ${direct.via} dev ${direct.dev}`,
+      cause:
+        'host-gw, or DirectRouting, over a VPN: WireGuard delivers by AllowedIPs, not by the gateway of a route',
+      remedy: `use Backend vxlan without DirectRouting, or let ${device.name} carry each peer's subnet (AllowedIPs)`,
+    },
+  ]
+}
+
+/** Only without an agent, which writes its rules again within seconds. */
+function masquerading({ agent, files, view, facts }: Patient): readonly Finding[] {
+  if (agent !== undefined || !files.ipMasq || facts.unseen.some(what => /^'(iptables|nft)/.test(what)))
+    return []
+  const missing = view.network.families.filter(one => !masquerades(one, facts))
+  if (missing.length === 0) return []
+  return [
+    {
+      check: 'masquerading',
+      severity: 'risk',
+      what: "pods reach nothing outside of the overlay: the agent's firewall rules are gone",
+      evidence: `no rule masquerades ${missing.map(({ network }) => network).join(' + ')}, and FLANNEL_IPMASQ is true`,
+      cause:
+        'a firewall was loaded again (firewalld, ufw, nftables.service), and no agent runs that repairs it',
+      remedy: 'start twilld, which writes them again',
+    },
+  ]
+}
+
+/** In iptables or in nft, as the agent writes them. */
+function masquerades({ network, family }: FamilyNetwork, { iptables, nftables }: HostFacts): boolean {
+  const rule = new RegExp(`^-A \\S+ -s ${network.replaceAll('.', '\\.')} .*-j MASQUERADE`, 'm')
+  return (
+    iptables.some(dump => dump.family === family && rule.test(dump.text)) ||
+    JSON.stringify(nftables ?? null).includes('"masquerade"')
+  )
+}

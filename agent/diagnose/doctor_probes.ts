@@ -1,0 +1,114 @@
+import { isUnexpected, messageOf } from '../../lease/common/errors.ts'
+import { type Finding, ranked } from './doctor/finding.ts'
+import type { NodeView } from './node_view.ts'
+import type { ProbeDocument } from './probe_result.ts'
+import { probedPeers } from './probe_targets.ts'
+import type { Hop } from './trace/hop.ts'
+
+/** Peers probed, and the time-out of all: each costs up to 2 MB. */
+const PEERS = 3
+const PROBES_MS = 17_000
+
+/**
+ * What facts do not show, found by probing a few peers; only of a host on which nothing is broken, as what is
+ * explains most of what probes would find.
+ */
+export async function withProbes(
+  findings: readonly Finding[],
+  view: NodeView,
+  { probe, back }: PeerChecks,
+  signal: AbortSignal,
+): Promise<readonly Finding[]> {
+  if (view.self === undefined || findings.some(({ severity }) => severity === 'broken')) return findings
+  const late = AbortSignal.timeout(PROBES_MS)
+  const until = AbortSignal.any([signal, late])
+  const peers = spread(probedPeers(view))
+  let answered = false
+  const probed = await Promise.all(
+    peers.map(async peer => {
+      try {
+        const probes = await probe(peer, until)
+        if (probes.some(({ underlayMs, overlayMs }) => underlayMs !== null || overlayMs !== null))
+          answered = true
+        const ways = probes.flatMap(findingOf)
+        return ways.length > 0 ? ways : (await back(peer, until)).flatMap(hop => backFinding(peer, hop))
+      } catch (error) {
+        if (isUnexpected(error) && !late.aborted) throw error
+        const why = late.aborted ? `it took longer than ${PROBES_MS / 1000} s` : messageOf(error)
+        return [unprobed(peer, why)]
+      }
+    }),
+  )
+  if (!answered && peers.length > 1) return ranked([...findings, cutOff(peers, view)])
+  return ranked([...findings, ...probed.flat()])
+}
+
+/** The ways to a peer, each of which takes its time. */
+interface PeerChecks {
+  readonly probe: (peer: string, signal: AbortSignal) => Promise<readonly ProbeDocument[]>
+  /** Hops of the way from the peer's pods to this host's, as its agent sees them; none if it does not answer. */
+  readonly back: (peer: string, signal: AbortSignal) => Promise<readonly Hop[]>
+}
+
+/** From all over the list: neighbors in it may share a rack. */
+function spread(peers: readonly string[]): readonly string[] {
+  const step = Math.max(1, Math.floor(peers.length / PEERS))
+  return peers.filter((_, i) => i % step === 0).slice(0, PEERS)
+}
+
+/** Peers that are silent all at once have this host in common. */
+function cutOff(peers: readonly string[], { underlay }: NodeView): Finding {
+  return {
+    check: 'probe',
+    severity: 'broken',
+    what: 'no peer answers, neither on the underlay nor over the overlay: this host is cut off, or all of them are down',
+    evidence: `asked: ${peers.join(', ')}`,
+    cause: `the link of ${underlay.name}, its switch port or its VLAN; or what facts do not show: filters of tc, eBPF programs`,
+    remedy: `ping the gateway of ${underlay.name} and another host; tc filter show dev ${underlay.name} egress`,
+  }
+}
+
+/** A peer that is down breaks nothing here. */
+function findingOf(way: ProbeDocument): readonly Finding[] {
+  const { finding, underlayMs, overlayMs, overlayCarries, bulk } = way
+  if (finding === null) return []
+  const ms = (value: number | null) => (value === null ? 'no answer' : `${value.toFixed(2)} ms`)
+  const transfer = typeof bulk === 'string' ? bulk : bulk === null ? 'not tried' : 'works'
+  return [
+    {
+      check: 'probe',
+      severity: underlayMs === null ? 'risk' : 'broken',
+      what: finding.what,
+      evidence: `underlay ${ms(underlayMs)}, overlay ${ms(overlayMs)}, carries ${overlayCarries ?? '-'} bytes, TCP ${transfer}`,
+      cause:
+        'packets are lost on the way to that node, or on it: this host itself is sound, but for what cannot be judged (filters of tc, eBPF programs)',
+      remedy: finding.remedy,
+    },
+  ]
+}
+
+/** A probe goes from host to host: it does not meet what keeps only pods from the way. Whether the peer has pods is not known. */
+function backFinding(peer: string, { step, state, used, why, remedy }: Hop): readonly Finding[] {
+  if (state !== 'broken' || step === 'source pod' || step === 'lease') return []
+  return [
+    {
+      check: 'peer',
+      severity: 'risk',
+      what: `the way from the pods of ${peer} breaks on that host at: ${step}`,
+      evidence: used,
+      cause: why ?? 'the entry is missing there',
+      remedy: `on ${peer}: ${remedy ?? 'see twill trace'}`,
+    },
+  ]
+}
+
+function unprobed(peer: string, why: string): Finding {
+  return {
+    check: 'probe',
+    severity: 'unseen',
+    what: `the way to ${peer} was not probed to the end`,
+    evidence: why,
+    cause: 'a way that loses packets, a busy host, or a missing tool',
+    remedy: `twill probe ${peer}, which takes its time`,
+  }
+}

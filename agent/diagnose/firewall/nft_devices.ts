@@ -1,0 +1,18 @@
+/** `netdev other in`: family, table and chain. */
+type ChainName = string
+
+/**
+ * Devices of chains that see one device's packets, from `nft list ruleset`: nft before 1.0.9 does not tell them as JSON.
+ */
+export function parseNftDevices(text: string): ReadonlyMap<ChainName, readonly string[]> {
+  const found = new Map<ChainName, readonly string[]>()
+  let [table, chain] = ['', '']
+  for (const line of text.split('\n')) {
+    table = /^table (\S+ \S+) \{/.exec(line)?.[1] ?? table
+    chain = /^\s+chain (\S+) \{/.exec(line)?.[1] ?? chain
+    const [, devices] = /^\s+type \S+ hook (?:in|e)gress devices? (?:= )?(\{[^}]*\}|\S+)/.exec(line) ?? []
+    const names = Array.from((devices ?? '').matchAll(/[^\s{},"]+/g), ([name]) => name)
+    if (names.length > 0) found.set(`${table} ${chain}`, names)
+  }
+  return found
+}

@@ -1,0 +1,76 @@
+import { randomBytes } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { networkInterfaces } from 'node:os'
+import { join } from 'node:path'
+import { messageOf } from '../../lease/common/errors.ts'
+import { readWhole, replaceFile } from '../../lease/common/replace_file.ts'
+import { isScarcity } from '../../lease/common/scarcity.ts'
+import { issueCertificate } from '../../lease/etcd/client/certificates.ts'
+import {
+  type JoinToken,
+  JoinTokenError,
+  parseJoinToken,
+  printJoinToken,
+  SECRET_BYTES,
+} from '../../lease/join_token.ts'
+
+/** The secret of the join token, and PEM files (certificate and key are one) that only root can read, made from it at each start. */
+export interface TlsFiles {
+  readonly joinSecret: Uint8Array
+  readonly caFile: string
+  readonly certFile: string
+  readonly keyFile: string
+}
+
+/** Where the join token is kept: one line, for root alone. The token's secret is in no other file. */
+export function tokenFile(dataDir: string): string {
+  return join(dataDir, 'join-token')
+}
+
+/** Of the token file; a new secret and no endpoint where there is none. Throws JoinTokenError. */
+export async function readToken(
+  dataDir: string,
+  signal: AbortSignal,
+): Promise<Pick<JoinToken, 'secret' | 'endpoints'>> {
+  const file = tokenFile(dataDir)
+  const text = await readWhole(file, signal)
+  if (text === undefined) return { secret: randomBytes(SECRET_BYTES), endpoints: [] }
+  try {
+    return parseJoinToken(text.trim())
+  } catch (cause) {
+    throw new JoinTokenError(
+      `Cannot use ${file}: ${messageOf(cause)}. Put a token of this network into it, which its other hosts have; ` +
+        'or remove it: the network gets a new token, and every other host has to join with that',
+      { cause },
+    )
+  }
+}
+
+/** Only where it is another one than the file holds. */
+export async function writeToken(dataDir: string, token: JoinToken): Promise<void> {
+  const [file, text] = [tokenFile(dataDir), `${printJoinToken(token)}\n`]
+  if ((await readFile(file, 'utf8').catch(() => undefined)) !== text) await replaceFile(file, text, 0o600)
+}
+
+/** The certificate bears each address that this host has, and the names in these URLs. */
+export async function writeTlsFiles(
+  dataDir: string,
+  secret: Uint8Array,
+  urls: readonly string[],
+): Promise<TlsFiles> {
+  const own = Object.values(networkInterfaces()).flatMap(all => all?.map(({ address }) => address) ?? [])
+  const named = urls.map(url => new URL(url).hostname.replace(/^\[|\]$/g, ''))
+  const { rootCertificate, certChain, privateKey } = issueCertificate(secret, [
+    ...new Set([...own, ...named]),
+  ])
+  const [caFile, hostFile] = [join(dataDir, 'tls', 'ca.pem'), join(dataDir, 'tls', 'host.pem')]
+  try {
+    await replaceFile(caFile, rootCertificate.toString(), 0o600)
+    await replaceFile(hostFile, `${certChain}${privateKey}`, 0o600)
+  } catch (error) {
+    // On a full disk those of the last start serve.
+    if (!isScarcity(error) || !existsSync(hostFile)) throw error
+  }
+  return { joinSecret: secret, caFile, certFile: hostFile, keyFile: hostFile }
+}

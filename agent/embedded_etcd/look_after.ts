@@ -1,0 +1,34 @@
+import type { Log } from '../../lease/common/log.ts'
+import { runTogether } from '../../lease/common/tasks.ts'
+import type { EtcdOptions } from '../../lease/options.ts'
+import { openCluster } from '../../lease/registry.ts'
+import type { EmbeddedEtcdOptions, Troubles } from './embedded_etcd.ts'
+import { keepMembership } from './membership.ts'
+import { keepSmall } from './upkeep.ts'
+
+/** What an etcd needs beside its process: a small file, and its place among the members. */
+export async function lookAfter(
+  etcd: EtcdOptions,
+  place: EmbeddedEtcdOptions,
+  troubles: Troubles,
+  log: Log,
+  signal: AbortSignal,
+): Promise<void> {
+  const [own = ''] = place.clientUrls
+  const secured = { ...etcd, ...place.tls }
+  const here = await openCluster({ ...secured, endpoints: [own] }, log)
+  const cluster = await openCluster({ ...secured, endpoints: [...new Set([...etcd.endpoints, own])] }, log)
+  try {
+    const id = await here.until('ask our etcd', () => here.ownId(signal), signal)
+    await runTogether(signal, [
+      all => keepSmall(here, troubles, log, all),
+      // Without TLS there are no other members.
+      ...(place.tls === undefined
+        ? []
+        : [(all: AbortSignal) => keepMembership(id, cluster, etcd, place, log, all)]),
+    ])
+  } finally {
+    here.close()
+    cluster.close()
+  }
+}

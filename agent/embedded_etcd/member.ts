@@ -1,0 +1,54 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Log } from '../../lease/common/log.ts'
+import { runTogether } from '../../lease/common/tasks.ts'
+import type { EtcdOptions } from '../../lease/options.ts'
+import { openCluster } from '../../lease/registry.ts'
+import { type EmbeddedEtcdOptions, withEmbeddedEtcd } from './embedded_etcd.ts'
+import type { HostOptions } from './first_host.ts'
+import { lookAfter } from './look_after.ts'
+import { preparePlace } from './place.ts'
+import { reachableAddress } from './reachable_address.ts'
+
+/**
+ * For a host that joins a network and runs a member of its etcd too: with three of them, any one may be lost.
+ * The member starts as a learner and votes once it has the data.
+ */
+export async function runAsMember(options: HostOptions, signal: AbortSignal): Promise<void> {
+  const { config, etcd, kernel, log, troubles, run } = options
+  const address = await reachableAddress(config, kernel, log, signal)
+  const place = await preparePlace(etcd, address, signal)
+  const isMember = existsSync(join(place.dataDir, 'member'))
+  const joined = isMember ? place : { ...place, cluster: await enter(etcd, place, log, signal) }
+  // One that restarts can serve its own agent where the others are away.
+  const endpoints = isMember ? [...etcd.endpoints, ...place.clientUrls.slice(0, 1)] : etcd.endpoints
+  const tasks = [
+    (all: AbortSignal) => run({ ...etcd, endpoints }, async () => {}, all),
+    (all: AbortSignal) => lookAfter(etcd, place, troubles, log, all),
+  ]
+  await withEmbeddedEtcd(joined, troubles, log, signal, all => runTogether(all, tasks))
+}
+
+/**
+ * Asks the cluster to take this host in. Resolves to its members in the form of --initial-cluster. A member of
+ * the same address has lost its data, or never had any: it goes first.
+ */
+async function enter(
+  etcd: EtcdOptions,
+  { peerUrl, name }: EmbeddedEtcdOptions,
+  log: Log,
+  signal: AbortSignal,
+): Promise<string> {
+  const cluster = await openCluster(etcd, log)
+  const once = async () => {
+    for (const { id, peerUrls } of await cluster.members(signal))
+      if (peerUrls.includes(peerUrl)) await cluster.remove(id, signal)
+    const members = await cluster.addLearner(peerUrl, signal)
+    return members.flatMap(one => one.peerUrls.map(url => `${one.name || name}=${url}`)).join(',')
+  }
+  try {
+    return await cluster.until('become an etcd member', once, signal)
+  } finally {
+    cluster.close()
+  }
+}

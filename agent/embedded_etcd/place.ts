@@ -1,0 +1,41 @@
+import { mkdir } from 'node:fs/promises'
+import { type Ip, urlHost } from '../../lease/net/ip.ts'
+import type { EtcdOptions } from '../../lease/options.ts'
+import { readToken, writeTlsFiles, writeToken } from './credentials.ts'
+import type { EmbeddedEtcdOptions } from './embedded_etcd.ts'
+
+/**
+ * The data folder of this host's etcd, with its token and certificates, and the addresses that it listens on:
+ * this host's own first, then the one that others reach.
+ */
+export async function preparePlace(
+  { endpoints, embedded, prefix, joinSecret }: EtcdOptions,
+  address: Ip,
+  signal: AbortSignal,
+): Promise<EmbeddedEtcdOptions> {
+  const { dataDir, isPlain } = embedded ?? { dataDir: '', isPlain: true }
+  const given = new URL(endpoints[0] ?? '')
+  // A member listens on the port that the first host has, where none is given here.
+  const own = joinSecret === undefined ? given : new URL(`https://127.0.0.1:${given.port}`)
+  const reached = `${own.protocol}//${urlHost(address)}`
+  const forOthers = `${reached}:${own.port}`
+  const clientUrls = [...new Set([own.origin, forOthers])]
+  const peerPort = Number(own.port) + 1
+  await mkdir(dataDir, { recursive: true, mode: 0o700 })
+  // Without TLS there are no other members, and none is to be reached from outside.
+  const plain = {
+    dataDir,
+    clientUrls,
+    peerUrl: `http://127.0.0.1:${peerPort}`,
+    name: 'twill',
+    tls: undefined,
+  }
+  if (isPlain) return plain
+  const known = await readToken(dataDir, signal)
+  const secret = joinSecret ?? known.secret
+  const tls = await writeTlsFiles(dataDir, secret, clientUrls)
+  const others = joinSecret === undefined ? known.endpoints : endpoints
+  await writeToken(dataDir, { endpoints: [...new Set([forOthers, ...others])], prefix, secret })
+  const name = joinSecret === undefined ? 'twill' : `twill-${address.replaceAll(/[.:]/g, '-')}`
+  return { dataDir, clientUrls, peerUrl: `${reached}:${peerPort}`, name, tls }
+}

@@ -1,0 +1,204 @@
+import type { Family } from '../../lease/net/ip.ts'
+import { forwardingSetting } from '../diagnose/settings.ts'
+import type { Act, Step, Undo } from './step.ts'
+import { dropIn, MARK, type Record, writableFolders } from './unit_text.ts'
+
+/**
+ * What makes a host a node, as a list of steps: `--dry-run` prints it, `twill install` does it, and `twill uninstall` takes it
+ * back. Pure. A file that has not got our mark is another program's: it is neither written over nor removed.
+ */
+
+export const paths = {
+  unit: '/etc/systemd/system/twilld.service',
+  dropIn: '/etc/systemd/system/twilld.service.d/50-install.conf',
+  docker: '/etc/systemd/system/docker.service.d/50-twill.conf',
+  sysctl: '/etc/sysctl.d/90-twill.conf',
+  token: '/etc/twill/join-token',
+} as const
+
+/** What the plan is made from. */
+export interface HostState {
+  /** The texts of the files above; a missing one is not in it. */
+  readonly files: ReadonlyMap<string, string>
+  /** A unit that a package brought. */
+  readonly packagedUnit: string | undefined
+  readonly service: { readonly isEnabled: boolean; readonly isActive: boolean; readonly needsReload: boolean }
+  /** Families that the kernel does not forward. */
+  readonly unforwarded: readonly Family[]
+  /** Folders of the flags' files that are there. */
+  readonly folders: ReadonlySet<string>
+}
+
+export interface InstallWish extends Pick<Record, 'flags' | 'docker'> {
+  /** What starts twilld where no other unit says so. */
+  readonly program: readonly string[]
+  /** Texts of manifests/systemd. */
+  readonly unitText: string
+  readonly dockerText: string
+  /** A join token that twilld is to read from a file; undefined: none is given. */
+  readonly token: string | undefined
+  /** Takes the agent's entries out of the kernel once it has ended. */
+  readonly cleanup: readonly string[]
+  /** Where other hosts have members of the same etcd: takes this host's member out, and the folder of its data. */
+  readonly leave?: { readonly command: readonly string[]; readonly dataDir: string } | undefined
+  readonly families: readonly Family[]
+}
+
+export function installPlan(wish: InstallWish, host: HostState, before: Record | undefined): readonly Step[] {
+  const files = [...unitSteps(wish, host, before), ...dockerSteps(wish, host)]
+  const isChanged = files.some(({ isDone }) => !isDone)
+  const service = serviceSteps(wish, host, recordOf(wish, host, before), isChanged)
+  return [...forwardingSteps(wish, host), ...files, ...service]
+}
+
+/** What an earlier installation changed stays its doing. */
+function recordOf(
+  { flags, docker }: InstallWish,
+  { service }: HostState,
+  before: Record | undefined,
+): Record {
+  const enabled = before?.enabled ?? !service.isEnabled
+  return { flags, docker, enabled, started: before?.started ?? !service.isActive }
+}
+
+function unitSteps(wish: InstallWish, host: HostState, before: Record | undefined): readonly Step[] {
+  const { flags, token } = wish
+  const other = host.packagedUnit ?? foreign(host, paths.unit)
+  const program = other === undefined ? wish.program : execStart(other)
+  const unit = `${MARK}\n${wish.unitText.replace(/^#.*\n/gm, '')}`
+  const folders = writableFolders(flags).filter(folder => !host.folders.has(folder))
+  return [
+    ...(other === undefined ? [write(host, paths.unit, unit, 0o644, 'the unit of the agent')] : []),
+    ...(token === undefined
+      ? withdrawn(host, paths.token)
+      : [write(host, paths.token, `${token}\n`, 0o600, 'how to reach the network, for root alone')]),
+    ...folders.map(folder => make(folder)),
+    write(host, paths.dropIn, dropIn(program, recordOf(wish, host, before)), 0o644, 'the flags of this host'),
+  ]
+}
+
+function make(folder: string): Step {
+  const act = { kind: 'run', command: ['mkdir', '-p', folder] } as const
+  return { act, why: 'the folder of a file that the agent writes', isDone: false, undo: [] }
+}
+
+function dockerSteps({ docker, dockerText }: InstallWish, host: HostState): readonly Step[] {
+  if (!docker) return withdrawn(host, paths.docker)
+  return [
+    write(
+      host,
+      paths.docker,
+      `${MARK}\n${dockerText}`,
+      0o644,
+      'containers of Docker get addresses of the overlay',
+    ),
+  ]
+}
+
+/** The running value stays after an undo: another program may rely on it by then. */
+function forwardingSteps({ families }: InstallWish, host: HostState): readonly Step[] {
+  const isOurs = host.files.get(paths.sysctl)?.startsWith(MARK) === true
+  const off = families.filter(family => host.unforwarded.includes(family))
+  if (off.length === 0 && !isOurs) return []
+  const text = [MARK, ...families.map(family => `${forwardingSetting[family]} = 1`), ''].join('\n')
+  const why = 'packets pass between pods and the overlay'
+  const act = { kind: 'run', command: ['/usr/lib/systemd/systemd-sysctl', paths.sysctl] } as const
+  return [
+    write(host, paths.sysctl, text, 0o644, `${why}, after a reboot too`),
+    { act, why, isDone: off.length === 0, undo: [] },
+  ]
+}
+
+function serviceSteps(
+  { cleanup, leave }: InstallWish,
+  { service }: HostState,
+  { enabled, started }: Record,
+  isChanged: boolean,
+): readonly Step[] {
+  const isCurrent = !isChanged && !service.needsReload
+  return [
+    {
+      act: systemctl('daemon-reload'),
+      why: 'systemd reads its files again',
+      isDone: isCurrent,
+      undo: [],
+    },
+    {
+      act: systemctl('enable', '--quiet', 'twilld'),
+      why: 'the agent starts at boot',
+      isDone: service.isEnabled,
+      undo: enabled
+        ? [{ act: systemctl('disable', '--quiet', 'twilld'), why: 'the agent no longer starts at boot' }]
+        : [],
+    },
+    {
+      act: { kind: 'start', command: ['systemctl', service.isActive ? 'restart' : 'start', 'twilld'] },
+      why: 'ready once pods can reach their peers',
+      isDone: isCurrent && service.isActive,
+      undo: started
+        ? [
+            ...(leave === undefined ? [] : leaving(leave)),
+            { act: systemctl('stop', 'twilld'), why: 'the agent ends' },
+            {
+              act: { kind: 'run', command: cleanup },
+              why: "its devices, routes and rules leave the kernel: pods' traffic ends here",
+            },
+            ...(leave === undefined ? [] : forgetting(leave)),
+          ]
+        : [],
+    },
+  ]
+}
+
+/** The others would count on it, and wait for it where half of them are away. */
+function leaving({ command }: NonNullable<InstallWish['leave']>): readonly Undo[] {
+  const why = 'the other members of etcd no longer count on this one'
+  return [{ act: { kind: 'run', command }, why, role: 'guard' }]
+}
+
+/** Once it has left, no etcd can start from its data again. */
+function forgetting({ dataDir }: NonNullable<InstallWish['leave']>): readonly Undo[] {
+  const act = { kind: 'run', command: ['rm', '-r', dataDir] } as const
+  return [{ act, why: 'the data of a member that has left; the others have it', role: 'guarded' }]
+}
+
+function systemctl(...words: readonly string[]): Act {
+  return { kind: 'run', command: ['systemctl', ...words] }
+}
+
+/** Last: what is left of a unit is read without our files. */
+export function closingActs({ enabled, started }: Record): readonly Undo[] {
+  const reload = { act: systemctl('daemon-reload'), why: 'systemd reads its files again' }
+  const restart = {
+    act: systemctl('restart', '--no-block', 'twilld'),
+    why: 'the agent ran before: it runs on with the flags from before',
+  }
+  return enabled || started ? [reload] : [reload, restart]
+}
+
+function write(host: HostState, path: string, text: string, mode: number, why: string): Step {
+  const isOurs = host.files.has(path) && foreign(host, path) === undefined
+  const undo: Undo[] =
+    isOurs || !host.files.has(path)
+      ? [{ act: { kind: 'remove', path }, why: 'written by twill install' }]
+      : []
+  return { act: { kind: 'write', path, text, mode }, why, isDone: host.files.get(path) === text, undo }
+}
+
+/** Of an earlier installation, and not asked for any more. */
+function withdrawn(host: HostState, path: string): readonly Step[] {
+  if (!host.files.has(path) || foreign(host, path) !== undefined) return []
+  return [{ act: { kind: 'remove', path }, why: 'it is not asked for any more', isDone: false, undo: [] }]
+}
+
+/** The text of a file that another program, or an operator, wrote; the token bears no mark. */
+export function foreign({ files }: HostState, path: string): string | undefined {
+  const text = files.get(path)
+  return text === undefined || path === paths.token || text.startsWith(MARK) ? undefined : text
+}
+
+/** The program of a unit that is there, without its flags. */
+function execStart(unit: string): readonly string[] {
+  const line = /^ExecStart=[-@:+!]*(\S+)/m.exec(unit)?.[1]
+  return [line ?? '/usr/bin/twilld']
+}

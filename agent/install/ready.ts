@@ -1,0 +1,107 @@
+import { ExpectedError, messageOf } from '../../lease/common/errors.ts'
+import { sleep } from '../../lease/common/sleep.ts'
+import type { RunCommand } from '../firewall/command.ts'
+import { InstallError, showUnit } from './host_state.ts'
+
+/** How often the agent's state is read while it starts. */
+const LOOK_MS = 500
+/** After READY=1 the agent tells systemd how it is within this time. */
+const SETTLE_MS = 15_000
+
+/** The agent runs, and is not ready in time. The message has its own words. */
+export class NotReadyInTimeError extends ExpectedError {
+  override name = 'NotReadyInTimeError'
+}
+
+export interface Waiting {
+  readonly run: RunCommand
+  /** What the agent says of itself, each time that it changes. */
+  readonly progress: (text: string) => void
+  readonly withinMs: number
+}
+
+/**
+ * Starts the service and waits until it is ready: systemctl ends then (Type=notify), or where the agent ended. Resolves to its
+ * last STATUS=. Throws NotReadyInTimeError, InstallError.
+ */
+export async function startAndWait(
+  command: readonly string[],
+  { run, progress, withinMs }: Waiting,
+  signal: AbortSignal,
+): Promise<string> {
+  const timeout = AbortSignal.timeout(withinMs)
+  const all = AbortSignal.any([signal, timeout])
+  const ended = run(command, '', all).catch(error => error)
+  let said = ''
+  const look = async () => {
+    if (signal.aborted) return
+    const { StatusText = '' } = await showUnit('twilld', ['StatusText'], run, signal)
+    if (StatusText !== '' && StatusText !== said) progress(StatusText)
+    said = StatusText
+  }
+  for (let isOver = false; !isOver; ) {
+    isOver = await Promise.race([
+      ended.then(() => true),
+      sleep(LOOK_MS, all).then(
+        () => false,
+        () => true,
+      ),
+    ])
+    await look()
+  }
+  const output = await ended
+  if (signal.aborted)
+    throw new InstallError(
+      `${messageOf(signal.reason)}: the agent starts all the same; twill uninstall takes all of it back`,
+    )
+  if (timeout.aborted)
+    throw new NotReadyInTimeError(
+      `twilld runs and is not ready after ${withinMs / 1000} s: ${said || 'it has not said why'}; it tries on: ` +
+        'journalctl -fu twilld shows it, twill uninstall takes it all back',
+    )
+  await refuseEnded(output, run, signal)
+  const untilMs = performance.now() + SETTLE_MS
+  while (!said.startsWith('ready') && performance.now() < untilMs) {
+    await sleep(LOOK_MS, signal)
+    await look()
+  }
+  if (!said.startsWith('ready'))
+    throw new NotReadyInTimeError(
+      `twilld runs, and pods here may not reach their peers: ${said}; see: twill doctor`,
+    )
+  return said
+}
+
+/** Of an agent that did not start, or that started and ended. Throws InstallError, NotReadyInTimeError. */
+async function refuseEnded(
+  output: Awaited<ReturnType<RunCommand>> | Error,
+  run: RunCommand,
+  signal: AbortSignal,
+): Promise<void> {
+  if (output instanceof Error) throw new InstallError(messageOf(output), { cause: output })
+  if (output === 'missing' || output.code !== 0)
+    throw new NotReadyInTimeError(
+      `twilld ended: ${await lastWords(run, signal)}; mend that, then: systemctl restart twilld`,
+    )
+}
+
+/** The message of the newest line at level error or warn, else the newest line. */
+async function lastWords(run: RunCommand, signal: AbortSignal): Promise<string> {
+  const command = ['journalctl', '--unit=twilld', '--lines=20', '--output=cat', '--no-pager']
+  const output = await run(command, '', signal)
+  const lines = output === 'missing' ? [] : output.stdout.split('\n').filter(line => line.trim() !== '')
+  const own = lines.flatMap(line => {
+    const { level, msg } = parse(line)
+    return (level === 'error' || level === 'warn') && typeof msg === 'string' ? [msg] : []
+  })
+  return own.at(-1) ?? lines.at(-1) ?? 'journalctl -u twilld says why'
+}
+
+function parse(line: string): { readonly level?: unknown; readonly msg?: unknown } {
+  try {
+    const value: unknown = JSON.parse(line)
+    return typeof value === 'object' && value !== null ? value : {}
+  } catch {
+    return {}
+  }
+}

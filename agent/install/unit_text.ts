@@ -1,0 +1,65 @@
+import { dirname } from 'node:path'
+
+/** Which part of systemd's files is written by `twill install`, and nothing else. */
+export const MARK = '# Written by `twill install`; `twill uninstall` removes it.'
+
+/** What an installation was asked for and changed: the drop-in keeps it for `twill uninstall`. */
+export interface Record {
+  /** Flags of twilld, `--name=value`. */
+  readonly flags: readonly string[]
+  /** Docker's drop-in too. */
+  readonly docker: boolean
+  /** The service was not enabled, or not running, before. */
+  readonly enabled: boolean
+  readonly started: boolean
+}
+
+const RECORD = '# record: '
+/** Folders that the unit opens for writing itself. */
+const ownFolders = ['/run/flannel', '/run/twill', '/var/lib/twill']
+
+/** `program`: what starts twilld, a word each. Flags win over the unit's variables and over /etc/default/twilld. */
+export function dropIn(program: readonly string[], record: Record): string {
+  const folders = writableFolders(record.flags)
+  return [
+    MARK,
+    `${RECORD}${JSON.stringify(record)}`,
+    '[Service]',
+    'ExecStart=',
+    `ExecStart=${[...program, ...record.flags].map(systemdWord).join(' ')}`,
+    ...(folders.length > 0 ? [`ReadWritePaths=${folders.map(systemdWord).join(' ')}`] : []),
+    '',
+  ].join('\n')
+}
+
+/** Undefined where the text is no drop-in of an installation. */
+export function readRecord(text: string | undefined): Record | undefined {
+  const line = text?.split('\n').find(one => one.startsWith(RECORD))
+  if (line === undefined) return undefined
+  try {
+    const { flags, docker, enabled, started } = JSON.parse(line.slice(RECORD.length))
+    if (!Array.isArray(flags) || !flags.every(flag => typeof flag === 'string')) return undefined
+    return { flags, docker: docker === true, enabled: enabled === true, started: started === true }
+  } catch {
+    return undefined
+  }
+}
+
+/** Folders of files that the flags name and that the unit's read-only file system would refuse. */
+export function writableFolders(flags: readonly string[]): readonly string[] {
+  const folders = flags.flatMap(flag => {
+    const [, name, path = ''] =
+      /^--(cni-conf-file|subnet-file|cache-file|local-socket|embedded-etcd-dir)=(.*)$/.exec(flag) ?? []
+    if (!path.startsWith('/')) return []
+    return [name === 'embedded-etcd-dir' ? path : dirname(path)]
+  })
+  const isOwn = (folder: string) => ownFolders.some(own => folder === own || folder.startsWith(`${own}/`))
+  return [...new Set(folders)].filter(folder => !isOwn(folder))
+}
+
+/** One word of a command line in a unit file (systemd.service(5), "Command lines"; systemd.unit(5), "Specifiers"). */
+function systemdWord(word: string): string {
+  const plain = word.replaceAll('%', '%%').replaceAll('$', () => '$$')
+  if (/^[\w%+,./:=@$-]+$/.test(plain)) return plain
+  return `"${plain.replaceAll(/[\\"]/g, '\\$&').replaceAll('\n', '\\n')}"`
+}

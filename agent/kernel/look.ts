@@ -1,0 +1,64 @@
+import { addressForm, RTM_NEWADDR } from '../netlink/address.ts'
+import { Fingerprint, type MessageForm } from '../netlink/fingerprint.ts'
+import { neighborForm, RTM_NEWNEIGH } from '../netlink/neighbor.ts'
+import type { Requests } from '../netlink/requests.ts'
+import { RTM_NEWROUTE, routeForm } from '../netlink/route.ts'
+import type { Look, Scope } from './kernel.ts'
+import { readEntries } from './snapshot.ts'
+
+/**
+ * Compares the kernel's answer in the receive buffer with that of the last look: entries are made only where
+ * it differs.
+ */
+export async function lookAtEntries(
+  requests: Requests,
+  scope: Scope,
+  last: string | undefined,
+  signal: AbortSignal,
+): Promise<Look> {
+  if (last !== undefined) {
+    const summed = new SummedRequests(requests, 'few')
+    await readEntries(summed, scope, signal)
+    if (summed.fingerprint === last) return { fingerprint: last, entries: undefined }
+  }
+  const summed = new SummedRequests(requests, 'all')
+  const entries = await readEntries(summed, scope, signal)
+  return { fingerprint: summed.fingerprint, entries }
+}
+
+/** What there are thousands of. */
+const many: ReadonlySet<number> = new Set([RTM_NEWNEIGH, RTM_NEWROUTE])
+
+/** Devices are missing: each look reads them by themselves. */
+const forms: ReadonlyMap<number, MessageForm> = new Map([
+  [RTM_NEWADDR, addressForm],
+  [RTM_NEWNEIGH, neighborForm],
+  [RTM_NEWROUTE, routeForm],
+])
+
+/** Requests whose dumps are summed up. With `few` nothing is read of what there are thousands of. */
+class SummedRequests implements Requests {
+  readonly #requests: Requests
+  readonly #isRead: (type: number) => boolean
+  readonly #fingerprint = new Fingerprint()
+
+  constructor(requests: Requests, read: 'all' | 'few') {
+    this.#requests = requests
+    this.#isRead = read === 'all' ? () => true : type => !many.has(type)
+  }
+
+  get fingerprint(): string {
+    return this.#fingerprint.text
+  }
+
+  readonly request: Requests['request'] = (...asked) => this.#requests.request(...asked)
+
+  readonly dump: Requests['dump'] = (act, write, read, signal) => {
+    const summed: typeof read = (buffer, start, end, type) => {
+      const form = forms.get(type)
+      if (form !== undefined) this.#fingerprint.add(form, buffer, start, end)
+      return this.#isRead(type) ? read(buffer, start, end, type) : undefined
+    }
+    return this.#requests.dump(act, write, summed, signal)
+  }
+}

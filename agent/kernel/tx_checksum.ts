@@ -1,0 +1,52 @@
+import { readlinkSync } from 'node:fs'
+import { release } from 'node:os'
+import { basename } from 'node:path'
+import { type Libc, LibcError } from '../netlink/libc.ts'
+
+/**
+ * Whether a tunnel device leaves checksums to the hardware. `auto`: not where that is known to break
+ * tunnelled TCP: ping then works and connections hang.
+ */
+export type TxChecksum = 'auto' | 'on' | 'off'
+
+/** Drivers whose hardware sends wrong checksums inside VXLAN on ports other than 4789. */
+const faultyDrivers = new Set(['vmxnet3'])
+
+/** What to switch a device to; undefined: leave it to the operator. */
+export function wantedTxChecksum(
+  mode: TxChecksum,
+  kernelRelease: string,
+  driver: string | undefined,
+): 'on' | 'off' | undefined {
+  if (mode !== 'auto') return mode
+  return isFaultyKernel(kernelRelease) || faultyDrivers.has(driver ?? '') ? 'off' : undefined
+}
+
+/** Linux before 5.7 (commit ea64d8d6c675 mended it). */
+export function isFaultyKernel(kernelRelease: string): boolean {
+  const [major = 0, minor = 0] = kernelRelease.split('.').map(Number)
+  return major < 5 || (major === 5 && minor < 7)
+}
+
+/**
+ * Makes it so, and again where another program changed it. A kernel that refuses leaves the device as it is:
+ * `twill probe` finds connections that hang.
+ */
+export function setTxChecksum(libc: Libc, device: string, underlay: string, mode: TxChecksum): void {
+  const wanted = wantedTxChecksum(mode, release(), driverOf(underlay))
+  if (wanted === undefined) return
+  try {
+    if (libc.txChecksum(device) !== (wanted === 'on')) libc.setTxChecksum(device, wanted === 'on')
+  } catch (error) {
+    if (!(error instanceof LibcError)) throw error
+  }
+}
+
+/** Undefined for a virtual interface. sysfs shows the network namespace that it was mounted in. */
+function driverOf(device: string): string | undefined {
+  try {
+    return basename(readlinkSync(`/sys/class/net/${device}/device/driver`))
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,30 @@
+import { readDotenv } from './dotenv.ts'
+
+/** Which lines to write; both kinds where neither is asked for alone. */
+export interface DockerOptsWish {
+  /** `DOCKER_OPT_BIP=...`, one option a line. */
+  readonly individual: boolean
+  /** All options in one variable of this name. */
+  readonly combined: string | undefined
+  /** Leave `--ip-masq` to Docker's own default. */
+  readonly withoutIpMasq: boolean
+}
+
+/**
+ * dockerd's options for the overlay, from the text of subnet.env, as flannel's mk-docker-opts.sh writes them:
+ * a file that a unit reads by EnvironmentFile=. Docker masquerades where the agent does not. Undefined where
+ * the text names no IPv4 subnet.
+ */
+export function dockerOpts(subnetEnv: string, wish: DockerOptsWish): string | undefined {
+  const values = readDotenv(subnetEnv)
+  const [subnet, mtu, ipMasq] = ['FLANNEL_SUBNET', 'FLANNEL_MTU', 'FLANNEL_IPMASQ'].map(name =>
+    values.get(name),
+  )
+  if (!subnet) return undefined
+  const options: (readonly [string, string])[] = [['BIP', `--bip=${subnet}`]]
+  if (ipMasq && !wish.withoutIpMasq) options.push(['IPMASQ', `--ip-masq=${ipMasq !== 'true'}`])
+  if (mtu) options.push(['MTU', `--mtu=${mtu}`])
+  const lines = wish.individual ? options.map(([name, option]) => `DOCKER_OPT_${name}="${option}"\n`) : []
+  const all = options.map(([, option]) => ` ${option}`).join('')
+  return lines.join('') + (wish.combined === undefined ? '' : `${wish.combined}="${all}"\n`)
+}

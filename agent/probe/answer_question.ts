@@ -1,0 +1,52 @@
+import type { Budget } from '../../lease/common/budget.ts'
+import { ExpectedError, isUnexpected, messageOf } from '../../lease/common/errors.ts'
+import type { Log } from '../../lease/common/log.ts'
+import { printable } from '../../lease/common/printable.ts'
+import type { Ip } from '../../lease/net/ip.ts'
+import { ask } from './ask_peer.ts'
+import { parseQuestion, type Question } from './question.ts'
+
+/** What an agent needs to answer its peers' questions. */
+export interface QuestionSource {
+  /** This node's own address in the overlay, at which it was asked. */
+  readonly own: Ip
+  readonly port: number
+  readonly isPeer: (ip: Ip) => boolean
+  readonly budget: Budget
+  /** The way of a packet from this node's pods to a peer's. */
+  readonly trace: (from: Ip, to: Ip, signal: AbortSignal) => Promise<object>
+  /** Number of datagrams that a session of this peer has brought; answers some to that port too. */
+  readonly heard: (question: Extract<Question, { ask: 'heard' }>) => number
+  readonly log: Log
+}
+
+const ANSWER_MS = 8_000
+
+class RefusedQuestionError extends ExpectedError {
+  override name = 'RefusedQuestionError'
+}
+
+/** One line of JSON, whatever was asked; questions change nothing. */
+export async function answerQuestion(line: string, source: QuestionSource): Promise<string> {
+  try {
+    return `${JSON.stringify(await answerOf(line, source, AbortSignal.timeout(ANSWER_MS)))}\n`
+  } catch (error) {
+    if (isUnexpected(error)) source.log.warn({ error }, 'cannot answer a question of a peer')
+    return `${JSON.stringify({ error: printable(messageOf(error)) })}\n`
+  }
+}
+
+async function answerOf(line: string, source: QuestionSource, signal: AbortSignal): Promise<object> {
+  const question = parseQuestion(line)
+  if (question === undefined) throw new RefusedQuestionError('this agent does not know the question')
+  if (!source.budget.spend(1)) throw new RefusedQuestionError('it was asked too often: ask again in a minute')
+  const { via, ...plain } = question
+  if (via !== undefined) {
+    // Passed on once only: the next agent gets no `via`.
+    if (!source.isPeer(via)) throw new RefusedQuestionError(`${via} is no peer of the asked agent`)
+    return Object.fromEntries(await ask(via, { from: source.own, port: source.port }, plain, signal))
+  }
+  if (plain.ask === 'trace') return await source.trace(plain.from, plain.to, signal)
+  if (!source.isPeer(plain.address)) throw new RefusedQuestionError(`${plain.address} is no peer`)
+  return { received: source.heard(plain) }
+}

@@ -1,0 +1,20 @@
+import { createSocket, type Socket } from 'node:dgram'
+import { type Family, familyOf, type Ip } from '../../lease/net/ip.ts'
+
+/** What differs between the families: the socket's type, and the bytes of an IP header without options. */
+const families: Readonly<Record<Family, { readonly type: 'udp4' | 'udp6'; readonly ipHeader: number }>> = {
+  ipv4: { type: 'udp4', ipHeader: 20 },
+  ipv6: { type: 'udp6', ipHeader: 40 },
+}
+/** Of UDP, and of an ICMP echo as well. */
+const UDP_HEADER = 8
+
+/** Bytes of IP and ICMP, or IP and UDP, headers before the payload. */
+export function udpHeaders(to: Ip): number {
+  return families[familyOf(to)].ipHeader + UDP_HEADER
+}
+
+/** A UDP socket of the address's family; not bound yet. */
+export function udpSocket(address: Ip): Socket {
+  return createSocket(families[familyOf(address)].type)
+}

@@ -1,0 +1,47 @@
+import type { Socket } from 'node:dgram'
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import type { Family } from '../../lease/net/ip.ts'
+import { loadLibc } from '../netlink/libc.ts'
+
+/**
+ * ip(7), ipv6(7): IPPROTO_IP, IP_MTU_DISCOVER; IPPROTO_IPV6, IPV6_MTU_DISCOVER; IP_PMTUDISC_PROBE ignores
+ * the known path MTU.
+ */
+const options = {
+  ipv4: { level: 0, option: 10, table: '/proc/self/net/udp' },
+  ipv6: { level: 41, option: 23, table: '/proc/self/net/udp6' },
+} as const
+const IP_PMTUDISC_PROBE = 3
+
+/** Oversized packets are dropped, not fragmented, to measure the path's MTU. The socket is bound. */
+export async function neverFragment(socket: Socket, family: Family): Promise<void> {
+  const { level, option, table } = options[family]
+  const fd = descriptorOf(inodesIn(table, socket.address().port))
+  const libc = await loadLibc()
+  if (fd !== undefined) libc.setSocketOption(fd, level, option, IP_PMTUDISC_PROBE)
+}
+
+/** Node.js hides a socket's descriptor. proc(5) has the table: column 2 is the local address, in hex. */
+function inodesIn(table: string, port: number): ReadonlySet<string> {
+  const hex = port.toString(16).toUpperCase().padStart(4, '0')
+  const rows = readFileSync(table, 'utf8')
+    .split('\n')
+    .map(line => line.trim().split(/\s+/))
+  return new Set(rows.filter(row => row[1]?.endsWith(`:${hex}`)).map(row => `socket:[${row[9]}]`))
+}
+
+/** Other programs may have sockets with that port: one alone is this process's. */
+function descriptorOf(inodes: ReadonlySet<string>): number | undefined {
+  return readdirSync('/proc/self/fd')
+    .map(Number)
+    .find(fd => inodes.has(linkOf(fd)))
+}
+
+function linkOf(fd: number): string {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`)
+  } catch {
+    // The descriptor of the listing itself is closed by now.
+    return ''
+  }
+}

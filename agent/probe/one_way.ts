@@ -1,0 +1,182 @@
+import { randomInt } from 'node:crypto'
+import type { Socket } from 'node:dgram'
+import { sleep } from '../../lease/common/sleep.ts'
+import { familyOf, type Ip } from '../../lease/net/ip.ts'
+import type { DeadWays, OneWay, ProbeTarget } from '../diagnose/probe_result.ts'
+import { askThroughOthers } from './ask_peer.ts'
+import { udpHeaders, udpSocket } from './datagram.ts'
+import { COUNTED_BELOW, decodeEcho, ECHO_HEADER, type Echo, encodeEcho } from './echo.ts'
+import { neverFragment } from './never_fragment.ts'
+
+/** Number of small, counted datagrams, and the time between them. */
+const COUNTED = 20
+const APART_MS = 10
+/** Time-out of an answer, and tries for each size: enough at a third of loss. */
+const ANSWER_MS = 400
+const TRIES = 3
+
+interface Target {
+  readonly to: Ip
+  readonly from: Ip
+  readonly port: number
+  readonly overlayMtu: number
+}
+
+/**
+ * Which directions of a silent tunnel are dead: the peer's agent says through another node what it received,
+ * and sends some datagrams itself. Undefined if no other node gets an answer from it.
+ */
+export async function deadWays(target: ProbeTarget, signal: AbortSignal): Promise<DeadWays | undefined> {
+  // Without this node's own address in the overlay nothing can be sent.
+  const asker = await Asker.open({ ...target, to: target.overlayIp }).catch(() => undefined)
+  if (asker === undefined) return undefined
+  try {
+    await asker.sendCounted(signal)
+    const said = await askThroughOthers(
+      target,
+      { ask: 'heard', address: target.from, ...asker.place },
+      signal,
+    )
+    if (said === undefined) return undefined
+    // Its datagrams took another way than its word.
+    for (let i = 0; i < TRIES && asker.answered.size === 0; i++) await sleep(ANSWER_MS, signal)
+    return { there: said.answer.get('received') === 0, back: asker.answered.size === 0, via: said.via }
+  } finally {
+    asker.close()
+  }
+}
+
+/** What passes to a peer and back; undefined if nothing answers there. At most about 10 s, and 100 KB. */
+export async function oneWay(target: Target, signal: AbortSignal): Promise<OneWay | undefined> {
+  const count = () => withAsker(target, asker => countLoss(asker, signal))
+  const first = await count()
+  if (first === undefined) return undefined
+  // Counted again where packets were lost: the agent there may just have begun to listen.
+  const loss = isLossless(first) ? first : leastOf(first, (await count()) ?? first)
+  return await withAsker(target, async asker => {
+    const [carriesThere, carriesBack] = await Promise.all([
+      largest(target, size => asker.passes(size, ECHO_HEADER, signal)),
+      largest(target, size => asker.passes(ECHO_HEADER, size, signal)),
+    ])
+    return { ...loss, carriesThere, carriesBack }
+  })
+}
+
+async function withAsker<T>(target: Target, act: (asker: Asker) => Promise<T>): Promise<T> {
+  const asker = await Asker.open(target)
+  try {
+    return await act(asker)
+  } finally {
+    asker.close()
+  }
+}
+
+type Loss = Pick<OneWay, 'lossThere' | 'lossBack'>
+
+function isLossless({ lossThere, lossBack }: Loss): boolean {
+  return lossThere === 0 && lossBack === 0
+}
+
+function leastOf(a: Loss, b: Loss): Loss {
+  return a.lossThere + a.lossBack < b.lossThere + b.lossBack ? a : b
+}
+
+async function countLoss(asker: Asker, signal: AbortSignal): Promise<Loss | undefined> {
+  await asker.sendCounted(signal)
+  // The last answer has the peer's count, whatever answers were lost.
+  for (let i = 0; i < TRIES && asker.answered.size < COUNTED; i++)
+    await asker.passes(ECHO_HEADER, ECHO_HEADER, signal)
+  const { received } = asker
+  const answers = [...asker.answered].filter(number => number < COUNTED_BELOW).length
+  if (received === 0) return undefined
+  return { lossThere: 1 - received / COUNTED, lossBack: 1 - answers / received }
+}
+
+/** The largest packet that passes, in bytes with its IP header; null if none does. */
+async function largest(
+  { to, overlayMtu }: Target,
+  passes: (payload: number) => Promise<boolean>,
+): Promise<number | null> {
+  const headers = udpHeaders(to)
+  if (await passes(overlayMtu - headers)) return overlayMtu
+  let [low, high] = [ECHO_HEADER + headers, overlayMtu]
+  if (!(await passes(low - headers))) return null
+  while (high - low > 1) {
+    const middle = (low + high) >> 1
+    if (await passes(middle - headers)) low = middle
+    else high = middle
+  }
+  return low
+}
+
+class Asker {
+  readonly answered = new Set<number>()
+  /** The peer's count. */
+  received = 0
+  readonly #socket: Socket
+  readonly #target: Target
+  readonly #session = randomInt(1, 2 ** 32)
+  readonly #waiting = new Map<number, () => void>()
+  #next = COUNTED_BELOW
+
+  static async open(target: Target): Promise<Asker> {
+    const socket = udpSocket(target.to)
+    await new Promise<void>((resolve, reject) => {
+      socket.once('error', reject)
+      socket.bind({ address: target.from }, resolve)
+    })
+    await neverFragment(socket, familyOf(target.to))
+    return new Asker(socket, target)
+  }
+
+  constructor(socket: Socket, target: Target) {
+    this.#socket = socket
+    this.#target = target
+    // An ICMP error, as for a closed port, counts as no answer.
+    socket.on('error', () => {})
+    socket.on('message', (message, { address }) => {
+      const echo = decodeEcho(message)
+      if (echo?.session === this.#session && address === target.to) this.#hear(echo)
+    })
+  }
+
+  /** Where the peer's datagrams for this session are taken. */
+  get place(): { readonly port: number; readonly session: number } {
+    return { port: this.#socket.address().port, session: this.#session }
+  }
+
+  #hear({ number, received }: Echo): void {
+    this.answered.add(number)
+    this.received = Math.max(this.received, received)
+    this.#waiting.get(number)?.()
+  }
+
+  async sendCounted(signal: AbortSignal): Promise<void> {
+    for (let number = 0; number < COUNTED; number++) {
+      this.#send(number, ECHO_HEADER, ECHO_HEADER)
+      await sleep(APART_MS, signal)
+    }
+  }
+
+  #send(number: number, size: number, answerSize: number): void {
+    const message = encodeEcho({ number, answerSize, session: this.#session, received: 0 }, size)
+    // Too large for this host's own device: it does not pass.
+    this.#socket.send(message, this.#target.port, this.#target.to, () => {})
+  }
+
+  /** Whether at least one of several datagrams and its answer arrive. */
+  async passes(size: number, answerSize: number, signal: AbortSignal): Promise<boolean> {
+    for (let i = 0; i < TRIES; i++) {
+      signal.throwIfAborted()
+      const number = this.#next++
+      const heard = new Promise<true>(resolve => this.#waiting.set(number, () => resolve(true)))
+      this.#send(number, size, answerSize)
+      if (await Promise.race([heard, sleep(ANSWER_MS, signal).then(() => false)])) return true
+    }
+    return false
+  }
+
+  close(): void {
+    this.#socket.close()
+  }
+}

@@ -1,0 +1,84 @@
+import type { IncomingMessage } from 'node:http'
+import { isIP } from 'node:net'
+import { lazily } from '../../lease/common/lazily.ts'
+import { printableDocument } from '../../lease/common/printable.ts'
+import type { StatusDocument } from '../diagnose/status_document.ts'
+import type { SubnetMap } from '../map/subnet_map.ts'
+import { isOfThisHost } from './connections.ts'
+import type { Answer } from './health.ts'
+import { sharedAnswer } from './shared_answer.ts'
+
+/** What the HTTP port shows beside health, about the whole network. */
+export interface DetailSource {
+  /** Whether other hosts and pods get answers too. */
+  readonly toAll: boolean
+  status(signal: AbortSignal): Promise<StatusDocument>
+  map(signal: AbortSignal): Promise<SubnetMap>
+}
+
+const loadDrawing = lazily(() => import('../map/draw_map.ts'))
+
+/** A map of 5,000 nodes costs some 100 ms: all requests within this time share one. */
+const FRESH_MS = 2_000
+const ANSWER_MS = 10_000
+
+/** The page loads nothing, and requests only its own updates. */
+const policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
+
+/**
+ * The read-only pages: `/` for browsers, `/map` and `/status` for scripts. Without file paths and passwords.
+ */
+export class Details {
+  readonly #toAll: boolean
+  readonly #pages: Readonly<Record<string, () => Promise<Answer>>>
+
+  constructor({ toAll, status, map }: DetailSource) {
+    this.#toAll = toAll
+    const shared = sharedAnswer(FRESH_MS, () => map(AbortSignal.timeout(ANSWER_MS)))
+    this.#pages = {
+      '/': sharedAnswer(FRESH_MS, async () => {
+        const { drawHtml } = await loadDrawing()
+        const headers = { 'content-security-policy': policy }
+        return {
+          code: 200,
+          text: masked(drawHtml(printableDocument(await shared()))),
+          type: 'text/html; charset=utf-8',
+          headers,
+        }
+      }),
+      '/map': async () => json(await shared()),
+      '/status': sharedAnswer(FRESH_MS, async () => json(await status(AbortSignal.timeout(ANSWER_MS)))),
+    }
+  }
+
+  get paths(): readonly string[] {
+    return Object.keys(this.#pages)
+  }
+
+  /** Undefined for an unknown page. */
+  answer(path: string, request: IncomingMessage): Promise<Answer> | Answer | undefined {
+    const page = Object.hasOwn(this.#pages, path) ? this.#pages[path] : undefined
+    if (page === undefined || this.#toAll || isAskedHere(request)) return page?.()
+    return { code: 403, text: 'This is answered on the host itself; to all with --healthz-details\n' }
+  }
+}
+
+/**
+ * Whether the request comes from this host and names it by address. After DNS rebinding, a browser on this
+ * host may open a page of another site, but under that site's name.
+ */
+function isAskedHere({ socket, headers }: IncomingMessage): boolean {
+  const name = (headers.host ?? '').replace(/:\d+$/, '').replaceAll(/[[\]]/g, '')
+  return isOfThisHost(socket) && (name === 'localhost' || isIP(name) !== 0)
+}
+
+function json(document: unknown): Answer {
+  return { code: 200, text: masked(`${JSON.stringify(document)}\n`), type: 'application/json' }
+}
+
+/** Hides files and endpoints of this host, which reasons name. */
+function masked(text: string): string {
+  return text
+    .replaceAll(/(?<![\w.:/<])\/(?:etc|var|run|home|root|opt|usr|tmp|srv|mnt|data)\/[\w./@-]*/g, '(file)')
+    .replaceAll(/\/\/[^\s/@"]+@/g, '//')
+}

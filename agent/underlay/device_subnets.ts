@@ -1,0 +1,24 @@
+import { contains, isSingleAddress, networkAddress, type Prefix, prefixOf } from '../../lease/net/prefix.ts'
+import type { NetworkConfig } from '../../lease/network_config.ts'
+import type { InterfaceFacts } from '../state/underlay_facts.ts'
+import { prefixIn } from './local_address.ts'
+
+/**
+ * Subnets that the addresses of our own devices name: a device of an earlier life has its subnet's network address alone, and
+ * this node's pods are in that subnet, whatever became of subnet.env and the cache.
+ */
+export function deviceSubnets(
+  interfaces: readonly InterfaceFacts[],
+  devices: readonly string[],
+  { families }: NetworkConfig,
+): readonly Prefix[] {
+  return interfaces
+    .filter(({ name }) => devices.includes(name))
+    .flatMap(({ addresses }) => addresses.filter(at => isSingleAddress(prefixIn(at))))
+    .flatMap(({ address }) =>
+      families
+        .filter(({ network }) => contains(network, address))
+        .map(({ subnetLength }) => prefixOf(address, subnetLength))
+        .filter(subnet => networkAddress(subnet) === address),
+    )
+}

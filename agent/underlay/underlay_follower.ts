@@ -1,0 +1,60 @@
+import { isDeepStrictEqual } from 'node:util'
+import { Budget } from '../../lease/common/budget.ts'
+import { sleep } from '../../lease/common/sleep.ts'
+import { WakeUp } from '../../lease/common/wake_up.ts'
+import type { Underlay } from '../backend/backend.ts'
+import type { UnderlayChoice } from './underlay.ts'
+import type { UnderlayWatch } from './underlay_watch.ts'
+
+/** An interface that flaps without end costs little. */
+const REVIEWS = { most: 5, perSecond: 1 } as const
+
+/** What a review found. */
+export interface Reviewed {
+  /** The choice where it is another one than before. */
+  readonly moved: UnderlayChoice | undefined
+  /** The age of the first change that this review is about; undefined where no change was heard. */
+  readonly heard: number | undefined
+}
+
+/** Reviews the external interface after each change on the host. */
+export class UnderlayFollower {
+  readonly #watch: Pick<UnderlayWatch, 'review' | 'againInMs'>
+  readonly #nextAge: () => number
+  readonly #due = new WakeUp()
+  #heard: number | undefined
+
+  /** `nextAge`: which peers were there before a change. */
+  constructor(watch: Pick<UnderlayWatch, 'review' | 'againInMs'>, nextAge: () => number) {
+    this.#watch = watch
+    this.#nextAge = nextAge
+  }
+
+  /** Interfaces, addresses or routes have changed. */
+  hear(): void {
+    this.#heard ??= this.#nextAge()
+    this.#due.set()
+  }
+
+  /** Reviews soon, whether anything has changed or not. */
+  review(): void {
+    this.#due.set()
+  }
+
+  /** The first review is at once: the interface was chosen before anything listened. Rejects with the signal's reason. */
+  async run(onReview: (reviewed: Reviewed) => void, signal: AbortSignal): Promise<never> {
+    const budget = new Budget(REVIEWS)
+    for (;;) {
+      while (!budget.spend(1)) await sleep(budget.waitMs(), signal)
+      const heard = this.#heard
+      this.#heard = undefined
+      onReview({ moved: await this.#watch.review(signal), heard })
+      await this.#due.wait(this.#watch.againInMs, signal)
+    }
+  }
+}
+
+/** Whether connections made over one still work over the other: a second address or another prefix harms none. */
+export function isSameWay(a: Underlay, b: Underlay): boolean {
+  return a.name === b.name && isDeepStrictEqual(a.localIps, b.localIps)
+}

@@ -1,0 +1,249 @@
+import type { Log } from '../../common/log.ts'
+import type { EtcdOptions } from '../../options.ts'
+import type { EtcdTuning } from '../tuning.ts'
+import { Connection } from './connection.ts'
+import { Endpoints } from './endpoint.ts'
+import { EtcdError, etcdError, silentTrouble } from './error.ts'
+import type { Head, KeyRange, KeyValue, Listing, Outcome, Transaction, WatchBatch } from './keys.ts'
+import { untilAborted } from './until_aborted.ts'
+
+/**
+ * Calls to one etcd cluster. Each is tried once, with a deadline, against one endpoint. A failure rejects
+ * with EtcdError, and the next call connects to the next endpoint, reads the TLS files again and asks for a
+ * new token.
+ */
+export class EtcdClient {
+  readonly #endpoints: Endpoints
+  readonly #options: EtcdOptions
+  readonly #tuning: EtcdTuning
+  readonly #log: Log
+  readonly #open = new Set<Connection>()
+  readonly #retired = new WeakSet<Connection>()
+  readonly #ended = new WeakSet<Connection>()
+  #connection: Promise<Connection> | undefined
+  #closed = false
+  /** Counts the resets, so that concurrent calls report one reset once. */
+  #epoch = 0
+  /** Date of the last answer, in Unix ms. */
+  lastContactMs: number | undefined
+  /** Connections made after the first one. */
+  reconnects = -1
+  /** Calls and streams started so far: tests count them while etcd is away. */
+  calls = 0
+  /** The newest state of the store in any answer. */
+  known: Head | undefined
+  /**
+   * Called before an answer is returned that cannot come from the same store as earlier ones: its cluster id
+   * differs, or its revision is below one that was known before the call. A cluster that is recreated with
+   * the same token and URLs has the same id (server/membership computes it from those), so mostly the
+   * revision tells.
+   */
+  onReset: (before: Head, after: Head) => void = () => {}
+
+  constructor(options: EtcdOptions, tuning: EtcdTuning, log: Log) {
+    this.#options = options
+    this.#tuning = tuning
+    this.#log = log
+    this.#endpoints = new Endpoints(options.endpoints, tuning.random)
+  }
+
+  get endpoints(): readonly string[] {
+    return this.#endpoints.all
+  }
+
+  get endpoint(): string {
+    return this.#endpoints.current
+  }
+
+  learn(endpoints: readonly string[]): void {
+    this.#endpoints.learn(endpoints)
+  }
+
+  /** Whether the store lost its data since this client, or the cache before it, first knew it. */
+  get wasReset(): boolean {
+    return this.#epoch > 0
+  }
+
+  range(range: KeyRange, signal: AbortSignal): Promise<Listing> {
+    return this.rangeAs(range, kv => kv, signal)
+  }
+
+  /** What `read` makes of each key. Values are foreign and as large as etcd lets them be: do not keep them. */
+  rangeAs<T>(range: KeyRange, read: (kv: KeyValue) => T, signal: AbortSignal): Promise<Listing<T>> {
+    return this.#tracked(connection => connection.range(range, read), signal)
+  }
+
+  /** As it stood at that revision. Rejects with EtcdError, kind `compacted` where that is gone. */
+  keyAt(key: string, revision: number, signal: AbortSignal): Promise<Listing> {
+    return this.#tracked(connection => connection.keyAt(key, revision), signal)
+  }
+
+  /** The store's revision, at little cost; asked over keys that this node may read. */
+  async head(range: KeyRange, signal: AbortSignal): Promise<Head> {
+    return this.#tracked(connection => connection.head(range), signal)
+  }
+
+  commit(transaction: Transaction, signal: AbortSignal): Promise<Outcome> {
+    return this.#tracked(connection => connection.commit(transaction), signal)
+  }
+
+  /** Resolves to the id of a new etcd lease. */
+  grant(ttlSeconds: number, signal: AbortSignal): Promise<string> {
+    return this.#call(connection => connection.grant(ttlSeconds), signal)
+  }
+
+  /** About the cluster itself. */
+  admin<T>(act: (calls: Connection['admin']) => Promise<T>, signal: AbortSignal): Promise<T> {
+    return this.#call(connection => act(connection.admin), signal)
+  }
+
+  timeToLive(leaseId: string, signal: AbortSignal): ReturnType<Connection['timeToLive']> {
+    return this.#call(connection => connection.timeToLive(leaseId), signal)
+  }
+
+  /** Removes the etcd lease with every key that is attached to it. */
+  revoke(leaseId: string, signal: AbortSignal): Promise<void> {
+    return this.#call(connection => connection.revoke(leaseId), signal)
+  }
+
+  /**
+   * See Connection.watch; continues where `reconnect` ended it or the token expired. Throws EtcdError, kind `compacted` where the
+   * revision is gone, or the signal's reason.
+   */
+  async *watch(range: KeyRange, fromRevision: number, signal: AbortSignal): AsyncGenerator<WatchBatch> {
+    let isOver = silentTrouble()
+    for (let next = fromRevision; ; ) {
+      const connection = await this.#connect(signal)
+      try {
+        for await (const batch of connection.watch(range, next, signal)) {
+          isOver = silentTrouble()
+          this.#heard(batch, next)
+          if (next > 0 && batch.through > 0) next = batch.through + 1
+          yield batch
+        }
+      } catch (error) {
+        const failure = this.#failed(connection, error, signal)
+        if (!isOver(failure)) throw failure
+      }
+    }
+  }
+
+  /** Parts of a snapshot of the whole store, from one endpoint. */
+  async *snapshot(signal: AbortSignal): AsyncGenerator<Uint8Array> {
+    const connection = await this.#connect(signal)
+    try {
+      yield* connection.snapshot(signal)
+    } catch (error) {
+      throw this.#failed(connection, error, signal)
+    }
+  }
+
+  #heard({ clusterId, revision, through }: WatchBatch, fromRevision: number): void {
+    this.lastContactMs = this.#tuning.clock.date()
+    // The first batch tells that member's revision: a member that is behind, or was restored, would stay
+    // silent.
+    if (through === 0 && revision < fromRevision - 1)
+      throw new Error(`it is at revision ${revision}, and ${fromRevision - 1} was known`)
+    if (clusterId === this.known?.clusterId && revision > this.known.revision)
+      this.known = { clusterId, revision }
+  }
+
+  /** The keys show another history than the known one, though the revision is as high. */
+  foundOtherHistory(): void {
+    const { known } = this
+    if (known === undefined) return
+    this.#epoch++
+    this.onReset(known, known)
+  }
+
+  /** Ends what is open; the next call connects again. */
+  reconnect(): void {
+    for (const connection of this.#open) {
+      this.#retired.add(connection)
+      this.#ended.add(connection)
+      connection.end()
+    }
+    this.#open.clear()
+    this.#connection = undefined
+  }
+
+  close(): void {
+    this.#closed = true
+    this.reconnect()
+  }
+
+  /** For linearizable calls: their answers are never older than what was known before the call. */
+  async #tracked<T extends Head>(
+    act: (connection: Connection) => Promise<T>,
+    signal: AbortSignal,
+  ): Promise<T> {
+    const [before, epoch] = [this.known, this.#epoch]
+    const answer = await this.#call(act, signal)
+    const { clusterId, revision } = answer
+    const isOther = before && (clusterId !== before.clusterId || revision < before.revision)
+    if (before && isOther && epoch === this.#epoch) {
+      this.#epoch++
+      this.known = { clusterId, revision }
+      this.onReset(before, this.known)
+    } else if (!isOther && revision >= (this.known?.revision ?? 0)) this.known = { clusterId, revision }
+    return answer
+  }
+
+  async #call<T>(act: (connection: Connection) => Promise<T>, signal: AbortSignal): Promise<T> {
+    for (const isOver = silentTrouble(); ; ) {
+      try {
+        return await this.#callOnce(act, signal)
+      } catch (error) {
+        if (!isOver(error)) throw error
+      }
+    }
+  }
+
+  async #callOnce<T>(act: (connection: Connection) => Promise<T>, signal: AbortSignal): Promise<T> {
+    const connection = await this.#connect(signal)
+    try {
+      const answer = await untilAborted(act(connection), signal)
+      this.lastContactMs = this.#tuning.clock.date()
+      return answer
+    } catch (error) {
+      throw this.#failed(connection, error, signal)
+    }
+  }
+
+  async #connect(signal: AbortSignal): Promise<Connection> {
+    signal.throwIfAborted()
+    this.calls++
+    const { endpoint } = this
+    if (this.#closed) throw new EtcdError('closed', endpoint, 'the store was closed')
+    this.#connection ??= this.#openConnection(endpoint)
+    return untilAborted(this.#connection, signal)
+  }
+
+  async #openConnection(endpoint: string): Promise<Connection> {
+    try {
+      const connection = await Connection.open(endpoint, this.#options, this.#tuning, this.#log)
+      this.#open.add(connection)
+      this.reconnects++
+      return connection
+    } catch (error) {
+      this.#connection = undefined
+      throw etcdError(error, endpoint)
+    }
+  }
+
+  /** Leaves running streams alone: a slow answer must not break a watch and make it list 5,000 leases again. */
+  #failed(connection: Connection, error: unknown, signal: AbortSignal): unknown {
+    if (signal.aborted) return signal.reason
+    if (this.#closed) return new EtcdError('closed', connection.endpoint, 'the store was closed')
+    if (this.#ended.has(connection))
+      return new EtcdError('ended', connection.endpoint, 'the connection is made again')
+    if (!this.#retired.has(connection)) {
+      this.#retired.add(connection)
+      connection.retire()
+      this.#connection = undefined
+      this.#endpoints.next()
+    }
+    for (const old of this.#open) if (this.#retired.has(old) && old.running === 0) this.#open.delete(old)
+    return etcdError(error, connection.endpoint)
+  }
+}

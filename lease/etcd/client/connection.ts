@@ -1,0 +1,163 @@
+import type { Log } from '../../common/log.ts'
+import type { EtcdOptions } from '../../options.ts'
+import type { EtcdTuning } from '../tuning.ts'
+import { Calls } from './calls.ts'
+import { readCredentials } from './credentials.ts'
+import type { Head, KeyRange, KeyValue, Listing, Outcome, Transaction, WatchBatch } from './keys.ts'
+import { changeOp, compare, head, keyValue, rangeBytes, watchBatch } from './messages.ts'
+import { type PageRequest, readPages } from './pages.ts'
+
+/**
+ * What the store asks of one host, with one reading of the TLS files. After any error it is useless: open
+ * another.
+ */
+export class Connection {
+  readonly endpoint: string
+  readonly #calls: Calls
+  readonly #timeoutMs: number
+
+  static async open(
+    endpoint: string,
+    options: EtcdOptions,
+    tuning: EtcdTuning,
+    log: Log,
+  ): Promise<Connection> {
+    const credentials = await readCredentials(endpoint, options)
+    const calls = new Calls(endpoint, options, tuning, credentials, log)
+    return new Connection(endpoint, calls, tuning.callTimeoutMs)
+  }
+
+  private constructor(endpoint: string, calls: Calls, timeoutMs: number) {
+    this.endpoint = endpoint
+    this.#calls = calls
+    this.#timeoutMs = timeoutMs
+  }
+
+  /** What `read` makes of each key. */
+  async range<T>(range: KeyRange, read: (kv: KeyValue) => T): Promise<Listing<T>> {
+    const ask = async ({ from, limit, revision, keysOnly }: PageRequest) => {
+      const where = { ...rangeBytes(range), ...(from && { key: from }) }
+      const answer = await this.#calls.kv.range({ ...where, limit, revision, keys_only: keysOnly })
+      const last = answer.more ? answer.kvs.at(-1)?.key : undefined
+      const bytes = answer.kvs.reduce((sum, { value }) => sum + value.length, 0)
+      return { ...head(answer.header), kvs: answer.kvs.map(keyValue), bytes, last }
+    }
+    return await readPages(ask, read)
+  }
+
+  /** One key as it stood at that revision. */
+  async keyAt(key: string, revision: number): Promise<Listing> {
+    const answer = await this.#calls.kv.range({ key: Buffer.from(key), revision })
+    return { ...head(answer.header), kvs: answer.kvs.map(keyValue) }
+  }
+
+  async head(range: KeyRange): Promise<Head> {
+    return head((await this.#calls.kv.range({ ...rangeBytes(range), count_only: true })).header)
+  }
+
+  async commit({ conditions, changes, createdSince }: Transaction): Promise<Outcome> {
+    const success = changes.map(changeOp)
+    if (createdSince)
+      success.push({
+        request_range: {
+          ...rangeBytes(createdSince.range),
+          min_create_revision: createdSince.revision + 1,
+          keys_only: true,
+        },
+      })
+    const answer = await this.#calls.kv.txn({ compare: conditions.map(compare), success })
+    const created = (createdSince && answer.responses.at(-1)?.response_range?.kvs) ?? []
+    return { ...head(answer.header), held: answer.succeeded, created: created.map(keyValue) }
+  }
+
+  async grant(ttlSeconds: number): Promise<string> {
+    return (await this.#calls.lease.leaseGrant({ TTL: ttlSeconds })).ID
+  }
+
+  /** -1 s left: there is no such etcd lease. */
+  async timeToLive(
+    leaseId: string,
+  ): Promise<{ readonly grantedSeconds: number; readonly leftSeconds: number }> {
+    const answer = await this.#calls.lease.leaseTimeToLive({ ID: leaseId, keys: false })
+    return { grantedSeconds: Number(answer.grantedTTL), leftSeconds: Number(answer.TTL) }
+  }
+
+  /** One that is gone already is a success. */
+  async revoke(leaseId: string): Promise<void> {
+    await this.#calls.lease.leaseRevoke({ ID: leaseId }).catch((error: unknown) => {
+      if (!/lease not found/.test(String(error))) throw error
+    })
+  }
+
+  /**
+   * The changes of the keys from that revision on. The first batch is empty and says that the watch is
+   * established. Ends by throwing. A slow reader does not fill this process's memory: gRPC's flow control
+   * holds the rest at the server.
+   */
+  async *watch(range: KeyRange, fromRevision: number, signal: AbortSignal): AsyncGenerator<WatchBatch> {
+    const stream = await this.#calls.openWatch()
+    const cancel = () => stream.cancel()
+    signal.addEventListener('abort', cancel)
+    if (signal.aborted) cancel()
+    const release = this.#calls.hold(stream)
+    const late = setTimeout(() => stream.destroy(new Error('no answer in time')), this.#timeoutMs)
+    try {
+      stream.write({
+        create_request: {
+          ...rangeBytes(range),
+          start_revision: fromRevision,
+          progress_notify: true,
+          fragment: true,
+        },
+      })
+      for await (const response of stream) {
+        clearTimeout(late)
+        yield watchBatch(response)
+      }
+      throw new Error('the server ended the watch')
+    } finally {
+      clearTimeout(late)
+      signal.removeEventListener('abort', cancel)
+      release()
+      stream.on('error', () => {}) // cancelling is reported as an error, after the reader has left
+      stream.cancel()
+    }
+  }
+
+  /** Parts of a snapshot, in order. */
+  async *snapshot(signal: AbortSignal): AsyncGenerator<Uint8Array> {
+    const stream = await this.#calls.openSnapshot()
+    const cancel = () => stream.cancel()
+    signal.addEventListener('abort', cancel)
+    const release = this.#calls.hold(stream)
+    try {
+      for await (const { blob } of stream) yield blob
+    } finally {
+      signal.removeEventListener('abort', cancel)
+      release()
+      stream.on('error', () => {}) // as in watch
+      stream.cancel()
+    }
+  }
+
+  /** Calls about the cluster, not its keys. */
+  get admin(): Pick<Calls, 'cluster' | 'maintenance' | 'kv'> {
+    return this.#calls
+  }
+
+  /** Calls and streams that are running. */
+  get running(): number {
+    return this.#calls.running
+  }
+
+  /** Accepts no new calls; running ones continue. */
+  retire(): void {
+    this.#calls.close()
+  }
+
+  /** Ends running calls too. */
+  end(): void {
+    this.#calls.cancel()
+    this.#calls.close()
+  }
+}

@@ -1,0 +1,29 @@
+import { readFile } from 'node:fs/promises'
+import type { EtcdOptions } from '../../options.ts'
+import { issueCertificate } from './certificates.ts'
+
+/** PEM. Without a CA the system's CAs count; certificate and key come as a pair or not at all. */
+export interface Credentials {
+  readonly rootCertificate?: Buffer
+  readonly certChain?: Buffer
+  readonly privateKey?: Buffer
+}
+
+/** A CA alone is honoured. Empty for an endpoint without TLS; made here where there is a join token. Rejects where a file cannot be read. */
+export async function readCredentials(
+  endpoint: string,
+  { caFile, certFile, keyFile, joinSecret }: EtcdOptions,
+): Promise<Credentials> {
+  if (!endpoint.startsWith('https:')) return {}
+  if (joinSecret !== undefined) return issueCertificate(joinSecret)
+  const read = async (file: string | undefined) => (file === undefined ? undefined : readFile(file))
+  const [rootCertificate, certChain, privateKey] = await Promise.all([
+    read(caFile),
+    read(certFile),
+    read(keyFile),
+  ])
+  return {
+    ...(rootCertificate && { rootCertificate }),
+    ...(certChain && privateKey && { certChain, privateKey }),
+  }
+}

@@ -1,0 +1,76 @@
+import { Slices } from '../../common/slices.ts'
+import type { Head, KeyValue, Listing } from './keys.ts'
+
+/**
+ * Bytes of one answer: more than 1,000 leases as nodes write them, and two values of the largest size that
+ * etcd takes.
+ */
+export const MAX_ANSWER_BYTES = 4 * 1024 * 1024
+
+/** Keys of the first page: even if each has the largest value, etcd can read them before the call's deadline. */
+const FIRST_LIMIT = 16
+const MOST = 1_024
+const MOST_GROWTH = 8
+/** Of values in one page, as far as the page before lets expect. */
+const PAGE_BYTES = 1024 * 1024
+
+export interface Page extends Head {
+  readonly kvs: readonly KeyValue[]
+  /** Of all values in the answer. */
+  readonly bytes: number
+  /** The last key, whole; undefined where no key follows. */
+  readonly last: Buffer | undefined
+}
+
+export interface PageRequest {
+  /** Undefined: from the start of the range. */
+  readonly from: Buffer | undefined
+  readonly limit: number
+  /** 0 is the newest. */
+  readonly revision: number
+  readonly keysOnly: boolean
+}
+
+/**
+ * All keys of a range at one revision, in answers of bounded size: values are foreign and may have 1.5 MB
+ * each. `ask` rejects where an answer would be larger than MAX_ANSWER_BYTES. A value that fits into no
+ * answer reads as empty. What `read` makes of a key is kept, and nothing else: there may be any number.
+ */
+export async function readPages<T>(
+  ask: (request: PageRequest) => Promise<Page>,
+  read: (kv: KeyValue) => T,
+): Promise<Listing<T>> {
+  const slices = new Slices()
+  const kvs: T[] = []
+  let first: Head | undefined
+  let request: PageRequest = { from: undefined, limit: FIRST_LIMIT, revision: 0, keysOnly: false }
+  for (;;) {
+    const page = await ask(request).catch((error: unknown) => {
+      if (request.keysOnly || !/message larger than max/.test(String(error))) throw error
+      return undefined
+    })
+    if (page === undefined) {
+      request = { ...request, limit: Math.max(1, request.limit >> 3), keysOnly: request.limit === 1 }
+      continue
+    }
+    first ??= { clusterId: page.clusterId, revision: page.revision }
+    for (const kv of page.kvs) {
+      await slices.next()
+      kvs.push(read(kv))
+    }
+    if (page.last === undefined) return { ...first, kvs }
+    request = {
+      from: Buffer.concat([page.last, Buffer.of(0)]),
+      limit: nextLimit(request, page.bytes),
+      revision: first.revision,
+      keysOnly: false,
+    }
+  }
+}
+
+/** As many keys as fill a page where their values are as large as those of the page before. */
+function nextLimit({ limit, keysOnly }: PageRequest, bytes: number): number {
+  if (keysOnly) return 1
+  const fitting = Math.floor((limit * PAGE_BYTES) / Math.max(1, bytes))
+  return Math.max(1, Math.min(fitting, limit * MOST_GROWTH, MOST))
+}

@@ -1,0 +1,17 @@
+import type { Log } from '../../common/log.ts'
+import { Retrier } from '../../common/retry.ts'
+import type { EtcdTuning } from '../tuning.ts'
+import { EtcdError } from './error.ts'
+
+/** The retrier of one client's calls. */
+export function openRetrier(endpoints: number, tuning: EtcdTuning, log: Log): Retrier {
+  return new Retrier({
+    minMs: tuning.firstRetryMs,
+    maxMs: tuning.lastRetryMs,
+    away: { failures: endpoints, afterMs: tuning.callTimeoutMs },
+    isTrouble: error => error instanceof EtcdError && error.kind !== 'closed',
+    random: tuning.random,
+    now: () => tuning.clock.now(),
+    log,
+  })
+}

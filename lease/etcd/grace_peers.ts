@@ -1,0 +1,61 @@
+import type { Lease } from '../lease.ts'
+import type { Ip } from '../net/ip.ts'
+import { PrefixIndex } from '../net/prefix_index.ts'
+
+/**
+ * Peers that a store no longer names because it lost its data. Each stays until its time is over or a lease
+ * in the store claims its subnet or public IP.
+ */
+export class GracePeers {
+  readonly #leases = new Map<string, { readonly lease: Lease; readonly until: number }>()
+
+  /** `until` is on the monotonic clock. A peer that is here already keeps its time. */
+  add(leases: Iterable<Lease>, until: number): void {
+    for (const lease of leases)
+      if (!this.#leases.has(lease.node)) this.#leases.set(lease.node, { lease, until })
+  }
+
+  /**
+   * Removes those that `standing` contradicts and those whose time is over. Returns those removed that do not
+   * stand.
+   */
+  settle(standing: Iterable<Lease>, now: number): readonly string[] {
+    if (this.#leases.size === 0) return []
+    const nodes = new Set<string>()
+    const publicIps = new Set<Ip>()
+    const prefixes = new PrefixIndex<true>()
+    for (const lease of standing) {
+      nodes.add(lease.node)
+      for (const { prefix, publicIp } of lease.subnets) {
+        publicIps.add(publicIp)
+        prefixes.add(prefix, true)
+      }
+    }
+    const gone: string[] = []
+    for (const [node, { lease, until }] of this.#leases) {
+      const isClaimed = lease.subnets.some(
+        ({ prefix, publicIp }) => publicIps.has(publicIp) || [...prefixes.overlapping(prefix)].length > 0,
+      )
+      if (!isClaimed && until > now) continue
+      this.#leases.delete(node)
+      if (!nodes.has(node)) gone.push(node)
+    }
+    return gone
+  }
+
+  get leases(): readonly Lease[] {
+    return [...this.#leases.values()].map(({ lease }) => lease)
+  }
+
+  /** When the first time ends; undefined where there is none. */
+  get firstEnd(): number | undefined {
+    let first: number | undefined
+    for (const { until } of this.#leases.values()) first = Math.min(first ?? until, until)
+    return first
+  }
+
+  /** The time left in ms, by name. */
+  left(now: number): readonly (readonly [string, number])[] {
+    return [...this.#leases].map(([node, { until }]) => [node, until - now])
+  }
+}

@@ -1,0 +1,204 @@
+import { isDeepStrictEqual } from 'node:util'
+import type { CachedLeases } from '../cache.ts'
+import type { Log } from '../common/log.ts'
+import type { Lease } from '../lease.ts'
+import { LeaseCache } from '../lease_cache.ts'
+import { NetworkConfigError } from '../network_config.ts'
+import { parseNetworkConfig } from '../network_config_parser.ts'
+import type { EtcdOptions } from '../options.ts'
+import type { Head, KeyValue } from './client/keys.ts'
+import { GracePeers } from './grace_peers.ts'
+import { type Notes, readNotes, storeNames } from './last_seen_notes.ts'
+import type { EtcdTuning } from './tuning.ts'
+
+/** What the file of this store is marked with. */
+export function etcdScope({ prefix }: EtcdOptions): string {
+  return `etcd ${prefix}`
+}
+
+/**
+ * What this node knows while etcd does not answer or has lost its data: the last network config, table and
+ * own key, which are also kept in a file, and the peers that outlive a loss of data.
+ */
+export class LastSeen {
+  readonly gracePeers = new GracePeers()
+  readonly #options: EtcdOptions
+  readonly #tuning: EtcdTuning
+  readonly #log: Log
+  readonly #cache: LeaseCache<Notes>
+  #endpoints: readonly string[] = []
+  #networkConfig: string | undefined
+  #own: KeyValue | undefined
+  /** Whether it was written since etcd lost its data. */
+  #isOwnInHistory = false
+  #at: Head | undefined
+  #leases: () => readonly Lease[] = () => []
+  /** The network config, where it comes from the cache and etcd's has not been seen since. */
+  unconfirmedConfig: string | undefined
+  #savedAtMs: number | undefined
+  #loaded: Promise<void> | undefined
+
+  constructor(options: EtcdOptions, tuning: EtcdTuning, log: Log) {
+    this.#options = options
+    this.#tuning = tuning
+    this.#log = log
+    const scope = etcdScope(options)
+    const { saveMs } = tuning
+    this.#cache = new LeaseCache({ file: options.cacheFile, scope, readNotes, saveMs, log })
+  }
+
+  /** Reads the cache file, if there is one; a file that cannot be used is logged once and ignored. */
+  load(): Promise<void> {
+    this.#loaded ??= this.#load()
+    return this.#loaded
+  }
+
+  async #load(): Promise<void> {
+    const cached = await this.#cache.load()
+    const why = cached && this.#unusable(cached)
+    const file = this.#options.cacheFile
+    if (why !== undefined)
+      this.#log.warn({ file }, `Cannot use the lease cache ${file}: ${why}; starting without it`)
+    else if (cached !== undefined) this.#take(cached)
+  }
+
+  /** Where members of the cluster answered, beyond what the options say. */
+  get endpoints(): readonly string[] {
+    return this.#endpoints
+  }
+
+  get networkConfig(): string | undefined {
+    return this.#networkConfig
+  }
+
+  get own(): KeyValue | undefined {
+    return this.#own
+  }
+
+  /** The same; undefined where it belongs to a history that etcd has lost. */
+  get ownInHistory(): KeyValue | undefined {
+    return this.#isOwnInHistory ? this.#own : undefined
+  }
+
+  /** The store as it was when the leases were last seen. */
+  get at(): Head | undefined {
+    return this.#at
+  }
+
+  get leases(): readonly Lease[] {
+    return this.#leases()
+  }
+
+  /** Unix ms at which the file was saved, while its content is in use; undefined otherwise. */
+  get savedAtMs(): number | undefined {
+    return this.#savedAtMs
+  }
+
+  /** Leases of another network are not ours; the key that this node holds is ours in any network. */
+  sawNetworkConfig(text: string): void {
+    if (this.#networkConfig !== undefined && this.#networkConfig !== text) {
+      this.#log.info({}, 'The network config is not the one of the lease cache: starting without it')
+      this.#at = undefined
+      this.#leases = () => []
+    }
+    this.#networkConfig = text
+    this.#save()
+  }
+
+  sawEndpoints(endpoints: readonly string[]): void {
+    if (isDeepStrictEqual(endpoints, this.#endpoints)) return
+    this.#endpoints = endpoints
+    this.#save()
+  }
+
+  sawOwn(own: KeyValue): void {
+    this.#isOwnInHistory = true
+    if (isDeepStrictEqual(own, this.#own)) return
+    this.#own = own
+    this.#save()
+  }
+
+  /** `leases` is called when it is needed. */
+  sawTable(at: Head, leases: () => readonly Lease[]): void {
+    this.#at = at
+    this.#leases = leases
+    this.#savedAtMs = undefined
+    this.#save()
+  }
+
+  /** The store lost its data: all leases seen so far get their grace. */
+  storeWasReset(): number {
+    this.gracePeers.add(this.leases, this.#tuning.clock.now() + this.#tuning.graceMs)
+    this.#at = undefined
+    this.#isOwnInHistory = false
+    this.#save()
+    return this.gracePeers.leases.length
+  }
+
+  /** Writes what is not yet written. */
+  async close(): Promise<void> {
+    await this.#cache.close()
+  }
+
+  /** Why a sound cache is of no use here. */
+  #unusable({ notes, networkConfig }: CachedLeases<Notes>): string | undefined {
+    const names = new Set(storeNames(this.#options))
+    if (!notes.endpoints.some(name => names.has(name)))
+      return `it is of another etcd, ${notes.endpoints.join(', ')}`
+    try {
+      if (networkConfig !== undefined) parseNetworkConfig(networkConfig)
+      return undefined
+    } catch (error) {
+      if (!(error instanceof NetworkConfigError)) throw error
+      return error.message
+    }
+  }
+
+  #take(cached: CachedLeases<Notes>): void {
+    const { notes } = cached
+    if (this.#options.joinSecret !== undefined)
+      this.#endpoints = notes.endpoints.filter(name => name.startsWith('https:'))
+    this.#networkConfig = cached.networkConfig
+    this.#own = notes.own
+    this.#isOwnInHistory = notes.at !== undefined
+    this.#at = notes.at
+    this.#savedAtMs = cached.savedAtMs
+    this.#leases = () => cached.leases
+    this.#takeRemembered(cached)
+  }
+
+  /**
+   * Time passes while the agent is down too. A clock that was set back or far ahead grants at most the whole
+   * grace.
+   */
+  #takeRemembered(cached: CachedLeases<Notes>): void {
+    const { clock, graceMs } = this.#tuning
+    const passed = Math.max(0, clock.date() - cached.savedAtMs)
+    const left = new Map(cached.notes.remembered)
+    for (const lease of cached.leases) {
+      const ms = left.get(lease.node)
+      if (ms !== undefined) this.gracePeers.add([lease], clock.now() + Math.min(ms - passed, graceMs))
+    }
+  }
+
+  #save(): void {
+    this.#cache.save(() => this.#content())
+  }
+
+  #content(): Omit<CachedLeases<Notes>, 'scope'> {
+    const known = new Map(this.leases.map(lease => [lease.node, lease]))
+    for (const lease of this.gracePeers.leases) if (!known.has(lease.node)) known.set(lease.node, lease)
+    const notes: Notes = {
+      endpoints: [...new Set([...storeNames(this.#options), ...this.#endpoints])],
+      at: this.#at,
+      own: this.#own,
+      remembered: this.gracePeers.left(this.#tuning.clock.now()),
+    }
+    return {
+      savedAtMs: this.#tuning.clock.date(),
+      networkConfig: this.#networkConfig,
+      leases: [...known.values()],
+      notes,
+    }
+  }
+}

@@ -1,0 +1,68 @@
+import { createHash } from 'node:crypto'
+import { asList, asNumber, asObject, asText, JsonError, MAX_LEASE_BYTES } from '../json.ts'
+import type { EtcdOptions } from '../options.ts'
+import { normalEndpoint } from './client/endpoint.ts'
+import type { Head, KeyValue } from './client/keys.ts'
+
+const MAX_TEXT = 1024
+/** Longer than any grace. */
+const MAX_MS = 1e12
+
+/** What an etcd store writes beside the leases. */
+export interface Notes {
+  /** See storeNames. */
+  readonly endpoints: readonly string[]
+  readonly at: Head | undefined
+  /** Our own key as we wrote it last. */
+  readonly own: KeyValue | undefined
+  /** Time left in ms of the peers that outlive a loss of etcd's data, by name. */
+  readonly remembered: readonly (readonly [string, number])[]
+}
+
+/**
+ * By one of these a store is known again. A network with a join token keeps it wherever its etcd moves: the
+ * token's hash is one of the names.
+ */
+export function storeNames({ endpoints, joinSecret }: EtcdOptions): readonly string[] {
+  const all = endpoints.map(normalEndpoint)
+  if (joinSecret === undefined) return all
+  const hash = createHash('sha256').update('twill network').update(joinSecret).digest('hex')
+  return [...all, `network ${hash.slice(0, 16)}`]
+}
+
+/** Foreign input, as the whole file. Throws JsonError. */
+export function readNotes(value: unknown): Notes {
+  const notes = asObject('notes', value)
+  const remembered = asList('remembered', notes.remembered).map((entry): [string, number] => {
+    const [node, ms] = asList('a remembered peer', entry)
+    return [asText('a remembered peer', node, MAX_TEXT), asNumber('its time', ms, -Number.MAX_VALUE, MAX_MS)]
+  })
+  return {
+    endpoints: asList('endpoints', notes.endpoints).map(it => asText('an endpoint', it, MAX_TEXT)),
+    at: notes.at === undefined ? undefined : readHead(notes.at),
+    own: notes.own === undefined ? undefined : readKeyValue(notes.own),
+    remembered,
+  }
+}
+
+function readHead(value: unknown): Head {
+  const { clusterId, revision } = asObject('at', value)
+  return { clusterId: asText('clusterId', clusterId, MAX_TEXT), revision: readRevision('revision', revision) }
+}
+
+function readKeyValue(value: unknown): KeyValue {
+  const own = asObject('own', value)
+  const leaseId = asText('leaseId', own.leaseId, MAX_TEXT)
+  if (!/^-?\d+$/.test(leaseId)) throw new JsonError('leaseId is no number')
+  return {
+    key: asText('key', own.key, MAX_TEXT),
+    value: asText('value', own.value, MAX_LEASE_BYTES),
+    createRevision: readRevision('createRevision', own.createRevision),
+    modRevision: readRevision('modRevision', own.modRevision),
+    leaseId,
+  }
+}
+
+function readRevision(name: string, value: unknown): number {
+  return asNumber(name, value, 0, Number.MAX_SAFE_INTEGER)
+}

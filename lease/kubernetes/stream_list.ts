@@ -1,0 +1,59 @@
+import { ExpectedError } from '../common/errors.ts'
+import { ApiError } from './api_error.ts'
+import type { NodeObject } from './node_object.ts'
+import type { NodeList } from './node_source.ts'
+import type { Session } from './session.ts'
+import { type NodeEvent, type WatchRequest, watchNodes } from './watch.ts'
+
+/** A watch; its reader ends it by `return`. */
+export type Changes = AsyncGenerator<readonly NodeEvent[], void, undefined>
+
+/** All Nodes, and the watch that told them, if one did: it tells what changes from there. */
+export interface StreamedList extends NodeList {
+  readonly changes?: Changes
+}
+
+/**
+ * One try to read all Nodes by a watch: one request for all, and the API server holds no page in memory for
+ * it. Undefined where the server has no watch-list (before Kubernetes 1.32, or switched off); it is not asked
+ * again then.
+ */
+export async function streamNodes(
+  session: Session,
+  request: Omit<WatchRequest, 'resourceVersion'>,
+  signal: AbortSignal,
+): Promise<StreamedList | undefined> {
+  if (!session.streamsLists) return undefined
+  const changes = watchNodes(session, { ...request, resourceVersion: undefined }, signal)
+  try {
+    return { ...(await untilWhole(changes)), changes }
+  } catch (error) {
+    await changes.return()
+    signal.throwIfAborted()
+    if (!(error instanceof ApiError)) throw error
+    // To list needs another permission than to watch.
+    if (error.status === 403) return undefined
+    if (!withoutStreams.has(error.status)) throw error
+    session.streamsLists = false
+    return undefined
+  }
+}
+
+/**
+ * What servers that do not know the parameters, and proxies before them, answer: the API server itself 422.
+ */
+const withoutStreams = new Set([400, 404, 405, 422, 501])
+
+async function untilWhole(changes: Changes): Promise<NodeList> {
+  const nodes = new Map<string, NodeObject>()
+  for (;;) {
+    const { value: events, done } = await changes.next()
+    if (done) throw new ExpectedError('Cannot list nodes: the watch ended before it had told all')
+    for (const event of events) {
+      if (event.type === 'bookmark') {
+        if (event.isWhole) return { nodes: [...nodes.values()], resourceVersion: event.resourceVersion }
+      } else if (event.type === 'put') nodes.set(event.node.name, event.node)
+      else nodes.delete(event.node.name)
+    }
+  }
+}

@@ -1,0 +1,51 @@
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, it } from 'vitest'
+import { serveLocalApi } from '../../../agent/status/local_api.ts'
+import { RecordingLog } from '../../support/log.ts'
+import { until } from '../../support/until.ts'
+
+let folder = ''
+let path = ''
+let log: RecordingLog
+let stop: AbortController
+let served: Promise<void>
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'twill-local-api-'))
+  path = join(folder, 'twilld.sock')
+  log = new RecordingLog()
+  stop = new AbortController()
+  const documents = { status: async (query: URLSearchParams) => ({ asked: [...query] }) }
+  served = serveLocalApi(path, { documents, acts: {} }, log, stop.signal)
+  await until('it to listen', async () => /^HTTP/.test(await answerTo('/status').catch(() => '')))
+})
+afterEach(async () => {
+  stop.abort()
+  await served
+  rmSync(folder, { recursive: true, force: true })
+})
+
+/** To a request for that target, whatever a URL may be. */
+async function answerTo(target: string): Promise<string> {
+  const socket = connect(path)
+  socket.write(`GET ${target} HTTP/1.1\r\nHost: local\r\nConnection: close\r\n\r\n`)
+  let text = ''
+  socket.on('data', data => {
+    text += data
+  })
+  await once(socket, 'close')
+  return text
+}
+
+it.each(['//', '//:99999', 'http://[', '/__proto__', '/constructor', '*', '/%', `/${'a'.repeat(7_000)}`])(
+  'the local API has nothing at %s, and continues',
+  async target => {
+    expect(await answerTo(target)).toMatch(/^HTTP\/1.1 404 [\s\S]*there are status by GET/)
+    expect(await answerTo('/status?of=%FF&of=%')).toContain('{"asked":[["of","\ufffd"],["of","%"]]}')
+    expect(log.lines.filter(({ level }) => level === 'error')).toEqual([])
+  },
+)

@@ -1,0 +1,46 @@
+import { spawn } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import { whyNoBed } from '../support/bed.ts'
+import { run } from '../support/exec.ts'
+import { until } from '../support/until.ts'
+
+const why = whyNoBed()
+if (why !== undefined) console.warn(why)
+
+describe.skipIf(why !== undefined)('a demo that was killed', () => {
+  it('leaves nothing after the next --down: no namespace, no process, no file', async () => {
+    const demo = spawn(process.execPath, ['dist/demo.js', '--nodes', '2'], { stdio: 'ignore' })
+    const id = await until('its bed', () => bedOf(demo.pid ?? 0))
+    await until('its agents', () => processesOf(id).filter(line => line.includes('twilld.js')).length === 2)
+    demo.kill('SIGKILL')
+    await until('it to be gone', () => demo.signalCode !== null)
+
+    expect(await run([process.execPath, 'dist/demo.js', '--down'])).toMatch(/Taken down: |Nothing is up/)
+    expect(readdirSync('/run/netns').filter(name => name.startsWith(`${id}-`))).toEqual([])
+    expect(existsSync(`/run/twill-bed/${id}`)).toBe(false)
+    await until('its processes to be gone', () => processesOf(id).length === 0)
+  })
+})
+
+function bedOf(pid: number): string | undefined {
+  const beds = existsSync('/run/twill-bed') ? readdirSync('/run/twill-bed') : []
+  return beds.find(id => {
+    const file = `/run/twill-bed/${id}/owner.json`
+    return existsSync(file) && readFileSync(file, 'utf8').includes(`"pid":${pid},`)
+  })
+}
+
+/** Command lines that name the bed. */
+function processesOf(id: string): string[] {
+  const lines = readdirSync('/proc')
+    .filter(name => /^\d+$/.test(name))
+    .map(pid => {
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, 'utf8')
+      } catch {
+        return '' // It has ended just now.
+      }
+    })
+  return lines.filter(line => line.includes(id))
+}

@@ -1,0 +1,72 @@
+/** One key of etcd's subnets folder, written or deleted by an attacker who may do so. */
+export interface HostileChange {
+  /** Without the folder. */
+  readonly key: string
+  /** Undefined: it is deleted. */
+  readonly value: string | undefined
+}
+
+/** Keys that are written again and again. */
+const KEYS = 200
+
+const vtep = (n: number) => `{"VNI":1,"VtepMAC":"02:bb:00:00:${byte(n >> 8)}:${byte(n)}"}`
+const lease = (publicIp: string, data: string, type = 'vxlan') =>
+  `{"PublicIP":"${publicIp}","PublicIPv6":null,"BackendType":"${type}","BackendData":${data}}`
+
+/** Each harms in another way: `n` counts all changes, `again` is a key's number among KEYS. The network is 10.0.0.0/8. */
+const kinds: readonly ((n: number, again: number) => HostileChange)[] = [
+  // No JSON, in other words each time.
+  (n, again) => ({ key: `10.241.${again}.0-24`, value: `no lease ${n} \u001b[2J\u202e${'x'.repeat(2_000)}` }),
+  // Nested deep, under a key that was never seen before.
+  n => ({ key: `10.242.${n}-24`, value: `${'['.repeat(5_000)}` }),
+  // A lease outside of the network, of another prefix each time.
+  n => ({
+    key: `11.${(n >> 15) & 255}.${(n >> 7) & 255}.${(n << 1) & 255}-31`,
+    value: lease('172.31.0.1', vtep(n)),
+  }),
+  // A peer that changes its address each time.
+  (n, again) => ({ key: `10.243.${again}.0-24`, value: lease(`172.30.${n & 127}.${again}`, vtep(again)) }),
+  // What a good peer has: its subnet as part of a larger one, in other words each time.
+  (n, again) => ({
+    key: `10.1.${again & 254}.0-23`,
+    value: lease('172.29.0.1', `{"VNI":${n}}`, `n${n}\u0007`),
+  }),
+  // A peer that comes and goes.
+  (n, again) => ({
+    key: `10.244.${again}.0-24`,
+    value:
+      Math.floor(n / kinds.length / KEYS) % 2 === 1
+        ? undefined
+        : lease(`172.28.0.${again}`, vtep(again + 256)),
+  }),
+]
+
+export function hostileChange(n: number): HostileChange {
+  const kind = kinds[n % kinds.length]
+  if (kind === undefined) throw new Error('no such kind')
+  return kind(n, Math.floor(n / kinds.length) % KEYS)
+}
+
+function byte(n: number): string {
+  return (n & 255).toString(16).padStart(2, '0')
+}
+
+/** The first `count` of them as bodies for etcd's /v3/kv/txn, of some changes each. */
+export function hostileTransactions(count: number, folder: string): readonly string[] {
+  const bodies: string[] = []
+  for (let n = 0; n < count; ) {
+    // One transaction takes a key once.
+    const batch = new Map<string, string | undefined>()
+    for (const end = Math.min(count, n + 100); n < end; n++) {
+      const { key, value } = hostileChange(n)
+      batch.set(Buffer.from(folder + key).toString('base64'), value)
+    }
+    const success = Array.from(batch, ([key, value]) =>
+      value === undefined
+        ? { requestDeleteRange: { key } }
+        : { requestPut: { key, value: Buffer.from(value).toString('base64') } },
+    )
+    bodies.push(JSON.stringify({ success }))
+  }
+  return bodies
+}

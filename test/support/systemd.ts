@@ -1,0 +1,115 @@
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { whyNoBed } from './bed.ts'
+import { attempt, type Command, type Output, type RunOptions, runSync } from './exec.ts'
+import type { Host } from './host.ts'
+import type { Process } from './process.ts'
+import { until } from './until.ts'
+
+/** Where the built agent and its CLI are on such a machine. */
+export const LIB = '/usr/local/lib/twill'
+
+/**
+ * A host of a bed that is booted: Debian's systemd as process 1, with a process, mount and cgroup namespace of its own. Files that
+ * are changed on it are changed nowhere else. It ends with the bed.
+ */
+export class BootedHost {
+  readonly host: Host
+  readonly #init: Process
+  readonly #cgroup: string
+
+  private constructor(host: Host, init: Process, cgroup: string) {
+    this.host = host
+    this.#init = init
+    this.#cgroup = cgroup
+  }
+
+  static async boot(host: Host): Promise<BootedHost> {
+    const cgroup = join(cgroup2() ?? '', host.netns)
+    mkdirSync(cgroup, { recursive: true })
+    const own = ['--pid', '--mount', '--cgroup', '--uts', '--ipc', '--fork', '--kill-child']
+    const script = `echo $$ >'${cgroup}/cgroup.procs' && exec unshare ${own.join(' ')} test/support/systemd.sh '${resolve('dist')}'`
+    const booted = new BootedHost(host, host.spawn(['sh', '-c', script], { name: 'systemd' }), cgroup)
+    await until('systemd to be up', () => booted.#isUp(), {
+      withinMs: 60_000,
+      everyMs: 200,
+      otherwise: () => booted.#init.text().slice(-4000),
+    })
+    return booted
+  }
+
+  /** Runs a command on it, as a root shell would. */
+  run(command: Command, options: RunOptions = {}): Promise<Output> {
+    const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+    const inside = [
+      'nsenter',
+      `--target=${this.#pid()}`,
+      '--mount',
+      '--uts',
+      '--ipc',
+      '--net',
+      '--pid',
+      '--cgroup',
+    ]
+    return attempt([...inside, 'env', '-i', `PATH=${PATH}`, 'LC_ALL=C', ...command], {
+      withinMs: 120_000,
+      ...options,
+    })
+  }
+
+  /** What a shell script prints, whatever its exit code is. */
+  async sh(script: string): Promise<string> {
+    const { stdout, stderr } = await this.run(['sh', '-c', script])
+    return `${stdout}${stderr}`
+  }
+
+  /** Makes its folder too. */
+  async write(path: string, content: string | Buffer): Promise<void> {
+    const input = Buffer.from(content).toString('base64')
+    await this.run(['sh', '-c', 'mkdir -p "$(dirname "$0")" && base64 -d >"$0"', path], { input })
+  }
+
+  twill(...words: readonly string[]): Promise<Output> {
+    return this.run([`${LIB}/twill.js`, ...words])
+  }
+
+  /** Removes its cgroups too, which the bed does not know. */
+  async powerOff(): Promise<void> {
+    await this.#init.kill9()
+    // A cgroup can be removed once the last of its processes is gone.
+    await until('its cgroups to be removed', () => {
+      runSync(['find', this.#cgroup, '-depth', '-type', 'd', '-delete'])
+      return !existsSync(this.#cgroup)
+    })
+  }
+
+  async #isUp(): Promise<boolean> {
+    if (this.#init.exit !== undefined) throw new Error(`systemd ended:\n${this.#init.text().slice(-4000)}`)
+    const { stdout } = await this.run(['systemctl', 'is-system-running'])
+    return /^(running|degraded)/.test(stdout)
+  }
+
+  /** Process 1 of it: the child of unshare. */
+  #pid(): string {
+    const { pid } = this.#init
+    return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim() || `${pid}`
+  }
+}
+
+/** Why no host can be booted here, for a test that then skips itself; undefined where one can. */
+export function whyNoSystemd(): string | undefined {
+  const why = whyNoBed()
+  if (why !== undefined) return why
+  if (!existsSync('/lib/systemd/systemd')) return 'There is no systemd to boot: apt-get install systemd'
+  if (cgroup2() === undefined) return 'There is no cgroup2 here, which systemd needs'
+  const { code, stderr } = runSync(['unshare', '--pid', '--mount', '--cgroup', '--fork', 'true'])
+  return code === 0 ? undefined : `No machine can be booted here: ${stderr.trim()}`
+}
+
+/** Where cgroup2 is mounted, writable. */
+function cgroup2(): string | undefined {
+  const mounts = readFileSync('/proc/self/mounts', 'utf8')
+    .split('\n')
+    .map(line => line.split(' '))
+  return mounts.find(([, , type, options]) => type === 'cgroup2' && options?.startsWith('rw'))?.[1]
+}
