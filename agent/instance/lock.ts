@@ -3,7 +3,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net'
 import { hostname } from 'node:os'
 import { ExpectedError } from '../../lease/common/errors.ts'
 import { sleep } from '../../lease/common/sleep.ts'
-import { loadLibc } from '../netlink/libc.ts'
+import { loadLibc } from '../netlink/socket/libc.ts'
 
 /** Another agent of this host has what this one needs. The message names it. */
 export class HeldError extends ExpectedError {

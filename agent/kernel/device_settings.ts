@@ -1,4 +1,4 @@
-import type { Libc } from '../netlink/libc.ts'
+import type { Libc } from '../netlink/socket/libc.ts'
 import type { Link } from '../state/entry.ts'
 import { joinForwarding } from './forwarding.ts'
 import { closeFrontDoor } from './front_door.ts'

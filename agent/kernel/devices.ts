@@ -1,6 +1,6 @@
+import { type LinkMessage, writeGetLink } from '../netlink/codec/link.ts'
+import type { MessageWriter } from '../netlink/codec/message.ts'
 import { NetlinkError } from '../netlink/errno.ts'
-import { type LinkMessage, writeGetLink } from '../netlink/link.ts'
-import type { MessageWriter } from '../netlink/message.ts'
 import type { Requests } from '../netlink/requests.ts'
 import { newLink } from './dumps.ts'
 

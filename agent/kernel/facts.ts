@@ -6,11 +6,11 @@ import {
   IFA_F_PERMANENT,
   IFA_F_TEMPORARY,
   IFA_F_TENTATIVE,
-} from '../netlink/address.ts'
+} from '../netlink/codec/address.ts'
+import { AF_INET } from '../netlink/codec/family.ts'
+import { RTN_UNICAST, writeRouteLookup } from '../netlink/codec/route.ts'
 import { NetlinkError } from '../netlink/errno.ts'
-import { AF_INET } from '../netlink/family.ts'
 import type { NetlinkRequests } from '../netlink/requests.ts'
-import { RTN_UNICAST, writeRouteLookup } from '../netlink/route.ts'
 import type {
   AddressScope,
   InterfaceAddress,

@@ -1,6 +1,6 @@
+import { Messages, MessageWriter, NLMSG_DONE, NLMSG_ERROR } from './codec/message.ts'
 import { NetlinkTimeoutError } from './errno.ts'
-import { Messages, MessageWriter, NLMSG_DONE, NLMSG_ERROR } from './message.ts'
-import type { OpenRawSocket, RawSocket } from './raw_socket.ts'
+import type { OpenRawSocket, RawSocket } from './socket/raw_socket.ts'
 
 /** The kernel answers while it is asked: an answer that has not come by then is lost. */
 const ANSWER_MS = 10_000

@@ -1,6 +1,6 @@
-import { Attributes } from './attributes.ts'
-import { LibcError, loadLibc } from './libc.ts'
-import { Messages, MessageWriter } from './message.ts'
+import { Attributes } from './codec/attributes.ts'
+import { Messages, MessageWriter } from './codec/message.ts'
+import { LibcError, loadLibc } from './socket/libc.ts'
 
 /** #define NETLINK_NETFILTER 12 */
 const NETLINK_NETFILTER = 12

@@ -1,5 +1,3 @@
-import { NetlinkError } from './errno.ts'
-import { Exchanges } from './exchanges.ts'
 import {
   type Messages,
   type MessageWriter,
@@ -7,8 +5,10 @@ import {
   NLM_F_DUMP,
   NLM_F_DUMP_INTR,
   NLMSG_DONE,
-} from './message.ts'
-import type { OpenRawSocket } from './raw_socket.ts'
+} from './codec/message.ts'
+import { NetlinkError } from './errno.ts'
+import { Exchanges } from './exchanges.ts'
+import type { OpenRawSocket } from './socket/raw_socket.ts'
 
 /** Reads one message of an answer out of buffer[start..end). */
 export type ReadMessage<T> = (buffer: Buffer, start: number, end: number, type: number) => T | undefined

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:dgram'
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import type { Family } from '../../lease/net/ip.ts'
-import { loadLibc } from '../netlink/libc.ts'
+import { loadLibc } from '../netlink/socket/libc.ts'
 
 /**
  * ip(7), ipv6(7): IPPROTO_IP, IP_MTU_DISCOVER; IPPROTO_IPV6, IPV6_MTU_DISCOVER; IP_PMTUDISC_PROBE ignores

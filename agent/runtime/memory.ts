@@ -1,5 +1,5 @@
 import { runInNewContext } from 'node:vm'
-import { loadLibc } from '../netlink/libc.ts'
+import { loadLibc } from '../netlink/socket/libc.ts'
 import { setV8Flags } from './v8_flags.ts'
 
 /**

@@ -1,7 +1,7 @@
 import type { Log } from '../../lease/common/log.ts'
 import { printable } from '../../lease/common/printable.ts'
 import { sleep } from '../../lease/common/sleep.ts'
-import { LibcError, loadLibc } from '../netlink/libc.ts'
+import { LibcError, loadLibc } from '../netlink/socket/libc.ts'
 import { type AgentStatus, lifelessness, type StatusSource } from './status.ts'
 
 /** How a service is supervised: what systemd sets in NOTIFY_SOCKET and WATCHDOG_USEC. */

@@ -51,7 +51,7 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
     'agent/diagnose/firewall/',
   ],
   'agent/diagnose/doctor/': [...ground, 'lease/', 'agent/state/', 'agent/diagnose/', 'agent/diagnose/trace/'],
-  'agent/probe/': [...ground, 'lease/json.ts', 'agent/diagnose/', 'agent/netlink/libc.ts'],
+  'agent/probe/': [...ground, 'lease/json.ts', 'agent/diagnose/', 'agent/netlink/socket/libc.ts'],
   'agent/inspect/': [
     ...ground,
     'lease/store.ts',
@@ -65,8 +65,16 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
   ],
 
   // The kernel; who decides needs no more of it than its interface.
-  'agent/netlink/': ground,
-  'agent/kernel/': [...ground, 'agent/netlink/', 'agent/state/'],
+  'agent/netlink/': [...ground, 'agent/netlink/codec/', 'agent/netlink/socket/'],
+  'agent/netlink/codec/': ground,
+  'agent/netlink/socket/': ground,
+  'agent/kernel/': [
+    ...ground,
+    'agent/netlink/',
+    'agent/netlink/codec/',
+    'agent/netlink/socket/',
+    'agent/state/',
+  ],
   'agent/reconcile/': ['lease/common/', 'agent/state/', 'agent/kernel/kernel.ts'],
   'agent/underlay/': [
     ...ground,
@@ -81,7 +89,7 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
 
   // What stands beside the kernel's entries on a node.
   'agent/firewall/': [...ground, 'lease/node_subnets.ts'],
-  'agent/instance/': [...ground, 'agent/netlink/libc.ts'],
+  'agent/instance/': [...ground, 'agent/netlink/socket/libc.ts'],
   'agent/node_files/': [...ground, 'lease/node_subnets.ts'],
   'agent/embedded_etcd/': [
     ...ground,
@@ -128,7 +136,7 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
   'agent/install/': [...ground, 'types:agent/firewall/', 'agent/diagnose/settings.ts'],
 
   // The Node.js that runs it all: new enough, and its memory tuned, before the rest is loaded.
-  'agent/runtime/': ['agent/main.ts', 'agent/cli/', 'agent/netlink/libc.ts'],
+  'agent/runtime/': ['agent/main.ts', 'agent/cli/', 'agent/netlink/socket/libc.ts'],
 
   // What operators give and see.
   'agent/config/': [
@@ -148,7 +156,7 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
     'types:agent/underlay/',
     'types:agent/firewall/',
     'types:agent/node_files/',
-    'agent/netlink/libc.ts',
+    'agent/netlink/socket/libc.ts',
     'agent/diagnose/bridge_subnet.ts',
     'types:agent/diagnose/doctor/',
     'types:agent/diagnose/',
@@ -216,8 +224,8 @@ describe('the layers', () => {
     expect(upward.map(print)).toEqual([])
   })
 
-  it('do no I/O in state and backends', () => {
-    const pure = imports.filter(({ from }) => /^agent\/(state|backend)\//.test(from))
+  it('do no I/O in state, backends and the netlink codec', () => {
+    const pure = imports.filter(({ from }) => /^agent\/(state|backend|netlink\/codec)\//.test(from))
     expect(pure.filter(({ to }) => !to.endsWith('.ts')).map(print)).toEqual([])
   })
 

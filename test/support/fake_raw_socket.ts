@@ -1,5 +1,5 @@
-import { Messages } from '../../agent/netlink/message.ts'
-import type { OpenRawSocket, RawSocketEvents } from '../../agent/netlink/raw_socket.ts'
+import { Messages } from '../../agent/netlink/codec/message.ts'
+import type { OpenRawSocket, RawSocketEvents } from '../../agent/netlink/socket/raw_socket.ts'
 
 /** Header fields of one message that was sent. */
 export interface Sent {

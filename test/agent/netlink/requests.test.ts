@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
-import type { MessageWriter } from '../../../agent/netlink/message.ts'
+import type { MessageWriter } from '../../../agent/netlink/codec/message.ts'
 import { NetlinkRequests } from '../../../agent/netlink/requests.ts'
 import { acknowledgement, done, FakeRawSockets, message, type Sent } from '../../support/fake_raw_socket.ts'
 

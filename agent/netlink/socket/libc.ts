@@ -1,5 +1,5 @@
 import { getSystemErrorMap, getSystemErrorName } from 'node:util'
-import { ExpectedError } from '../../lease/common/errors.ts'
+import { ExpectedError } from '../../../lease/common/errors.ts'
 
 /** A C library function that failed. */
 export class LibcError extends ExpectedError {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { Fingerprint, type MessageForm } from '../../../agent/netlink/fingerprint.ts'
+import { Fingerprint, type MessageForm } from '../../../../agent/netlink/codec/fingerprint.ts'
 
 const form: MessageForm = { header: 4, changing: 1 << 3 }
 

@@ -1,5 +1,5 @@
-import { type Ip, ipFromBytes, ipv4At } from '../../lease/net/ip.ts'
-import { type Mac, macAt } from '../../lease/net/mac.ts'
+import { type Ip, ipFromBytes, ipv4At } from '../../../lease/net/ip.ts'
+import { type Mac, macAt } from '../../../lease/net/mac.ts'
 
 /** Bytes that are no netlink message or not the one they claim to be. */
 export class NetlinkDecodeError extends Error {

@@ -1,5 +1,5 @@
-import { type Family, familyBits, familyOf, type Ip } from '../../lease/net/ip.ts'
-import { networkAddress, type Prefix, prefixLength } from '../../lease/net/prefix.ts'
+import { type Family, familyBits, familyOf, type Ip } from '../../../lease/net/ip.ts'
+import { networkAddress, type Prefix, prefixLength } from '../../../lease/net/prefix.ts'
 import { Attributes, NetlinkDecodeError, needHeader } from './attributes.ts'
 import { AF_INET, AF_INET6, familyNumber } from './family.ts'
 import type { MessageForm } from './fingerprint.ts'

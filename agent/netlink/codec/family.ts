@@ -1,4 +1,4 @@
-import type { Family } from '../../lease/net/ip.ts'
+import type { Family } from '../../../lease/net/ip.ts'
 
 /** #define AF_UNSPEC 0, AF_INET 2, AF_BRIDGE 7, AF_INET6 10 */
 export const AF_UNSPEC = 0

@@ -1,4 +1,4 @@
-import { familyOf, type Ip } from '../../lease/net/ip.ts'
+import { familyOf, type Ip } from '../../../lease/net/ip.ts'
 import type { Attributes } from './attributes.ts'
 import type { MessageWriter } from './message.ts'
 

@@ -1,4 +1,4 @@
-import type { Mac } from '../../lease/net/mac.ts'
+import type { Mac } from '../../../lease/net/mac.ts'
 import { Attributes, needHeader } from './attributes.ts'
 import { AF_UNSPEC } from './family.ts'
 import { type MessageWriter, NLM_F_CREATE, NLM_F_EXCL } from './message.ts'

@@ -1,5 +1,5 @@
-import { familyOf, type Ip, ipToBytes } from '../../lease/net/ip.ts'
-import type { Mac } from '../../lease/net/mac.ts'
+import { familyOf, type Ip, ipToBytes } from '../../../lease/net/ip.ts'
+import type { Mac } from '../../../lease/net/mac.ts'
 import { Attributes, NetlinkDecodeError } from './attributes.ts'
 
 /**

@@ -1,4 +1,4 @@
-import { familyOf, type Ip } from '../../lease/net/ip.ts'
+import { familyOf, type Ip } from '../../../lease/net/ip.ts'
 import { Attributes, NetlinkDecodeError, needHeader } from './attributes.ts'
 import { familyNumber } from './family.ts'
 import type { MessageForm } from './fingerprint.ts'
