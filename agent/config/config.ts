@@ -1,7 +1,7 @@
 import type { Ip } from '../../lease/net/ip.ts'
 import type { StoreOptions } from '../../lease/options.ts'
 import type { FirewallOptions } from '../firewall/firewall.ts'
-import type { TxChecksum } from '../kernel/tx_checksum.ts'
+import type { TxChecksum } from '../kernel/apply/tx_checksum.ts'
 import type { LogFormat } from '../status/log_format.ts'
 import type { LoggerOptions, LogLevel } from '../status/logger.ts'
 import type { Supervision } from '../status/supervisor.ts'

@@ -6,15 +6,15 @@ import { loadRawSocket, type OpenRawSocket } from '../netlink/socket/raw_socket.
 import type { Entry, Link } from '../state/entry.ts'
 import type { Operation, Result } from '../state/operation.ts'
 import type { InterfaceFacts, RouteFacts, RouteLookup } from '../state/underlay_facts.ts'
-import { applyOperations } from './apply.ts'
-import { DeviceSettings } from './device_settings.ts'
-import { lookUpRoute, readInterfaces, readOtherRoutes } from './facts.ts'
+import { applyOperations } from './apply/apply.ts'
+import { DeviceSettings } from './apply/device_settings.ts'
+import type { TxChecksum } from './apply/tx_checksum.ts'
 import type { Kernel, KernelChange, Look, Scope, UnderlaySource } from './kernel.ts'
 import type { KernelTrace } from './kernel_trace.ts'
-import { lookAtEntries } from './look.ts'
-import { readDevices, readEntries } from './snapshot.ts'
-import { Subscription } from './subscription.ts'
-import type { TxChecksum } from './tx_checksum.ts'
+import { Subscription } from './notifications/subscription.ts'
+import { lookUpRoute, readInterfaces, readOtherRoutes } from './snapshot/facts.ts'
+import { lookAtEntries } from './snapshot/look.ts'
+import { readDevices, readEntries } from './snapshot/snapshot.ts'
 
 export interface NetlinkKernelOptions {
   readonly txChecksum?: TxChecksum

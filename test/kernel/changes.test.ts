@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { KernelChange } from '../../agent/kernel/kernel.ts'
-import { Subscription } from '../../agent/kernel/subscription.ts'
+import { Subscription } from '../../agent/kernel/notifications/subscription.ts'
 import { NetlinkRequests } from '../../agent/netlink/requests.ts'
 import { loadRawSocket } from '../../agent/netlink/socket/raw_socket.ts'
 import { printEntry } from '../../agent/state/print.ts'

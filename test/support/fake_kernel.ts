@@ -1,5 +1,5 @@
-import { ChangeSlot } from '../../agent/kernel/change_slot.ts'
 import type { Kernel, KernelChange, Look, Scope } from '../../agent/kernel/kernel.ts'
+import { ChangeSlot } from '../../agent/kernel/notifications/change_slot.ts'
 import type { Entry, Link } from '../../agent/state/entry.ts'
 import { needsRebuild, type Operation, printOperation, type Result } from '../../agent/state/operation.ts'
 import { mayReplace } from '../../agent/state/ownership.ts'

@@ -1,7 +1,7 @@
 import { readlinkSync } from 'node:fs'
 import { release } from 'node:os'
 import { basename } from 'node:path'
-import { type Libc, LibcError } from '../netlink/socket/libc.ts'
+import { type Libc, LibcError } from '../../netlink/socket/libc.ts'
 
 /**
  * Whether a tunnel device leaves checksums to the hardware. `auto`: not where that is known to break

@@ -1,18 +1,18 @@
-import { type Ip, parseIp, scopeOf } from '../../lease/net/ip.ts'
-import { type Mac, parseMac } from '../../lease/net/mac.ts'
-import { contains, isSingleAddress, networkAddress, type Prefix } from '../../lease/net/prefix.ts'
-import type { AddressMessage } from '../netlink/codec/address.ts'
-import type { LinkMessage } from '../netlink/codec/link.ts'
-import { type NeighborMessage, NUD_PERMANENT } from '../netlink/codec/neighbor.ts'
+import { type Ip, parseIp, scopeOf } from '../../../lease/net/ip.ts'
+import { type Mac, parseMac } from '../../../lease/net/mac.ts'
+import { contains, isSingleAddress, networkAddress, type Prefix } from '../../../lease/net/prefix.ts'
+import type { AddressMessage } from '../../netlink/codec/address.ts'
+import type { LinkMessage } from '../../netlink/codec/link.ts'
+import { type NeighborMessage, NUD_PERMANENT } from '../../netlink/codec/neighbor.ts'
 import {
   type RouteMessage,
   RT_TABLE_MAIN,
   RTN_BLACKHOLE,
   RTN_UNICAST,
   RTPROT_KERNEL,
-} from '../netlink/codec/route.ts'
-import type { Address, FdbEntry, Link, Neighbor, Route } from '../state/entry.ts'
-import type { Scope } from './kernel.ts'
+} from '../../netlink/codec/route.ts'
+import type { Address, FdbEntry, Link, Neighbor, Route } from '../../state/entry.ts'
+import type { Scope } from '../kernel.ts'
 
 const NO_MAC: Mac = parseMac('00:00:00:00:00:00')
 const NO_IP: Ip = parseIp('0.0.0.0')

@@ -1,7 +1,7 @@
-import { type LinkMessage, writeGetLink } from '../netlink/codec/link.ts'
-import type { MessageWriter } from '../netlink/codec/message.ts'
-import { NetlinkError } from '../netlink/errno.ts'
-import type { Requests } from '../netlink/requests.ts'
+import { type LinkMessage, writeGetLink } from '../../netlink/codec/link.ts'
+import type { MessageWriter } from '../../netlink/codec/message.ts'
+import { NetlinkError } from '../../netlink/errno.ts'
+import type { Requests } from '../../netlink/requests.ts'
 import { newLink } from './dumps.ts'
 
 /** Undefined where there is none of that name or index. */

@@ -1,11 +1,11 @@
-import { allFamilies } from '../../lease/net/ip.ts'
-import type { LinkMessage } from '../netlink/codec/link.ts'
-import type { NetlinkRequests } from '../netlink/requests.ts'
-import type { OpenRawSocket, RawSocket } from '../netlink/socket/raw_socket.ts'
+import { allFamilies } from '../../../lease/net/ip.ts'
+import type { LinkMessage } from '../../netlink/codec/link.ts'
+import type { NetlinkRequests } from '../../netlink/requests.ts'
+import type { OpenRawSocket, RawSocket } from '../../netlink/socket/raw_socket.ts'
+import type { KernelChange, Scope } from '../kernel.ts'
+import type { KernelTrace } from '../kernel_trace.ts'
+import { dumpAddresses, dumpLinks, dumpRoutes } from '../snapshot/dumps.ts'
 import { ChangeSlot } from './change_slot.ts'
-import { dumpAddresses, dumpLinks, dumpRoutes } from './dumps.ts'
-import type { KernelChange, Scope } from './kernel.ts'
-import type { KernelTrace } from './kernel_trace.ts'
 import { Notifications } from './notifications.ts'
 
 /** RTNLGRP_LINK 1, RTNLGRP_NEIGH 3, RTNLGRP_IPV4_IFADDR 5, _IPV4_ROUTE 7, _IPV6_IFADDR 9, _IPV6_ROUTE 11 */

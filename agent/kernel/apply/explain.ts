@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs'
-import { familyOf } from '../../lease/net/ip.ts'
-import { NetlinkError } from '../netlink/errno.ts'
-import { portHolder } from '../netlink/port_holder.ts'
-import type { NetlinkRequests } from '../netlink/requests.ts'
-import type { Entry, Link } from '../state/entry.ts'
-import { dumpLinks } from './dumps.ts'
+import { familyOf } from '../../../lease/net/ip.ts'
+import { NetlinkError } from '../../netlink/errno.ts'
+import { portHolder } from '../../netlink/port_holder.ts'
+import type { NetlinkRequests } from '../../netlink/requests.ts'
+import type { Entry, Link } from '../../state/entry.ts'
+import { dumpLinks } from '../snapshot/dumps.ts'
 
 /** RFC 8200, section 5: a device below it has no IPv6. */
 const IPV6_LEAST_MTU = 1280

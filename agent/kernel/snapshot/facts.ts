@@ -1,4 +1,4 @@
-import { allFamilies, type Ip } from '../../lease/net/ip.ts'
+import { allFamilies, type Ip } from '../../../lease/net/ip.ts'
 import {
   type AddressMessage,
   IFA_F_DADFAILED,
@@ -6,22 +6,22 @@ import {
   IFA_F_PERMANENT,
   IFA_F_TEMPORARY,
   IFA_F_TENTATIVE,
-} from '../netlink/codec/address.ts'
-import { AF_INET } from '../netlink/codec/family.ts'
-import { RTN_UNICAST, writeRouteLookup } from '../netlink/codec/route.ts'
-import { NetlinkError } from '../netlink/errno.ts'
-import type { NetlinkRequests } from '../netlink/requests.ts'
+} from '../../netlink/codec/address.ts'
+import { AF_INET } from '../../netlink/codec/family.ts'
+import { RTN_UNICAST, writeRouteLookup } from '../../netlink/codec/route.ts'
+import { NetlinkError } from '../../netlink/errno.ts'
+import type { NetlinkRequests } from '../../netlink/requests.ts'
 import type {
   AddressScope,
   InterfaceAddress,
   InterfaceFacts,
   RouteFacts,
   RouteLookup,
-} from '../state/underlay_facts.ts'
+} from '../../state/underlay_facts.ts'
+import type { Scope } from '../kernel.ts'
 import { DeviceNames } from './devices.ts'
 import { dumpAddresses, dumpLinks, dumpRoutes, newRoute } from './dumps.ts'
 import { isOurRoute } from './entries.ts'
-import type { Scope } from './kernel.ts'
 
 export async function readInterfaces(
   requests: NetlinkRequests,

@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest'
-import { ChangeSlot } from '../../../agent/kernel/change_slot.ts'
-import type { KernelChange } from '../../../agent/kernel/kernel.ts'
-import { Notifications } from '../../../agent/kernel/notifications.ts'
-import { NetlinkDecodeError } from '../../../agent/netlink/codec/attributes.ts'
-import { AF_INET, AF_UNSPEC } from '../../../agent/netlink/codec/family.ts'
-import { TWILL_PROTOCOL } from '../../../agent/state/ownership.ts'
-import { printEntry } from '../../../agent/state/print.ts'
-import { parseIp } from '../../../lease/net/ip.ts'
-import { parsePrefix } from '../../../lease/net/prefix.ts'
+import type { KernelChange } from '../../../../agent/kernel/kernel.ts'
+import { ChangeSlot } from '../../../../agent/kernel/notifications/change_slot.ts'
+import { Notifications } from '../../../../agent/kernel/notifications/notifications.ts'
+import { NetlinkDecodeError } from '../../../../agent/netlink/codec/attributes.ts'
+import { AF_INET, AF_UNSPEC } from '../../../../agent/netlink/codec/family.ts'
+import { TWILL_PROTOCOL } from '../../../../agent/state/ownership.ts'
+import { printEntry } from '../../../../agent/state/print.ts'
+import { parseIp } from '../../../../lease/net/ip.ts'
+import { parsePrefix } from '../../../../lease/net/prefix.ts'
 
 /**
  * What Linux 6.18 told after each command, and what it may mean for us; u is device 3, flannel.1 device 4. A key that is `gone`

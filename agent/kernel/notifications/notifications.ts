@@ -1,9 +1,9 @@
-import { isSingleAddress, networkAddress, prefixLength } from '../../lease/net/prefix.ts'
-import { type AddressMessage, RTM_DELADDR, RTM_NEWADDR, readAddress } from '../netlink/codec/address.ts'
-import { AF_BRIDGE, AF_UNSPEC } from '../netlink/codec/family.ts'
-import { type LinkMessage, RTM_DELLINK, RTM_NEWLINK, readLink } from '../netlink/codec/link.ts'
-import { Messages } from '../netlink/codec/message.ts'
-import { neighborIndex, RTM_DELNEIGH, RTM_NEWNEIGH, readNeighbor } from '../netlink/codec/neighbor.ts'
+import { isSingleAddress, networkAddress, prefixLength } from '../../../lease/net/prefix.ts'
+import { type AddressMessage, RTM_DELADDR, RTM_NEWADDR, readAddress } from '../../netlink/codec/address.ts'
+import { AF_BRIDGE, AF_UNSPEC } from '../../netlink/codec/family.ts'
+import { type LinkMessage, RTM_DELLINK, RTM_NEWLINK, readLink } from '../../netlink/codec/link.ts'
+import { Messages } from '../../netlink/codec/message.ts'
+import { neighborIndex, RTM_DELNEIGH, RTM_NEWNEIGH, readNeighbor } from '../../netlink/codec/neighbor.ts'
 import {
   type RouteMessage,
   RT_TABLE_MAIN,
@@ -12,9 +12,9 @@ import {
   RTN_UNICAST,
   RTPROT_KERNEL,
   readRoute,
-} from '../netlink/codec/route.ts'
-import { KERNEL_PROTOCOLS } from '../state/ownership.ts'
-import type { ChangeSlot } from './change_slot.ts'
+} from '../../netlink/codec/route.ts'
+import { KERNEL_PROTOCOLS } from '../../state/ownership.ts'
+import type { Scope } from '../kernel.ts'
 import {
   addressEntry,
   fdbEntry,
@@ -23,8 +23,8 @@ import {
   isPlaceOfOurs,
   neighborEntry,
   routeEntry,
-} from './entries.ts'
-import type { Scope } from './kernel.ts'
+} from '../snapshot/entries.ts'
+import type { ChangeSlot } from './change_slot.ts'
 import { differenceOf } from './link_difference.ts'
 
 /**

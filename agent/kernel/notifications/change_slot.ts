@@ -1,7 +1,7 @@
-import { WakeUp } from '../../lease/common/wake_up.ts'
-import type { Entry } from '../state/entry.ts'
-import { entryKey } from '../state/print.ts'
-import type { KernelChange } from './kernel.ts'
+import { WakeUp } from '../../../lease/common/wake_up.ts'
+import type { Entry } from '../../state/entry.ts'
+import { entryKey } from '../../state/print.ts'
+import type { KernelChange } from '../kernel.ts'
 
 /** More single changes than this are dearer than one look at all. */
 const MANY = 20_000

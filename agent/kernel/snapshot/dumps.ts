@@ -1,23 +1,28 @@
-import type { Family } from '../../lease/net/ip.ts'
-import { type AddressMessage, RTM_NEWADDR, readAddress, writeAddressDump } from '../netlink/codec/address.ts'
-import { AF_BRIDGE, AF_INET, AF_INET6 } from '../netlink/codec/family.ts'
-import { type LinkMessage, RTM_NEWLINK, readLink, writeLinkDump } from '../netlink/codec/link.ts'
-import type { MessageWriter } from '../netlink/codec/message.ts'
+import type { Family } from '../../../lease/net/ip.ts'
+import {
+  type AddressMessage,
+  RTM_NEWADDR,
+  readAddress,
+  writeAddressDump,
+} from '../../netlink/codec/address.ts'
+import { AF_BRIDGE, AF_INET, AF_INET6 } from '../../netlink/codec/family.ts'
+import { type LinkMessage, RTM_NEWLINK, readLink, writeLinkDump } from '../../netlink/codec/link.ts'
+import type { MessageWriter } from '../../netlink/codec/message.ts'
 import {
   type NeighborMessage,
   RTM_NEWNEIGH,
   readNeighbor,
   writeNeighborDump,
-} from '../netlink/codec/neighbor.ts'
+} from '../../netlink/codec/neighbor.ts'
 import {
   type RouteMessage,
   RT_TABLE_MAIN,
   RTM_NEWROUTE,
   readRoute,
   writeRouteDump,
-} from '../netlink/codec/route.ts'
-import { NetlinkError } from '../netlink/errno.ts'
-import type { Requests } from '../netlink/requests.ts'
+} from '../../netlink/codec/route.ts'
+import { NetlinkError } from '../../netlink/errno.ts'
+import type { Requests } from '../../netlink/requests.ts'
 
 /*
  * Each asks the kernel to filter, and filters itself besides: before Linux 4.20 (NETLINK_GET_STRICT_CHK) all comes out.

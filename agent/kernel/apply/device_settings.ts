@@ -1,5 +1,5 @@
-import type { Libc } from '../netlink/socket/libc.ts'
-import type { Link } from '../state/entry.ts'
+import type { Libc } from '../../netlink/socket/libc.ts'
+import type { Link } from '../../state/entry.ts'
 import { joinForwarding } from './forwarding.ts'
 import { closeFrontDoor } from './front_door.ts'
 import { setTxChecksum, type TxChecksum } from './tx_checksum.ts'

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { ChangeSlot } from '../../../agent/kernel/change_slot.ts'
-import { entry } from '../../support/entries.ts'
+import { ChangeSlot } from '../../../../agent/kernel/notifications/change_slot.ts'
+import { entry } from '../../../support/entries.ts'
 
 const never = new AbortController().signal
 const route = entry('route 10.244.2.0/24 via 10.244.2.0 dev flannel.1 onlink')

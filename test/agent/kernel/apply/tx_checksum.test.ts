@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { wantedTxChecksum } from '../../../agent/kernel/tx_checksum.ts'
+import { wantedTxChecksum } from '../../../../agent/kernel/apply/tx_checksum.ts'
 
 describe('checksums by hardware', () => {
   it.each([

@@ -1,9 +1,9 @@
-import { addressForm, RTM_NEWADDR } from '../netlink/codec/address.ts'
-import { Fingerprint, type MessageForm } from '../netlink/codec/fingerprint.ts'
-import { neighborForm, RTM_NEWNEIGH } from '../netlink/codec/neighbor.ts'
-import { RTM_NEWROUTE, routeForm } from '../netlink/codec/route.ts'
-import type { Requests } from '../netlink/requests.ts'
-import type { Look, Scope } from './kernel.ts'
+import { addressForm, RTM_NEWADDR } from '../../netlink/codec/address.ts'
+import { Fingerprint, type MessageForm } from '../../netlink/codec/fingerprint.ts'
+import { neighborForm, RTM_NEWNEIGH } from '../../netlink/codec/neighbor.ts'
+import { RTM_NEWROUTE, routeForm } from '../../netlink/codec/route.ts'
+import type { Requests } from '../../netlink/requests.ts'
+import type { Look, Scope } from '../kernel.ts'
 import { readEntries } from './snapshot.ts'
 
 /**

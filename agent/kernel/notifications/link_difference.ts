@@ -1,4 +1,4 @@
-import type { LinkMessage } from '../netlink/codec/link.ts'
+import type { LinkMessage } from '../../netlink/codec/link.ts'
 
 /**
  * What two notifications about one device disagree on, as far as it matters to us; undefined for a

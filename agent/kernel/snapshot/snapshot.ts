@@ -1,9 +1,10 @@
-import { allFamilies } from '../../lease/net/ip.ts'
-import { isSingleAddress, type Prefix } from '../../lease/net/prefix.ts'
-import type { LinkMessage } from '../netlink/codec/link.ts'
-import type { RouteMessage } from '../netlink/codec/route.ts'
-import type { Requests } from '../netlink/requests.ts'
-import type { Entry, Link } from '../state/entry.ts'
+import { allFamilies } from '../../../lease/net/ip.ts'
+import { isSingleAddress, type Prefix } from '../../../lease/net/prefix.ts'
+import type { LinkMessage } from '../../netlink/codec/link.ts'
+import type { RouteMessage } from '../../netlink/codec/route.ts'
+import type { Requests } from '../../netlink/requests.ts'
+import type { Entry, Link } from '../../state/entry.ts'
+import type { Scope } from '../kernel.ts'
 import { DeviceNames, findLink } from './devices.ts'
 import { dumpAddresses, dumpFdb, dumpNeighbors, dumpRoutes, leadsTo } from './dumps.ts'
 import {
@@ -15,7 +16,6 @@ import {
   neighborEntry,
   routeEntry,
 } from './entries.ts'
-import type { Scope } from './kernel.ts'
 
 /** All our entries that stand now. The kernel filters, so what is not ours costs next to nothing. */
 export async function readEntries(
