@@ -1,6 +1,6 @@
-import { sleep } from '../../lease/common/sleep.ts'
-import { WakeUp } from '../../lease/common/wake_up.ts'
-import type { Membership } from '../membership/membership.ts'
+import { sleep } from '../../../lease/common/sleep.ts'
+import { WakeUp } from '../../../lease/common/wake_up.ts'
+import type { Membership } from '../../membership/membership.ts'
 import type { OverlayLog } from './overlay_log.ts'
 
 /** Between two looks at all peers: there may be thousands, and each change of one may refuse others. */

@@ -1,10 +1,10 @@
 import { readFile } from 'node:fs/promises'
 import { networkInterfaces } from 'node:os'
 import { Counter, Gauge, Registry } from 'prom-client'
-import { utilisation } from '../map/address_space.ts'
+import { utilisation } from '../../map/address_space.ts'
+import type { Histogram } from '../histogram.ts'
+import type { AgentStatus } from '../status.ts'
 import type { Answer } from './health.ts'
-import type { Histogram } from './histogram.ts'
-import type { AgentStatus } from './status.ts'
 
 type Labels = Readonly<Record<string, string>>
 /** Values with their labels; empty for unknown. */

@@ -1,8 +1,8 @@
 import { beforeEach, describe, expect, it } from 'vitest'
-import { PeerLog } from '../../../agent/status/peer_log.ts'
-import type { Lease } from '../../../lease/lease.ts'
-import { vxlanLease } from '../../support/leases.ts'
-import { RecordingLog } from '../../support/log.ts'
+import { PeerLog } from '../../../../agent/status/log/peer_log.ts'
+import type { Lease } from '../../../../lease/lease.ts'
+import { vxlanLease } from '../../../support/leases.ts'
+import { RecordingLog } from '../../../support/log.ts'
 
 const peer = (number: number, ip = `192.168.0.${number}`) =>
   vxlanLease(`n${number}`, '02:00:00:00:00:02', `10.244.${number}.0/24 at ${ip}`)

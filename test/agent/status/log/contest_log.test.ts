@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs'
 import { beforeEach, describe, expect, it } from 'vitest'
-import { Contests } from '../../../agent/reconcile/contests.ts'
-import { ContestLog } from '../../../agent/status/contest_log.ts'
-import { entries } from '../../support/entries.ts'
-import { RecordingLog } from '../../support/log.ts'
+import { Contests } from '../../../../agent/reconcile/contests.ts'
+import { ContestLog } from '../../../../agent/status/log/contest_log.ts'
+import { entries } from '../../../support/entries.ts'
+import { RecordingLog } from '../../../support/log.ts'
 
 const device =
   'link flannel.1 mtu 1450 state UP address 02:00:00:00:00:01 vxlan id 1 local 192.168.0.1 dev eth0 dstport 8472 nolearning'

@@ -1,8 +1,8 @@
-import type { DiffDocument } from '../diagnose/diff_document.ts'
-import type { NodeDocuments } from '../diagnose/node_documents.ts'
+import type { DiffDocument } from '../../diagnose/diff_document.ts'
+import type { NodeDocuments } from '../../diagnose/node_documents.ts'
+import { type LeveledLog, parseLogLevel } from '../log/logger.ts'
 import type { DetailSource } from './details.ts'
 import type { LocalApi } from './local_api.ts'
-import { type LeveledLog, parseLogLevel } from './logger.ts'
 
 /** Requests that an agent answers. */
 export interface AskedAgent {

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { LogBudget } from '../../../agent/status/log_budget.ts'
+import { LogBudget } from '../../../../agent/status/log/log_budget.ts'
 
 describe('the budget for log lines', () => {
   let nowMs: number

@@ -1,13 +1,13 @@
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import { isUnexpected, messageOf } from '../../lease/common/errors.ts'
-import { lazily } from '../../lease/common/lazily.ts'
-import type { Log } from '../../lease/common/log.ts'
-import type { Ip } from '../../lease/net/ip.ts'
+import { isUnexpected, messageOf } from '../../../lease/common/errors.ts'
+import { lazily } from '../../../lease/common/lazily.ts'
+import type { Log } from '../../../lease/common/log.ts'
+import type { Ip } from '../../../lease/net/ip.ts'
+import type { StatusSource } from '../status.ts'
 import { boundConnections, isInTurn } from './connections.ts'
 import { type DetailSource, Details } from './details.ts'
 import { type Answer, health, printReason, readiness, verboseReadiness } from './health.ts'
-import type { StatusSource } from './status.ts'
 
 export interface Listen {
   readonly ip: Ip

@@ -1,10 +1,10 @@
 import { beforeEach, describe, expect, it } from 'vitest'
-import type { Round } from '../../../agent/reconcile/round.ts'
-import type { Result } from '../../../agent/state/operation.ts'
-import { entryKey } from '../../../agent/state/print.ts'
-import { RoundLog } from '../../../agent/status/round_log.ts'
-import { entry } from '../../support/entries.ts'
-import { RecordingLog } from '../../support/log.ts'
+import type { Round } from '../../../../agent/reconcile/round.ts'
+import type { Result } from '../../../../agent/state/operation.ts'
+import { entryKey } from '../../../../agent/state/print.ts'
+import { RoundLog } from '../../../../agent/status/log/round_log.ts'
+import { entry } from '../../../support/entries.ts'
+import { RecordingLog } from '../../../support/log.ts'
 
 const route = (n: number) => entry(`route 10.1.${n}.0/24 via 192.168.0.${n} dev eth0 proto 117`)
 const refused = (n: number, words = 'Nexthop has invalid gateway (EINVAL)'): Result => ({

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { formatLine } from '../../../agent/status/log_format.ts'
+import { formatLine } from '../../../../agent/status/log/log_format.ts'
 
 const line = (record: object) => `${JSON.stringify(record)}\n`
 const time = '2026-11-28T03:00:00.000Z'

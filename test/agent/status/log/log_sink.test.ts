@@ -2,9 +2,9 @@ import { closeSync, constants, mkdtempSync, openSync, readSync, rmSync } from 'n
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { createLogger } from '../../../agent/status/logger.ts'
-import { runSync } from '../../support/exec.ts'
-import { until } from '../../support/until.ts'
+import { createLogger } from '../../../../agent/status/log/logger.ts'
+import { runSync } from '../../../support/exec.ts'
+import { until } from '../../../support/until.ts'
 
 describe('a log that cannot be written', () => {
   let folder: string

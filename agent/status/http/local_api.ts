@@ -2,8 +2,8 @@ import { chmod, mkdir, unlink } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { connect } from 'node:net'
 import { dirname } from 'node:path'
-import { ExpectedError, isUnexpected, messageOf } from '../../lease/common/errors.ts'
-import type { Log } from '../../lease/common/log.ts'
+import { ExpectedError, isUnexpected, messageOf } from '../../../lease/common/errors.ts'
+import type { Log } from '../../../lease/common/log.ts'
 
 /** Answers one request; `query` is the part after `?`. */
 export type Answerer = (query: URLSearchParams, signal: AbortSignal) => Promise<unknown>

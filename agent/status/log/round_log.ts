@@ -1,7 +1,7 @@
-import type { Log } from '../../lease/common/log.ts'
-import type { Round } from '../reconcile/round.ts'
-import { type Operation, printOperation, type Result } from '../state/operation.ts'
-import { entryKey, printEntry } from '../state/print.ts'
+import type { Log } from '../../../lease/common/log.ts'
+import type { Round } from '../../reconcile/round.ts'
+import { type Operation, printOperation, type Result } from '../../state/operation.ts'
+import { entryKey, printEntry } from '../../state/print.ts'
 
 /** Entries named at once; above this, only their number is logged. */
 const NAMED = 10

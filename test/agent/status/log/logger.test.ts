@@ -2,9 +2,9 @@ import { closeSync, fstatSync, mkdtempSync, openSync, readFileSync, rmSync } fro
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
-import { createLogger, type LogLevel } from '../../../agent/status/logger.ts'
-import type { Log } from '../../../lease/common/log.ts'
-import { LeaseRefusedError } from '../../../lease/store.ts'
+import { createLogger, type LogLevel } from '../../../../agent/status/log/logger.ts'
+import type { Log } from '../../../../lease/common/log.ts'
+import { LeaseRefusedError } from '../../../../lease/store.ts'
 
 it('writes one JSON object a line, at once, from its level up', () => {
   const lines = logged('info', log => {

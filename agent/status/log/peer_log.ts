@@ -1,7 +1,7 @@
-import type { Log } from '../../lease/common/log.ts'
-import { ReportOnce } from '../../lease/common/report_once.ts'
-import { type Lease, type LeaseTable, printLease } from '../../lease/lease.ts'
-import type { Ip } from '../../lease/net/ip.ts'
+import type { Log } from '../../../lease/common/log.ts'
+import { ReportOnce } from '../../../lease/common/report_once.ts'
+import { type Lease, type LeaseTable, printLease } from '../../../lease/lease.ts'
+import type { Ip } from '../../../lease/net/ip.ts'
 
 /** Changed peers that get a line each; above this, only their number is logged. */
 const NAMED = 20

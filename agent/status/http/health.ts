@@ -1,5 +1,5 @@
-import { printable } from '../../lease/common/printable.ts'
-import { type AgentStatus, lifelessness } from './status.ts'
+import { printable } from '../../../lease/common/printable.ts'
+import { type AgentStatus, lifelessness } from '../status.ts'
 
 /** Longest reason in an answer: reasons contain foreign text. */
 const REASON = 1_000

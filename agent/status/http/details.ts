@@ -1,9 +1,9 @@
 import type { IncomingMessage } from 'node:http'
 import { isIP } from 'node:net'
-import { lazily } from '../../lease/common/lazily.ts'
-import { printableDocument } from '../../lease/common/printable.ts'
-import type { StatusDocument } from '../diagnose/status_document.ts'
-import type { SubnetMap } from '../map/subnet_map.ts'
+import { lazily } from '../../../lease/common/lazily.ts'
+import { printableDocument } from '../../../lease/common/printable.ts'
+import type { StatusDocument } from '../../diagnose/status_document.ts'
+import type { SubnetMap } from '../../map/subnet_map.ts'
 import { isOfThisHost } from './connections.ts'
 import type { Answer } from './health.ts'
 import { sharedAnswer } from './shared_answer.ts'
@@ -16,7 +16,7 @@ export interface DetailSource {
   map(signal: AbortSignal): Promise<SubnetMap>
 }
 
-const loadDrawing = lazily(() => import('../map/draw_map.ts'))
+const loadDrawing = lazily(() => import('../../map/draw_map.ts'))
 
 /** A map of 5,000 nodes costs some 100 ms: all requests within this time share one. */
 const FRESH_MS = 2_000

@@ -1,5 +1,5 @@
-import type { Log } from '../../lease/common/log.ts'
-import type { NamedContest } from '../reconcile/contests.ts'
+import type { Log } from '../../../lease/common/log.ts'
+import type { NamedContest } from '../../reconcile/contests.ts'
 
 /**
  * Programs known to change foreign entries, by kind, and the file below manifests/systemd/ that prevents it.
