@@ -1,4 +1,4 @@
-import type { CommandEntry } from './command.ts'
+import type { CommandEntry } from './definition/command.ts'
 
 /** Every command, in the order of the help: from looking at the network to changing something. */
 export const commands: readonly CommandEntry[] = [
@@ -11,7 +11,7 @@ export const commands: readonly CommandEntry[] = [
       ['twill map --format html > map.html', 'the address space as one page, to attach to a ticket'],
       ['twill map --watch', 'live: a row that has changed stands out'],
     ],
-    load: async () => (await import('./map.ts')).map,
+    load: async () => (await import('./commands/map.ts')).map,
   },
   {
     name: 'status',
@@ -20,13 +20,13 @@ export const commands: readonly CommandEntry[] = [
       ['twill status', 'is this node well? Exit code 0 healthy, 1 degraded, 2 could not tell'],
       ['kubectl twill --node worker-3 status', 'the same in the pod of a node of a cluster'],
     ],
-    load: async () => (await import('./status.ts')).status,
+    load: async () => (await import('./commands/status.ts')).status,
   },
   {
     name: 'doctor',
     description: 'what is wrong on this host, with evidence, cause and remedy, the likeliest cause first',
     examples: [['twill doctor', 'pods do not reach each other: begin here']],
-    load: async () => (await import('./doctor.ts')).doctor,
+    load: async () => (await import('./commands/doctor.ts')).doctor,
   },
   {
     name: 'trace',
@@ -36,7 +36,7 @@ export const commands: readonly CommandEntry[] = [
       ['twill trace worker-1 worker-2', 'between two nodes, by the names that twill map shows'],
       ['twill trace default/web-0 default/db-0', 'between two pods by name, with Kubernetes'],
     ],
-    load: async () => (await import('./trace.ts')).trace,
+    load: async () => (await import('./commands/trace.ts')).trace,
   },
   {
     name: 'probe',
@@ -45,7 +45,7 @@ export const commands: readonly CommandEntry[] = [
       ['twill probe worker-2', 'one peer, over underlay and overlay'],
       ['twill probe --all', 'all peers of this host'],
     ],
-    load: async () => (await import('./probe.ts')).probe,
+    load: async () => (await import('./commands/probe.ts')).probe,
   },
   {
     name: 'diff',
@@ -55,7 +55,7 @@ export const commands: readonly CommandEntry[] = [
       ['twill diff', 'exit code 1 where something differs'],
       ['twill diff --fix', 'let the agent look again at once, and see what it cannot put right'],
     ],
-    load: async () => (await import('./diff.ts')).diff,
+    load: async () => (await import('./commands/diff.ts')).diff,
   },
   {
     name: 'bundle',
@@ -64,7 +64,7 @@ export const commands: readonly CommandEntry[] = [
       ['twill bundle --file=/tmp/node-3.tar.gz', 'status, map, diff, findings and host network'],
       ['kubectl twill --node worker-3 bundle --file=- > node-3.tar.gz', 'the same from the pod of a node'],
     ],
-    load: async () => (await import('./bundle.ts')).bundle,
+    load: async () => (await import('./commands/bundle.ts')).bundle,
   },
   {
     name: 'loglevel',
@@ -73,7 +73,7 @@ export const commands: readonly CommandEntry[] = [
       ['twill loglevel', 'prints it'],
       ['twill loglevel debug', 'each operation on the kernel from now on'],
     ],
-    load: async () => (await import('./loglevel.ts')).loglevel,
+    load: async () => (await import('./commands/loglevel.ts')).loglevel,
   },
   {
     name: 'reserve',
@@ -81,13 +81,13 @@ export const commands: readonly CommandEntry[] = [
     examples: [
       ['twill reserve --subnet=10.244.5.0/24 --public-ip=192.168.50.15', 'keeps the subnet of a node'],
     ],
-    load: async () => (await import('./reserve.ts')).reserve,
+    load: async () => (await import('./commands/reserve.ts')).reserve,
   },
   {
     name: 'release',
     description: 'drop the reservation of a subnet (etcd)',
     examples: [['twill release --subnet=10.244.5.0/24', 'the subnet may be leased again']],
-    load: async () => (await import('./reserve.ts')).release,
+    load: async () => (await import('./commands/reserve.ts')).release,
   },
   {
     name: 'install',
@@ -104,7 +104,7 @@ export const commands: readonly CommandEntry[] = [
         'with an etcd that is there: what would be done',
       ],
     ],
-    load: async () => (await import('./install.ts')).install,
+    load: async () => (await import('./commands/install.ts')).install,
   },
   {
     name: 'uninstall',
@@ -113,7 +113,7 @@ export const commands: readonly CommandEntry[] = [
       ['twill uninstall --dry-run', 'what would be undone'],
       ['twill uninstall', 'undoes it'],
     ],
-    load: async () => (await import('./uninstall.ts')).uninstall,
+    load: async () => (await import('./commands/uninstall.ts')).uninstall,
   },
   {
     name: 'etcd-backup',
@@ -122,13 +122,13 @@ export const commands: readonly CommandEntry[] = [
       ['twill etcd-backup /root/etcd.backup', 'on a host with --embedded-etcd or --member'],
       ['twill etcd-backup --join=/root/join-token etcd.backup', 'anywhere, with a join token'],
     ],
-    load: async () => (await import('./etcd_backup.ts')).etcdBackup,
+    load: async () => (await import('./commands/etcd_backup.ts')).etcdBackup,
   },
   {
     name: 'etcd-leave',
     description: "take this host's member out of the network's etcd, for good (twill uninstall does it too)",
     examples: [['twill etcd-leave && twill uninstall', 'the other members no longer count on this host']],
-    load: async () => (await import('./etcd_leave.ts')).etcdLeave,
+    load: async () => (await import('./commands/etcd_leave.ts')).etcdLeave,
   },
   {
     name: 'docker-opts',
@@ -137,7 +137,7 @@ export const commands: readonly CommandEntry[] = [
       ['twill docker-opts', 'writes /run/docker_opts.env, for EnvironmentFile= of docker.service'],
       ['twill docker-opts -c -d -', 'prints DOCKER_OPTS'],
     ],
-    load: async () => (await import('./docker_opts.ts')).dockerOptsCommand,
+    load: async () => (await import('./commands/docker_opts.ts')).dockerOptsCommand,
   },
   {
     name: 'cleanup',
@@ -146,7 +146,7 @@ export const commands: readonly CommandEntry[] = [
       ['twill cleanup', 'prints what would be removed'],
       ['twill cleanup --yes', 'removes it'],
     ],
-    load: async () => (await import('./cleanup.ts')).cleanup,
+    load: async () => (await import('./commands/cleanup.ts')).cleanup,
   },
   {
     name: 'completion',
@@ -156,12 +156,12 @@ export const commands: readonly CommandEntry[] = [
       ['twill completion zsh > /usr/local/share/zsh/site-functions/_twill', 'zsh'],
       ['twill completion fish > /etc/fish/completions/twill.fish', 'fish'],
     ],
-    load: async () => (await import('./completion.ts')).completion,
+    load: async () => (await import('./commands/completion.ts')).completion,
   },
   {
     name: 'man',
     description: 'print the manual page, as man reads it',
     examples: [['twill man | man -l -', 'read it']],
-    load: async () => (await import('./man.ts')).man,
+    load: async () => (await import('./commands/man.ts')).man,
   },
 ]

@@ -1,9 +1,9 @@
 import { storeFlags, variableName } from '../config/flags.ts'
 import type { FlagTable } from '../config/go_flags.ts'
-import type { Command, CommandContext, CommandEntry } from './command.ts'
+import type { Command, CommandContext, CommandEntry } from './definition/command.ts'
+import { printExamples } from './definition/print_examples.ts'
 import { goWords } from './go_words.ts'
 import type { Parser } from './parser.ts'
-import { printExamples } from './print_examples.ts'
 
 /** The part of a command's context that all commands share. */
 type World = Pick<CommandContext, 'env' | 'out' | 'err' | 'commands'>

@@ -3,8 +3,8 @@ import { printable } from '../../lease/common/printable.ts'
 import { AddressError } from '../../lease/net/ip.ts'
 import { FlagError } from '../config/go_flags.ts'
 import { type ExitCode, exitCode } from '../exit_code.ts'
-import type { Output } from './command.ts'
-import { StoreUnreachableError } from './store_unreachable.ts'
+import type { Output } from './output/output.ts'
+import { StoreUnreachableError } from './source/store_unreachable.ts'
 
 /** Longest error message: it names endpoints, and the answer of each. */
 const MESSAGE = 4_000

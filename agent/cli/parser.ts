@@ -1,9 +1,9 @@
 import { Command as Commander, CommanderError } from 'commander'
 import { exitCode } from '../exit_code.ts'
 import { version } from '../version.ts'
-import type { Output } from './command.ts'
 import { commands } from './commands.ts'
-import { printExamples } from './print_examples.ts'
+import { printExamples } from './definition/print_examples.ts'
+import type { Output } from './output/output.ts'
 
 export type Parser = Commander
 

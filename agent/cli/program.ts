@@ -1,7 +1,7 @@
 import type { Env } from '../config/flags.ts'
 import { exitCode } from '../exit_code.ts'
-import type { Output } from './command.ts'
 import { commands } from './commands.ts'
+import type { Output } from './output/output.ts'
 import { codeOfUsage, newParser } from './parser.ts'
 
 /**

@@ -1,0 +1,69 @@
+import { writeFile } from 'node:fs/promises'
+import { version as kernelVersion, release } from 'node:os'
+import { ExpectedError, messageOf } from '../../../lease/common/errors.ts'
+import { string } from '../../config/go_flags.ts'
+import { readHost } from '../../inspect/read_host.ts'
+import { version } from '../../version.ts'
+import { command, printJson } from '../definition/command.ts'
+import { tarGz } from '../output/tar.ts'
+import { askNode, nodeFlags, timeoutMs } from '../source/ask_node.ts'
+
+const flags = {
+  ...nodeFlags,
+  file: string('twill-bundle.tar.gz', 'where to write the archive; -: to stdout'),
+}
+
+/** Variables that may hold secrets are printed by name only, without their values. */
+const isPlain = /^FLANNELD_(?!.*(PASSWORD|TOKEN|SECRET|KEY|JOIN))/
+
+/**
+ * `twill bundle`: status, map, diff, doctor's findings and this host's network as files in one archive. A
+ * part that fails becomes a file with the reason. Secrets are left out: these documents contain no password,
+ * token or key.
+ */
+export const bundle = command({ flags, readsStore: true }, async ({ file, ...values }, context) => {
+  const files = new Map<string, string>()
+  const put = async (name: string, make: () => Promise<unknown>) => {
+    const value = await make().catch(error => ({ error: messageOf(error) }))
+    files.set(`twill-bundle/${name}.json`, withoutPasswords(printJson(value)))
+  }
+  await put('about', async () => about(context.env))
+  await put('host', () => readHost(AbortSignal.timeout(timeoutMs(values, 'agent'))))
+  for (const name of ['status', 'map', 'diff', 'doctor'] as const)
+    await put(name, () => askNode(values, context, (node, signal): Promise<unknown> => node[name](signal)))
+  const archive = tarGz(files, Date.now())
+  if (file === '-') context.out.write(archive)
+  else {
+    await writeFile(file, archive, { mode: 0o600 }).catch(error => {
+      throw new BundleError(`Cannot write ${file}: ${messageOf(error)}; name another --file, or - for stdout`)
+    })
+    context.out.write(`${file} holds status, map, diff, doctor's findings and the network of this host\n`)
+  }
+  return 0
+})
+
+/** The archive could not be written. */
+class BundleError extends ExpectedError {
+  override name = 'BundleError'
+}
+
+/** `https://user:password@host`: an error may name an endpoint. */
+function withoutPasswords(text: string): string {
+  return text.replaceAll(/\/\/[^\s/@"]+@/g, '//(left out)@')
+}
+
+function about(env: Readonly<Record<string, string | undefined>>) {
+  const variables = Object.keys(env).filter(name => name.startsWith('FLANNELD_'))
+  return {
+    version,
+    node: process.version,
+    kernel: release(),
+    kernelVersion: kernelVersion(),
+    variables: Object.fromEntries(variables.map(name => [name, shown(name, env[name] ?? '')])),
+  }
+}
+
+/** An endpoint may contain a user and a password. */
+function shown(name: string, value: string): string {
+  return isPlain.test(name) && !value.includes('@') ? value : '(left out)'
+}

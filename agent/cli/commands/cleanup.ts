@@ -1,0 +1,148 @@
+import { rm, stat } from 'node:fs/promises'
+import { ExpectedError } from '../../../lease/common/errors.ts'
+import { readWhole } from '../../../lease/common/replace_file.ts'
+import type { Prefix } from '../../../lease/net/prefix.ts'
+import { openBackend } from '../../backend/registry.ts'
+import { vxlanDevices } from '../../backend/vxlan.ts'
+import { bool, FlagError, type FlagValues, int, list, string } from '../../config/go_flags.ts'
+import { type RunCommand, runCommand } from '../../firewall/command.ts'
+import { removeFirewall } from '../../firewall/firewall.ts'
+import { removeTunnelFilter } from '../../firewall/tunnel_filter.ts'
+import { deviceClaims, fileClaims, networkClaims } from '../../instance/claims.ts'
+import { type Claim, whoHolds } from '../../instance/lock.ts'
+import { requireNetAdmin } from '../../kernel/capability.ts'
+import { NetlinkKernel } from '../../kernel/netlink_kernel.ts'
+import { readPreviousNetworks } from '../../node_files/subnet_env.ts'
+import { leftovers, printResult } from '../../reconcile/leftovers.ts'
+import { printOperation } from '../../state/operation.ts'
+import { TWILL_PROTOCOL } from '../../state/ownership.ts'
+import { type CommandContext, command } from '../definition/command.ts'
+import { readStoreOrLastSeen } from '../source/last_seen.ts'
+
+const flags = {
+  yes: bool(false, 'remove it; without this flag, what would be removed is printed'),
+  vni: list('VNI of the devices to remove; without one, the VNI of the network config in the store'),
+  'subnet-file': string('/run/flannel/subnet.env', "the agent's --subnet-file"),
+  'cache-file': string('/var/lib/twill/leases.json', "the agent's --cache-file"),
+  'cni-conf-file': string('', "the agent's --cni-conf-file, where it had one"),
+  timeout: int(4, 'seconds to wait for the store'),
+}
+
+/** Some parts remain. The message says why. */
+class CleanupError extends ExpectedError {
+  override name = 'CleanupError'
+}
+
+/**
+ * `twill cleanup`: removes what an agent left on this node, and nothing else: devices, routes with our
+ * protocol, rules, files. The agent must be stopped before. The node's lease stays in the store, where it
+ * expires.
+ */
+export const cleanup = command({ flags, readsStore: true }, async (values, context) => {
+  requireNetAdmin()
+  const { signal } = new AbortController()
+  const { devices, networks } = await ours(values, context, signal)
+  const scope = { devices, routeProtocol: TWILL_PROTOCOL, networks }
+  const files = [values['subnet-file'], values['cache-file'], values['cni-conf-file']].filter(isFile)
+  if (!(await isOwnSubnetFile(values['subnet-file'], networks, signal))) {
+    context.out.write(`${values['subnet-file']} is another network's: left alone\n`)
+    files.shift()
+  }
+  const claims = [...deviceClaims(devices), ...networkClaims(networks), ...(await fileClaims(files))]
+  if (values.yes) await refuseWhileHeld(claims)
+  const kernel = await NetlinkKernel.open()
+  let [found, refused] = [0, 0]
+  const say = (line: string) => {
+    found += 1
+    context.out.write(`${line}\n`)
+  }
+  try {
+    const operations = await leftovers(kernel, scope, signal)
+    if (!values.yes) for (const operation of operations) say(printOperation(operation))
+    else
+      for (const result of await kernel.apply(operations, signal)) {
+        say(printResult(result))
+        if (result.error !== undefined) refused += 1
+      }
+  } finally {
+    kernel.close()
+  }
+  if (await removeFirewall(networks, signal, values.yes ? runCommand : onlyLook))
+    say('delete firewall rules of flannel')
+  for (const device of devices)
+    if (await removeTunnelFilter(device, signal, values.yes ? runCommand : onlyLook))
+      say(`delete the tunnel filter of ${device}`)
+  for (const file of files) if (await removeFile(file, values.yes)) say(`delete file ${file}`)
+  if (found === 0) context.out.write('There is nothing to remove\n')
+  else if (!values.yes) context.out.write('Nothing was removed: stop the agent, and give --yes\n')
+  if (refused > 0) throw new CleanupError(`${refused} of ${found} could not be removed; see above`)
+  return 0
+})
+
+/** A running agent would restore at once what is removed. */
+async function refuseWhileHeld(claims: readonly Claim[]): Promise<void> {
+  for (const claim of claims) {
+    const holder = await whoHolds(claim)
+    if (holder?.isOurs)
+      throw new CleanupError(
+        `An agent runs and has ${claim.text}: ${holder.says}; stop it first. Nothing was removed`,
+      )
+  }
+}
+
+/** Identifies this network's devices and routes: by the store, or what the agent saw of it last, or the given VNI, and by the subnet file. */
+async function ours(
+  { vni, timeout, 'subnet-file': subnetFile, 'cache-file': cacheFile }: FlagValues<typeof flags>,
+  { store, err }: CommandContext,
+  signal: AbortSignal,
+): Promise<{ readonly devices: readonly string[]; readonly networks: readonly Prefix[] }> {
+  const previous = readPreviousNetworks((await readWhole(subnetFile, signal)) ?? '')
+  if (vni.length > 0)
+    return { devices: vni.flatMap(text => vxlanDevices(parseVni(text))), networks: previous }
+  const options = store()
+  const { network } = await readStoreOrLastSeen(options, cacheFile, timeout * 1000, err)
+  return { devices: openBackend(network).devices, networks: network.families.map(family => family.network) }
+}
+
+async function networksOf(subnetFile: string, signal: AbortSignal): Promise<readonly Prefix[]> {
+  return readPreviousNetworks((await readWhole(subnetFile, signal)) ?? '')
+}
+
+/** A subnet file that names only other networks is another agent's. */
+async function isOwnSubnetFile(
+  file: string,
+  networks: readonly Prefix[],
+  signal: AbortSignal,
+): Promise<boolean> {
+  const named = await networksOf(file, signal)
+  return named.length === 0 || named.some(network => networks.includes(network))
+}
+
+/** 24 bits (RFC 7348). */
+function parseVni(text: string): number {
+  const vni = Number(text)
+  if (/^\d+$/.test(text) && vni <= 0xffffff) return vni
+  throw new FlagError(`--vni is '${text}': it must be a whole number from 0 to ${0xffffff}`)
+}
+
+/** Runs commands that read; those that would write succeed without being run. */
+const onlyLook: RunCommand = async (words, input, signal) => {
+  const writes = /-restore$/.test(words[0] ?? '') || (words[0] === 'nft' && words.includes('-f'))
+  return writes ? { code: 0, stdout: '', stderr: '' } : await runCommand(words, input, signal)
+}
+
+/** Whether a value of --cache-file is a file. */
+function isFile(path: string): boolean {
+  return path !== '' && path !== 'none'
+}
+
+/** False if the file does not exist. */
+async function removeFile(file: string, really: boolean): Promise<boolean> {
+  try {
+    await stat(file)
+  } catch {
+    return false
+  }
+  if (really) await rm(file)
+  return true
+}

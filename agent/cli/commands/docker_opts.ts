@@ -1,0 +1,49 @@
+import { readFile } from 'node:fs/promises'
+import { ExpectedError, messageOf } from '../../../lease/common/errors.ts'
+import { replaceFile } from '../../../lease/common/replace_file.ts'
+import { bool, string } from '../../config/go_flags.ts'
+import { dockerOpts } from '../../node_files/docker_opts.ts'
+import { command } from '../definition/command.ts'
+
+/** The names of mk-docker-opts.sh: a unit that calls it needs only another program name. */
+const flags = {
+  f: string('/run/flannel/subnet.env', "the agent's subnet file"),
+  d: string('/run/docker_opts.env', 'the file to write; -: standard output'),
+  i: bool(false, 'one variable an option, and no other line'),
+  c: bool(false, 'all options in one variable, and no other line'),
+  m: bool(false, 'leave --ip-masq out'),
+  k: string('DOCKER_OPTS', 'name of the variable that holds all options'),
+}
+
+/** There is no subnet yet that Docker could use. */
+class NoSubnetError extends ExpectedError {
+  override name = 'NoSubnetError'
+}
+
+/** `twill docker-opts`: dockerd's options that put its bridge into the overlay. */
+export const dockerOptsCommand = command({ flags, readsStore: false }, async (values, { out }) => {
+  const wish = {
+    individual: values.i || !values.c,
+    combined: values.c || !values.i ? values.k : undefined,
+    withoutIpMasq: values.m,
+  }
+  const text = dockerOpts(await subnetEnv(values.f), wish)
+  if (text === undefined)
+    throw new NoSubnetError(
+      `${values.f} names no IPv4 subnet (FLANNEL_SUBNET): is this the agent's subnet file?`,
+    )
+  if (values.d === '-') out.write(text)
+  else await replaceFile(values.d, text, 0o644)
+  return 0
+})
+
+async function subnetEnv(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8')
+  } catch (cause) {
+    throw new NoSubnetError(
+      `Cannot read ${path}: ${messageOf(cause)}; the agent writes it once traffic can flow, so start Docker after it`,
+      { cause },
+    )
+  }
+}

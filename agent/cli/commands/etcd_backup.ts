@@ -1,0 +1,68 @@
+import { existsSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import type { EtcdCluster } from '../../../lease/cluster.ts'
+import { messageOf } from '../../../lease/common/errors.ts'
+import { replaceFile } from '../../../lease/common/replace_file.ts'
+import { shellQuote } from '../../../lease/common/shell_quote.ts'
+import type { EtcdOptions } from '../../../lease/options.ts'
+import { openCluster } from '../../../lease/registry.ts'
+import { FlagError, int, string } from '../../config/go_flags.ts'
+import { parseStoreOptions } from '../../config/store_options.ts'
+import { type CommandContext, command } from '../definition/command.ts'
+import { StoreUnreachableError } from '../source/store_unreachable.ts'
+
+const flags = {
+  'embedded-etcd-dir': string(
+    '/var/lib/twill/etcd',
+    "the agent's --embedded-etcd-dir, whose join token is used",
+  ),
+  timeout: int(600, 'seconds that the backup may take'),
+}
+
+/** `twill etcd-backup FILE`: all of etcd as one file that only its owner can read, whole or not at all. */
+export const etcdBackup = command(
+  { flags, readsStore: true, operands: ['<FILE>'] },
+  async ({ 'embedded-etcd-dir': dataDir, timeout }, context) => {
+    const file = resolve(context.operands[0] ?? '')
+    const signal = AbortSignal.timeout(timeout * 1000)
+    const cluster = await firstThatAnswers(etcdOptions(dataDir, context), signal)
+    try {
+      await replaceFile(file, cluster.snapshot(signal), 0o600)
+    } finally {
+      cluster.close()
+    }
+    const restore = [
+      `ETCDCTL_API=3 ${shellQuote('etcdctl', 'snapshot', 'restore', file, `--data-dir=${dataDir}.new`)}`,
+      shellQuote('mv', `${dataDir}.new/member`, `${dataDir}/member`),
+    ].join(' && ')
+    context.out.write(
+      `${file} holds all of etcd. It goes in the place of ${dataDir}/member, while the agent is stopped, by:\n  ${restore}\n`,
+    )
+    return 0
+  },
+)
+
+function etcdOptions(dataDir: string, context: CommandContext): EtcdOptions {
+  const token = join(dataDir, 'join-token')
+  const isOwn = !context.namesStore && existsSync(token)
+  const store = isOwn ? parseStoreOptions([`--join=${token}`], {}).store : context.store()
+  if (store.kind === 'etcd') return store
+  throw new FlagError('--kube-subnet-mgr: only etcd can be backed up')
+}
+
+async function firstThatAnswers(options: EtcdOptions, signal: AbortSignal): Promise<EtcdCluster> {
+  const troubles: string[] = []
+  for (const endpoint of options.endpoints) {
+    const cluster = await openCluster({ ...options, endpoints: [endpoint] }, silent)
+    try {
+      await cluster.state(signal)
+      return cluster
+    } catch (error) {
+      cluster.close()
+      troubles.push(messageOf(error))
+    }
+  }
+  throw new StoreUnreachableError(`Cannot back up etcd: ${troubles.join('; ')}`)
+}
+
+const silent = { trace() {}, debug() {}, info() {}, warn() {}, error() {} }

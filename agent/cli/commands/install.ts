@@ -1,0 +1,187 @@
+import { printable } from '../../../lease/common/printable.ts'
+import { shellQuote } from '../../../lease/common/shell_quote.ts'
+import type { NetworkConfig } from '../../../lease/network_config.ts'
+import { parseNetworkConfig } from '../../../lease/network_config_parser.ts'
+import { type AgentConfig, parseCommandLine } from '../../config/config.ts'
+import { allFlags, type Env } from '../../config/flags.ts'
+import { bool, int, parseGoFlags, string } from '../../config/go_flags.ts'
+import { ConfigError, inRange } from '../../config/values.ts'
+import type { Finding } from '../../diagnose/doctor/finding.ts'
+import { exitCode } from '../../exit_code.ts'
+import { runCommand } from '../../firewall/command.ts'
+import { hasSystemd, InstallError, readHostState, showUnit } from '../../install/host_state.ts'
+import { perform } from '../../install/perform.ts'
+import { foreign, type HostState, installPlan, paths } from '../../install/plan.ts'
+import { NotReadyInTimeError, startAndWait } from '../../install/ready.ts'
+import { printStep, type Step } from '../../install/step.ts'
+import { readRecord } from '../../install/unit_text.ts'
+import { requireNetAdmin } from '../../kernel/capability.ts'
+import type { Command, CommandContext } from '../definition/command.ts'
+import { type AskedFor, askedFor, installWish, unitEnvironment } from '../install/install_wish.ts'
+import { nextHost } from '../install/next_host.ts'
+import { isFirstHost, preflight } from '../install/preflight.ts'
+import { ProgressLine } from '../output/progress_line.ts'
+import { readStore } from '../source/read_store.ts'
+
+const { version: _version, 'embedded-etcd': _embedded, ...passedOn } = allFlags
+
+const flags = {
+  'first-host': bool(false, 'the first host of a network: the agent runs etcd, and the next hosts join it'),
+  ...passedOn,
+  join: string('', 'the join token that the first host printed, a file with it, or the address of an etcd'),
+  docker: bool(false, 'containers of Docker too: a drop-in for docker.service'),
+  'dry-run': bool(false, 'print what would be done, and why'),
+  wait: int(120, 'seconds to wait until the agent is ready'),
+}
+
+/** What the first host's etcd gets where it has no network config. */
+const DEFAULT_NETWORK = '{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}'
+const STORE_MS = 15_000
+/** Longest error: it has the agent's own words. */
+const MESSAGE = 4_000
+
+/** `twill install`: makes this host a node of the network; all flags of twilld are for its service. */
+export const install: Command = {
+  flags,
+  readsStore: false,
+  async run(words, context) {
+    const { values } = parseGoFlags(flags, words)
+    const waitMs = inRange('wait', values.wait, 1, 86_400) * 1000
+    const stop = new AbortController()
+    const interrupt = (name: string) => stop.abort(new InstallError(`interrupted by ${name}`))
+    process.once('SIGINT', interrupt).once('SIGTERM', interrupt)
+    try {
+      const { steps, config } = await prepare(words, values.docker, context, stop.signal)
+      if (values['dry-run']) {
+        const open = steps.filter(({ isDone }) => !isDone)
+        context.out.write(open.map(printStep).join('') || 'All is done: nothing would be changed\n')
+        return exitCode.stopped
+      }
+      const say = await performHere(steps, waitMs, context, stop.signal)
+      if (values.docker) say('Docker takes the subnet at its next start: systemctl restart docker')
+      say(`The next host, as root: ${await nextHost(config, words)}`)
+      return exitCode.stopped
+    } catch (error) {
+      if (!(error instanceof NotReadyInTimeError)) throw error
+      context.err.write(`twill: ${printable(error.message, MESSAGE)}\n`)
+      return exitCode.notReady
+    } finally {
+      process.off('SIGINT', interrupt).off('SIGTERM', interrupt)
+    }
+  },
+}
+
+/** Checks all that can be checked, and makes the plan. Changes nothing. */
+async function prepare(
+  words: readonly string[],
+  docker: boolean,
+  context: CommandContext,
+  signal: AbortSignal,
+) {
+  const asked = await askedFor(words)
+  if (!hasSystemd()) throw new InstallError(withoutSystemd(asked))
+  requireNetAdmin()
+  const host = await readHostState(asked.flags, runCommand, signal)
+  refuseForeign(host, docker)
+  const { values: env, warnings } = await unitEnvironment(host)
+  for (const warning of warnings) context.err.write(`twill: warning: ${printable(warning, MESSAGE)}\n`)
+  const config = await configOf(asked, env)
+  const network = await networkOf(config)
+  if (docker) await requireDocker(signal)
+  await check(config, network, host, context, signal)
+  const wish = { ...(await installWish(asked, network, host)), docker }
+  return { config, steps: installPlan(wish, host, readRecord(host.files.get(paths.dropIn))) }
+}
+
+/** Does the steps with progress; returns what says a line. */
+async function performHere(
+  steps: readonly Step[],
+  withinMs: number,
+  { out }: CommandContext,
+  signal: AbortSignal,
+): Promise<(text: string) => void> {
+  const line = new ProgressLine(out)
+  const say = (text: string) => line.write(text)
+  const waiting = { run: runCommand, progress: (text: string) => line.show(text), withinMs }
+  const start = async (command: readonly string[]) => say(await startAndWait(command, waiting, signal))
+  try {
+    await perform(steps, { run: runCommand, say, start }, signal)
+  } finally {
+    line.end()
+  }
+  if (steps.every(({ isDone }) => isDone)) say('All is done already: nothing was changed')
+  return say
+}
+
+function withoutSystemd({ program, judged }: AskedFor): string {
+  return (
+    'There is no systemd here that could run the agent: let the service manager of this host, or of its container, run as root: ' +
+    shellQuote(...program, ...judged)
+  )
+}
+
+/** A file of another program, where ours would be. */
+function refuseForeign(host: HostState, docker: boolean): void {
+  const ours = [paths.dropIn, paths.sysctl, ...(docker ? [paths.docker] : [])]
+  const path = ours.find(one => foreign(host, one) !== undefined)
+  if (path !== undefined)
+    throw new InstallError(`${path} was not written by twill install: move it away, or take its name`)
+}
+
+async function requireDocker(signal: AbortSignal): Promise<void> {
+  const { LoadState } = await showUnit('docker', ['LoadState'], runCommand, signal)
+  if (LoadState !== 'loaded')
+    throw new InstallError('There is no docker.service here: install Docker first, or leave --docker out')
+}
+
+/** What the service would make of its flags and variables. Throws ConfigError, FlagError. */
+async function configOf({ judged }: AskedFor, env: Env): Promise<AgentConfig> {
+  const command = await parseCommandLine([...judged], env)
+  if (command.asks !== 'run') throw new ConfigError('Neither --help nor --version is for a service')
+  const { config } = command
+  if (
+    !judged.some(word => /^--(embedded-etcd|join|etcd-endpoints|kube-subnet-mgr)\b/.test(word)) &&
+    !env.FLANNELD_ETCD_ENDPOINTS
+  )
+    throw new ConfigError(
+      'Say where the leases are: --first-host, --join=TOKEN or --etcd-endpoints=http://ADDRESS:2379',
+    )
+  return config
+}
+
+async function networkOf(config: AgentConfig): Promise<NetworkConfig> {
+  if (isFirstHost(config)) return parseNetworkConfig(DEFAULT_NETWORK)
+  return (await readStore(config.store, STORE_MS, 0)).network
+}
+
+/** A running agent watches its host itself. */
+async function check(
+  config: AgentConfig,
+  network: NetworkConfig,
+  { service }: HostState,
+  { err }: CommandContext,
+  signal: AbortSignal,
+): Promise<void> {
+  if (service.isActive) return
+  const findings = [...(await otherAgents(signal)), ...(await preflight(config, network, signal))]
+  for (const { severity, what, evidence, remedy } of findings)
+    err.write(`twill: ${severity === 'broken' ? '' : 'warning: '}${what} (${evidence}): ${remedy}\n`)
+  const blocking = findings.filter(({ severity }) => severity === 'broken').length
+  if (blocking > 0)
+    throw new InstallError(`Nothing was changed: mend what is said above (${blocking}), then run this again`)
+}
+
+async function otherAgents(signal: AbortSignal): Promise<readonly Finding[]> {
+  const { ActiveState = '' } = await showUnit('flanneld', ['ActiveState'], runCommand, signal)
+  if (ActiveState !== 'active') return []
+  return [
+    {
+      check: 'flanneld',
+      severity: 'broken',
+      what: 'flanneld runs here, and two agents cannot have one device',
+      evidence: 'flanneld.service is active',
+      cause: 'flanneld.service is active',
+      remedy: 'systemctl disable --now flanneld: traffic continues, and twilld takes it over',
+    },
+  ]
+}

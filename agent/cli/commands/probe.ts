@@ -1,0 +1,115 @@
+import { messageOf } from '../../../lease/common/errors.ts'
+import { DEFAULT_PROBE_PORT } from '../../config/flags.ts'
+import { bool, int } from '../../config/go_flags.ts'
+import type { NodeDocuments } from '../../diagnose/node_documents.ts'
+import type { ProbeDocument } from '../../diagnose/probe_result.ts'
+import { answer, command, outputFlags } from '../definition/command.ts'
+import { type Column, printColumns } from '../output/columns.ts'
+import type { Output } from '../output/output.ts'
+import { askNode, nodeFlags } from '../source/ask_node.ts'
+
+const flags = {
+  ...nodeFlags,
+  ...outputFlags,
+  all: bool(false, 'all peers, as without a name'),
+  wide: bool(false, 'print the sound ways too, where several were probed'),
+  'probe-port': int(DEFAULT_PROBE_PORT, "the agents' --probe-port, where no agent is asked"),
+}
+
+/** Peers probed at once: each costs some packets a second and one transfer of 1 MB. */
+const AT_ONCE = 8
+/** Time-out for one peer; a path that carries less than expected takes longest. */
+const PEER_MS = 40_000
+/** Time-out for all peers: those not probed by then are named. */
+const ALL_MS = 120_000
+
+interface Probed {
+  readonly ways: readonly ProbeDocument[]
+  /** Why a peer could not be probed, or not in time. */
+  readonly missing: readonly string[]
+}
+
+/**
+ * `twill probe [NODE]`: active checks of the way from this host to its peers, over the underlay and over the
+ * overlay. Exit code 1 for a finding, 2 if a check could not be made.
+ */
+export const probe = command({ flags, readsStore: true, operands: ['[NODE]'] }, async (values, context) => {
+  const [wanted] = context.operands
+  const { ways, missing } = await askNode(values, context, async (node, signal) =>
+    probeAll(node, wanted === undefined ? await node.peers(signal) : [wanted], context.err),
+  )
+  const isWide = values.wide || ways.length < 2
+  answer(values, context.out, ways, () => printProbes(ways, isWide))
+  for (const what of missing) context.err.write(`twill: ${what}\n`)
+  if (ways.some(({ finding }) => finding !== null)) return 1
+  return missing.length > 0 ? 2 : 0
+})
+
+async function probeAll(node: NodeDocuments, peers: readonly string[], err: Output): Promise<Probed> {
+  const ways: ProbeDocument[][] = []
+  const missing: string[] = []
+  const untilMs = performance.now() + ALL_MS
+  const left = peers.entries()
+  let done = 0
+  const work = async () => {
+    for (const [i, peer] of left) {
+      if (performance.now() > untilMs) missing.push(`${peer} was not probed: ${ALL_MS / 1000} s are over`)
+      else
+        try {
+          ways[i] = [...(await node.probe(peer, AbortSignal.timeout(PEER_MS)))]
+        } catch (error) {
+          if (peers.length === 1) throw error
+          missing.push(`${peer} was not probed: ${messageOf(error)}`)
+        }
+      done += 1
+      if (err.isTTY === true) err.write(`\r${done} of ${peers.length} probed`)
+    }
+  }
+  await Promise.all(Array.from({ length: AT_ONCE }, work))
+  if (err.isTTY === true) err.write('\r\x1b[K')
+  return { ways: ways.flat(), missing }
+}
+
+/** One row for each way, findings below; of several healthy ways only the number. */
+function printProbes(ways: readonly ProbeDocument[], isWide: boolean): string {
+  const unsound = ways.filter(({ finding }) => finding !== null)
+  const sound = ways.length - unsound.length
+  const shown = isWide ? ways : unsound
+  const table = shown.length === 0 ? [] : [...printColumns(columnsOf(shown), Number.POSITIVE_INFINITY), '']
+  const notes = unsound.flatMap(({ finding }) => (finding ? [`${finding.what}\n  => ${finding.remedy}`] : []))
+  const summary = ways.length === 0 ? 'This host has no peers' : `${sound} of ${ways.length} ways are sound`
+  return [...table, ...notes, summary].join('\n').concat('\n')
+}
+
+function deadIn({ there, back }: NonNullable<ProbeDocument['dead']>): string {
+  if (there && back) return 'both ways'
+  return there ? 'there' : back ? 'back' : 'for ping'
+}
+
+/** `there / back` if the peer's agent measures both. */
+function columnsOf(ways: readonly ProbeDocument[]): readonly Column[] {
+  const column = (head: string, cell: (way: ProbeDocument) => string): Column => ({
+    head,
+    rank: 0,
+    cells: ways.map(way => [cell(way)]),
+  })
+  const ms = (value: number | null) => (value === null ? 'no answer' : `${value.toFixed(2)} ms`)
+  const both = (there: number | null, back: number | null | undefined, unit = '') =>
+    `${there ?? '-'} / ${back ?? '-'}${unit}`
+  const percent = (share: number) => Math.round(share * 100)
+  return [
+    column('NODE', ({ node }) => node),
+    column(
+      'UNDERLAY',
+      ({ underlayMs, underlayCarries }) => `${ms(underlayMs)}, ${underlayCarries ?? '-'} bytes`,
+    ),
+    column('OVERLAY', ({ overlayMs, dead }) => (dead === null ? ms(overlayMs) : `dead ${deadIn(dead)}`)),
+    column('CARRIES', ({ overlayCarries, ways }) => both(overlayCarries, ways?.carriesBack)),
+    column('LOSS', ({ ways }) =>
+      ways === null ? '-' : both(percent(ways.lossThere), percent(ways.lossBack), ' %'),
+    ),
+    column('BULK', ({ bulk }) =>
+      bulk === null ? '-' : typeof bulk === 'string' ? bulk : `${bulk.mbitPerSecond.toFixed(0)} Mbit/s`,
+    ),
+  ]
+}

@@ -1,0 +1,63 @@
+import { parseIp } from '../../../lease/net/ip.ts'
+import { type Prefix, parsePrefix } from '../../../lease/net/prefix.ts'
+import { openReservations } from '../../../lease/registry.ts'
+import type { Reservations } from '../../../lease/reservations.ts'
+import { FlagError, int, list } from '../../config/go_flags.ts'
+import { type CommandContext, command } from '../definition/command.ts'
+import { answering, askStore } from '../source/read_store.ts'
+
+const subnetFlags = {
+  subnet: list('the subnet, as 10.244.5.0/24; once a family'),
+  timeout: int(4, 'seconds to wait for the store'),
+}
+const reserveFlags = { ...subnetFlags, 'public-ip': list("the node's public IP; once a family") }
+
+/** `twill reserve`: a lease that never expires, for a node that may be away for days. */
+export const reserve = command({ flags: reserveFlags, readsStore: true }, async (values, context) => {
+  const subnets = needed('subnet', values.subnet, parsePrefix)
+  const publicIps = needed('public-ip', values['public-ip'], parseIp)
+  const came = await ask(values.timeout, context, (store, signal) =>
+    store.reserve(subnets, publicIps, signal),
+  )
+  const words = came === 'reserved' ? 'is reserved' : 'was reserved already'
+  context.out.write(`${print(subnets)} ${words} for ${publicIps.join(' + ')}\n`)
+  return 0
+})
+
+/** `twill release`: the subnet becomes free, or stays its node's while the node renews it. */
+export const release = command({ flags: subnetFlags, readsStore: true }, async (values, context) => {
+  const subnets = needed('subnet', values.subnet, parsePrefix)
+  const came = await ask(values.timeout, context, (store, signal) => store.release(subnets, signal))
+  const words =
+    came === 'removed' ? 'is free' : 'is an ordinary lease again: it stays as long as its node renews it'
+  context.out.write(`${print(subnets)} ${words}\n`)
+  return 0
+})
+
+function needed<T>(flag: string, texts: readonly string[], parse: (text: string) => T): readonly T[] {
+  if (texts.length === 0) throw new FlagError(`--${flag} is missing`)
+  return texts.map(parse)
+}
+
+async function ask<T>(
+  timeoutSeconds: number,
+  { store }: CommandContext,
+  act: (store: Reservations, signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const options = store()
+  if (options.kind !== 'etcd')
+    throw new FlagError("--kube-subnet-mgr: a Node's podCIDR is its own for good, only etcd has reservations")
+  const one = await answering(options, timeoutSeconds * 1000)
+  return await askStore(
+    log => openReservations(one, log),
+    timeoutSeconds * 1000,
+    (reservations, says, signal) => {
+      says('change the reservation')
+      return act(reservations, signal)
+    },
+  )
+}
+
+function print(subnets: readonly Prefix[]): string {
+  return subnets.join(' + ')
+}

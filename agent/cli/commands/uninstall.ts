@@ -1,0 +1,104 @@
+import { existsSync } from 'node:fs'
+import { bool } from '../../config/go_flags.ts'
+import { exitCode } from '../../exit_code.ts'
+import { runCommand } from '../../firewall/command.ts'
+import { hasSystemd, InstallError, readHostState } from '../../install/host_state.ts'
+import { takeBack } from '../../install/perform.ts'
+import { closingActs, foreign, type HostState, installPlan, paths } from '../../install/plan.ts'
+import { printStep, type Undo, undoOf } from '../../install/step.ts'
+import { type Record, readRecord } from '../../install/unit_text.ts'
+import { requireNetAdmin } from '../../kernel/capability.ts'
+import { command } from '../definition/command.ts'
+import { cleanupCommand, ownCommand, unitEnvironment } from '../install/install_wish.ts'
+import { memberHere } from './etcd_leave.ts'
+
+/** How long this host's etcd may take to name its members. */
+const MEMBERS_MS = 5_000
+
+const flags = { 'dry-run': bool(false, 'print what would be undone, and why') }
+
+/** `twill uninstall`: takes back what `twill install` did on this host, and only that. */
+export const uninstall = command({ flags, readsStore: false }, async (values, { out }) => {
+  const { signal } = new AbortController()
+  if (!hasSystemd())
+    throw new InstallError('There is no systemd here, so twill install did nothing: see twill cleanup')
+  requireNetAdmin()
+  const host = await readHostState([], runCommand, signal)
+  const record = recordOf(host)
+  if (record === undefined) {
+    out.write('There is nothing to undo: twill install did nothing here\n')
+    return exitCode.stopped
+  }
+  const acts = await undoing(host, record)
+  if (values['dry-run']) {
+    out.write(acts.map(printStep).join(''))
+    return exitCode.stopped
+  }
+  const how = { run: runCommand, say: (line: string) => out.write(`${line}\n`), start: async () => {} }
+  const failed = await takeBack(acts, how, signal)
+  for (const line of notes(host, record)) out.write(`${line}\n`)
+  if (failed.length > 0) throw new InstallError(`Not undone: ${failed.join('; ')}`)
+  return exitCode.stopped
+})
+
+/** Where an installation was cut short, its files tell that it was there. */
+function recordOf(host: HostState): Record | undefined {
+  const isOurs = (path: string) => host.files.has(path) && foreign(host, path) === undefined
+  const written = readRecord(host.files.get(paths.dropIn))
+  if (written !== undefined) return { ...written, docker: isOurs(paths.docker) }
+  if (!Object.values(paths).some(isOurs)) return undefined
+  return { flags: [], docker: isOurs(paths.docker), enabled: isOurs(paths.unit), started: isOurs(paths.unit) }
+}
+
+/** The plan of the installation, backwards. */
+async function undoing(host: HostState, record: Record): Promise<readonly Undo[]> {
+  const wish = {
+    flags: record.flags,
+    docker: record.docker,
+    program: [],
+    unitText: '',
+    dockerText: '',
+    token: host.files.get(paths.token),
+    families: [],
+    cleanup: cleanupCommand(record.flags, (await unitEnvironment(host)).values),
+    leave: await leaveWhereOthersAre(record),
+  }
+  const acts = undoOf(installPlan(wish, host, record))
+  return [
+    ...acts.filter(({ act }) => act.kind !== 'remove' || host.files.has(act.path)),
+    ...closingActs(record),
+  ]
+}
+
+/** Undefined where this host runs no etcd, the only one, or one that does not answer. */
+async function leaveWhereOthersAre({ flags }: Record) {
+  if (!flags.some(flag => /^--(embedded-etcd|member)(=true)?$/.test(flag))) return undefined
+  const dataDir = dataDirOf(flags)
+  const { others } = await memberHere(dataDir, AbortSignal.timeout(MEMBERS_MS)).catch(() => ({ others: [] }))
+  return others.length === 0
+    ? undefined
+    : { command: ownCommand('etcd-leave', `--embedded-etcd-dir=${dataDir}`), dataDir }
+}
+
+function dataDirOf(flags: readonly string[]): string {
+  const name = '--embedded-etcd-dir='
+  return flags.find(flag => flag.startsWith(name))?.slice(name.length) ?? '/var/lib/twill/etcd'
+}
+
+/** What is left on purpose. */
+function notes(host: HostState, { flags, docker }: Record): readonly string[] {
+  const folder = dataDirOf(flags)
+  return [
+    ...(existsSync(folder)
+      ? [`Left: ${folder} with the leases of the network. Once no host needs it any more: rm -r ${folder}`]
+      : []),
+    ...(flags.some(flag => /^--member(=true)?$/.test(flag))
+      ? ['Left: etcd still counts this host as a member. On another one: etcdctl member list, member remove']
+      : []),
+    ...(host.files.has(paths.sysctl)
+      ? ['Left: forwarding stays on until the next boot; other programs may rely on it']
+      : []),
+    ...(docker ? ['Docker leaves the overlay at its next start: systemctl restart docker'] : []),
+    'The lease of this host ends by itself within a day',
+  ]
+}

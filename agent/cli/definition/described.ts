@@ -1,0 +1,50 @@
+import { storeFlags, variableName } from '../../config/flags.ts'
+import type { FlagTable } from '../../config/go_flags.ts'
+import type { CommandEntry } from './command.ts'
+
+/** One flag as completion and manual describe it. */
+export interface DescribedFlag {
+  readonly name: string
+  /** Undefined for a switch, which takes no value. */
+  readonly kind: string | undefined
+  readonly help: string
+  /** All allowed values; undefined: any. */
+  readonly choices: readonly string[] | undefined
+  /** Text; empty: none, or a switch. */
+  readonly byDefault: string
+  /** The variable that also sets it. */
+  readonly variable: string | undefined
+}
+
+export interface DescribedCommand extends Omit<CommandEntry, 'load'> {
+  readonly operands: readonly string[]
+  readonly flags: readonly DescribedFlag[]
+  readonly readsStore: boolean
+}
+
+/** Flags of every command that reads the store. */
+export const describedStoreFlags = describe(storeFlags, variableName)
+
+/** Loads every command: completion and manual use the definitions that the parser reads. */
+export function describeCommands(commands: readonly CommandEntry[]): Promise<readonly DescribedCommand[]> {
+  return Promise.all(
+    commands.map(async ({ load, ...entry }) => {
+      const { flags, operands = [], readsStore } = await load()
+      return { ...entry, operands, readsStore, flags: describe(flags, () => undefined) }
+    }),
+  )
+}
+
+function describe(
+  table: FlagTable,
+  variable: (name: string) => string | undefined,
+): readonly DescribedFlag[] {
+  return Object.entries(table).map(([name, { kind, help, choices, default: byDefault }]) => ({
+    name,
+    kind: kind === 'bool' ? undefined : kind,
+    help,
+    choices,
+    byDefault: kind === 'bool' ? '' : String(byDefault),
+    variable: variable(name),
+  }))
+}

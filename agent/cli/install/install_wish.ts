@@ -1,0 +1,144 @@
+import { readdirSync, readFileSync, realpathSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { AddressError, parseIp, urlHost } from '../../../lease/net/ip.ts'
+import type { NetworkConfig } from '../../../lease/network_config.ts'
+import { allFlags, type Env, storeFlags } from '../../config/flags.ts'
+import { FlagError } from '../../config/go_flags.ts'
+import { readSecret } from '../../config/secret_file.ts'
+import { InstallError } from '../../install/host_state.ts'
+import { type HostState, type InstallWish, paths } from '../../install/plan.ts'
+import { readUnitEnvironment, type UnitEnvironment } from '../../install/unit_environment.ts'
+
+/** What the operator asks for, in the words of twilld. */
+export interface AskedFor {
+  /** What starts twilld where no package's unit says it. */
+  readonly program: readonly string[]
+  /** For the service: a token is in a file there. */
+  readonly flags: readonly string[]
+  /** The same with the token as it was given: the service's file is not written yet. */
+  readonly judged: readonly string[]
+  readonly token: string | undefined
+}
+
+/** Folders that the unit hides from the agent: ProtectHome=, PrivateTmp=. */
+const hidden = /^\/(root|home|run\/user|tmp|var\/tmp)\//
+
+/** `words`: of `twill install`, `--name=value`. Throws FlagError, ConfigError. */
+export async function askedFor(words: readonly string[]): Promise<AskedFor> {
+  const values = new Map(
+    words.map(word => [word.replace(/^--([^=]*)=?.*$/s, '$1'), word.replace(/^[^=]*=?/, '')]),
+  )
+  if (values.has('etcd-password'))
+    throw new FlagError(
+      'A service has no --etcd-password: write it into a file for root alone, and give --etcd-password-file',
+    )
+  const passedOn = words.filter(word => {
+    const name = word.slice(2).split('=')[0] ?? ''
+    return Object.hasOwn(allFlags, name) && name !== 'join'
+  })
+  const isFirst = values.get('first-host') === 'true'
+  const given = [...passedOn, ...(isFirst ? ['--embedded-etcd'] : [])]
+  const join = values.get('join') ?? ''
+  const address = endpointOf(join)
+  if (join === '' || address !== undefined) {
+    const flags = [...given, ...(address === undefined ? [] : [`--etcd-endpoints=${address}`])]
+    return { program: program(), flags, judged: flags, token: undefined }
+  }
+  const token = join.startsWith('/') ? readSecret('join', join) : join
+  const judged = [...given, `--join=${join}`]
+  return { program: program(), flags: [...given, `--join=${paths.token}`], judged, token }
+}
+
+/** An address, a name or a URL, with or without a port; undefined for a token, and for a file with one. */
+function endpointOf(text: string): string | undefined {
+  if (text === '' || text.startsWith('/') || text.startsWith('twill1_')) return undefined
+  try {
+    return urlHost(parseIp(text))
+  } catch (error) {
+    if (error instanceof AddressError) return text
+    throw error
+  }
+}
+
+/** Texts, folders and commands that the plan needs. Throws InstallError. */
+export async function installWish(
+  { flags, program, token }: AskedFor,
+  network: NetworkConfig,
+  host: HostState,
+): Promise<Omit<InstallWish, 'docker'>> {
+  const unseen = host.packagedUnit === undefined ? program.find(word => hidden.test(word)) : undefined
+  if (unseen !== undefined)
+    throw new InstallError(
+      `A service cannot read ${unseen} (ProtectHome=, PrivateTmp=): install the package, or npm install --global it, and run that twill`,
+    )
+  return {
+    flags,
+    program,
+    token,
+    unitText: await ownText('twilld.service'),
+    dockerText: await ownText('docker.conf'),
+    families: network.families.map(({ family }) => family),
+    cleanup: cleanupCommand(flags, (await unitEnvironment(host)).values),
+  }
+}
+
+/** With the store that the service has, wherever that is written down. */
+export function cleanupCommand(flags: readonly string[], env: Env): readonly string[] {
+  const names = [...Object.keys(storeFlags), 'subnet-file', 'cache-file', 'cni-conf-file']
+  const given = flags.filter(flag => names.some(name => flag.startsWith(`--${name}=`)))
+  const others = names.flatMap(name => {
+    const text = env[`FLANNELD_${name.toUpperCase().replaceAll('-', '_')}`]
+    return text && !given.some(flag => flag.startsWith(`--${name}=`)) ? [`--${name}=${text}`] : []
+  })
+  return ownCommand('cleanup', '--yes', ...given, ...others)
+}
+
+/** A command of this program. */
+export function ownCommand(...words: readonly string[]): readonly string[] {
+  return [process.execPath, join(ownFolder(), 'twill.js'), ...words]
+}
+
+/** Variables of the service, from its unit, drop-ins and files. */
+export async function unitEnvironment({ packagedUnit, files }: HostState): Promise<UnitEnvironment> {
+  // systemd looks into /etc first.
+  const unit = files.get(paths.unit) ?? packagedUnit ?? (await ownText('twilld.service'))
+  return readUnitEnvironment([unit, ...dropIns()], path => readOrNone(path))
+}
+
+function dropIns(): readonly string[] {
+  const folder = dirname(paths.dropIn)
+  const names = hint(() => readdirSync(folder)) ?? []
+  return names
+    .filter(name => name.endsWith('.conf'))
+    .sort()
+    .flatMap(name => readOrNone(join(folder, name)) ?? [])
+}
+
+function readOrNone(path: string): string | undefined {
+  return hint(() => readFileSync(path, 'utf8'))
+}
+
+/** Undefined where it cannot be read: an operator may have written anything there. */
+function hint<T>(read: () => T): T | undefined {
+  try {
+    return read()
+  } catch {
+    return undefined
+  }
+}
+
+/** Node.js and twilld by their paths: a service has neither the operator's PATH nor NODE_OPTIONS. */
+function program(): readonly string[] {
+  return ['/usr/bin/env', '-u', 'NODE_OPTIONS', process.execPath, join(ownFolder(), 'twilld.js')]
+}
+
+/** Where this program's bundle is. */
+function ownFolder(): string {
+  return dirname(realpathSync(process.argv[1] ?? '.'))
+}
+
+/** Of manifests/systemd, which the bundle has beside it. */
+function ownText(name: string): Promise<string> {
+  return readFile(join(ownFolder(), 'systemd', name), 'utf8')
+}

@@ -1,0 +1,42 @@
+import { join } from 'node:path'
+import { readWhole } from '../../../lease/common/replace_file.ts'
+import { shellQuote } from '../../../lease/common/shell_quote.ts'
+import type { AgentConfig } from '../../config/config.ts'
+import type { StatusDocument } from '../../diagnose/status_document.ts'
+import { tellAgent } from '../source/ask_node.ts'
+
+/** Flags of one host alone. */
+const ownOnly =
+  /^--(first-host|dry-run|wait|join|member|iface|iface-regex|iface-can-reach|public-ip|public-ipv6|embedded-etcd-\w+|etcd-endpoints)\b/
+
+/** The command that makes the next host a node, once this one is. */
+export async function nextHost(config: AgentConfig, words: readonly string[]): Promise<string> {
+  const shared = words.filter(word => !ownOnly.test(word)).map(word => word.replace(/=true$/, ''))
+  const command = (store: readonly string[]) => shellQuote('twill', 'install', ...store, ...shared)
+  const { store } = config
+  if (store.kind !== 'etcd' || store.embedded === undefined || store.joinSecret !== undefined)
+    return command(storeFlags(config, words))
+  const { signal } = new AbortController()
+  const token = store.embedded.isPlain
+    ? undefined
+    : await readWhole(join(store.embedded.dataDir, 'join-token'), signal)
+  if (token !== undefined) return command([`--join=${token.trim()}`])
+  return command([`--join=${await address(config)}`])
+}
+
+/** As given here, or as the service has it from a variable. */
+function storeFlags({ store }: AgentConfig, words: readonly string[]): readonly string[] {
+  const given = words.filter(word => /^--(join|etcd-endpoints)=/.test(word))
+  if (given.length > 0 || store.kind !== 'etcd') return given
+  return [`--etcd-endpoints=${store.endpoints.join(',')}`]
+}
+
+/** By the lease of the agent that has just become ready: `10.244.1.0/24 at 192.168.0.7`. */
+async function address({ localSocket = '' }: AgentConfig): Promise<string> {
+  const { lease } = await tellAgent<StatusDocument>(
+    { 'local-socket': localSocket, timeout: 0 },
+    'status',
+    'GET',
+  )
+  return / at ([^\s+]+)/.exec(lease ?? '')?.[1] ?? 'ADDRESS'
+}

@@ -1,0 +1,216 @@
+import { existsSync } from 'node:fs'
+import { request } from 'node:http'
+import { networkInterfaces } from 'node:os'
+import { ExpectedError, messageOf } from '../../../lease/common/errors.ts'
+import type { Log } from '../../../lease/common/log.ts'
+import { printable } from '../../../lease/common/printable.ts'
+import type { Lease } from '../../../lease/lease.ts'
+import type { StoreOptions } from '../../../lease/options.ts'
+import { openStore } from '../../../lease/registry.ts'
+import { openBackend } from '../../backend/registry.ts'
+import { FlagError, int, string } from '../../config/go_flags.ts'
+import { type NodeDocuments, type NodeSource, SOME_TIMES } from '../../diagnose/node_documents.ts'
+import { isHostsOwn } from '../../diagnose/own_host.ts'
+import { type MapHead, mapHead, type StoreView, type SubnetMap, subnetMap } from '../../map/subnet_map.ts'
+import type { CommandContext } from '../definition/command.ts'
+import { readStoreOrLastSeen } from './last_seen.ts'
+import { askStore } from './read_store.ts'
+import { UnseenHostError } from './unseen_host.ts'
+import type { WatchedStore } from './watch_map.ts'
+
+/** Flags of every command about a node. */
+export const nodeFlags = {
+  'local-socket': string('/run/twill/twilld.sock', "the agent's --local-socket; empty: do not ask the agent"),
+  'subnet-file': string('/run/flannel/subnet.env', "the agent's --subnet-file"),
+  'cache-file': string('/var/lib/twill/leases.json', "the agent's --cache-file, for when the store is away"),
+  timeout: int(0, 'seconds to wait for an answer; 0: 4 for the store, 20 for the agent'),
+}
+
+/** Default time-outs of store and agent. */
+export const patienceMs = { store: 4_000, agent: 20_000 } as const
+/** A stopped or hanging agent has a socket too. */
+const GREETING_MS = 2_000
+
+interface NodeFlags {
+  readonly 'local-socket': string
+  readonly 'subnet-file': string
+  readonly 'cache-file': string
+  readonly timeout: number
+  readonly 'probe-port'?: number
+}
+
+/** The agent refused the request. */
+class AgentRefusedError extends ExpectedError {
+  override name = 'AgentRefusedError'
+}
+
+/** Only an agent can serve the request. */
+class NoAgentError extends ExpectedError {
+  override name = 'NoAgentError'
+}
+
+/** The agent has no lease yet. */
+class AgentNotReadyError extends ExpectedError {
+  override name = 'AgentNotReadyError'
+}
+
+export function timeoutMs({ timeout }: Pick<NodeFlags, 'timeout'>, who: keyof typeof patienceMs): number {
+  if (timeout < 0) throw new FlagError(`--timeout is ${timeout}: it must be at least 0`)
+  return timeout === 0 ? patienceMs[who] : timeout * 1000
+}
+
+/** Answers from this host's agent if it runs, otherwise from store and kernel. */
+export async function askNode<T>(
+  values: NodeFlags,
+  context: CommandContext,
+  question: (node: NodeDocuments, signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const byAgent = await askAgent(values, context, question)
+  if (byAgent !== undefined) return byAgent.answer
+  const { askHost } = await import('./local_source.ts')
+  return await askHost(factsFor(values, context), node => question(node, signalFor(values)))
+}
+
+/** The map needs no kernel: outside the network's hosts it comes from the store alone. */
+export async function askMap(
+  values: NodeFlags,
+  context: CommandContext,
+  mostTimes: number,
+  onRead: (head: MapHead, leases: number) => void,
+): Promise<SubnetMap> {
+  const byAgent = await askAgent(values, context, (node, signal) => node.map(signal, mostTimes))
+  if (byAgent !== undefined) return byAgent.answer
+  const { kind } = context.store()
+  const view = await readLeases(values, context, mostTimes)
+  onRead(mapHead(view), view.leases.table.size)
+  if (!isHostOf(view)) return subnetMap(view, kind)
+  const facts = { ...factsFor(values, context), readLeases: async () => view }
+  // Loaded here: the kernel's part costs as much to load as the leases cost to read.
+  const { askHost } = await import('./local_source.ts')
+  try {
+    return await askHost(facts, node => node.map(signalFor(values), mostTimes))
+  } catch (error) {
+    if (error instanceof UnseenHostError) return subnetMap(view, kind)
+    throw error
+  }
+}
+
+/** Whether this host belongs to the network: it has an overlay device or a lease's public IP. */
+function isHostOf({ network, leases }: StoreView): boolean {
+  const own = new Set(
+    Object.values(networkInterfaces()).flatMap(all => all?.map(({ address }) => address) ?? []),
+  )
+  const devices = openBackend(network).devices.map(name => `/proc/sys/net/ipv4/conf/${name}`)
+  const isOwn = ({ subnets }: Lease) =>
+    subnets.some(({ publicIp }) => isHostsOwn(publicIp) && own.has(publicIp))
+  return devices.some(existsSync) || [...leases.table.values()].some(isOwn)
+}
+
+function readLeases(values: NodeFlags, context: CommandContext, mostTimes = 0): Promise<StoreView> {
+  const patience = timeoutMs(values, 'store')
+  return readStoreOrLastSeen(context.store(), values['cache-file'], patience, context.err, mostTimes)
+}
+
+function factsFor(values: NodeFlags, context: CommandContext) {
+  const options = context.store()
+  return {
+    storeKind: options.kind,
+    readLeases: () => readLeases(values, context),
+    subnetFile: values['subnet-file'],
+    timeoutMs: timeoutMs(values, 'agent'),
+    probePort: values['probe-port'],
+    podAddresses: options.kind === 'kubernetes' ? podsOf(options, timeoutMs(values, 'store')) : undefined,
+  }
+}
+
+function podsOf(options: StoreOptions, patienceMs: number): NonNullable<NodeSource['podAddresses']> {
+  const open = (log: Log) => openStore(options, log)
+  return (namespace, name) =>
+    askStore(open, patienceMs, async (store, says, signal) => {
+      says(`read Pod ${namespace}/${name}`)
+      return (await store.podAddresses?.(namespace, name, signal)) ?? []
+    })
+}
+
+export function watchedStore(context: CommandContext): WatchedStore {
+  const options = context.store()
+  return { kind: options.kind, open: log => openStore(options, log) }
+}
+
+function signalFor(values: NodeFlags): AbortSignal {
+  return AbortSignal.timeout(timeoutMs(values, 'agent'))
+}
+
+/** Undefined if flags name the store, no agent listens, or the agent has no lease yet, which is printed. */
+async function askAgent<T>(
+  values: NodeFlags,
+  context: CommandContext,
+  question: (node: NodeDocuments, signal: AbortSignal) => Promise<T>,
+): Promise<{ readonly answer: T } | undefined> {
+  const path = values['local-socket']
+  if (path === '' || context.namesStore || !(await isServed(path))) return undefined
+  try {
+    return { answer: await question(agentAt(path), signalFor(values)) }
+  } catch (error) {
+    if (!(error instanceof AgentNotReadyError)) throw error
+    context.err.write(`twill: the agent answers: ${printable(error.message, 4_000)}\n`)
+    return undefined
+  }
+}
+
+async function isServed(path: string): Promise<boolean> {
+  try {
+    await get(path, '', AbortSignal.timeout(GREETING_MS))
+    return true
+  } catch (error) {
+    return error instanceof AgentRefusedError || error instanceof AgentNotReadyError
+  }
+}
+
+function agentAt(path: string): NodeDocuments {
+  const ask = <T>(document: string, signal: AbortSignal) => get<T>(path, document, signal)
+  return {
+    status: signal => ask('status', signal),
+    map: (signal, mostTimes = SOME_TIMES) => ask(`map?times=${mostTimes}`, signal),
+    diff: signal => ask('diff', signal),
+    doctor: signal => ask('doctor', signal),
+    peers: signal => ask('peers', signal),
+    probe: (peer, signal) => ask(`probe?${new URLSearchParams({ peer })}`, signal),
+    trace: (from, to, signal) => ask(`trace?${new URLSearchParams({ from, to })}`, signal),
+  }
+}
+
+/** Sends the agent a command. Throws NoAgentError if none listens. */
+export async function tellAgent<T>(
+  values: Pick<NodeFlags, 'local-socket' | 'timeout'>,
+  act: string,
+  method: 'GET' | 'POST' = 'POST',
+): Promise<T> {
+  const path = values['local-socket']
+  if (path === '' || !(await isServed(path)))
+    throw new NoAgentError(`No agent answers on '${path}': start twilld, or name its --local-socket`)
+  return await get<T>(path, act, AbortSignal.timeout(timeoutMs(values, 'agent')), method)
+}
+
+/** One document over the socket. Throws AgentRefusedError with the agent's text; others if none listens. */
+function get<T>(socketPath: string, document: string, signal: AbortSignal, method = 'GET'): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const asked = request({ socketPath, path: `/${document}`, method, signal }, response => {
+      const parts: Buffer[] = []
+      response.on('data', (part: Buffer) => parts.push(part))
+      response.on('error', reject)
+      response.on('end', () => {
+        try {
+          const value = JSON.parse(Buffer.concat(parts).toString())
+          if (response.statusCode === 200) resolve(value)
+          else if (response.statusCode === 503) reject(new AgentNotReadyError(String(value.error)))
+          else reject(new AgentRefusedError(String(value.error)))
+        } catch (error) {
+          reject(new AgentRefusedError(`the agent's answer cannot be read: ${messageOf(error)}`))
+        }
+      })
+    })
+    asked.on('error', reject)
+    asked.end()
+  })
+}

@@ -1,0 +1,160 @@
+import { messageOf } from '../../../lease/common/errors.ts'
+import type { Log } from '../../../lease/common/log.ts'
+import type { LeaseTableChange } from '../../../lease/lease.ts'
+import type { StoreOptions } from '../../../lease/options.ts'
+import { openStore } from '../../../lease/registry.ts'
+import type { LeaseStore, StoreHealth } from '../../../lease/store.ts'
+import { leaseTimesOf } from '../../inspect/lease_times.ts'
+import type { StoreView } from '../../map/subnet_map.ts'
+import { StoreUnreachableError } from './store_unreachable.ts'
+
+/** A store that a command opens, asks and closes. */
+interface Askable {
+  readonly endpoints?: readonly string[]
+  health(): StoreHealth
+  close(): Promise<void>
+}
+
+/**
+ * Reads network config and leases once, from the endpoint that answers first, and the leases' end times
+ * unless there are more than `mostTimes`. Throws as askStore; NetworkConfigError.
+ */
+export async function readStore(
+  options: StoreOptions,
+  timeoutMs: number,
+  mostTimes: number,
+): Promise<StoreView> {
+  const read = (one: StoreOptions, stop: AbortSignal) =>
+    askStore(
+      log => openStore(one, log),
+      timeoutMs,
+      async (store, says, signal) => {
+        says('read the network config')
+        const network = await store.networkConfig(signal, { onInvalid: 'reject' })
+        says('read the leases')
+        const leases = await firstChange(store, signal)
+        const times = leases.table.size > mostTimes ? new Map() : await leaseTimesOf(store, signal, timeoutMs)
+        return { network, leases, times }
+      },
+      stop,
+    )
+  return await firstOf(endpointsOf(options), read)
+}
+
+/** The store with only the first endpoint to answer: a write must not go to several. Throws as askStore. */
+export async function answering<T extends StoreOptions>(options: T, timeoutMs: number): Promise<T> {
+  const choices = endpointsOf(options)
+  if (choices.length < 2) return options
+  return await firstOf(choices, async (one, stop) => {
+    await askStore(
+      log => openStore(one, log),
+      timeoutMs,
+      async (store, says, signal) => {
+        says('read the network config')
+        await store.networkConfig(signal, { onInvalid: 'reject' })
+      },
+      stop,
+    )
+    return one
+  })
+}
+
+/**
+ * Opens a store for one request, which `says` names, and closes it. Throws StoreUnreachableError after
+ * `timeoutMs`, or at once for an error that waiting cannot fix.
+ */
+export async function askStore<S extends Askable, T>(
+  open: (log: Log) => Promise<S>,
+  timeoutMs: number,
+  question: (store: S, says: (act: string) => void, signal: AbortSignal) => Promise<T>,
+  stop?: AbortSignal,
+): Promise<T> {
+  const timeout = AbortSignal.timeout(timeoutMs)
+  const hopeless = new AbortController()
+  const words = new LogTail(() => hopeless.abort())
+  const store = await open(words)
+  const signal = AbortSignal.any([timeout, hopeless.signal, ...(stop === undefined ? [] : [stop])])
+  let act = 'open the store'
+  const says = (what: string) => {
+    act = what
+  }
+  try {
+    return await question(store, says, signal)
+  } catch (cause) {
+    if (!signal.aborted) throw cause
+    const trouble =
+      words.last ?? store.health().trouble ?? `${store.endpoints?.join(', ') ?? 'the store'} did not answer`
+    const within = hopeless.signal.aborted ? '' : ` within ${timeoutMs / 1000} s`
+    throw new StoreUnreachableError(`Cannot ${act}${within}: ${trouble}`, { cause })
+  } finally {
+    await store.close()
+  }
+}
+
+/** The first success; the others are stopped then. If all fail, one error with each reason. */
+async function firstOf<S extends StoreOptions, T>(
+  choices: readonly S[],
+  ask: (one: S, stop: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const stop = new AbortController()
+  try {
+    return await Promise.any(choices.map(one => ask(one, stop.signal)))
+  } catch (error) {
+    const causes: readonly unknown[] = error instanceof AggregateError ? error.errors : [error]
+    // An invalid network config, for example, is the same at each endpoint.
+    const answer = causes.find(cause => !(cause instanceof StoreUnreachableError))
+    if (answer !== undefined || causes.length === 1) throw answer ?? causes[0]
+    const reasons = causes.map(cause => messageOf(cause).replace(/^Cannot [^:]*: /, ''))
+    throw new StoreUnreachableError(`No endpoint answers: ${reasons.join('; ')}`, { cause: error })
+  } finally {
+    stop.abort()
+  }
+}
+
+/** One store for each endpoint. */
+function endpointsOf<T extends StoreOptions>(options: T): readonly T[] {
+  if (options.kind !== 'etcd') return [options]
+  return options.endpoints.map(endpoint => ({ ...options, endpoints: [endpoint] }))
+}
+
+async function firstChange(store: LeaseStore, signal: AbortSignal): Promise<LeaseTableChange> {
+  for await (const change of store.watch(signal)) return change
+  throw new Error('the store ended its watch without a first table')
+}
+
+/** Errors that waiting cannot fix: they need an operator, or nothing listens there. */
+const lasting =
+  /refused|ENOTFOUND|getaddrinfo|name resolution|certificate|TLS|SSL|authentication|permission denied|user name is empty|unauthorized|forbidden|\b40[13]\b/i
+
+/** Keeps the log line of a waiting store: its reason tells the operator why the wait failed. */
+class LogTail implements Log {
+  last: string | undefined
+  readonly #onLasting: () => void
+
+  constructor(onLasting: () => void) {
+    this.#onLasting = onLasting
+  }
+
+  trace(): void {}
+
+  debug(): void {}
+
+  info(): void {}
+
+  warn(fields: object, message: string): void {
+    this.#remember(fields, message)
+  }
+
+  error(fields: object, message: string): void {
+    this.#remember(fields, message)
+  }
+
+  #remember(fields: object, message: string): void {
+    const { error, reason } = fields as { error?: unknown; reason?: unknown }
+    // The retrier names the activity, and so does the error that this ends in.
+    const text = message.replace(/^Cannot [^:]*, trying again: /, '')
+    this.last = typeof reason === 'string' ? reason : text
+    if (error instanceof Error) this.last = `${text}: ${error.message}`
+    if (lasting.test(this.last)) this.#onLasting()
+  }
+}
