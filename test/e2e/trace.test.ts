@@ -43,6 +43,8 @@ describe.skipIf(why !== undefined)('twill trace', () => {
     pod2 = await h2?.pod()
     facts = await breakFacts(h1 as Host, h2 as Host, pod2 as Pod)
     await until('the pods to reach each other', async () => (await pod1?.ping(facts.pod))?.length === 3)
+    const rules = () => Promise.all(overlay.hosts.map(host => host.exec(['iptables', '-S', 'FORWARD'])))
+    await until('their rules', async () => (await rules()).every(text => text.includes('FLANNEL-FWD')))
     // What is broken stays broken: nothing repairs it.
     for (const agent of agents) await agent.stop()
   })
