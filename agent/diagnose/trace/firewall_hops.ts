@@ -1,4 +1,4 @@
-import { familyOf, type Ip } from '../../../lease/net/ip.ts'
+import { type Family, familyOf, type Ip } from '../../../lease/net/ip.ts'
 import { parseIptables } from '../firewall/iptables_rules.ts'
 import { parseNftDevices } from '../firewall/nft_devices.ts'
 import { parseNft } from '../firewall/nft_rules.ts'
@@ -10,7 +10,7 @@ import {
   someInterface,
   type Verdict,
 } from '../firewall/verdict.ts'
-import type { LinkFacts } from '../host_facts.ts'
+import type { HostFacts, LinkFacts } from '../host_facts.ts'
 import { lookUp } from '../route_lookup.ts'
 import { wantedDevice } from './device_hops.ts'
 import type { Hop } from './hop.ts'
@@ -46,7 +46,7 @@ export function judgeHop(walk: Walk, chains: readonly BaseChain[], way: 'there' 
       ? [['output', inner]]
       : [...arriving(pods, inner), ['forward', inner]]
     const all: readonly Asked[] = [...routed, ['postrouting', inner], [`egress ${tunnel}`, inner]]
-    return hops(chains, all, 'firewall')
+    return hops(walk, chains, all, 'firewall')
   }
   const inner = packet(to, from, tunnel, pods?.name)
   const first: readonly Asked[] = [
@@ -54,7 +54,7 @@ export function judgeHop(walk: Walk, chains: readonly BaseChain[], way: 'there' 
     ['prerouting', inner],
   ]
   const rest: readonly Asked[] = fromHost ? [['input', inner]] : leaving(pods, inner)
-  return hops(chains, [...first, ...rest], 'firewall, answer')
+  return hops(walk, chains, [...first, ...rest], 'firewall, answer')
 }
 
 /** The mark that the firewall gives the inner packet before its route is looked up. */
@@ -122,8 +122,8 @@ export function inputHop(walk: Walk, chains: readonly BaseChain[]): Hop[] {
     ['input', back],
   ]
   return [
-    ...hops(chains, sent, `firewall, UDP ${port}`),
-    ...hops(chains, received, `firewall, UDP ${port} in`),
+    ...hops(walk, chains, sent, `firewall, UDP ${port}`),
+    ...hops(walk, chains, received, `firewall, UDP ${port} in`),
   ]
 }
 
@@ -132,16 +132,37 @@ function packet(src: Ip, dst: Ip, iif: string | undefined, oif: string | undefin
   return { family: familyOf(dst), src, dst, iif, oif, protocol: 'tcp', dport: 65535 }
 }
 
-function hops(chains: readonly BaseChain[], asked: readonly Asked[], step: string): Hop[] {
+function hops(
+  { facts, to }: Walk,
+  chains: readonly BaseChain[],
+  asked: readonly Asked[],
+  step: string,
+): Hop[] {
   const verdicts = asked.map(([hook, packet]) => judge(chains, hook, packet))
   const drop = verdicts.find(verdict => verdict.drop)
   const perhaps = verdicts.flatMap(verdict => verdict.perhaps)
   if (drop !== undefined && drop.perhaps.length === 0) return [dropped(step, drop)]
+  const unread = unreadRules(facts, familyOf(to))
+  if (unread !== undefined)
+    return [
+      { step, state: 'unknown', used: 'the rules were not read', why: unread, remedy: 'run it as root' },
+    ]
   const by = (drop ?? verdicts.find(verdict => verdict.by !== undefined))?.by ?? 'no rules'
   const used = `${drop === undefined ? 'accepted' : 'perhaps dropped'}: ${by}`
   if (perhaps.length === 0) return [{ step, state: 'ok', used }]
   const why = `${perhaps.length} rules decide by what cannot be judged here: ${perhaps[0]}`
   return [{ step, state: drop === undefined ? 'ok' : 'unknown', used, why }]
+}
+
+/**
+ * Why no packet of this family can be called accepted; undefined if the rules were read. A tool that is not installed hides nothing
+ * that another shows.
+ */
+function unreadRules({ unseen }: HostFacts, family: Family): string | undefined {
+  const tools = family === 'ipv6' ? /^'(nft|ip6tables-save)\b/ : /^'(nft|iptables-save)\b/
+  const silent = unseen.filter(what => tools.test(what))
+  const failed = silent.find(what => !what.endsWith(': not installed'))
+  return failed ?? (silent.length > 1 ? silent.join('; ') : undefined)
 }
 
 function dropped(step: string, { by }: Verdict): Hop {

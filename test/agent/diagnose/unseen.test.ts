@@ -41,4 +41,21 @@ describe('a host that iproute2 does not show', () => {
     const unread = steps({ ...hostFacts(), fdb: undefined })
     expect(steps(hostFacts()).filter(step => !unread.includes(step))).toEqual(['neighbor', 'FDB'])
   })
+
+  it('has an unknown firewall hop where the rules could not be read, and no accepted one', () => {
+    const denied = "'iptables-save': Permission denied (you must be root)"
+    const noNft = "'nft -j list ruleset': not installed"
+    const states = (unseen: readonly string[]) =>
+      trace(
+        { ...view, leases: view.leases.table, facts: hostFacts({ unseen }) },
+        parseIp('10.244.1.0'),
+        parseIp('10.244.2.2'),
+      )
+        .hops.filter(({ step }) => step.startsWith('firewall'))
+        .map(({ state, why }) => [state, why])
+    expect(new Set(states([denied]).map(String))).toEqual(new Set([`unknown,${denied}`]))
+    expect(new Set(states([noNft]).map(([state]) => state))).toEqual(new Set(['ok']))
+    expect(states([noNft, "'iptables-save': not installed"])[0]?.[0]).toBe('unknown')
+    expect(states(["'ip6tables-save': no answer in time"])[0]?.[0]).toBe('ok')
+  })
 })
