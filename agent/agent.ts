@@ -148,7 +148,7 @@ export class Agent {
       leaseTimes: signal => leaseTimesOf(this.#store, signal),
       podAddresses: this.#store?.podAddresses?.bind(this.#store),
       probePort: this.#config.probePort ?? DEFAULT_PROBE_PORT,
-      agentFacts: () => agentFacts(this.status()),
+      agentAnswer: async () => agentFacts(this.status()),
     })
   }
 

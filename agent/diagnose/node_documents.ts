@@ -13,7 +13,7 @@ import type { NodeFileFacts } from './doctor/patient.ts'
 import { withProbes } from './doctor_probes.ts'
 import type { HostFacts } from './host_facts.ts'
 import { kernelAgreement } from './kernel_agreement.ts'
-import type { AgentFacts, NodeView } from './node_view.ts'
+import type { AgentFacts, AgentSilence, NodeView } from './node_view.ts'
 import { judgeProbe, type ProbeDocument, type ProbeResult, type ProbeTarget } from './probe_result.ts'
 import { podPairs, probedPeers, probeTargets } from './probe_targets.ts'
 import { type StatusDocument, statusDocument } from './status_document.ts'
@@ -42,8 +42,8 @@ export interface NodeSource {
   readonly probePort: number
   /** `uname -r`. */
   readonly kernelRelease: string
-  /** Undefined if no agent runs. */
-  agentFacts(): AgentFacts | undefined
+  /** What the agent of this view says of itself; undefined if none answers. */
+  agentAnswer(view: NodeView, signal: AbortSignal): Promise<AgentFacts | AgentSilence | undefined>
 }
 
 /** Lease end times cost one call to the store each: with more leases, they are read only on request. */
@@ -75,10 +75,7 @@ export interface AgentDocuments extends NodeDocuments {
 export function nodeDocuments(source: NodeSource): AgentDocuments {
   const probe = (peer: string, signal: AbortSignal) => probePeer(source, peer, signal)
   return {
-    async status(signal) {
-      const view = await source.view(signal)
-      return statusDocument(view, await source.snapshot(view, signal), source.agentFacts(), Date.now())
-    },
+    status: signal => statusOf(source, signal),
     async map(signal, most = SOME_TIMES) {
       const view = await source.view(signal)
       const [actual, times] = await Promise.all([
@@ -110,15 +107,21 @@ export function nodeDocuments(source: NodeSource): AgentDocuments {
     async doctor(signal) {
       const [view, facts] = await Promise.all([source.view(signal), source.hostFacts(signal)])
       const drift = driftOf(view.desired, await source.snapshot(view, signal))
-      const found = await findings(source, view, facts, drift)
+      const found = await findings(source, view, facts, drift, signal)
       const back = (peer: string, until: AbortSignal) => hopsBack(source, view, peer, until)
       return await withProbes(found, view, { probe, back }, signal)
     },
     async ownHost(signal) {
       const view = await source.view(signal)
-      return await findings(source, view, await source.hostFacts(signal, view.underlay.name), [])
+      return await findings(source, view, await source.hostFacts(signal, view.underlay.name), [], signal)
     },
   }
+}
+
+async function statusOf(source: NodeSource, signal: AbortSignal): Promise<StatusDocument> {
+  const view = await source.view(signal)
+  const [actual, agent] = await Promise.all([source.snapshot(view, signal), source.agentAnswer(view, signal)])
+  return statusDocument(view, actual, agent, Date.now())
 }
 
 async function probePeer(
@@ -155,11 +158,12 @@ async function findings(
   view: NodeView,
   facts: HostFacts,
   drift: readonly Operation[],
+  signal: AbortSignal,
 ): Promise<readonly Finding[]> {
   const files = await source.files()
   const { kernelRelease } = source
   const holders = portHolders(view, facts, source.portHolder)
-  const agent = source.agentFacts()
+  const agent = await source.agentAnswer(view, signal)
   return examine({ view, facts, drift, files, portHolders: holders, kernelRelease, agent })
 }
 

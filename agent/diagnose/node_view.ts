@@ -22,6 +22,13 @@ export interface NodeView {
   readonly desired: EntryMap
 }
 
+/** Why nothing is known of this host's agent, which runs or may run. */
+export interface AgentSilence {
+  /** `waiting`: it has no lease yet. `unasked`: it could not be asked. */
+  readonly kind: 'waiting' | 'unasked'
+  readonly why: string
+}
+
 /** Facts that only the agent knows. */
 export interface AgentFacts {
   readonly version: string

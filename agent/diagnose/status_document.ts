@@ -3,15 +3,17 @@ import { printLease } from '../../lease/lease.ts'
 import type { Entry } from '../state/entry.ts'
 import { printEntry } from '../state/print.ts'
 import { driftOf } from './diff_document.ts'
-import type { AgentFacts, NodeView } from './node_view.ts'
+import type { AgentFacts, AgentSilence, NodeView } from './node_view.ts'
 
 /** Longest line. */
 const LONGEST = 1_000
 
 /** This node in ten lines. */
 export interface StatusDocument {
-  /** Null if no agent answers. */
+  /** Null if no agent was heard. */
   readonly agent: { readonly version: string; readonly pid: number } | null
+  /** Why this host's agent, which runs or may run, was not heard; null otherwise. */
+  readonly agentSilence: string | null
   readonly node: string | null
   /** `10.244.1.0/24 at 192.168.0.7`. */
   readonly lease: string | null
@@ -37,9 +39,11 @@ export type Health = 'healthy' | 'degraded' | 'unknown'
 export function statusDocument(
   view: NodeView,
   actual: readonly Entry[],
-  agent: AgentFacts | undefined,
+  answer: AgentFacts | AgentSilence | undefined,
   nowMs: number,
 ): StatusDocument {
+  const silence = answer !== undefined && 'kind' in answer ? answer : undefined
+  const agent = answer !== undefined && !('kind' in answer) ? answer : undefined
   const { self, backend, underlay, desired, leases, refused } = view
   const drift = driftOf(desired, actual)
   const troubles = agent?.notReady ?? [
@@ -48,6 +52,7 @@ export function statusDocument(
   ]
   return {
     agent: agent === undefined ? null : { version: agent.version, pid: agent.pid },
+    agentSilence: silence?.why ?? null,
     node: self?.node ?? null,
     lease: self === undefined ? null : printLease(self),
     backend: backend.type,
@@ -62,7 +67,7 @@ export function statusDocument(
     store: agent === undefined ? null : storeOf(agent, nowMs),
     firewall: agent?.firewall ?? null,
     troubles,
-    next: nextStep(agent, troubles, drift.length),
+    next: nextStep(agent, silence, troubles, drift.length),
   }
 }
 
@@ -73,11 +78,15 @@ export function healthOf({ agent, troubles }: StatusDocument): Health {
 
 /** One fact on each line: ten lines for a network with one family. */
 export function printStatus(document: StatusDocument): string {
-  const { agent, node, lease, backend, devices, underlay, peers, entries, store, firewall } = document
+  const { agent, agentSilence, node, lease, backend, devices, underlay, peers, entries, store, firewall } =
+    document
   const contact = store?.lastContactSeconds ?? null
   const { troubles, next } = document
   const lines: readonly (readonly [string, string])[] = [
-    ['agent', agent === null ? 'none answers' : `twilld ${agent.version}, process ${agent.pid}`],
+    [
+      'agent',
+      agent === null ? (agentSilence ?? 'none answers') : `twilld ${agent.version}, process ${agent.pid}`,
+    ],
     ['lease', lease === null ? 'none' : `${lease}, node ${node}`],
     ...(devices.length > 0 ? devices : ['none']).map(device => ['device', `${backend}: ${device}`] as const),
     ['underlay', lease === null ? '-' : printUnderlay(underlay)],
@@ -108,8 +117,14 @@ function storeOf({ store }: AgentFacts, nowMs: number): StatusDocument['store'] 
   }
 }
 
-function nextStep(agent: AgentFacts | undefined, troubles: readonly string[], drifted: number): string {
-  if (agent === undefined)
+function nextStep(
+  agent: AgentFacts | undefined,
+  silence: AgentSilence | undefined,
+  troubles: readonly string[],
+  drifted: number,
+): string {
+  if (silence?.kind === 'unasked') return 'ask the agent too: run this as root, with its --local-socket'
+  if (agent === undefined && silence === undefined)
     return 'start the agent: systemctl start twilld; see why it ended: journalctl -u twilld'
   if (drifted > 0) return 'see what differs: twill diff'
   return troubles.length > 0

@@ -143,6 +143,57 @@ describe.skipIf(why !== undefined)('the documents of a node', () => {
     expect(computed.code).toBe(2)
   })
 
+  it('know the agent where flags name the store: its socket is asked what it alone knows', async () => {
+    const [h1, h2] = hosts as [Host, Host]
+    const by = (socket: string, ...words: string[]) =>
+      ask([...words, '--json', `--local-socket=${socket}`], 'store')
+    const { document, code } = await by(h1.localSocket, 'status')
+    expect({ ...document, store: document.store !== null }).toMatchObject({
+      agent: { version: expect.any(String) },
+      agentSilence: null,
+      firewall: 'as desired',
+      store: true,
+      next: 'nothing: this node is well',
+    })
+    expect(code).toBe(0)
+    expect(
+      (await by(h1.localSocket, 'doctor')).document.map((one: { check: string }) => one.check),
+    ).not.toContain('agent')
+    // An agent of another network, or of another host's namespace.
+    const other = await by(h2.localSocket, 'status')
+    expect(other.document).toMatchObject({
+      agent: null,
+      agentSilence: expect.stringContaining('has another lease'),
+    })
+    expect(other.code).toBe(2)
+  })
+
+  it('say so where this user may not ask the agent, which runs', async () => {
+    const [h1] = hosts as [Host]
+    const denied = `not asked: this user may not open '${h1.localSocket}'; run it as root`
+    const asNobody = (...words: string[]) =>
+      h1.attempt([
+        ...['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'],
+        ...[process.execPath, 'dist/twill.js', ...words, `--local-socket=${h1.localSocket}`],
+        ...['--cache-file=/none', '--timeout=5'],
+      ])
+    const store = `--etcd-endpoints=${overlay.etcd.endpoints.join(',')}`
+    const status = await asNobody('status', '--json', store)
+    expect(JSON.parse(status.stdout)).toMatchObject({ agent: null, agentSilence: denied, troubles: [] })
+    expect(status.code).toBe(2)
+    const doctor = await asNobody('doctor', '--json', store)
+    expect(JSON.parse(doctor.stdout)).toContainEqual(
+      expect.objectContaining({ check: 'agent', severity: 'unseen', evidence: denied }),
+    )
+    const map = await asNobody('map')
+    expect(map.stderr).toContain(`twill: ${denied}\n`)
+    const level = await h1.attempt([
+      ...['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'],
+      ...[process.execPath, 'dist/twill.js', 'loglevel', `--local-socket=${h1.localSocket}`],
+    ])
+    expect(level).toMatchObject({ code: 1, stderr: `twill: ${denied}\n` })
+  })
+
   it('are shown over HTTP to this host, and to no other host and no pod', async () => {
     const [h1, h2] = hosts as [Host, Host]
     const ask = (from: Pick<Host, 'attempt'>, path: string) =>

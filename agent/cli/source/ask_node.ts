@@ -1,7 +1,5 @@
 import { existsSync } from 'node:fs'
-import { request } from 'node:http'
 import { networkInterfaces } from 'node:os'
-import { ExpectedError, messageOf } from '../../../lease/common/errors.ts'
 import type { Log } from '../../../lease/common/log.ts'
 import { printable } from '../../../lease/common/printable.ts'
 import type { Lease } from '../../../lease/lease.ts'
@@ -9,10 +7,20 @@ import type { StoreOptions } from '../../../lease/options.ts'
 import { openStore } from '../../../lease/registry.ts'
 import { openBackend } from '../../backend/registry.ts'
 import { FlagError, int, string } from '../../config/go_flags.ts'
-import { type NodeDocuments, type NodeSource, SOME_TIMES } from '../../diagnose/node_documents.ts'
+import type { NodeDocuments, NodeSource } from '../../diagnose/node_documents.ts'
+import type { NodeView } from '../../diagnose/node_view.ts'
 import { isHostsOwn } from '../../diagnose/own_host.ts'
 import { type MapHead, mapHead, type StoreView, type SubnetMap, subnetMap } from '../../map/subnet_map.ts'
 import type { CommandContext } from '../definition/command.ts'
+import {
+  AgentNotReadyError,
+  agentAt,
+  deniedAt,
+  get,
+  hearAgent,
+  knockAt,
+  NoAgentError,
+} from './agent_socket.ts'
 import { readStoreOrLastSeen } from './last_seen.ts'
 import { askStore } from './read_store.ts'
 import { UnseenHostError } from './unseen_host.ts'
@@ -28,8 +36,6 @@ export const nodeFlags = {
 
 /** Default time-outs of store and agent. */
 export const patienceMs = { store: 4_000, agent: 20_000 } as const
-/** A stopped or hanging agent has a socket too. */
-const GREETING_MS = 2_000
 
 interface NodeFlags {
   readonly 'local-socket': string
@@ -37,21 +43,6 @@ interface NodeFlags {
   readonly 'cache-file': string
   readonly timeout: number
   readonly 'probe-port'?: number
-}
-
-/** The agent refused the request. */
-class AgentRefusedError extends ExpectedError {
-  override name = 'AgentRefusedError'
-}
-
-/** Only an agent can serve the request. */
-class NoAgentError extends ExpectedError {
-  override name = 'NoAgentError'
-}
-
-/** The agent has no lease yet. */
-class AgentNotReadyError extends ExpectedError {
-  override name = 'AgentNotReadyError'
 }
 
 export function timeoutMs({ timeout }: Pick<NodeFlags, 'timeout'>, who: keyof typeof patienceMs): number {
@@ -119,6 +110,7 @@ function factsFor(values: NodeFlags, context: CommandContext) {
     subnetFile: values['subnet-file'],
     timeoutMs: timeoutMs(values, 'agent'),
     probePort: values['probe-port'],
+    agentAnswer: (view: NodeView, signal: AbortSignal) => hearAgent(values['local-socket'], view, signal),
     podAddresses: options.kind === 'kubernetes' ? podsOf(options, timeoutMs(values, 'store')) : undefined,
   }
 }
@@ -148,35 +140,16 @@ async function askAgent<T>(
   question: (node: NodeDocuments, signal: AbortSignal) => Promise<T>,
 ): Promise<{ readonly answer: T } | undefined> {
   const path = values['local-socket']
-  if (path === '' || context.namesStore || !(await isServed(path))) return undefined
+  if (context.namesStore) return undefined
+  const knock = await knockAt(path)
+  if (knock === 'denied') context.err.write(`twill: ${printable(deniedAt(path), 4_000)}\n`)
+  if (knock !== 'answers') return undefined
   try {
     return { answer: await question(agentAt(path), signalFor(values)) }
   } catch (error) {
     if (!(error instanceof AgentNotReadyError)) throw error
     context.err.write(`twill: the agent answers: ${printable(error.message, 4_000)}\n`)
     return undefined
-  }
-}
-
-async function isServed(path: string): Promise<boolean> {
-  try {
-    await get(path, '', AbortSignal.timeout(GREETING_MS))
-    return true
-  } catch (error) {
-    return error instanceof AgentRefusedError || error instanceof AgentNotReadyError
-  }
-}
-
-function agentAt(path: string): NodeDocuments {
-  const ask = <T>(document: string, signal: AbortSignal) => get<T>(path, document, signal)
-  return {
-    status: signal => ask('status', signal),
-    map: (signal, mostTimes = SOME_TIMES) => ask(`map?times=${mostTimes}`, signal),
-    diff: signal => ask('diff', signal),
-    doctor: signal => ask('doctor', signal),
-    peers: signal => ask('peers', signal),
-    probe: (peer, signal) => ask(`probe?${new URLSearchParams({ peer })}`, signal),
-    trace: (from, to, signal) => ask(`trace?${new URLSearchParams({ from, to })}`, signal),
   }
 }
 
@@ -187,30 +160,9 @@ export async function tellAgent<T>(
   method: 'GET' | 'POST' = 'POST',
 ): Promise<T> {
   const path = values['local-socket']
-  if (path === '' || !(await isServed(path)))
+  const knock = await knockAt(path)
+  if (knock === 'denied') throw new NoAgentError(deniedAt(path))
+  if (knock === 'none')
     throw new NoAgentError(`No agent answers on '${path}': start twilld, or name its --local-socket`)
   return await get<T>(path, act, AbortSignal.timeout(timeoutMs(values, 'agent')), method)
-}
-
-/** One document over the socket. Throws AgentRefusedError with the agent's text; others if none listens. */
-function get<T>(socketPath: string, document: string, signal: AbortSignal, method = 'GET'): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const asked = request({ socketPath, path: `/${document}`, method, signal }, response => {
-      const parts: Buffer[] = []
-      response.on('data', (part: Buffer) => parts.push(part))
-      response.on('error', reject)
-      response.on('end', () => {
-        try {
-          const value = JSON.parse(Buffer.concat(parts).toString())
-          if (response.statusCode === 200) resolve(value)
-          else if (response.statusCode === 503) reject(new AgentNotReadyError(String(value.error)))
-          else reject(new AgentRefusedError(String(value.error)))
-        } catch (error) {
-          reject(new AgentRefusedError(`the agent's answer cannot be read: ${messageOf(error)}`))
-        }
-      })
-    })
-    asked.on('error', reject)
-    asked.end()
-  })
 }

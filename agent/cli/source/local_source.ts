@@ -25,6 +25,7 @@ interface LocalFacts {
   readonly timeoutMs: number
   readonly probePort?: number | undefined
   readonly podAddresses: NodeSource['podAddresses']
+  readonly agentAnswer: NodeSource['agentAnswer']
 }
 
 /** From store and kernel, each read once, by the agent's own rules; used if no agent answers. */
@@ -47,6 +48,7 @@ async function localSource({
   timeoutMs,
   probePort = DEFAULT_PROBE_PORT,
   podAddresses,
+  agentAnswer,
 }: LocalFacts): Promise<NodeSource & { close(): void }> {
   const kernel = await NetlinkKernel.open()
   const signal = AbortSignal.timeout(timeoutMs)
@@ -62,7 +64,7 @@ async function localSource({
     leaseTimes: async () => (await readOnce()).times ?? new Map(),
     podAddresses,
     probePort,
-    agentFacts: () => undefined,
+    agentAnswer,
     close: () => kernel.close(),
   }
 }

@@ -1,4 +1,5 @@
 import { isBlind } from '../host_facts.ts'
+import type { AgentSilence } from '../node_view.ts'
 import { deviceChecks } from './device_checks.ts'
 import { fileChecks } from './file_checks.ts'
 import { type Finding, ranked } from './finding.ts'
@@ -49,6 +50,7 @@ function agentChecks({ agent }: Patient): readonly Finding[] {
         remedy: 'systemctl start twilld; journalctl -u twilld tells why it ended',
       },
     ]
+  if ('kind' in agent) return [silentAgent(agent)]
   if (agent.notReady.length === 0) return []
   return [
     {
@@ -60,6 +62,22 @@ function agentChecks({ agent }: Patient): readonly Finding[] {
       remedy: 'mend what it names; /readyz says when it is over',
     },
   ]
+}
+
+function silentAgent({ kind, why }: AgentSilence): Finding {
+  const waiting = 'its network, its lease or its interface is not there yet, as it says'
+  const unasked = 'only root and the group of its socket may ask it, and each network of a host has its own'
+  const isWaiting = kind === 'waiting'
+  return {
+    check: isWaiting ? 'readiness' : 'agent',
+    severity: isWaiting ? 'broken' : 'unseen',
+    what: isWaiting ? 'the agent waits' : 'the agent of this host was not asked',
+    evidence: why,
+    cause: isWaiting ? waiting : unasked,
+    remedy: isWaiting
+      ? 'mend what it waits for; journalctl -u twilld tells more'
+      : 'run it as root, with its --local-socket',
+  }
 }
 
 /** Without root, or without a tool, part of the host cannot be read. */

@@ -2,7 +2,7 @@ import type { Prefix } from '../../../lease/net/prefix.ts'
 import type { Operation } from '../../state/operation.ts'
 import type { CniConfigFile } from '../cni_configs.ts'
 import type { HostFacts } from '../host_facts.ts'
-import type { AgentFacts, NodeView } from '../node_view.ts'
+import type { AgentFacts, AgentSilence, NodeView } from '../node_view.ts'
 import type { Finding } from './finding.ts'
 
 /** Contents of the files that CNI plugins and Docker read. */
@@ -23,7 +23,7 @@ export interface Patient {
   /** Differences between the kernel and the desired state. */
   readonly drift: readonly Operation[]
   /** Undefined if no agent answers. */
-  readonly agent: AgentFacts | undefined
+  readonly agent: AgentFacts | AgentSilence | undefined
   readonly files: NodeFileFacts
   /** Processes that have the UDP port of an overlay device that is missing, by port. */
   readonly portHolders: ReadonlyMap<number, string>

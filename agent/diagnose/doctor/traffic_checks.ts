@@ -53,7 +53,7 @@ function directRoutes({ facts, view }: Patient): readonly Finding[] {
 
 /** Only without an agent, which writes its rules again within seconds. */
 function masquerading({ agent, files, view, facts }: Patient): readonly Finding[] {
-  if (agent !== undefined || !files.ipMasq || facts.unseen.some(what => /^'(iptables|nft)/.test(what)))
+  if (agent !== undefined || !files.ipMasq || facts.unseen.some(what => /^'(ip6?tables|nft)/.test(what)))
     return []
   const missing = view.network.families.filter(one => !masquerades(one, facts))
   if (missing.length === 0) return []

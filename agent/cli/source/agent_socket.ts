@@ -1,0 +1,120 @@
+import { request } from 'node:http'
+import { ExpectedError, messageOf } from '../../../lease/common/errors.ts'
+import { printLease } from '../../../lease/lease.ts'
+import { type NodeDocuments, SOME_TIMES } from '../../diagnose/node_documents.ts'
+import type { AgentFacts, AgentSilence, NodeView } from '../../diagnose/node_view.ts'
+import type { StatusDocument } from '../../diagnose/status_document.ts'
+
+/** A stopped or hanging agent has a socket too. */
+const GREETING_MS = 2_000
+
+/** The agent refused the request. */
+class AgentRefusedError extends ExpectedError {
+  override name = 'AgentRefusedError'
+}
+
+/** Only an agent can serve the request. */
+export class NoAgentError extends ExpectedError {
+  override name = 'NoAgentError'
+}
+
+/** The agent has no lease yet. */
+export class AgentNotReadyError extends ExpectedError {
+  override name = 'AgentNotReadyError'
+}
+
+/** `denied`: this user may not open the socket; an agent may run. */
+export type Knock = 'answers' | 'none' | 'denied'
+
+export async function knockAt(path: string): Promise<Knock> {
+  if (path === '') return 'none'
+  try {
+    await get(path, '', AbortSignal.timeout(GREETING_MS))
+    return 'answers'
+  } catch (error) {
+    if (error instanceof AgentRefusedError || error instanceof AgentNotReadyError) return 'answers'
+    return error instanceof Error && 'code' in error && error.code === 'EACCES' ? 'denied' : 'none'
+  }
+}
+
+export function deniedAt(path: string): string {
+  return `not asked: this user may not open '${path}'; run it as root`
+}
+
+/** What the agent behind the socket says of itself, if it is the one whose lease the view shows as this host's. */
+export async function hearAgent(
+  path: string,
+  view: NodeView,
+  signal: AbortSignal,
+): Promise<AgentFacts | AgentSilence | undefined> {
+  const knock = await knockAt(path)
+  if (knock === 'denied') return { kind: 'unasked', why: deniedAt(path) }
+  if (knock === 'none') return undefined
+  try {
+    return factsIn(await agentAt(path).status(signal), view, path)
+  } catch (error) {
+    if (error instanceof AgentNotReadyError) return { kind: 'waiting', why: `waits: ${error.message}` }
+    return { kind: 'unasked', why: `not asked: ${messageOf(error)}` }
+  }
+}
+
+function factsIn(
+  { agent, lease, troubles, firewall, store }: StatusDocument,
+  { self }: NodeView,
+  path: string,
+): AgentFacts | AgentSilence | undefined {
+  if (agent === null) return undefined
+  if (self === undefined || lease !== printLease(self))
+    return { kind: 'unasked', why: `not asked: the agent at '${path}' has another lease: ${lease}` }
+  const { lastContactSeconds = null, trouble = null } = store ?? {}
+  return {
+    ...agent,
+    notReady: troubles,
+    firewall: firewall ?? '',
+    store: {
+      lastContactMs: lastContactSeconds === null ? undefined : Date.now() - lastContactSeconds * 1000,
+      trouble: trouble ?? undefined,
+    },
+  }
+}
+
+export function agentAt(path: string): NodeDocuments {
+  const ask = <T>(document: string, signal: AbortSignal) => get<T>(path, document, signal)
+  return {
+    status: signal => ask('status', signal),
+    map: (signal, mostTimes = SOME_TIMES) => ask(`map?times=${mostTimes}`, signal),
+    diff: signal => ask('diff', signal),
+    doctor: signal => ask('doctor', signal),
+    peers: signal => ask('peers', signal),
+    probe: (peer, signal) => ask(`probe?${new URLSearchParams({ peer })}`, signal),
+    trace: (from, to, signal) => ask(`trace?${new URLSearchParams({ from, to })}`, signal),
+  }
+}
+
+/** One document over the socket. Throws AgentRefusedError with the agent's text; others if none listens. */
+export function get<T>(
+  socketPath: string,
+  document: string,
+  signal: AbortSignal,
+  method = 'GET',
+): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const asked = request({ socketPath, path: `/${document}`, method, signal }, response => {
+      const parts: Buffer[] = []
+      response.on('data', (part: Buffer) => parts.push(part))
+      response.on('error', reject)
+      response.on('end', () => {
+        try {
+          const value = JSON.parse(Buffer.concat(parts).toString())
+          if (response.statusCode === 200) resolve(value)
+          else if (response.statusCode === 503) reject(new AgentNotReadyError(String(value.error)))
+          else reject(new AgentRefusedError(String(value.error)))
+        } catch (error) {
+          reject(new AgentRefusedError(`the agent's answer cannot be read: ${messageOf(error)}`))
+        }
+      })
+    })
+    asked.on('error', reject)
+    asked.end()
+  })
+}
