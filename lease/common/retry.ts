@@ -1,10 +1,10 @@
 import { backoffMs } from './backoff.ts'
 import { messageOf } from './errors.ts'
-import type { Log } from './log.ts'
 import type { RetryLimits } from './pace.ts'
 import { sleep } from './sleep.ts'
+import { TroubleLog, type TroubleLogOptions } from './trouble_log.ts'
 
-export interface RetryOptions extends RetryLimits {
+export interface RetryOptions extends RetryLimits, TroubleLogOptions {
   /** That many failures, or failures for that long, mean that the store is away. */
   readonly away: { readonly failures: number; readonly afterMs: number }
   /** Whether a later try can succeed; any other error is thrown at once. */
@@ -15,15 +15,8 @@ export interface RetryOptions extends RetryLimits {
   readonly askedMs?: (error: unknown) => number
   /** In [0, 1). */
   readonly random: () => number
-  /** A monotonic clock in milliseconds. */
-  readonly now: () => number
-  readonly log: Log
 }
 
-/** The same text is logged at most once in this time. */
-const SAY_AGAIN_MS = 300_000
-/** Most texts that are remembered: an endpoint can invent any number of them. */
-const TEXTS = 20
 /** Most activities whose failures are counted. */
 const ACTIVITIES = 20
 
@@ -35,16 +28,14 @@ export class Retrier {
   readonly #options: RetryOptions
   /** By activity, newest last. */
   readonly #troubles = new Map<string, { readonly text: string; readonly since: number }>()
-  /** When each text was last logged. */
-  readonly #said = new Map<string, number>()
   readonly #failures = new Map<string, number>()
   #restarts = 0
   #since = 0
-  /** Whether the current troubles were logged. */
-  #isSaid = false
+  readonly #log: TroubleLog
 
   constructor(options: RetryOptions) {
     this.#options = options
+    this.#log = new TroubleLog(options)
   }
 
   /** The newest current trouble; undefined when there is none. */
@@ -155,17 +146,16 @@ export class Retrier {
     if (!this.#options.isTrouble(error)) throw error
     const failures = this.#failures.get(activity) ?? 0
     if (failures > 0 || this.#failures.size < ACTIVITIES) this.#failures.set(activity, failures + 1)
-    this.note(activity, messageOf(error), this.#options.needsOperator?.(error) ? 'error' : 'warn')
+    const text = messageOf(error)
+    this.wait(activity, text)
+    if (this.#options.needsOperator?.(error)) this.#log.say(activity, text, 'error')
+    else this.#log.failed(activity, text, this.#troubles.get(activity)?.since ?? 0)
   }
 
-  /** Notes a trouble and logs it, each text once: several endpoints may fail in turn. */
-  note(activity: string, text: string, level: 'warn' | 'error' = 'warn'): void {
-    const { now, log } = this.#options
-    if (this.#troubles.size === 0) this.#since = now()
+  /** Notes a trouble that is certain, and logs it. */
+  note(activity: string, text: string): void {
     this.wait(activity, text)
-    if (!this.#isNew(text)) return
-    this.#isSaid = true
-    log[level]({ activity }, `Cannot ${activity}, trying again: ${text}`)
+    this.#log.say(activity, text)
   }
 
   /**
@@ -173,21 +163,22 @@ export class Retrier {
    */
   wait(activity: string, text: string): void {
     const since = this.#troubles.get(activity)?.since ?? this.#options.now()
+    if (this.#troubles.size === 0) this.#since = since
     this.#troubles.delete(activity)
     this.#troubles.set(activity, { text, since })
   }
 
   clear(activity: string): void {
     this.#troubles.delete(activity)
-    if (this.#troubles.size === 0) this.#isSaid = false
+    this.#log.ended(activity, this.#troubles.size === 0)
   }
 
   /** The activity succeeded. */
   over(activity: string): void {
-    const wasSaid = this.#isSaid
+    const wasSaid = this.#log.isSaid
     if (!this.#troubles.has(activity)) return
     this.clear(activity)
-    if (!wasSaid || this.#isSaid) return
+    if (!wasSaid || this.#log.isSaid) return
     const afterMs = Math.round(this.#options.now() - this.#since)
     this.#options.log.info(
       { activity, afterMs },
@@ -207,13 +198,5 @@ export class Retrier {
   /** Waits between half and all of `ms`, at least `askedMs`. Rejects with the signal's reason. */
   rest(ms: number, signal: AbortSignal, askedMs = 0): Promise<void> {
     return sleep(Math.max(askedMs, ms * (1 - this.#options.random() / 2)), signal)
-  }
-
-  #isNew(text: string): boolean {
-    const now = this.#options.now()
-    for (const [said, atMs] of this.#said) if (now - atMs >= SAY_AGAIN_MS) this.#said.delete(said)
-    if (this.#said.has(text) || this.#said.size >= TEXTS) return false
-    this.#said.set(text, now)
-    return true
   }
 }

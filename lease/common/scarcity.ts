@@ -22,6 +22,7 @@ export function scarcityRetrier(log: Log): Retrier {
     maxMs: 1_000,
     away: { failures: Number.POSITIVE_INFINITY, afterMs: Number.POSITIVE_INFINITY },
     isTrouble: isScarcity,
+    sayAfterMs: 0,
     random: Math.random,
     now: () => performance.now(),
     log,

@@ -56,9 +56,9 @@ function cachedClaim(ctx: EtcdContext, request: LeaseRequest): Claim | undefined
   const record = own && savedAtMs !== undefined ? readRecord(ctx.folder, own) : undefined
   if (!record?.lease || !fits(request.network, record.prefixes)) return undefined
   const claim = republish(ctx, request, record.kv, record.lease)
-  ctx.log.warn(
+  ctx.log.info(
     { key: record.kv.key },
-    `etcd is away: continuing with our last lease ${printLease(claim.lease)}`,
+    `etcd has not answered yet: continuing with our last lease ${printLease(claim.lease)}`,
   )
   return claim
 }

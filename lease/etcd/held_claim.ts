@@ -6,7 +6,7 @@ import type { KeyValue } from './client/keys.ts'
 import type { EtcdContext } from './context.ts'
 import { describeLease, macsOf } from './describe.ts'
 import { candidate, hasSameMac } from './identity.ts'
-import { isHeldBy, isReservation, NO_LEASE, type Record } from './record.ts'
+import { isHeldBy, isReservation, listRecords, NO_LEASE, type Record } from './record.ts'
 import { Rewrites } from './rewrites.ts'
 
 /**
@@ -82,9 +82,24 @@ export class HeldClaim {
     const hasOurIp = isHeldBy(lease, this.#claim.request.publicIps)
     const hasOurMac = hasSameMac(lease, this.#claim.lease)
     if (hasOurIp && (hasOurMac || macsOf(lease).length === 0)) return this.#rewritten(record)
-    if (!hasOurIp && !hasOurMac) throw this.#lost(record, 'was taken by')
+    if (!hasOurIp && !hasOurMac) return this.#takeInForeign(record, signal)
     // A stray write to our key, a host that has our address or its copy, or one that took the key while etcd did not hear us.
     return this.#askWriter(record, hasOurMac ? 'MAC' : 'public IP', signal)
+  }
+
+  /**
+   * Another node's value under our key. A copy of what that node's own key holds, written by hand and so
+   * without an etcd lease, is a stray write: no node holds two subnets. Anything else may be an operator's
+   * decision, or a new owner.
+   */
+  async #takeInForeign(record: Record, signal: AbortSignal): Promise<Lost | undefined> {
+    const { kv, lease } = record
+    const isOriginal = (other: Record) =>
+      other.kv.key !== kv.key && other.kv.modRevision < kv.modRevision && hasSameMac(other.lease, lease)
+    const isCopy =
+      kv.leaseId === NO_LEASE && (await listRecords(this.#ctx, () => false, signal)).records.some(isOriginal)
+    if (!isCopy) throw this.#lost(record, 'was taken by')
+    return this.#askWriter(record, 'subnet', signal)
   }
 
   async #askWriter(record: Record, common: string, signal: AbortSignal): Promise<Lost | undefined> {

@@ -177,7 +177,10 @@ export class ConfigKey {
     if (text === undefined || savedAtMs === undefined) return undefined
     lastSeen.unconfirmedConfig = text
     const at = new Date(savedAtMs).toISOString()
-    log.warn({ savedAt: at }, `etcd is away: starting with the network config and leases of ${at}`)
+    log.info(
+      { savedAt: at },
+      `etcd has not answered yet: starting with the network config and leases of ${at}`,
+    )
     return text
   }
 }

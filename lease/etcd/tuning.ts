@@ -16,6 +16,8 @@ export interface EtcdTuning {
    */
   readonly firstRetryMs: number
   readonly lastRetryMs: number
+  /** How long a failure lasts before it is logged: choosing another leader takes 1 to 3 s. */
+  readonly sayAfterMs: number
   /** How often the own key is read without an event. */
   readonly checkMs: number
   /** How often the table is read again although the watch works. */
@@ -53,6 +55,7 @@ export const defaultTuning: EtcdTuning = {
   keepaliveTimeoutMs: 3_000,
   firstRetryMs: 200,
   lastRetryMs: 5_000,
+  sayAfterMs: 3_000,
   checkMs: 60_000,
   relistMs: 3600_000,
   relistAfterBreakMs: 60_000,

@@ -25,6 +25,8 @@ export interface Timing {
   readonly joinsForMs: number
   /** How long the API server may be unreachable at the start before remembered leases are used. */
   readonly recallAfterMs: number
+  /** How long a failure lasts before it is logged. */
+  readonly sayAfterMs: number
   /** How often net-conf.json is looked at. */
   readonly configEveryMs: number
   /** Changes of the lease cache are written together, at most so often. */
@@ -38,6 +40,7 @@ export const defaultTiming: Timing = {
   watchForMs: 300_000,
   joinsForMs: 120_000,
   recallAfterMs: 300,
+  sayAfterMs: 3_000,
   configEveryMs: 10_000,
   saveMs: 5_000,
 }
@@ -108,6 +111,7 @@ function openRetrier(timing: Timing, log: Log): Retrier {
     isTrouble: error => !isDefect(error),
     needsOperator: error => error instanceof ApiError && [401, 403, 422].includes(error.status),
     askedMs: retryAfterMs,
+    sayAfterMs: timing.sayAfterMs,
     random: Math.random,
     now: () => performance.now(),
     log,

@@ -169,6 +169,7 @@ describe('an overlay', () => {
         maxMs: 1,
         away: { failures: 1, afterMs: 1 },
         isTrouble: isScarcity,
+        sayAfterMs: 0,
         random: Math.random,
         now: () => performance.now(),
         log,

@@ -22,6 +22,7 @@ export const testTiming: Timing = {
   watchForMs: 60_000,
   joinsForMs: 5_000,
   recallAfterMs: 100,
+  sayAfterMs: 0,
   configEveryMs: 20,
   saveMs: 50,
 }

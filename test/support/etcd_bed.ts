@@ -34,6 +34,7 @@ export const fastTuning: Partial<EtcdTuning> = {
   callTimeoutMs: 10_000,
   firstRetryMs: 50,
   lastRetryMs: 400,
+  sayAfterMs: 0,
   checkMs: 1_000,
   relistAfterBreakMs: 300,
   refusedRetryMs: 200,

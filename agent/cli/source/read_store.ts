@@ -137,7 +137,10 @@ class LogTail implements Log {
 
   trace(): void {}
 
-  debug(): void {}
+  /** A failure that has not lasted long enough for a warning. */
+  debug(fields: object, message: string): void {
+    if (message.includes(', trying again: ')) this.#remember(fields, message)
+  }
 
   info(): void {}
 

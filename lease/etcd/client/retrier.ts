@@ -10,6 +10,7 @@ export function openRetrier(endpoints: number, tuning: EtcdTuning, log: Log): Re
     maxMs: tuning.lastRetryMs,
     away: { failures: endpoints, afterMs: tuning.callTimeoutMs },
     isTrouble: error => error instanceof EtcdError && error.kind !== 'closed',
+    sayAfterMs: tuning.sayAfterMs,
     random: tuning.random,
     now: () => tuning.clock.now(),
     log,

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { ExpectedError } from '../../../lease/common/errors.ts'
 import { Retrier, type RetryOptions } from '../../../lease/common/retry.ts'
 import { RecordingLog } from '../../support/log.ts'
@@ -12,6 +12,7 @@ function options(log = new RecordingLog(), others: Partial<RetryOptions> = {}): 
     maxMs: 5_000,
     away: { failures: 2, afterMs: 1_000 },
     isTrouble: error => error instanceof ExpectedError,
+    sayAfterMs: 0,
     random: () => 0,
     now: () => 0,
     log,
@@ -164,5 +165,57 @@ describe('troubles', () => {
     expect(retrier.trouble).toBe('no podCIDR is assigned')
     retrier.clear('wait for the Node')
     expect([retrier.trouble, log.lines]).toEqual([undefined, []])
+  })
+})
+
+describe('troubles that end soon', () => {
+  const log = new RecordingLog()
+  const said = () => log.lines.filter(({ level }) => level !== 'debug').map(({ message }) => message)
+  let retrier: Retrier
+  beforeEach(() => {
+    vi.useFakeTimers()
+    log.lines.length = 0
+    retrier = new Retrier(options(log, { sayAfterMs: 3_000, now: () => performance.now() }))
+  })
+  afterEach(() => vi.useRealTimers())
+
+  const failFor = (ms: number) => {
+    retrier.failed('watch', down, signal)
+    vi.advanceTimersByTime(ms)
+    retrier.over('watch')
+  }
+
+  it('are shown at once and logged for debugging only, as while etcd chooses another leader', () => {
+    retrier.failed('watch', down, signal)
+    expect(retrier.trouble).toBe('connect ECONNREFUSED')
+    expect(log.lines.map(({ level, message }) => `${level}: ${message}`)).toEqual([
+      'debug: Cannot watch, trying again: connect ECONNREFUSED',
+    ])
+    vi.advanceTimersByTime(2_900)
+    retrier.over('watch')
+    vi.advanceTimersByTime(60_000)
+    expect(said()).toEqual([])
+  })
+
+  it('are logged when they last, though no further try has failed yet', () => {
+    retrier.failed('watch', down, signal)
+    vi.advanceTimersByTime(3_000)
+    expect(said()).toEqual(['Cannot watch, trying again: connect ECONNREFUSED'])
+    vi.advanceTimersByTime(1_000)
+    retrier.over('watch')
+    expect(said().at(-1)).toBe('Can watch again, after 4.0 s')
+  })
+
+  it('are logged when they come again and again', () => {
+    for (let i = 0; i < 3; i++) failFor(1_000)
+    expect(said()).toEqual([])
+    failFor(1_000)
+    expect(said()[0]).toBe('Cannot watch, trying again: connect ECONNREFUSED')
+  })
+
+  it('are logged at once where an operator has to mend them', () => {
+    const strict = new Retrier(options(log, { sayAfterMs: 3_000, needsOperator: () => true }))
+    strict.failed('list', down, signal)
+    expect(said()).toHaveLength(1)
   })
 })

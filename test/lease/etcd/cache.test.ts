@@ -74,10 +74,11 @@ describe('a start while etcd is away', () => {
     const node = await make(1, { cacheFile }).start()
     expect(node.lease?.node).toBe(own)
     expect(node.known).toEqual([own, peer].sort())
-    expect(bed.log.said(/^etcd is away: starting with the network config and leases of \d{4}-/).length).toBe(
-      1,
-    )
-    expect(bed.log.said('etcd is away: continuing with our last lease').length).toBe(1)
+    expect(
+      bed.log.said(/^etcd has not answered yet: starting with the network config and leases of \d{4}-/)
+        .length,
+    ).toBe(1)
+    expect(bed.log.said('etcd has not answered yet: continuing with our last lease').length).toBe(1)
     await until('the trouble to show', () => node.store.health().trouble)
     expect(node.store.health().lastContactMs).toBeUndefined()
   })

@@ -214,6 +214,33 @@ describe('a running node', () => {
     expect(node.error).toBeUndefined()
   })
 
+  test("whose key is overwritten with a copy of a peer's lease writes its own again, and the peer's stays", async () => {
+    const node = await start(7, '192.168.0.7', { subnetFile: '10.1.77.0/24' })
+    const peer = await start(8, '192.168.0.8', { subnetFile: '10.1.88.0/24' })
+    await holds('10.1.77.0-24', '192.168.0.7')
+    await holds('10.1.88.0-24', '192.168.0.8')
+    const [ours, theirs] = [await read('10.1.77.0-24'), await read('10.1.88.0-24')]
+    for (let i = 0; i < 2; i++) {
+      await bed.writeLease('10.1.77.0-24', theirs.trim())
+      await until('our value', async () => (await read('10.1.77.0-24')) === ours)
+      expect(await leaseOf('10.1.77.0-24')).not.toBe('0')
+    }
+    expect(node.store.health().conflict).toMatch(
+      /was rewritten by another program.* last as .*192\.168\.0\.8/,
+    )
+    expect(await read('10.1.88.0-24')).toBe(theirs)
+    expect([node.error, peer.error]).toEqual([undefined, undefined])
+  })
+
+  test("whose key got a peer's lease leaves it where it was written with an etcd lease", async () => {
+    const node = await start(7, '192.168.0.7', { subnetFile: '10.1.77.0/24' })
+    await holds('10.1.77.0-24', '192.168.0.7')
+    await leave('10.1.88.0-24', value('192.168.0.8'))
+    await leave('10.1.77.0-24', value('192.168.0.8'))
+    await until('the loss', () => node.error)
+    expect(await read('10.1.77.0-24')).toBe(`${value('192.168.0.8')}\n`)
+  })
+
   test('whose lease is written by hand without an etcd lease has a reservation, however it is spaced', async () => {
     const node = await start(7, '192.168.0.7', { subnetFile: '10.1.77.0/24' })
     const ours = await read('10.1.77.0-24')
