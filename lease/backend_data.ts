@@ -1,4 +1,4 @@
-import { field, fieldsOf, MAX_BACKEND_DATA_BYTES, printJson } from './json.ts'
+import { field, fieldsOf, MAX_BACKEND_DATA_BYTES, printJson } from './json/json.ts'
 import { isUnicast, type Mac, parseMac } from './net/mac.ts'
 
 /** The tunnel end that a node publishes for one family: flannel's `{"VNI":1,"VtepMAC":"12:c6:65:89:b4:e3"}`. */

@@ -1,6 +1,6 @@
 import { type BackendData, backendDataJson, readBackendData } from './backend_data.ts'
 import { DataError, messageOf } from './common/errors.ts'
-import { type Fields, field, goJson, parseFields, printJson } from './json.ts'
+import { type Fields, field, goJson, parseFields, printJson } from './json/json.ts'
 import type { Lease, Subnet } from './lease.ts'
 import { AddressError, type Family, familyOf, type Ip, isOnePerFamily, parseIp } from './net/ip.ts'
 import { networkAddress, type Prefix, parsePrefix, prefixLength } from './net/prefix.ts'

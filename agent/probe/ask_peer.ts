@@ -1,7 +1,7 @@
 import { connect } from 'node:net'
 import { ExpectedError, isUnexpected, messageOf } from '../../lease/common/errors.ts'
 import { printable } from '../../lease/common/printable.ts'
-import { fieldsOf, parseJson } from '../../lease/json.ts'
+import { fieldsOf, parseJson } from '../../lease/json/json.ts'
 import type { Ip } from '../../lease/net/ip.ts'
 import type { AskedPeer, PeerAnswer } from '../diagnose/probe_result.ts'
 import { encodeQuestion, LONGEST_ANSWER, type Question } from './question.ts'

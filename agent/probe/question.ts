@@ -1,4 +1,4 @@
-import { fieldsOf, parseJson } from '../../lease/json.ts'
+import { fieldsOf, parseJson } from '../../lease/json/json.ts'
 import { type Ip, parseIp } from '../../lease/net/ip.ts'
 
 /**

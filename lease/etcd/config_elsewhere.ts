@@ -1,6 +1,6 @@
 import { request as httpRequest } from 'node:http'
 import { request as httpsRequest } from 'node:https'
-import { parseJson } from '../json.ts'
+import { parseJson } from '../json/json.ts'
 import type { EtcdOptions } from '../options.ts'
 import { readCredentials } from './client/credentials.ts'
 import { oneKey } from './client/keys.ts'

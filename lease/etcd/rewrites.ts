@@ -1,4 +1,4 @@
-import { printJson } from '../json.ts'
+import { printJson } from '../json/json.ts'
 import type { EtcdContext } from './context.ts'
 import { describeLease } from './describe.ts'
 import type { Record } from './record.ts'

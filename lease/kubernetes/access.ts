@@ -1,9 +1,9 @@
+import { isRecord } from '../json/path.ts'
 import { urlHost } from '../net/ip.ts'
 import type { KubernetesOptions } from '../options.ts'
 import { BearerToken } from './bearer_token.ts'
 import { type ClientConfig, clientConfig } from './client_library.ts'
 import { ApiConfigError, readKubeconfig } from './kubeconfig.ts'
-import { isRecord } from './path.ts'
 import { proxyFor } from './proxy.ts'
 
 /** Where the API server is and which credentials to send; of a kubeconfig only the current context. */

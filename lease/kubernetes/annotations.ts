@@ -1,6 +1,6 @@
 import { type BackendData, readBackendData } from '../backend_data.ts'
 import { messageOf } from '../common/errors.ts'
-import { MAX_BACKEND_DATA_BYTES, parseJson, printJson } from '../json.ts'
+import { MAX_BACKEND_DATA_BYTES, parseJson, printJson } from '../json/json.ts'
 import type { Lease, LeaseProblem, Subnet } from '../lease.ts'
 import { allFamilies, type Family, familyOf, type Ip, parseIp } from '../net/ip.ts'
 import { type Prefix, parsePrefix } from '../net/prefix.ts'

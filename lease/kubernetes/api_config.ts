@@ -3,9 +3,9 @@ import { Agent, type RequestOptions } from 'node:https'
 import { isIP } from 'node:net'
 import { checkServerIdentity } from 'node:tls'
 import { messageOf } from '../common/errors.ts'
+import { at } from '../json/path.ts'
 import { type Access, loadAccess, type Where } from './access.ts'
 import { ApiConfigError } from './kubeconfig.ts'
-import { at } from './path.ts'
 import { printSent } from './sent.ts'
 
 /** Where the API server is and how a request is authenticated. */

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { ExpectedError, messageOf } from '../common/errors.ts'
+import { isRecord, textAt } from '../json/path.ts'
 import { parseYaml } from './client_library.ts'
-import { isRecord, textAt } from './path.ts'
 
 /**
  * The Kubernetes access is misconfigured. The message names the file or variable and the remedy, never a

@@ -1,6 +1,6 @@
+import { isRecord, textAt } from '../json/path.ts'
 import { ListBody } from './list_body.ts'
 import { type Depth, type NodeObject, parseWithoutStatus, readNode } from './node_object.ts'
-import { isRecord, textAt } from './path.ts'
 import type { Session } from './session.ts'
 
 export interface NodeList {

@@ -1,6 +1,6 @@
 import { type BackendData, backendDataJson } from '../backend_data.ts'
 import { messageOf } from '../common/errors.ts'
-import { goJson } from '../json.ts'
+import { goJson } from '../json/json.ts'
 import type { Lease, Subnet } from '../lease.ts'
 import { type Family, familyOf, type Ip } from '../net/ip.ts'
 import { contains, type Prefix } from '../net/prefix.ts'

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { printable } from '../common/printable.ts'
+import { at, textAt } from '../json/path.ts'
 import type { LeaseProblem } from '../lease.ts'
 import { type NodeSource, nodePath } from './node_source.ts'
-import { at, textAt } from './path.ts'
 import type { Session } from './session.ts'
 
 /** The API server keeps Events for an hour; one that still applies is not written again. */

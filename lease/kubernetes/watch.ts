@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http'
+import { textAt } from '../json/path.ts'
 import { refusalEvent } from './api_error.ts'
 import {
   type Depth,
@@ -7,7 +8,6 @@ import {
   parseWithoutStatus,
   readNode,
 } from './node_object.ts'
-import { textAt } from './path.ts'
 import type { Session } from './session.ts'
 
 /**

@@ -10,11 +10,12 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
   // Who owns which subnet; knows nothing of the kernel.
   'lease/common/': [],
   'lease/net/': ['lease/common/'],
-  'lease/': ground,
+  'lease/json/': ['lease/common/'],
+  'lease/': [...ground, 'lease/json/'],
   // What etcd is asked, and how it answers; then what this means for leases.
-  'lease/etcd/client/': [...ground, 'lease/json.ts', 'lease/options.ts', 'lease/etcd/tuning.ts'],
-  'lease/etcd/': [...ground, 'lease/', 'lease/etcd/client/'],
-  'lease/kubernetes/': [...ground, 'lease/'],
+  'lease/etcd/client/': [...ground, 'lease/json/', 'lease/options.ts', 'lease/etcd/tuning.ts'],
+  'lease/etcd/': [...ground, 'lease/', 'lease/json/', 'lease/etcd/client/'],
+  'lease/kubernetes/': [...ground, 'lease/', 'lease/json/'],
   'lease/registry.ts': [...ground, 'lease/', 'lease/etcd/', 'lease/kubernetes/'],
 
   // From leases to kernel entries, without doing anything.
@@ -51,7 +52,7 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
     'agent/diagnose/firewall/',
   ],
   'agent/diagnose/doctor/': [...ground, 'lease/', 'agent/state/', 'agent/diagnose/', 'agent/diagnose/trace/'],
-  'agent/probe/': [...ground, 'lease/json.ts', 'agent/diagnose/', 'agent/netlink/socket/libc.ts'],
+  'agent/probe/': [...ground, 'lease/json/json.ts', 'agent/diagnose/', 'agent/netlink/socket/libc.ts'],
   'agent/inspect/': [
     ...ground,
     'lease/store.ts',

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { JsonError, parseFields, parseJson } from '../../lease/json.ts'
+import { JsonError, parseFields, parseJson } from '../../lease/json/json.ts'
 import { annotationNames, publishedPodCidrs, readLease } from '../../lease/kubernetes/annotations.ts'
 import { Annotations, readNode, writerOf } from '../../lease/kubernetes/node_object.ts'
 import type { LeaseTable } from '../../lease/lease.ts'

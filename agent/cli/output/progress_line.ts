@@ -1,5 +1,5 @@
 import { printable } from '../../../lease/common/printable.ts'
-import type { Output } from '../output/output.ts'
+import type { Output } from './output.ts'
 
 /** Longest text of one line. */
 const LONGEST = 1_000

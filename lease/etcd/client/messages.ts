@@ -1,5 +1,5 @@
 /** Converts etcd's messages from and to the store's shapes: pure, and every foreign text is bounded. */
-import { MAX_LEASE_BYTES } from '../../json.ts'
+import { MAX_LEASE_BYTES } from '../../json/json.ts'
 import type { ICompare, IKeyValue, IRequestOp, IResponseHeader, IWatchResponse } from './calls.ts'
 import type { Change, Condition, Head, KeyRange, KeyValue, WatchBatch } from './keys.ts'
 

@@ -3,7 +3,7 @@
  * since flanneld's configs and values are written for that.
  */
 
-import { DataError, messageOf } from './common/errors.ts'
+import { DataError, messageOf } from '../common/errors.ts'
 
 /** Bytes of a whole lease in etcd, and of one family's backend data: flannel writes about 200 and 50. */
 export const MAX_LEASE_BYTES = 64 * 1024

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { duplicateKeys, nameFault } from '../../lease/json_faults.ts'
-import { hostileJson, mutated } from '../support/arbitrary.ts'
+import { duplicateKeys, nameFault } from '../../../lease/json/faults.ts'
+import { hostileJson, mutated } from '../../support/arbitrary.ts'
 
 describe('JSON as people write it', () => {
   it.each([
