@@ -5,7 +5,7 @@ import type { Lease, LeaseProblem, Subnet } from '../lease.ts'
 import { allFamilies, type Family, familyOf, type Ip, parseIp } from '../net/ip.ts'
 import { type Prefix, parsePrefix } from '../net/prefix.ts'
 import { MAX_BACKEND_TYPE } from '../wire.ts'
-import { ApiConfigError } from './kubeconfig.ts'
+import { ApiConfigError } from './client/kubeconfig.ts'
 import type { NodeObject } from './node_object.ts'
 
 /** Full names of flannel's annotations under one prefix (flannel, Documentation/kubernetes.md). */

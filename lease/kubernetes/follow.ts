@@ -1,8 +1,8 @@
 import { Pace } from '../common/pace.ts'
-import { ApiError } from './api_error.ts'
+import { ApiError } from './client/api_error.ts'
+import { retryAfterMs, type Session } from './client/session.ts'
 import type { Depth, NodeObject } from './node_object.ts'
 import type { NodeSource } from './node_source.ts'
-import { retryAfterMs, type Session } from './session.ts'
 import { type Changes, type StreamedList, streamNodes } from './stream_list.ts'
 import { type NodeEvent, watchNodes } from './watch.ts'
 

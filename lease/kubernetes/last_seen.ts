@@ -5,7 +5,7 @@ import { asList, asObject, asText } from '../json/json.ts'
 import type { Lease } from '../lease.ts'
 import { LeaseCache } from '../lease_cache.ts'
 import { type Ip, parseIp } from '../net/ip.ts'
-import type { Session } from './session.ts'
+import type { Session } from './client/session.ts'
 
 const MAX_TEXT = 64
 

@@ -1,7 +1,7 @@
 import { isRecord, textAt } from '../json/path.ts'
+import type { Session } from './client/session.ts'
 import { ListBody } from './list_body.ts'
 import { type Depth, type NodeObject, parseWithoutStatus, readNode } from './node_object.ts'
-import type { Session } from './session.ts'
 
 export interface NodeList {
   readonly nodes: NodeObject[]

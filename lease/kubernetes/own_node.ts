@@ -6,6 +6,7 @@ import type { Ip } from '../net/ip.ts'
 import { contains } from '../net/prefix.ts'
 import { LeaseLostError, type LeaseRequest } from '../store.ts'
 import type { AnnotationNames } from './annotations.ts'
+import type { Session } from './client/session.ts'
 import { followNodes } from './follow.ts'
 import type { NodeObject } from './node_object.ts'
 import type { NodeSource } from './node_source.ts'
@@ -20,7 +21,6 @@ import {
   wantedAnnotations,
 } from './publication.ts'
 import { type Missing, Publisher } from './publisher.ts'
-import type { Session } from './session.ts'
 
 export interface OwnNodeParts {
   readonly session: Session

@@ -3,11 +3,11 @@ import { setImmediate as immediate } from 'node:timers/promises'
 import { sleep } from '../common/sleep.ts'
 import { runTogether } from '../common/tasks.ts'
 import { WakeUp } from '../common/wake_up.ts'
-import { ApiError } from './api_error.ts'
+import { ApiError } from './client/api_error.ts'
+import type { Session } from './client/session.ts'
 import { type Following, followNodes, type NodeStep } from './follow.ts'
 import type { NodeObject } from './node_object.ts'
 import type { NodeSource } from './node_source.ts'
-import type { Session } from './session.ts'
 
 /** So many Nodes are read side by side, and so many in so long. Where more join, whole Nodes are watched until no more do. */
 const mostAtOnce = 4

@@ -13,18 +13,18 @@ import {
   type NodeReporter,
   type StoreHealth,
 } from '../store.ts'
-import { loadAccess } from './access.ts'
 import { type AnnotationNames, annotationNames } from './annotations.ts'
-import { openApiConfig } from './api_config.ts'
+import { loadAccess } from './client/access.ts'
+import { openApiConfig } from './client/api_config.ts'
+import { ApiConfigError } from './client/kubeconfig.ts'
+import { getPod, podAddresses } from './client/pods.ts'
+import { defaultTiming, Session, type Timing } from './client/session.ts'
 import { ConfigFile } from './config_file.ts'
-import { ApiConfigError } from './kubeconfig.ts'
 import { cachedHints, LastSeen } from './last_seen.ts'
 import { NodeSource } from './node_source.ts'
 import { OwnNode } from './own_node.ts'
 import { watchPeers } from './peers.ts'
-import { getPod, podAddresses } from './pods.ts'
 import { Reporter } from './reporter.ts'
-import { defaultTiming, Session, type Timing } from './session.ts'
 
 /**
  * Leases as flannel keeps them in Kubernetes: a Node's podCIDRs are its subnets, its annotations say how to

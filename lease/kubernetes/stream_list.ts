@@ -1,8 +1,8 @@
 import { ExpectedError } from '../common/errors.ts'
-import { ApiError } from './api_error.ts'
+import { ApiError } from './client/api_error.ts'
+import type { Session } from './client/session.ts'
 import type { NodeObject } from './node_object.ts'
 import type { NodeList } from './node_source.ts'
-import type { Session } from './session.ts'
 import { type NodeEvent, type WatchRequest, watchNodes } from './watch.ts'
 
 /** A watch; its reader ends it by `return`. */

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import { textAt } from '../json/path.ts'
-import { refusalEvent } from './api_error.ts'
+import { refusalEvent } from './client/api_error.ts'
+import type { Session } from './client/session.ts'
 import {
   type Depth,
   type NodeObject,
@@ -8,7 +9,6 @@ import {
   parseWithoutStatus,
   readNode,
 } from './node_object.ts'
-import type { Session } from './session.ts'
 
 /**
  * One event of a watch; a bookmark says only how far we are, and that of `isWhole` that all Nodes have been

@@ -15,7 +15,9 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
   // What etcd is asked, and how it answers; then what this means for leases.
   'lease/etcd/client/': [...ground, 'lease/json/', 'lease/options.ts', 'lease/etcd/tuning.ts'],
   'lease/etcd/': [...ground, 'lease/', 'lease/json/', 'lease/etcd/client/'],
-  'lease/kubernetes/': [...ground, 'lease/', 'lease/json/'],
+  // What the API server is asked, and how it answers; then what this means for leases.
+  'lease/kubernetes/client/': [...ground, 'lease/json/', 'lease/options.ts', 'types:lease/store.ts'],
+  'lease/kubernetes/': [...ground, 'lease/', 'lease/json/', 'lease/kubernetes/client/'],
   'lease/registry.ts': [...ground, 'lease/', 'lease/etcd/', 'lease/kubernetes/'],
 
   // From leases to kernel entries, without doing anything.

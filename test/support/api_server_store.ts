@@ -1,4 +1,4 @@
-import type { Timing } from '../../lease/kubernetes/session.ts'
+import type { Timing } from '../../lease/kubernetes/client/session.ts'
 import { type KubernetesStore, openKubernetesStore } from '../../lease/kubernetes/store.ts'
 import type { LeaseTableChange } from '../../lease/lease.ts'
 import { printLease } from '../../lease/lease.ts'

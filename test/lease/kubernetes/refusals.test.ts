@@ -1,7 +1,7 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { ApiConfigError } from '../../../lease/kubernetes/kubeconfig.ts'
+import { ApiConfigError } from '../../../lease/kubernetes/client/kubeconfig.ts'
 import { printLease } from '../../../lease/lease.ts'
 import { NetworkConfigError } from '../../../lease/network_config.ts'
 import { LeaseLostError } from '../../../lease/store.ts'

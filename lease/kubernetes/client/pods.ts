@@ -1,6 +1,6 @@
-import { ExpectedError, isUnexpected, messageOf } from '../common/errors.ts'
-import { at, textAt } from '../json/path.ts'
-import { AddressError, type Ip, parseIp } from '../net/ip.ts'
+import { ExpectedError, isUnexpected, messageOf } from '../../common/errors.ts'
+import { at, textAt } from '../../json/path.ts'
+import { AddressError, type Ip, parseIp } from '../../net/ip.ts'
 import type { ApiClient } from './api_client.ts'
 
 /** One try. Rejects with an ApiError: 404 if there is no such pod, 403 without the right to get pods. */

@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto'
 import type { RequestOptions } from 'node:https'
-import { at } from '../json/path.ts'
+import { at } from '../../json/path.ts'
 
 /**
  * Which credentials a request carried, without their content: `sent: a bearer token that expired at

@@ -5,9 +5,9 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
-import { openApiConfig } from '../../../lease/kubernetes/api_config.ts'
-import { ApiConfigError } from '../../../lease/kubernetes/kubeconfig.ts'
-import { makeTls } from '../../support/api_server_tls.ts'
+import { openApiConfig } from '../../../../lease/kubernetes/client/api_config.ts'
+import { ApiConfigError } from '../../../../lease/kubernetes/client/kubeconfig.ts'
+import { makeTls } from '../../../support/api_server_tls.ts'
 
 /** What a kubeconfig makes of a request; the files are as people have them. */
 

@@ -1,5 +1,5 @@
-import { ExpectedError } from '../common/errors.ts'
-import { isRecord, textAt } from '../json/path.ts'
+import { ExpectedError } from '../../common/errors.ts'
+import { isRecord, textAt } from '../../json/path.ts'
 
 /** What was asked of the API server, in RBAC's words. */
 export interface ApiAction {

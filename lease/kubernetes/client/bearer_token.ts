@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises'
-import { messageOf } from '../common/errors.ts'
+import { messageOf } from '../../common/errors.ts'
 import { ApiConfigError } from './kubeconfig.ts'
 
 /**

@@ -1,6 +1,6 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { request as httpsRequest, type RequestOptions } from 'node:https'
-import type { Log } from '../common/log.ts'
+import type { Log } from '../../common/log.ts'
 import type { ApiConfig } from './api_config.ts'
 import { type ApiAction, refusal } from './api_error.ts'
 

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
-import { ExpectedError, messageOf } from '../common/errors.ts'
-import { isRecord, textAt } from '../json/path.ts'
+import { ExpectedError, messageOf } from '../../common/errors.ts'
+import { isRecord, textAt } from '../../json/path.ts'
 import { parseYaml } from './client_library.ts'
 
 /**

@@ -1,11 +1,11 @@
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { ApiConfigError } from '../../../lease/kubernetes/kubeconfig.ts'
-import { proxyFor } from '../../../lease/kubernetes/proxy.ts'
-import { printLease } from '../../../lease/lease.ts'
-import { FakeCluster } from '../../support/api_server_cluster.ts'
-import { openStore, requestFor, Watching } from '../../support/api_server_store.ts'
-import { ConnectProxy } from '../../support/connect_proxy.ts'
+import { ApiConfigError } from '../../../../lease/kubernetes/client/kubeconfig.ts'
+import { proxyFor } from '../../../../lease/kubernetes/client/proxy.ts'
+import { printLease } from '../../../../lease/lease.ts'
+import { FakeCluster } from '../../../support/api_server_cluster.ts'
+import { openStore, requestFor, Watching } from '../../../support/api_server_store.ts'
+import { ConnectProxy } from '../../../support/connect_proxy.ts'
 
 describe('the proxy to the API server', () => {
   const https = { HTTPS_PROXY: 'http://u:s3cret@192.0.2.1:3128', HTTP_PROXY: 'http://192.0.2.2' }
