@@ -3,10 +3,10 @@ import type { LeaseTableChange } from '../lease.ts'
 import type { NetworkConfig } from '../network_config.ts'
 import { LiveTable } from '../table.ts'
 import type { Session } from './client/session.ts'
-import { type Following, followNodes, type NodeStep } from './follow.ts'
 import type { LastSeen } from './last_seen.ts'
 import { type NodeLeaseParts, NodeLeases } from './node_leases.ts'
-import type { NodeSource } from './node_source.ts'
+import { type Following, followNodes, type NodeStep } from './nodes/follow.ts'
+import type { NodeSource } from './nodes/node_source.ts'
 import { PodCidrs } from './pod_cidrs.ts'
 
 export interface PeerParts extends NodeLeaseParts {

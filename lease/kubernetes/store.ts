@@ -13,7 +13,6 @@ import {
   type NodeReporter,
   type StoreHealth,
 } from '../store.ts'
-import { type AnnotationNames, annotationNames } from './annotations.ts'
 import { loadAccess } from './client/access.ts'
 import { openApiConfig } from './client/api_config.ts'
 import { ApiConfigError } from './client/kubeconfig.ts'
@@ -21,7 +20,8 @@ import { getPod, podAddresses } from './client/pods.ts'
 import { defaultTiming, Session, type Timing } from './client/session.ts'
 import { ConfigFile } from './config_file.ts'
 import { cachedHints, LastSeen } from './last_seen.ts'
-import { NodeSource } from './node_source.ts'
+import { type AnnotationNames, annotationNames } from './nodes/annotations.ts'
+import { NodeSource } from './nodes/node_source.ts'
 import { OwnNode } from './own_node.ts'
 import { watchPeers } from './peers.ts'
 import { Reporter } from './reporter.ts'

@@ -17,7 +17,14 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
   'lease/etcd/': [...ground, 'lease/', 'lease/json/', 'lease/etcd/client/'],
   // What the API server is asked, and how it answers; then what this means for leases.
   'lease/kubernetes/client/': [...ground, 'lease/json/', 'lease/options.ts', 'types:lease/store.ts'],
-  'lease/kubernetes/': [...ground, 'lease/', 'lease/json/', 'lease/kubernetes/client/'],
+  'lease/kubernetes/nodes/': [...ground, 'lease/', 'lease/json/', 'lease/kubernetes/client/'],
+  'lease/kubernetes/': [
+    ...ground,
+    'lease/',
+    'lease/json/',
+    'lease/kubernetes/client/',
+    'lease/kubernetes/nodes/',
+  ],
   'lease/registry.ts': [...ground, 'lease/', 'lease/etcd/', 'lease/kubernetes/'],
 
   // From leases to kernel entries, without doing anything.

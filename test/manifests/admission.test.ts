@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { annotationNames } from '../../lease/kubernetes/annotations.ts'
+import { annotationNames } from '../../lease/kubernetes/nodes/annotations.ts'
 import { denials } from '../support/admission_policy.ts'
 import type { RawNode } from '../support/api_server_nodes.ts'
 import { readManifests } from './yaml.ts'

@@ -1,12 +1,12 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { annotationNames } from '../../../lease/kubernetes/annotations.ts'
+import { annotationNames } from '../../../../lease/kubernetes/nodes/annotations.ts'
 import {
   Annotations,
   parseWithoutManagedFields,
   parseWithoutStatus,
   readNode,
-} from '../../../lease/kubernetes/node_object.ts'
+} from '../../../../lease/kubernetes/nodes/node_object.ts'
 
 const names = annotationNames('flannel.alpha.coreos.com')
 

@@ -1,5 +1,5 @@
-import { MAX_BACKEND_DATA_BYTES } from '../json/json.ts'
-import { at, textAt } from '../json/path.ts'
+import { MAX_BACKEND_DATA_BYTES } from '../../json/json.ts'
+import { at, textAt } from '../../json/path.ts'
 
 /**
  * Characters of a Node's name (DNS subdomain), uid and resourceVersion: what is longer no API server wrote.

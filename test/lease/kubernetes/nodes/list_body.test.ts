@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { ListBody } from '../../../lease/kubernetes/list_body.ts'
+import { ListBody } from '../../../../lease/kubernetes/nodes/list_body.ts'
 
 function take(text: string, cuts: readonly number[] = []): { items: unknown[]; envelope: unknown } {
   const items: unknown[] = []

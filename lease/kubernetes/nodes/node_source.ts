@@ -1,5 +1,5 @@
-import { isRecord, textAt } from '../json/path.ts'
-import type { Session } from './client/session.ts'
+import { isRecord, textAt } from '../../json/path.ts'
+import type { Session } from '../client/session.ts'
 import { ListBody } from './list_body.ts'
 import { type Depth, type NodeObject, parseWithoutStatus, readNode } from './node_object.ts'
 

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http'
-import { textAt } from '../json/path.ts'
-import { refusalEvent } from './client/api_error.ts'
-import type { Session } from './client/session.ts'
+import { textAt } from '../../json/path.ts'
+import { refusalEvent } from '../client/api_error.ts'
+import type { Session } from '../client/session.ts'
 import {
   type Depth,
   type NodeObject,
