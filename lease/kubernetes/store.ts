@@ -19,11 +19,11 @@ import { ApiConfigError } from './client/kubeconfig.ts'
 import { getPod, podAddresses } from './client/pods.ts'
 import { defaultTiming, Session, type Timing } from './client/session.ts'
 import { ConfigFile } from './config_file.ts'
-import { cachedHints, LastSeen } from './last_seen.ts'
 import { type AnnotationNames, annotationNames } from './nodes/annotations.ts'
 import { NodeSource } from './nodes/node_source.ts'
 import { OwnNode } from './own_node.ts'
-import { watchPeers } from './peers.ts'
+import { cachedHints, LastSeen } from './peers/last_seen.ts'
+import { watchPeers } from './peers/peers.ts'
 import { Reporter } from './reporter.ts'
 
 /**

@@ -18,12 +18,20 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
   // What the API server is asked, and how it answers; then what this means for leases.
   'lease/kubernetes/client/': [...ground, 'lease/json/', 'lease/options.ts', 'types:lease/store.ts'],
   'lease/kubernetes/nodes/': [...ground, 'lease/', 'lease/json/', 'lease/kubernetes/client/'],
+  'lease/kubernetes/peers/': [
+    ...ground,
+    'lease/',
+    'lease/json/',
+    'lease/kubernetes/client/',
+    'lease/kubernetes/nodes/',
+  ],
   'lease/kubernetes/': [
     ...ground,
     'lease/',
     'lease/json/',
     'lease/kubernetes/client/',
     'lease/kubernetes/nodes/',
+    'lease/kubernetes/peers/',
   ],
   'lease/registry.ts': [...ground, 'lease/', 'lease/etcd/', 'lease/kubernetes/'],
 

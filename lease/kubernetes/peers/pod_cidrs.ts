@@ -1,13 +1,13 @@
 import { setMaxListeners } from 'node:events'
 import { setImmediate as immediate } from 'node:timers/promises'
-import { sleep } from '../common/sleep.ts'
-import { runTogether } from '../common/tasks.ts'
-import { WakeUp } from '../common/wake_up.ts'
-import { ApiError } from './client/api_error.ts'
-import type { Session } from './client/session.ts'
-import { type Following, followNodes, type NodeStep } from './nodes/follow.ts'
-import type { NodeObject } from './nodes/node_object.ts'
-import type { NodeSource } from './nodes/node_source.ts'
+import { sleep } from '../../common/sleep.ts'
+import { runTogether } from '../../common/tasks.ts'
+import { WakeUp } from '../../common/wake_up.ts'
+import { ApiError } from '../client/api_error.ts'
+import type { Session } from '../client/session.ts'
+import { type Following, followNodes, type NodeStep } from '../nodes/follow.ts'
+import type { NodeObject } from '../nodes/node_object.ts'
+import type { NodeSource } from '../nodes/node_source.ts'
 
 /** So many Nodes are read side by side, and so many in so long. Where more join, whole Nodes are watched until no more do. */
 const mostAtOnce = 4

@@ -1,9 +1,9 @@
-import { messageOf } from '../common/errors.ts'
-import type { Log } from '../common/log.ts'
-import { allFamilies, type Family } from '../net/ip.ts'
-import type { LiveTable, Reading } from '../table.ts'
-import { type AnnotationNames, isManaged, publishedPodCidrs, readLease } from './nodes/annotations.ts'
-import type { NodeObject } from './nodes/node_object.ts'
+import { messageOf } from '../../common/errors.ts'
+import type { Log } from '../../common/log.ts'
+import { allFamilies, type Family } from '../../net/ip.ts'
+import type { LiveTable, Reading } from '../../table.ts'
+import { type AnnotationNames, isManaged, publishedPodCidrs, readLease } from '../nodes/annotations.ts'
+import type { NodeObject } from '../nodes/node_object.ts'
 import type { PodCidrs } from './pod_cidrs.ts'
 
 export interface NodeLeaseParts {

@@ -1,17 +1,17 @@
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { LastSeen } from '../../../lease/kubernetes/last_seen.ts'
-import { printLease } from '../../../lease/lease.ts'
-import { LeaseLostError } from '../../../lease/store.ts'
-import { FakeCluster } from '../../support/api_server_cluster.ts'
+import { LastSeen } from '../../../../lease/kubernetes/peers/last_seen.ts'
+import { printLease } from '../../../../lease/lease.ts'
+import { LeaseLostError } from '../../../../lease/store.ts'
+import { FakeCluster } from '../../../support/api_server_cluster.ts'
 import {
   type OpenStore,
   openStore,
   requestFor,
   testTiming,
   Watching,
-} from '../../support/api_server_store.ts'
-import { until } from '../../support/until.ts'
+} from '../../../support/api_server_store.ts'
+import { until } from '../../../support/until.ts'
 
 const flannel = 'flannel.alpha.coreos.com'
 

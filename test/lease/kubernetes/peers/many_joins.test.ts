@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import type { SeenRequest } from '../../support/api_server.ts'
-import { FakeCluster } from '../../support/api_server_cluster.ts'
-import { type OpenStore, openStore, Watching } from '../../support/api_server_store.ts'
-import { until } from '../../support/until.ts'
+import type { SeenRequest } from '../../../support/api_server.ts'
+import { FakeCluster } from '../../../support/api_server_cluster.ts'
+import { type OpenStore, openStore, Watching } from '../../../support/api_server_store.ts'
+import { until } from '../../../support/until.ts'
 
 /** What other Nodes cost this one when they join, and that none of them holds up another. */
 
