@@ -21,10 +21,10 @@ import { defaultTiming, Session, type Timing } from './client/session.ts'
 import { ConfigFile } from './config_file.ts'
 import { type AnnotationNames, annotationNames } from './nodes/annotations.ts'
 import { NodeSource } from './nodes/node_source.ts'
-import { OwnNode } from './own_node.ts'
+import { OwnNode } from './own_node/own_node.ts'
+import { Reporter } from './own_node/reporter.ts'
 import { cachedHints, LastSeen } from './peers/last_seen.ts'
 import { watchPeers } from './peers/peers.ts'
-import { Reporter } from './reporter.ts'
 
 /**
  * Leases as flannel keeps them in Kubernetes: a Node's podCIDRs are its subnets, its annotations say how to

@@ -25,6 +25,13 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
     'lease/kubernetes/client/',
     'lease/kubernetes/nodes/',
   ],
+  'lease/kubernetes/own_node/': [
+    ...ground,
+    'lease/',
+    'lease/json/',
+    'lease/kubernetes/client/',
+    'lease/kubernetes/nodes/',
+  ],
   'lease/kubernetes/': [
     ...ground,
     'lease/',
@@ -32,6 +39,7 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
     'lease/kubernetes/client/',
     'lease/kubernetes/nodes/',
     'lease/kubernetes/peers/',
+    'lease/kubernetes/own_node/',
   ],
   'lease/registry.ts': [...ground, 'lease/', 'lease/etcd/', 'lease/kubernetes/'],
 

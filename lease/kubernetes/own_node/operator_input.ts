@@ -1,8 +1,8 @@
-import { messageOf } from '../common/errors.ts'
-import type { Log } from '../common/log.ts'
-import { allFamilies, type Family, familyOf, type Ip } from '../net/ip.ts'
-import { type AnnotationNames, parseIpOf } from './nodes/annotations.ts'
-import type { NodeObject } from './nodes/node_object.ts'
+import { messageOf } from '../../common/errors.ts'
+import type { Log } from '../../common/log.ts'
+import { allFamilies, type Family, familyOf, type Ip } from '../../net/ip.ts'
+import { type AnnotationNames, parseIpOf } from '../nodes/annotations.ts'
+import type { NodeObject } from '../nodes/node_object.ts'
 
 /**
  * Annotations by which operators configure this node. As in flannel they count at start: a running node does

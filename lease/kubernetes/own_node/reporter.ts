@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
-import { printable } from '../common/printable.ts'
-import { at, textAt } from '../json/path.ts'
-import type { LeaseProblem } from '../lease.ts'
-import type { Session } from './client/session.ts'
-import { type NodeSource, nodePath } from './nodes/node_source.ts'
+import { printable } from '../../common/printable.ts'
+import { at, textAt } from '../../json/path.ts'
+import type { LeaseProblem } from '../../lease.ts'
+import type { Session } from '../client/session.ts'
+import { type NodeSource, nodePath } from '../nodes/node_source.ts'
 
 /** The API server keeps Events for an hour; one that still applies is not written again. */
 const sameEventMs = 45 * 60_000

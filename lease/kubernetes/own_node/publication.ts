@@ -1,13 +1,13 @@
-import { type BackendData, backendDataJson } from '../backend_data.ts'
-import { messageOf } from '../common/errors.ts'
-import { goJson } from '../json/json.ts'
-import type { Lease, Subnet } from '../lease.ts'
-import { type Family, familyOf, type Ip } from '../net/ip.ts'
-import { contains, type Prefix } from '../net/prefix.ts'
-import type { NetworkConfig } from '../network_config.ts'
-import { LeaseRefusedError } from '../store.ts'
-import { type AnnotationNames, isManaged, parseIpOf, podPrefixes, readData } from './nodes/annotations.ts'
-import type { NodeObject } from './nodes/node_object.ts'
+import { type BackendData, backendDataJson } from '../../backend_data.ts'
+import { messageOf } from '../../common/errors.ts'
+import { goJson } from '../../json/json.ts'
+import type { Lease, Subnet } from '../../lease.ts'
+import { type Family, familyOf, type Ip } from '../../net/ip.ts'
+import { contains, type Prefix } from '../../net/prefix.ts'
+import type { NetworkConfig } from '../../network_config.ts'
+import { LeaseRefusedError } from '../../store.ts'
+import { type AnnotationNames, isManaged, parseIpOf, podPrefixes, readData } from '../nodes/annotations.ts'
+import type { NodeObject } from '../nodes/node_object.ts'
 
 /** What this node says of itself; one value a family of the network, but all podCIDRs that its Node has. */
 export interface Publication {

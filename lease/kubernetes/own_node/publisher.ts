@@ -1,9 +1,9 @@
-import type { Log } from '../common/log.ts'
-import { Pace } from '../common/pace.ts'
-import { present, type Session } from './client/session.ts'
-import type { AnnotationNames } from './nodes/annotations.ts'
-import { type NodeObject, writerOf } from './nodes/node_object.ts'
-import { type NodeSource, nodePath } from './nodes/node_source.ts'
+import type { Log } from '../../common/log.ts'
+import { Pace } from '../../common/pace.ts'
+import { present, type Session } from '../client/session.ts'
+import type { AnnotationNames } from '../nodes/annotations.ts'
+import { type NodeObject, writerOf } from '../nodes/node_object.ts'
+import { type NodeSource, nodePath } from '../nodes/node_source.ts'
 
 export interface PublisherParts {
   readonly session: Session
