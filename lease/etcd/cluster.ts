@@ -7,8 +7,8 @@ import type { EtcdOptions } from '../options.ts'
 import { EtcdClient } from './client/client.ts'
 import { etcdError } from './client/error.ts'
 import { openRetrier } from './client/retrier.ts'
+import { defaultTuning } from './client/tuning.ts'
 import { readMembers } from './members.ts'
-import { defaultTuning } from './tuning.ts'
 
 /** A change of the members is answered once it is applied. */
 const CALL_MS = 15_000

@@ -7,9 +7,9 @@ import { NetworkConfigError } from '../network_config.ts'
 import { parseNetworkConfig } from '../network_config_parser.ts'
 import type { EtcdOptions } from '../options.ts'
 import type { Head, KeyValue } from './client/keys.ts'
+import type { EtcdTuning } from './client/tuning.ts'
 import { GracePeers } from './grace_peers.ts'
 import { type Notes, readNotes, storeNames } from './last_seen_notes.ts'
-import type { EtcdTuning } from './tuning.ts'
 
 /** What the file of this store is marked with. */
 export function etcdScope({ prefix }: EtcdOptions): string {

@@ -12,6 +12,7 @@ import type { Claim } from './claim.ts'
 import { EtcdClient } from './client/client.ts'
 import type { Head } from './client/keys.ts'
 import { openRetrier } from './client/retrier.ts'
+import { defaultTuning, type EtcdTuning } from './client/tuning.ts'
 import type { EtcdContext } from './context.ts'
 import { Follower } from './follow.ts'
 import { Grants } from './grants.ts'
@@ -22,7 +23,6 @@ import { leaseTimes } from './lease_times.ts'
 import { followMembers } from './members.ts'
 import { ConfigKey, offerNetworkConfig } from './network.ts'
 import { release, reserve } from './reserve.ts'
-import { defaultTuning, type EtcdTuning } from './tuning.ts'
 
 /**
  * flannel's leases in etcd v3: `<prefix>/config` and `<prefix>/subnets/<key>`, each key with its own etcd

@@ -13,7 +13,7 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
   'lease/json/': ['lease/common/'],
   'lease/': [...ground, 'lease/json/'],
   // What etcd is asked, and how it answers; then what this means for leases.
-  'lease/etcd/client/': [...ground, 'lease/json/', 'lease/options.ts', 'lease/etcd/tuning.ts'],
+  'lease/etcd/client/': [...ground, 'lease/json/', 'lease/options.ts'],
   'lease/etcd/': [...ground, 'lease/', 'lease/json/', 'lease/etcd/client/'],
   // What the API server is asked, and how it answers; then what this means for leases.
   'lease/kubernetes/client/': [...ground, 'lease/json/', 'lease/options.ts', 'types:lease/store.ts'],

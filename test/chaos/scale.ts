@@ -1,4 +1,4 @@
-import type { EtcdTuning } from '../../lease/etcd/tuning.ts'
+import type { EtcdTuning } from '../../lease/etcd/client/tuning.ts'
 import type { EtcdOptions } from '../../lease/options.ts'
 import { etcdOptions } from '../support/etcd_bed.ts'
 

@@ -1,5 +1,5 @@
+import type { EtcdTuning } from '../../lease/etcd/client/tuning.ts'
 import { type EtcdLeaseStore, openEtcdStore } from '../../lease/etcd/store.ts'
-import type { EtcdTuning } from '../../lease/etcd/tuning.ts'
 import type { EtcdOptions } from '../../lease/options.ts'
 import type { StoreBed } from '../contract/lease_store.ts'
 import type { EtcdServer } from './etcd.ts'

@@ -1,6 +1,6 @@
 import { setMaxListeners } from 'node:events'
+import type { EtcdTuning } from '../../lease/etcd/client/tuning.ts'
 import type { EtcdLeaseStore } from '../../lease/etcd/store.ts'
-import type { EtcdTuning } from '../../lease/etcd/tuning.ts'
 import type { Lease } from '../../lease/lease.ts'
 import { parsePrefix } from '../../lease/net/prefix.ts'
 import type { EtcdOptions } from '../../lease/options.ts'

@@ -20,10 +20,10 @@ import {
 } from 'etcd3'
 import type { Log } from '../../common/log.ts'
 import type { EtcdOptions } from '../../options.ts'
-import type { EtcdTuning } from '../tuning.ts'
 import { channelFactory, proxyOptions } from './channel.ts'
 import type { Credentials } from './credentials.ts'
 import { MAX_ANSWER_BYTES } from './pages.ts'
+import type { EtcdTuning } from './tuning.ts'
 
 export type { ICompare, IKeyValue, IRequestOp, IResponseHeader, IWatchResponse } from 'etcd3'
 

@@ -1,10 +1,10 @@
 import type { Log } from '../../common/log.ts'
 import type { EtcdOptions } from '../../options.ts'
-import type { EtcdTuning } from '../tuning.ts'
 import { Connection } from './connection.ts'
 import { Endpoints } from './endpoint.ts'
 import { EtcdError, etcdError, silentTrouble } from './error.ts'
 import type { Head, KeyRange, KeyValue, Listing, Outcome, Transaction, WatchBatch } from './keys.ts'
+import type { EtcdTuning } from './tuning.ts'
 import { untilAborted } from './until_aborted.ts'
 
 /**

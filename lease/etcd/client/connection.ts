@@ -1,11 +1,11 @@
 import type { Log } from '../../common/log.ts'
 import type { EtcdOptions } from '../../options.ts'
-import type { EtcdTuning } from '../tuning.ts'
 import { Calls } from './calls.ts'
 import { readCredentials } from './credentials.ts'
 import type { Head, KeyRange, KeyValue, Listing, Outcome, Transaction, WatchBatch } from './keys.ts'
 import { changeOp, compare, head, keyValue, rangeBytes, watchBatch } from './messages.ts'
 import { type PageRequest, readPages } from './pages.ts'
+import type { EtcdTuning } from './tuning.ts'
 
 /**
  * What the store asks of one host, with one reading of the TLS files. After any error it is useless: open

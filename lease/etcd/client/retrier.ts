@@ -1,7 +1,7 @@
 import type { Log } from '../../common/log.ts'
 import { Retrier } from '../../common/retry.ts'
-import type { EtcdTuning } from '../tuning.ts'
 import { EtcdError } from './error.ts'
+import type { EtcdTuning } from './tuning.ts'
 
 /** The retrier of one client's calls. */
 export function openRetrier(endpoints: number, tuning: EtcdTuning, log: Log): Retrier {

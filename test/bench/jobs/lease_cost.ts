@@ -1,7 +1,7 @@
 import { setMaxListeners } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { EtcdTuning } from '../../../lease/etcd/client/tuning.ts'
 import { type EtcdLeaseStore, openEtcdStore } from '../../../lease/etcd/store.ts'
-import type { EtcdTuning } from '../../../lease/etcd/tuning.ts'
 import { parseIp } from '../../../lease/net/ip.ts'
 import type { LeaseRequest } from '../../../lease/store.ts'
 import { etcdOptions } from '../../support/etcd_bed.ts'

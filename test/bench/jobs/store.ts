@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Connection } from '../../../lease/etcd/client/connection.ts'
 import { type KeyRange, keysUnder } from '../../../lease/etcd/client/keys.ts'
-import { defaultTuning } from '../../../lease/etcd/tuning.ts'
+import { defaultTuning } from '../../../lease/etcd/client/tuning.ts'
 import { etcdOptions } from '../../support/etcd_bed.ts'
 import { hostileChange } from '../../support/hostile_changes.ts'
 import { RecordingLog } from '../../support/log.ts'

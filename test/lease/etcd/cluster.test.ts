@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { EtcdTuning } from '../../../lease/etcd/tuning.ts'
+import type { EtcdTuning } from '../../../lease/etcd/client/tuning.ts'
 import { type EtcdCluster, type EtcdServer, startEtcdCluster } from '../../support/etcd.ts'
 import { EtcdBed, fastTuning } from '../../support/etcd_bed.ts'
 import { EtcdNode } from '../../support/etcd_node.ts'

@@ -1,7 +1,7 @@
 import { rm } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
-import { defaultTuning } from '../../../lease/etcd/tuning.ts'
+import { defaultTuning } from '../../../lease/etcd/client/tuning.ts'
 import { type EtcdServer, type EtcdServerOptions, startEtcd } from '../../support/etcd.ts'
 import { EtcdBed, fastTuning } from '../../support/etcd_bed.ts'
 import { EtcdNode } from '../../support/etcd_node.ts'

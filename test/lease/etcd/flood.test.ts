@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { EtcdClient } from '../../../lease/etcd/client/client.ts'
-import { defaultTuning } from '../../../lease/etcd/tuning.ts'
+import { defaultTuning } from '../../../lease/etcd/client/tuning.ts'
 import { MOST_REFUSED } from '../../../lease/table.ts'
 import { type EtcdServer, startEtcd } from '../../support/etcd.ts'
 import { EtcdBed, etcdOptions } from '../../support/etcd_bed.ts'

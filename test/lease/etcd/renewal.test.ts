@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import type { EtcdTuning } from '../../../lease/etcd/client/tuning.ts'
 import type { EtcdLeaseStore } from '../../../lease/etcd/store.ts'
-import type { EtcdTuning } from '../../../lease/etcd/tuning.ts'
 import { requestOf } from '../../contract/lease_store.ts'
 import { type EtcdServer, startEtcd } from '../../support/etcd.ts'
 import { EtcdBed } from '../../support/etcd_bed.ts'

@@ -2,22 +2,22 @@ import { execFileSync } from 'node:child_process'
 import { copyFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
-import { EtcdClient } from '../../../lease/etcd/client/client.ts'
-import { keysUnder } from '../../../lease/etcd/client/keys.ts'
-import { defaultTuning, type EtcdTuning } from '../../../lease/etcd/tuning.ts'
-import type { EtcdOptions } from '../../../lease/options.ts'
-import { ConnectProxy } from '../../support/connect_proxy.ts'
+import { EtcdClient } from '../../../../lease/etcd/client/client.ts'
+import { keysUnder } from '../../../../lease/etcd/client/keys.ts'
+import { defaultTuning, type EtcdTuning } from '../../../../lease/etcd/client/tuning.ts'
+import type { EtcdOptions } from '../../../../lease/options.ts'
+import { ConnectProxy } from '../../../support/connect_proxy.ts'
 import {
   type EtcdFiles,
   type EtcdServer,
   type EtcdServerOptions,
   etcdctlLimits,
   startEtcd,
-} from '../../support/etcd.ts'
-import { EtcdBed, etcdOptions, fastTuning } from '../../support/etcd_bed.ts'
-import { EtcdNode } from '../../support/etcd_node.ts'
-import { replaceFiles, TestCa } from '../../support/etcd_tls.ts'
-import { until } from '../../support/until.ts'
+} from '../../../support/etcd.ts'
+import { EtcdBed, etcdOptions, fastTuning } from '../../../support/etcd_bed.ts'
+import { EtcdNode } from '../../../support/etcd_node.ts'
+import { replaceFiles, TestCa } from '../../../support/etcd_tls.ts'
+import { until } from '../../../support/until.ts'
 
 const config = '{"Network":"10.1.0.0/16","Backend":{"Type":"vxlan"}}'
 const peer = '{"PublicIP":"1.2.3.4","PublicIPv6":null,"BackendType":"vxlan"}'
