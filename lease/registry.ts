@@ -26,8 +26,8 @@ export async function lastSeenMarks(options: StoreOptions): Promise<LastSeenMark
   switch (options.kind) {
     case 'etcd': {
       const [{ etcdScope }, { readNotes }] = await Promise.all([
-        import('./etcd/last_seen.ts'),
-        import('./etcd/last_seen_notes.ts'),
+        import('./etcd/last_seen/last_seen.ts'),
+        import('./etcd/last_seen/notes.ts'),
       ])
       return { scope: etcdScope(options), storesOf: notes => readNotes(notes).endpoints }
     }

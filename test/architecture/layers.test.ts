@@ -14,7 +14,8 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
   'lease/': [...ground, 'lease/json/'],
   // What etcd is asked, and how it answers; then what this means for leases.
   'lease/etcd/client/': [...ground, 'lease/json/', 'lease/options.ts'],
-  'lease/etcd/': [...ground, 'lease/', 'lease/json/', 'lease/etcd/client/'],
+  'lease/etcd/last_seen/': [...ground, 'lease/', 'lease/json/', 'lease/etcd/client/'],
+  'lease/etcd/': [...ground, 'lease/', 'lease/json/', 'lease/etcd/client/', 'lease/etcd/last_seen/'],
   // What the API server is asked, and how it answers; then what this means for leases.
   'lease/kubernetes/client/': [...ground, 'lease/json/', 'lease/options.ts', 'types:lease/store.ts'],
   'lease/kubernetes/nodes/': [...ground, 'lease/', 'lease/json/', 'lease/kubernetes/client/'],
@@ -41,7 +42,7 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
     'lease/kubernetes/peers/',
     'lease/kubernetes/own_node/',
   ],
-  'lease/registry.ts': [...ground, 'lease/', 'lease/etcd/', 'lease/kubernetes/'],
+  'lease/registry.ts': [...ground, 'lease/', 'lease/etcd/', 'lease/etcd/last_seen/', 'lease/kubernetes/'],
 
   // From leases to kernel entries, without doing anything.
   'agent/state/': ['lease/net/', 'lease/lease.ts'],

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { defaultTuning } from '../../../lease/etcd/client/tuning.ts'
 import { contradicts } from '../../../lease/etcd/history.ts'
-import { LastSeen } from '../../../lease/etcd/last_seen.ts'
+import { LastSeen } from '../../../lease/etcd/last_seen/last_seen.ts'
 import type { Lease } from '../../../lease/lease.ts'
 import { etcdOptions } from '../../support/etcd_bed.ts'
 import { RecordingLog } from '../../support/log.ts'

@@ -1,6 +1,6 @@
-import type { Lease } from '../lease.ts'
-import type { Ip } from '../net/ip.ts'
-import { PrefixIndex } from '../net/prefix_index.ts'
+import type { Lease } from '../../lease.ts'
+import type { Ip } from '../../net/ip.ts'
+import { PrefixIndex } from '../../net/prefix_index.ts'
 
 /**
  * Peers that a store no longer names because it lost its data. Each stays until its time is over or a lease

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
-import { asList, asNumber, asObject, asText, JsonError, MAX_LEASE_BYTES } from '../json/json.ts'
-import type { EtcdOptions } from '../options.ts'
-import { normalEndpoint } from './client/endpoint.ts'
-import type { Head, KeyValue } from './client/keys.ts'
+import { asList, asNumber, asObject, asText, JsonError, MAX_LEASE_BYTES } from '../../json/json.ts'
+import type { EtcdOptions } from '../../options.ts'
+import { normalEndpoint } from '../client/endpoint.ts'
+import type { Head, KeyValue } from '../client/keys.ts'
 
 const MAX_TEXT = 1024
 /** Longer than any grace. */
