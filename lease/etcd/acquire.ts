@@ -8,11 +8,19 @@ import { decodeLease } from '../wire.ts'
 import { ask, writeOf } from './ask.ts'
 import { type Claim, create, type Lost, lost, remove, rewrite } from './claim.ts'
 import type { KeyValue } from './client/keys.ts'
-import type { EtcdContext } from './context.ts'
 import { describeLease } from './describe.ts'
-import { checkOwn } from './history.ts'
 import { type Candidate, candidate, candidates } from './identity.ts'
-import { isReservation, listRecords, olderOwner, type Record, readRecord, taken, valueFor } from './record.ts'
+import type { EtcdContext } from './records/context.ts'
+import { checkOwn } from './records/history.ts'
+import {
+  isReservation,
+  listRecords,
+  olderOwner,
+  type Record,
+  readRecord,
+  taken,
+  valueFor,
+} from './records/record.ts'
 
 const ACTIVITY = 'claim a subnet'
 

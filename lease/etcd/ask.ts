@@ -5,8 +5,8 @@
  */
 
 import { type KeyValue, oneKey } from './client/keys.ts'
-import type { EtcdContext } from './context.ts'
-import { NO_LEASE } from './record.ts'
+import type { EtcdContext } from './records/context.ts'
+import { NO_LEASE } from './records/record.ts'
 
 export interface Answer {
   readonly isAlive: boolean

@@ -8,8 +8,8 @@ import type { LeaseRequest } from '../store.ts'
 import { decodeLease, encodeSubnetKey } from '../wire.ts'
 import { EtcdError } from './client/error.ts'
 import { type KeyValue, keysUnder, type Outcome, type Transaction } from './client/keys.ts'
-import type { EtcdContext } from './context.ts'
-import { NO_LEASE, olderOwner, readRecords, vacant } from './record.ts'
+import type { EtcdContext } from './records/context.ts'
+import { NO_LEASE, olderOwner, readRecords, vacant } from './records/record.ts'
 
 /** What this node holds, and the state in which it last saw the key. */
 export interface Claim {

@@ -5,8 +5,8 @@ import { type LiveTable, MOST_REFUSED, type Reading } from '../table.ts'
 import { decodeLease, WireError } from '../wire.ts'
 import { EtcdError } from './client/error.ts'
 import { type KeyValue, keysUnder, type WatchBatch } from './client/keys.ts'
-import type { EtcdContext } from './context.ts'
-import { checkHistory, contradicts, latest } from './history.ts'
+import type { EtcdContext } from './records/context.ts'
+import { checkHistory, contradicts, latest } from './records/history.ts'
 
 const ACTIVITY = 'watch the peers'
 

@@ -3,10 +3,10 @@ import { LeaseLostError } from '../store.ts'
 import { ask, touch, writeOf } from './ask.ts'
 import { type Claim, claimOf, type Lost, lost } from './claim.ts'
 import type { KeyValue } from './client/keys.ts'
-import type { EtcdContext } from './context.ts'
 import { describeLease, macsOf } from './describe.ts'
 import { candidate, hasSameMac } from './identity.ts'
-import { isHeldBy, isReservation, listRecords, NO_LEASE, type Record } from './record.ts'
+import type { EtcdContext } from './records/context.ts'
+import { isHeldBy, isReservation, listRecords, NO_LEASE, type Record } from './records/record.ts'
 import { Rewrites } from './rewrites.ts'
 
 /**

@@ -6,9 +6,9 @@
  */
 import type { Lease } from '../lease.ts'
 import type { LeaseRequest } from '../store.ts'
-import type { EtcdContext } from './context.ts'
 import { macsOf } from './describe.ts'
-import { isHeldBy, NO_LEASE, type Record, readRecord } from './record.ts'
+import type { EtcdContext } from './records/context.ts'
+import { isHeldBy, NO_LEASE, type Record, readRecord } from './records/record.ts'
 
 /** Why a key counts as this node's own, the surest first. */
 const evidences = ['written', 'remembered', 'mac', 'publicIp'] as const

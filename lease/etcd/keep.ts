@@ -5,11 +5,18 @@ import { printLease } from '../lease.ts'
 import { LeaseLostError } from '../store.ts'
 import { type Claim, create, type Lost, lost, rewrite } from './claim.ts'
 import { oneKey } from './client/keys.ts'
-import type { EtcdContext } from './context.ts'
 import type { HeldClaim } from './held_claim.ts'
-import { checkOwn } from './history.ts'
 import { Namesakes } from './namesakes.ts'
-import { isReservation, listRecords, NO_LEASE, olderOwner, type Record, readRecord } from './record.ts'
+import type { EtcdContext } from './records/context.ts'
+import { checkOwn } from './records/history.ts'
+import {
+  isReservation,
+  listRecords,
+  NO_LEASE,
+  olderOwner,
+  type Record,
+  readRecord,
+} from './records/record.ts'
 
 const ACTIVITY = 'keep the lease'
 const WATCHING = 'watch the lease'

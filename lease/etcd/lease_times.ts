@@ -1,8 +1,8 @@
 /** When leases were renewed last and when they end: etcd tells it of one etcd lease at a time. */
 import type { LeaseTimes } from '../store.ts'
 import { type KeyValue, keysUnder } from './client/keys.ts'
-import type { EtcdContext } from './context.ts'
-import { NO_LEASE } from './record.ts'
+import type { EtcdContext } from './records/context.ts'
+import { NO_LEASE } from './records/record.ts'
 
 /** Calls at once: one connection answers some thousands a second. */
 const AT_ONCE = 64

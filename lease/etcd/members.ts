@@ -2,7 +2,7 @@ import type { ClusterMember } from '../cluster.ts'
 import { sleep } from '../common/sleep.ts'
 import type { EtcdClient } from './client/client.ts'
 import { EtcdError } from './client/error.ts'
-import type { EtcdContext } from './context.ts'
+import type { EtcdContext } from './records/context.ts'
 
 /** What comes from etcd is bounded as any foreign input: no cluster has more members, no URL is longer. */
 const MOST_MEMBERS = 20

@@ -7,8 +7,16 @@ import { parseNetworkConfig } from '../network_config_parser.ts'
 import { LeaseRefusedError } from '../store.ts'
 import { encodeLeaseValue, encodeSubnetKey } from '../wire.ts'
 import { oneKey, type Transaction } from './client/keys.ts'
-import type { EtcdContext } from './context.ts'
-import { isHeldBy, listRecords, NO_LEASE, olderOwner, type Record, readRecord, vacant } from './record.ts'
+import type { EtcdContext } from './records/context.ts'
+import {
+  isHeldBy,
+  listRecords,
+  NO_LEASE,
+  olderOwner,
+  type Record,
+  readRecord,
+  vacant,
+} from './records/record.ts'
 
 /** flannel's reservation: a subnet key without an etcd lease (flannel's documents, "Reservations"). */
 export async function reserve(

@@ -15,7 +15,15 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
   // What etcd is asked, and how it answers; then what this means for leases.
   'lease/etcd/client/': [...ground, 'lease/json/', 'lease/options.ts'],
   'lease/etcd/last_seen/': [...ground, 'lease/', 'lease/json/', 'lease/etcd/client/'],
-  'lease/etcd/': [...ground, 'lease/', 'lease/json/', 'lease/etcd/client/', 'lease/etcd/last_seen/'],
+  'lease/etcd/records/': [...ground, 'lease/', 'lease/etcd/client/', 'lease/etcd/last_seen/'],
+  'lease/etcd/': [
+    ...ground,
+    'lease/',
+    'lease/json/',
+    'lease/etcd/client/',
+    'lease/etcd/last_seen/',
+    'lease/etcd/records/',
+  ],
   // What the API server is asked, and how it answers; then what this means for leases.
   'lease/kubernetes/client/': [...ground, 'lease/json/', 'lease/options.ts', 'types:lease/store.ts'],
   'lease/kubernetes/nodes/': [...ground, 'lease/', 'lease/json/', 'lease/kubernetes/client/'],

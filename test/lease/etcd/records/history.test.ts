@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest'
-import { defaultTuning } from '../../../lease/etcd/client/tuning.ts'
-import { contradicts } from '../../../lease/etcd/history.ts'
-import { LastSeen } from '../../../lease/etcd/last_seen/last_seen.ts'
-import type { Lease } from '../../../lease/lease.ts'
-import { etcdOptions } from '../../support/etcd_bed.ts'
-import { RecordingLog } from '../../support/log.ts'
+import { defaultTuning } from '../../../../lease/etcd/client/tuning.ts'
+import { LastSeen } from '../../../../lease/etcd/last_seen/last_seen.ts'
+import { contradicts } from '../../../../lease/etcd/records/history.ts'
+import type { Lease } from '../../../../lease/lease.ts'
+import { etcdOptions } from '../../../support/etcd_bed.ts'
+import { RecordingLog } from '../../../support/log.ts'
 
 const node = '10.1.5.0-24'
 const table = new Map<string, Lease>([[node, { node, since: 40, backendType: 'vxlan', subnets: [] }]])

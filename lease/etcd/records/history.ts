@@ -2,10 +2,10 @@
  * Whether etcd still has the history that a table was read from. A restored snapshot starts an older history,
  * whose revision may have passed the known one before this node looks: then only its keys tell.
  */
-import type { LeaseTable } from '../lease.ts'
-import type { EtcdClient } from './client/client.ts'
-import { EtcdError } from './client/error.ts'
-import { type KeyValue, keysUnder, oneKey } from './client/keys.ts'
+import type { LeaseTable } from '../../lease.ts'
+import type { EtcdClient } from '../client/client.ts'
+import { EtcdError } from '../client/error.ts'
+import { type KeyValue, keysUnder, oneKey } from '../client/keys.ts'
 import type { EtcdContext } from './context.ts'
 
 /** The newest key of these and the one before. */

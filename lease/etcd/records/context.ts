@@ -1,10 +1,10 @@
-import type { Log } from '../common/log.ts'
-import type { Retrier } from '../common/retry.ts'
-import type { Lease } from '../lease.ts'
-import type { EtcdClient } from './client/client.ts'
-import type { EtcdTuning } from './client/tuning.ts'
+import type { Log } from '../../common/log.ts'
+import type { Retrier } from '../../common/retry.ts'
+import type { Lease } from '../../lease.ts'
+import type { EtcdClient } from '../client/client.ts'
+import type { EtcdTuning } from '../client/tuning.ts'
+import type { LastSeen } from '../last_seen/last_seen.ts'
 import type { Grants } from './grants.ts'
-import type { LastSeen } from './last_seen/last_seen.ts'
 
 /** What every part of one etcd store works with. */
 export interface EtcdContext {

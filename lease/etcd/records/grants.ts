@@ -1,5 +1,5 @@
-import type { EtcdClient } from './client/client.ts'
-import type { EtcdTuning } from './client/tuning.ts'
+import type { EtcdClient } from '../client/client.ts'
+import type { EtcdTuning } from '../client/tuning.ts'
 
 /**
  * The etcd leases that this process was granted: only these may it revoke. One that is not known to be in use
