@@ -1,14 +1,11 @@
-import { fits } from '../allocate.ts'
-import { runTogether } from '../common/tasks.ts'
-import { WakeUp } from '../common/wake_up.ts'
-import { printLease } from '../lease.ts'
-import { LeaseLostError } from '../store.ts'
-import { type Claim, create, type Lost, lost, rewrite } from './claim.ts'
-import { oneKey } from './client/keys.ts'
-import type { HeldClaim } from './held_claim.ts'
-import { Namesakes } from './namesakes.ts'
-import type { EtcdContext } from './records/context.ts'
-import { checkOwn } from './records/history.ts'
+import { fits } from '../../allocate.ts'
+import { runTogether } from '../../common/tasks.ts'
+import { WakeUp } from '../../common/wake_up.ts'
+import { printLease } from '../../lease.ts'
+import { LeaseLostError } from '../../store.ts'
+import { oneKey } from '../client/keys.ts'
+import type { EtcdContext } from '../records/context.ts'
+import { checkOwn } from '../records/history.ts'
 import {
   isReservation,
   listRecords,
@@ -16,7 +13,10 @@ import {
   olderOwner,
   type Record,
   readRecord,
-} from './records/record.ts'
+} from '../records/record.ts'
+import { type Claim, create, type Lost, lost, rewrite } from './claim.ts'
+import type { HeldClaim } from './held_claim.ts'
+import { Namesakes } from './namesakes.ts'
 
 const ACTIVITY = 'keep the lease'
 const WATCHING = 'watch the lease'

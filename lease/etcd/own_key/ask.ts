@@ -4,9 +4,9 @@
  * flanneld does not answer.
  */
 
-import { type KeyValue, oneKey } from './client/keys.ts'
-import type { EtcdContext } from './records/context.ts'
-import { NO_LEASE } from './records/record.ts'
+import { type KeyValue, oneKey } from '../client/keys.ts'
+import type { EtcdContext } from '../records/context.ts'
+import { NO_LEASE } from '../records/record.ts'
 
 export interface Answer {
   readonly isAlive: boolean

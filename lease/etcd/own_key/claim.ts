@@ -2,14 +2,14 @@
  * etcd decides who owns a subnet, by comparison: a key is created only while no key holds its subnet, and
  * written only at the revision that was read. No write here is unconditional.
  */
-import type { Lease } from '../lease.ts'
-import type { Prefix } from '../net/prefix.ts'
-import type { LeaseRequest } from '../store.ts'
-import { decodeLease, encodeSubnetKey } from '../wire.ts'
-import { EtcdError } from './client/error.ts'
-import { type KeyValue, keysUnder, type Outcome, type Transaction } from './client/keys.ts'
-import type { EtcdContext } from './records/context.ts'
-import { NO_LEASE, olderOwner, readRecords, vacant } from './records/record.ts'
+import type { Lease } from '../../lease.ts'
+import type { Prefix } from '../../net/prefix.ts'
+import type { LeaseRequest } from '../../store.ts'
+import { decodeLease, encodeSubnetKey } from '../../wire.ts'
+import { EtcdError } from '../client/error.ts'
+import { type KeyValue, keysUnder, type Outcome, type Transaction } from '../client/keys.ts'
+import type { EtcdContext } from '../records/context.ts'
+import { NO_LEASE, olderOwner, readRecords, vacant } from '../records/record.ts'
 
 /** What this node holds, and the state in which it last saw the key. */
 export interface Claim {

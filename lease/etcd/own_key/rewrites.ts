@@ -1,7 +1,7 @@
-import { printJson } from '../json/json.ts'
+import { printJson } from '../../json/json.ts'
+import type { EtcdContext } from '../records/context.ts'
+import type { Record } from '../records/record.ts'
 import { describeLease } from './describe.ts'
-import type { EtcdContext } from './records/context.ts'
-import type { Record } from './records/record.ts'
 
 const CONFLICT = 'rewritten'
 /** Writes within this many checks of each other make a fight. */

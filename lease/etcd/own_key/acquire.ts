@@ -1,17 +1,13 @@
-import { chooseSubnets, fits } from '../allocate.ts'
-import { type Lease, printLease } from '../lease.ts'
-import { familyOf, ipFromNumber, ipToNumber } from '../net/ip.ts'
-import { networkAddress, type Prefix, prefixLength, prefixOf } from '../net/prefix.ts'
-import { type FamilyNetwork, type NetworkConfig, subnetSize } from '../network_config.ts'
-import { LeaseRefusedError, type LeaseRequest } from '../store.ts'
-import { decodeLease } from '../wire.ts'
-import { ask, writeOf } from './ask.ts'
-import { type Claim, create, type Lost, lost, remove, rewrite } from './claim.ts'
-import type { KeyValue } from './client/keys.ts'
-import { describeLease } from './describe.ts'
-import { type Candidate, candidate, candidates } from './identity.ts'
-import type { EtcdContext } from './records/context.ts'
-import { checkOwn } from './records/history.ts'
+import { chooseSubnets, fits } from '../../allocate.ts'
+import { type Lease, printLease } from '../../lease.ts'
+import { familyOf, ipFromNumber, ipToNumber } from '../../net/ip.ts'
+import { networkAddress, type Prefix, prefixLength, prefixOf } from '../../net/prefix.ts'
+import { type FamilyNetwork, type NetworkConfig, subnetSize } from '../../network_config.ts'
+import { LeaseRefusedError, type LeaseRequest } from '../../store.ts'
+import { decodeLease } from '../../wire.ts'
+import type { KeyValue } from '../client/keys.ts'
+import type { EtcdContext } from '../records/context.ts'
+import { checkOwn } from '../records/history.ts'
 import {
   isReservation,
   listRecords,
@@ -20,7 +16,11 @@ import {
   readRecord,
   taken,
   valueFor,
-} from './records/record.ts'
+} from '../records/record.ts'
+import { ask, writeOf } from './ask.ts'
+import { type Claim, create, type Lost, lost, remove, rewrite } from './claim.ts'
+import { describeLease } from './describe.ts'
+import { type Candidate, candidate, candidates } from './identity.ts'
 
 const ACTIVITY = 'claim a subnet'
 

@@ -4,11 +4,11 @@
  * the node remembers nothing. Addresses move between hosts (DHCP, virtual IPs) and machines are cloned: where
  * the evidence fits another host too, that host's agent is asked before the key is touched.
  */
-import type { Lease } from '../lease.ts'
-import type { LeaseRequest } from '../store.ts'
+import type { Lease } from '../../lease.ts'
+import type { LeaseRequest } from '../../store.ts'
+import type { EtcdContext } from '../records/context.ts'
+import { isHeldBy, NO_LEASE, type Record, readRecord } from '../records/record.ts'
 import { macsOf } from './describe.ts'
-import type { EtcdContext } from './records/context.ts'
-import { isHeldBy, NO_LEASE, type Record, readRecord } from './records/record.ts'
 
 /** Why a key counts as this node's own, the surest first. */
 const evidences = ['written', 'remembered', 'mac', 'publicIp'] as const

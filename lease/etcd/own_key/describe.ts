@@ -1,6 +1,6 @@
-import { vtepOf } from '../backend_data.ts'
-import { type Lease, printLease } from '../lease.ts'
-import type { Mac } from '../net/mac.ts'
+import { vtepOf } from '../../backend_data.ts'
+import { type Lease, printLease } from '../../lease.ts'
+import type { Mac } from '../../net/mac.ts'
 
 /** `10.1.5.0/24 at 192.168.0.7, VTEP MAC c6:d2:00:00:00:01`: what an operator can look for on a host. */
 export function describeLease(lease: Lease): string {

@@ -1,12 +1,12 @@
-import { printLease } from '../lease.ts'
-import { LeaseLostError } from '../store.ts'
+import { printLease } from '../../lease.ts'
+import { LeaseLostError } from '../../store.ts'
+import type { KeyValue } from '../client/keys.ts'
+import type { EtcdContext } from '../records/context.ts'
+import { isHeldBy, isReservation, listRecords, NO_LEASE, type Record } from '../records/record.ts'
 import { ask, touch, writeOf } from './ask.ts'
 import { type Claim, claimOf, type Lost, lost } from './claim.ts'
-import type { KeyValue } from './client/keys.ts'
 import { describeLease, macsOf } from './describe.ts'
 import { candidate, hasSameMac } from './identity.ts'
-import type { EtcdContext } from './records/context.ts'
-import { isHeldBy, isReservation, listRecords, NO_LEASE, type Record } from './records/record.ts'
 import { Rewrites } from './rewrites.ts'
 
 /**

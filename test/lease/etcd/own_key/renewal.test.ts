@@ -1,10 +1,10 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import type { EtcdTuning } from '../../../lease/etcd/client/tuning.ts'
-import type { EtcdLeaseStore } from '../../../lease/etcd/store.ts'
-import { requestOf } from '../../contract/lease_store.ts'
-import { type EtcdServer, startEtcd } from '../../support/etcd.ts'
-import { EtcdBed } from '../../support/etcd_bed.ts'
-import { until } from '../../support/until.ts'
+import type { EtcdTuning } from '../../../../lease/etcd/client/tuning.ts'
+import type { EtcdLeaseStore } from '../../../../lease/etcd/store.ts'
+import { requestOf } from '../../../contract/lease_store.ts'
+import { type EtcdServer, startEtcd } from '../../../support/etcd.ts'
+import { EtcdBed } from '../../../support/etcd_bed.ts'
+import { until } from '../../../support/until.ts'
 
 let server: EtcdServer
 let bed: EtcdBed
