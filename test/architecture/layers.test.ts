@@ -17,6 +17,13 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
   'lease/etcd/last_seen/': [...ground, 'lease/', 'lease/json/', 'lease/etcd/client/'],
   'lease/etcd/records/': [...ground, 'lease/', 'lease/etcd/client/', 'lease/etcd/last_seen/'],
   'lease/etcd/own_key/': [...ground, 'lease/', 'lease/json/', 'lease/etcd/client/', 'lease/etcd/records/'],
+  'lease/etcd/network_config/': [
+    ...ground,
+    'lease/',
+    'lease/json/',
+    'lease/etcd/client/',
+    'lease/etcd/records/',
+  ],
   'lease/etcd/': [
     ...ground,
     'lease/',
@@ -25,6 +32,7 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
     'lease/etcd/last_seen/',
     'lease/etcd/records/',
     'lease/etcd/own_key/',
+    'lease/etcd/network_config/',
   ],
   // What the API server is asked, and how it answers; then what this means for leases.
   'lease/kubernetes/client/': [...ground, 'lease/json/', 'lease/options.ts', 'types:lease/store.ts'],

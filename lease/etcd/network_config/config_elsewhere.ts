@@ -1,10 +1,10 @@
 import { request as httpRequest } from 'node:http'
 import { request as httpsRequest } from 'node:https'
-import { parseJson } from '../json/json.ts'
-import type { EtcdOptions } from '../options.ts'
-import { readCredentials } from './client/credentials.ts'
-import { oneKey } from './client/keys.ts'
-import type { EtcdContext } from './records/context.ts'
+import { parseJson } from '../../json/json.ts'
+import type { EtcdOptions } from '../../options.ts'
+import { readCredentials } from '../client/credentials.ts'
+import { oneKey } from '../client/keys.ts'
+import type { EtcdContext } from '../records/context.ts'
 
 /** Prefixes that flannel's users have: flannel's default, those of distributions and of well-known guides. */
 const PREFIXES = [

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { NetworkConfigError } from '../../../lease/network_config.ts'
-import { type EtcdServer, startEtcd } from '../../support/etcd.ts'
-import { EtcdBed } from '../../support/etcd_bed.ts'
-import { run } from '../../support/exec.ts'
-import { until } from '../../support/until.ts'
+import { NetworkConfigError } from '../../../../lease/network_config.ts'
+import { type EtcdServer, startEtcd } from '../../../support/etcd.ts'
+import { EtcdBed } from '../../../support/etcd_bed.ts'
+import { run } from '../../../support/exec.ts'
+import { until } from '../../../support/until.ts'
 
 let server: EtcdServer
 beforeAll(async () => {
