@@ -132,7 +132,7 @@ export class Overlay {
 
   async #takeLeases(change: LeaseTableChange): Promise<void> {
     const keys = this.#membership.setTable(change)
-    this.#options.rounds.joins.heard(keys)
+    this.#options.rounds.joins.storeChanged(keys)
     this.#program(keys)
     this.#tableSeen.set()
     // The kernel first: a round that can start has asked it before the next turn of the event loop.

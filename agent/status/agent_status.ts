@@ -2,7 +2,7 @@ import type { StoreHealth } from '../../lease/store.ts'
 import type { Finding } from '../diagnose/doctor/finding.ts'
 import type { AgentFacts } from '../diagnose/node_view.ts'
 import type { OverlayStatus } from './overlay_status.ts'
-import { type AgentStatus, check, type RoundTotals, storeAway } from './status.ts'
+import { type AgentStatus, check, type RoundTotals, storeOutage } from './status.ts'
 
 /** The agent's state; the overlay is undefined until there is a lease, the store until it is open. */
 export interface AgentParts extends Pick<AgentStatus, 'version' | 'view' | 'resyncMs'> {
@@ -38,7 +38,7 @@ export function agentStatus(parts: AgentParts): AgentStatus {
   const isStarted = overlay?.checks.every(({ name }) => name !== 'start')
   const checks = [
     ...(overlay?.checks ?? [check('start', `waiting for ${waitingFor}`)]),
-    check('store', overlay && (isStarted ? storeAway(store) : store.trouble)),
+    check('store', overlay && (isStarted ? storeOutage(store) : store.trouble)),
     ...(etcdTroubles === undefined ? [] : [check('embedded-etcd', ...etcdTroubles)]),
     check('resources', scarcity),
     check('lease-conflict', store.conflict),

@@ -19,8 +19,8 @@ export interface HostWatchOptions {
 /** Changes of the underlay come in bursts: wait this long for the rest. */
 const SETTLE_MS = 1_000
 
-/** Findings that the agent reports at once by other ways. */
-const ownWord: ReadonlySet<string> = new Set([
+/** Checks whose findings the agent itself reports, at once. */
+const reportedElsewhere: ReadonlySet<string> = new Set([
   'readiness',
   'agent',
   'own lease',
@@ -58,12 +58,12 @@ export class HostWatch {
     let candidates: ReadonlySet<string> = new Set()
     for (;;) {
       const found = await this.#look(signal)
-      const confirmed = found.filter(one => candidates.has(one.check) || this.#stands(one))
+      const confirmed = found.filter(one => candidates.has(one.check) || this.#isCurrent(one))
       this.#settle(confirmed)
-      const isUnsure = confirmed.length < found.length
+      const hasUnconfirmed = confirmed.length < found.length
       candidates = new Set(found.map(({ check }) => check))
-      // Wait the whole time, whatever changes meanwhile: a burst of changes confirms nothing.
-      if (isUnsure) await sleep(confirmMs, signal)
+      // Ignore changes during this wait: a second check within the same burst of changes confirms nothing.
+      if (hasUnconfirmed) await sleep(confirmMs, signal)
       else {
         await this.#wakeUp.wait(
           brokenByHost(confirmed).length > 0 ? Math.min(brokenMs, periodMs) : periodMs,
@@ -77,7 +77,7 @@ export class HostWatch {
 
   async #look(signal: AbortSignal): Promise<readonly Finding[]> {
     try {
-      return (await this.#options.examine(signal)).filter(({ check }) => !ownWord.has(check))
+      return (await this.#options.examine(signal)).filter(({ check }) => !reportedElsewhere.has(check))
     } catch (error) {
       signal.throwIfAborted()
       this.#options.log.debug({ error }, 'this host could not be examined')
@@ -85,7 +85,7 @@ export class HostWatch {
     }
   }
 
-  #stands({ check }: Finding): boolean {
+  #isCurrent({ check }: Finding): boolean {
     return this.#findings.some(one => one.check === check)
   }
 

@@ -4,7 +4,7 @@ import { Histogram } from './histogram.ts'
 
 /**
  * Time from the store's event about a lease to the route in the kernel, the last of a peer's entries. A key
- * that was right already, as after a restart, gives no sample.
+ * whose entry was right already, as after a restart, gives no sample.
  */
 export class JoinLatency {
   readonly histogram = new Histogram([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30])
@@ -18,7 +18,7 @@ export class JoinLatency {
   }
 
   /** The store has changed the desired entries of these keys. */
-  heard(keys: Iterable<string>): void {
+  storeChanged(keys: Iterable<string>): void {
     const nowMs = this.#now()
     for (const key of keys) if (isRoute(key) && !this.#sinceMs.has(key)) this.#sinceMs.set(key, nowMs)
   }
@@ -35,7 +35,7 @@ export class JoinLatency {
       if (operation.verb !== 'delete' && !drift.has(key)) this.histogram.observe(nowMs - sinceMs)
       this.#sinceMs.delete(key)
     }
-    // The round looked at these and changed nothing: they were right.
+    // The round compared these keys and changed nothing: their entries were right.
     const beganMs = nowMs - durationMs
     for (const [key, sinceMs] of this.#sinceMs)
       if (sinceMs < beganMs && !refused.has(key)) this.#sinceMs.delete(key)

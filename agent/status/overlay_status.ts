@@ -18,7 +18,7 @@ export interface OverlayParts {
   readonly firstPassDone: boolean
   readonly ownLease: Pick<OwnLease, 'trouble'>
   readonly underlay: Pick<UnderlayWatch, 'trouble' | 'interfaces'>
-  /** What it has on its host beside the kernel entries. */
+  /** What the node keeps on its host besides kernel entries. */
   readonly host: {
     readonly firewall: Pick<Firewall, 'trouble'>
     readonly files: Pick<NodeFiles, 'trouble'>

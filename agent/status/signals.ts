@@ -23,15 +23,19 @@ const ending = [
 ] as const
 
 /**
- * Handles signals (signal(7)). SIGHUP, which makes daemons read their file again, starts a full check: there
- * is no file. SIGUSR1 would open Node.js' debugger to every process of this network namespace: a listener
- * prevents it. A signal that ends the agent is logged and then takes its default action, so that a supervisor
- * sees it. SIGABRT is left alone: systemd ends with it an agent that hangs, which could not handle it. SIGXFSZ comes when a file outgrows RLIMIT_FSIZE: the write fails with EFBIG, which is enough.
+ * Handles signals (signal(7)).
+ *
+ * - SIGHUP makes other daemons read their config file again. The agent has none, and starts a full check.
+ * - SIGUSR1 would open Node.js' debugger to every process of this network namespace: a listener prevents it.
+ * - SIGXFSZ reports a file larger than RLIMIT_FSIZE. The agent ignores it: the write fails with EFBIG as
+ *   well.
+ * - A signal that ends the agent is logged and then takes its default action, so that a supervisor sees it.
+ * - SIGABRT has no handler: systemd sends it to an agent that hangs, which could not handle it.
  */
 export function heedSignals({ log, stop, refresh }: SignalActions): void {
   for (const signal of stopping) process.once(signal, () => stop(signal))
   process.on('SIGHUP', () => {
-    log.info({}, 'SIGHUP: looking at everything')
+    log.info({}, 'SIGHUP: checking kernel entries, firewall and files')
     refresh('SIGHUP')
   })
   process.on('SIGUSR1', () => log.info({}, 'SIGUSR1 is ignored: it means nothing to twilld'))

@@ -51,7 +51,7 @@ export function check(name: string, ...reasons: readonly (string | undefined)[])
 /** An entry that the kernel refuses. */
 export interface FailingEntry {
   readonly key: string
-  /** In the kernel's own words. */
+  /** The kernel's error. */
   readonly error: string
 }
 
@@ -106,28 +106,28 @@ export class RoundTotals {
   }
 }
 
-/** A store away for this long makes a node not ready: a shorter outage needs no alarm. */
-const STORE_AWAY_MS = 15_000
+/** A node without its store for this long is not ready: a shorter outage needs no alarm. */
+const STORE_OUTAGE_MS = 15_000
 
 /** Why this node's peers may be out of date; undefined while the store answers, or did just now. */
-export function storeAway({ lastContactMs, trouble, troubleMs }: StoreHealth): string | undefined {
+export function storeOutage({ lastContactMs, trouble, troubleMs }: StoreHealth): string | undefined {
   if (trouble === undefined) return undefined
   if (lastContactMs === undefined) return `the store has not answered yet: ${trouble}`
-  if (troubleMs < STORE_AWAY_MS) return undefined
+  if (troubleMs < STORE_OUTAGE_MS) return undefined
   return `the store has not served this node for ${Math.round(troubleMs / 1000)} s: ${trouble}`
 }
 
-/** Time allowed for a full pass, beside its period. */
+/** Time allowed for a full pass itself, added to its period. */
 const PASS_MS = 30_000
 
-/** No healthy round takes this long: 20,000 peers at once are some seconds of work. */
+/** A round that takes longer than this hangs: 20,000 peers at once take some seconds. */
 const HUNG_MS = 60_000
 
 /**
  * Why the agent must be restarted; undefined while it is alive. A hung round never ends; a stopped loop makes
  * no full passes. Before the first full pass the agent waits for its store: a restart would not help.
  */
-export function lifelessness({ rounds, roundMs, resyncMs }: AgentStatus): string | undefined {
+export function reasonToRestart({ rounds, roundMs, resyncMs }: AgentStatus): string | undefined {
   const toSeconds = (ms: number) => Math.round(ms / 1000)
   if (roundMs > HUNG_MS)
     return `the round that programs the kernel has not ended for ${toSeconds(roundMs)} s: it hangs`

@@ -2,7 +2,7 @@ import type { Log } from '../../lease/common/log.ts'
 import { printable } from '../../lease/common/printable.ts'
 import { sleep } from '../../lease/common/sleep.ts'
 import { LibcError, loadLibc } from '../netlink/socket/libc.ts'
-import { type AgentStatus, lifelessness, type StatusSource } from './status.ts'
+import { type AgentStatus, reasonToRestart, type StatusSource } from './status.ts'
 
 /** How a service is supervised: what systemd sets in NOTIFY_SOCKET and WATCHDOG_USEC. */
 export interface Supervision {
@@ -23,7 +23,7 @@ export async function announceReady({ socket }: Supervision, log: Log): Promise<
     await notifySupervisor('READY=1', socket)
   } catch (error) {
     if (!(error instanceof LibcError)) throw error
-    log.warn({}, `systemd is not told that this node is ready: ${error.message}`)
+    log.warn({}, `Cannot tell systemd that this node is ready: ${error.message}`)
   }
 }
 
@@ -40,7 +40,7 @@ export async function notifySupervisor(state: string, socket: string | undefined
 
 /**
  * Sends STATUS= when it changes, and WATCHDOG=1 while the reconcile loop ends its rounds, until the signal
- * aborts. A process with a blocked event loop is silent as well.
+ * aborts. A blocked event loop sends no WATCHDOG=1 either.
  */
 export async function keepSupervisorInformed(
   { socket, watchdogMs = Number.POSITIVE_INFINITY }: Supervision,
@@ -49,26 +49,26 @@ export async function keepSupervisorInformed(
   signal: AbortSignal,
 ): Promise<void> {
   if (socket === undefined) return await sleep(Number.POSITIVE_INFINITY, signal)
-  let told: string | undefined
-  const tell = async (lines: readonly string[]) => {
+  let sentLine: string | undefined
+  const send = async (lines: readonly string[]) => {
     try {
       if (lines.length > 0) await notifySupervisor(lines.join('\n'), socket)
     } catch (error) {
       if (!(error instanceof LibcError)) throw error
-      log.debug({ error }, 'systemd cannot be told how this agent does')
+      log.debug({ error }, 'cannot send the state of this agent to systemd')
     }
   }
   try {
     for (;;) {
       const status = source()
       const line = statusLine(status)
-      const isAlive = Number.isFinite(watchdogMs) && lifelessness(status) === undefined
-      await tell([...(line === told ? [] : [`STATUS=${line}`]), ...(isAlive ? ['WATCHDOG=1'] : [])])
-      told = line
+      const isAlive = Number.isFinite(watchdogMs) && reasonToRestart(status) === undefined
+      await send([...(line === sentLine ? [] : [`STATUS=${line}`]), ...(isAlive ? ['WATCHDOG=1'] : [])])
+      sentLine = line
       await sleep(Math.min(LOOK_MS, watchdogMs / 3), signal)
     }
   } finally {
-    await tell(['STOPPING=1'])
+    await send(['STOPPING=1'])
   }
 }
 

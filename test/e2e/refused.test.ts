@@ -61,7 +61,7 @@ describe.skipIf(why !== undefined)('what the kernel refuses', () => {
       async () => (await first().routes()).some(line => line.startsWith('10.244.200.0/24 via 192.168.50.77')),
       { withinMs: 70_000 },
     )
-    await agent.logs(/the kernel refuses this no longer/)
+    await agent.logs(/the kernel no longer refuses this entry/)
     expect(await metric('twill_entries_failing')).toEqual([])
     expect(agent.log().filter(({ msg }) => msg.includes('another program changed'))).toEqual([])
   })

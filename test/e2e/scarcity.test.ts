@@ -100,7 +100,7 @@ describe.skipIf(pids === undefined)('an agent whose cgroup may have no more proc
     await host.exec(['iptables', '-t', 'nat', '-F'])
     await agent.logs(/EAGAIN/)
     agent.process.signal('SIGHUP')
-    await agent.logs(/SIGHUP: looking at everything/)
+    await agent.logs(/SIGHUP: checking kernel entries, firewall and files/)
     expect((await host.httpGet(8081, '/healthz'))?.status).toBe(200)
     expect(await rules()).toBe(false)
     pids?.limit(1_000)

@@ -1,7 +1,7 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 
-/** Connections kept from other hosts and pods, and from this host. */
+/** Most connections from other hosts and pods, and from this host. */
 const MOST = { foreign: 64, own: 256 }
 
 /**
@@ -26,11 +26,12 @@ export function boundConnections(server: Server): void {
 const answering = new WeakSet<Socket>()
 
 /**
- * Whether the client has got its earlier answers; otherwise its connection is closed. No probe asks again
- * without waiting, and answers that a client does not read would fill this process's memory.
+ * Whether to answer this request. Closes the connection of a client that sends a request before it has got
+ * the answer to its last one: no probe does so, and answers that a client does not read would fill this
+ * process's memory.
  */
-export function isInTurn({ socket }: IncomingMessage, response: ServerResponse): boolean {
-  // Requests that came with the one that closed it are still told.
+export function admitsRequest({ socket }: IncomingMessage, response: ServerResponse): boolean {
+  // Node.js still passes on the requests that it has read from a connection before this function closed it.
   if (socket.destroyed) return false
   if (answering.has(socket)) {
     socket.destroy()

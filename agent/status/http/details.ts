@@ -58,8 +58,8 @@ export class Details {
   /** Undefined for an unknown page. */
   answer(path: string, request: IncomingMessage): Promise<Answer> | Answer | undefined {
     const page = Object.hasOwn(this.#pages, path) ? this.#pages[path] : undefined
-    if (page === undefined || this.#toAll || isAskedHere(request)) return page?.()
-    return { code: 403, text: 'This is answered on the host itself; to all with --healthz-details\n' }
+    if (page === undefined || this.#toAll || isFromThisHost(request)) return page?.()
+    return { code: 403, text: 'Only the host itself may read this page; --healthz-details opens it to all\n' }
   }
 }
 
@@ -67,7 +67,7 @@ export class Details {
  * Whether the request comes from this host and names it by address. After DNS rebinding, a browser on this
  * host may open a page of another site, but under that site's name.
  */
-function isAskedHere({ socket, headers }: IncomingMessage): boolean {
+function isFromThisHost({ socket, headers }: IncomingMessage): boolean {
   const name = (headers.host ?? '').replace(/:\d+$/, '').replaceAll(/[[\]]/g, '')
   return isOfThisHost(socket) && (name === 'localhost' || isIP(name) !== 0)
 }
@@ -76,7 +76,7 @@ function json(document: unknown): Answer {
   return { code: 200, text: masked(`${JSON.stringify(document)}\n`), type: 'application/json' }
 }
 
-/** Hides files and endpoints of this host, which reasons name. */
+/** Hides file paths and passwords in URLs, which the reasons in a document may contain. */
 function masked(text: string): string {
   return text
     .replaceAll(/(?<![\w.:/<])\/(?:etc|var|run|home|root|opt|usr|tmp|srv|mnt|data)\/[\w./@-]*/g, '(file)')

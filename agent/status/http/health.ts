@@ -1,5 +1,5 @@
 import { printable } from '../../../lease/common/printable.ts'
-import { type AgentStatus, lifelessness } from '../status.ts'
+import { type AgentStatus, reasonToRestart } from '../status.ts'
 
 /** Longest reason in an answer: reasons contain foreign text. */
 const REASON = 1_000
@@ -14,7 +14,7 @@ export interface Answer {
 
 /** Whether to restart the agent. Healthy answers use flanneld's words, which probes and scripts look for. */
 export function health(status: AgentStatus): Answer {
-  const reason = lifelessness(status)
+  const reason = reasonToRestart(status)
   return reason === undefined
     ? { code: 200, text: 'flanneld is running' }
     : { code: 503, text: `flanneld is not running:\n${reason}\n` }

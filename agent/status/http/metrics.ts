@@ -67,16 +67,16 @@ const table: readonly Metric[] = [
   gauge('twill_since_full_pass_seconds', 'Age of the last full pass.', s =>
     seconds(s.rounds.sinceFullPassMs),
   ),
-  gauge('twill_round_running_seconds', 'How long the round has run that has not ended; 0 between two.', s =>
+  gauge('twill_round_running_seconds', 'How long the current round has run; 0 between two rounds.', s =>
     one(s.roundMs / 1000),
   ),
-  gauge('twill_subnets', "Subnets that the network has room for, of each family's network.", s =>
+  gauge('twill_subnets', "Subnets that each family's network has room for.", s =>
     utilisations(s).map(({ network, total }) => [{ network }, Number(total)]),
   ),
-  gauge('twill_subnets_leased', 'Of these, those that are leased or reserved.', s =>
+  gauge('twill_subnets_leased', 'Subnets that are leased or reserved.', s =>
     utilisations(s).map(({ network, used }) => [{ network }, used]),
   ),
-  gauge('twill_leases_unreadable', 'Values in the store that are no lease.', s =>
+  gauge('twill_leases_unreadable', 'Values in the store that cannot be read as a lease.', s =>
     s.view === undefined ? [] : one(s.view.leases.problems.length),
   ),
   gauge('twill_device_up', 'Whether a tunnel device is there and up.', s =>
@@ -95,8 +95,10 @@ const table: readonly Metric[] = [
     "When this node's lease ends if it is not renewed, as Unix time; none where it does not end.",
     s => seconds(s.store.leaseEndsAtMs),
   ),
-  counter('twill_store_failures_total', 'What failed at the store and was tried again, by activity.', s =>
-    Array.from(s.store.failures ?? [], ([activity, count]) => [{ activity }, count]),
+  counter(
+    'twill_store_failures_total',
+    'Failures of the store after which the agent tried again, by activity.',
+    s => Array.from(s.store.failures ?? [], ([activity, count]) => [{ activity }, count]),
   ),
   counter(
     'twill_store_watch_restarts_total',
@@ -136,7 +138,7 @@ export async function metrics(status: AgentStatus): Promise<Answer> {
     histogram('twill_pass_duration_seconds', 'How long full passes took.', status.rounds.fullPassDurations),
     histogram(
       'twill_join_latency_seconds',
-      "From the store's word on a peer to its route in the kernel.",
+      "Time from the store's event about a peer to the peer's route in the kernel.",
       status.rounds.joins.histogram,
     ),
   ]
@@ -144,14 +146,14 @@ export async function metrics(status: AgentStatus): Promise<Answer> {
   return { code: 200, text, type: registry.contentType }
 }
 
-/** The library's own histogram would cost its memory from the start, on nodes without a scraper too. */
+/** Not the library's histogram: it would take memory from the start, on nodes without a scraper too. */
 function histogram(name: string, help: string, samples: Histogram): string {
   const buckets = samples.cumulative().map(([le, count]) => `${name}_bucket{le="${le}"} ${count}`)
   const sums = [`${name}_sum ${samples.sumSeconds}`, `${name}_count ${samples.count}`]
   return [`# HELP ${name} ${help}`, `# TYPE ${name} histogram`, ...buckets, ...sums, ''].join('\n')
 }
 
-/** Devices of this network namespace: /sys may show another one. */
+/** From /proc/self/net: /sys may show another network namespace. */
 async function readDevices(names: readonly string[]): Promise<readonly DeviceFacts[]> {
   if (names.length === 0) return []
   const rows = (await readFile('/proc/self/net/dev', 'utf8')).split('\n').map(line => line.split(':', 2))

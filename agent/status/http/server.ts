@@ -5,7 +5,7 @@ import { lazily } from '../../../lease/common/lazily.ts'
 import type { Log } from '../../../lease/common/log.ts'
 import type { Ip } from '../../../lease/net/ip.ts'
 import type { StatusSource } from '../status.ts'
-import { boundConnections, isInTurn } from './connections.ts'
+import { admitsRequest, boundConnections } from './connections.ts'
 import { type DetailSource, Details } from './details.ts'
 import { type Answer, health, printReason, readiness, verboseReadiness } from './health.ts'
 
@@ -31,8 +31,8 @@ const limits = {
   requestTimeout: 5_000,
   headersTimeout: 3_000,
   keepAliveTimeout: 5_000,
-  // How often Node.js checks connections against the first two limits, also while there are none. Until then a client that
-  // sends byte by byte only takes one of the connections that boundConnections grants.
+  // How often Node.js checks connections against the first two limits; it does so without connections too, so
+  // not often. A client that sends byte by byte until then only holds one of boundConnections' connections.
   connectionsCheckingInterval: 10_000,
 }
 /** Closes a connection after this long without data either way. */
@@ -53,7 +53,7 @@ export async function serveStatus(
   signal.throwIfAborted()
   const asked = { source, details: new Details(details), log }
   const server = createServer(limits, (request, response) => {
-    if (isInTurn(request, response)) void answer(request, response, asked)
+    if (admitsRequest(request, response)) void answer(request, response, asked)
   })
   server.timeout = IDLE_MS
   boundConnections(server)

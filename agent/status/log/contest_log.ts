@@ -4,8 +4,8 @@ import type { NamedContest } from '../../reconcile/contests.ts'
 /**
  * Programs known to change foreign entries, by kind, and the file below manifests/systemd/ that prevents it.
  *
- * - systemd-networkd removes foreign routes and rules, unless ManageForeignRoutes=no (networkd.conf(5)), and sets
- *   up devices that a .network file matches, such as `Name=*`.
+ * - systemd-networkd removes foreign routes and rules, unless ManageForeignRoutes=no (networkd.conf(5)), and
+ *   sets up devices that a .network file matches, such as `Name=*`.
  * - udev gives a device another MAC (MACAddressPolicy=persistent of 99-default.link, systemd.link(5)).
  * - NetworkManager takes over devices unless told to leave them alone, dhcpcd every device that it sees.
  */

@@ -3,10 +3,10 @@ import { WakeUp } from '../../../lease/common/wake_up.ts'
 import type { Membership } from '../../membership/membership.ts'
 import type { OverlayLog } from './overlay_log.ts'
 
-/** Between two looks at all peers: there may be thousands, and each change of one may refuse others. */
+/** Time between two checks of all peers: there may be thousands, and a change of one may refuse others. */
 const JUDGEMENT_MS = 1_000
 
-/** Says which leases are refused, and what that means for this node. */
+/** Logs which leases are refused, and what that means for this node. */
 export class JudgementLog {
   readonly #membership: Membership
   readonly #log: OverlayLog

@@ -16,9 +16,9 @@ interface Kind {
 }
 
 /**
- * Limits the logged lines: peers, Nodes and other programs can cause any number. The first of a kind are
- * logged; after that one now and then, of any kind, and a count of the rest. After a pause a kind may come in
- * a burst again.
+ * Limits the logged lines: peers, Nodes and other programs can cause any number. The first BURST lines of a
+ * kind are logged. Of the lines beyond these, one of any kind is logged each EACH_MS, and the rest are
+ * counted. A kind that pauses may have a burst again.
  */
 export class LogBudget {
   readonly #now: () => number

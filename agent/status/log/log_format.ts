@@ -30,7 +30,9 @@ export function formatLine(json: string, { format, journal }: LogStyle): string 
   return `${priority}${head}${words.join('  ')}\n`
 }
 
-/** A plain word as it is; anything else as JSON, to keep a line one line and a value one value. */
+/**
+ * Prints a plain word unchanged and any other value as JSON, so that it has no line break and a clear end.
+ */
 function printField(value: unknown): string {
   return typeof value === 'string' && /^[^\s"=]+$/.test(value) ? value : JSON.stringify(value)
 }

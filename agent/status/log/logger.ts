@@ -79,7 +79,8 @@ export function createLogger({ level, format, journalStream, fd = 2 }: LoggerOpt
 }
 
 /**
- * Whether the descriptor is the socket that systemd named (systemd.exec(5)): a child may have another one.
+ * Whether the descriptor is the socket that systemd named (systemd.exec(5)): a child process inherits the
+ * variable, and may have another descriptor.
  */
 function isJournal(fd: number, journalStream = ''): boolean {
   const { dev, ino } = fstatSync(fd)

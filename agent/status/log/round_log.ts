@@ -57,8 +57,9 @@ export class RoundLog {
     const over = [...this.#refused.keys()].filter(key => !failing.has(key))
     for (const key of over) this.#refused.delete(key)
     for (const key of over.slice(0, NAMED))
-      this.#log.info({ entry: key }, 'the kernel refuses this no longer')
-    if (over.length > NAMED) this.#log.info({ entries: over.length - NAMED }, 'the kernel refuses no longer')
+      this.#log.info({ entry: key }, 'the kernel no longer refuses this entry')
+    if (over.length > NAMED)
+      this.#log.info({ entries: over.length - NAMED }, 'the kernel no longer refuses other entries')
   }
 }
 

@@ -33,26 +33,26 @@ describe('the latency of a join', () => {
 
   it("runs from the store's first word to the route in the kernel", () => {
     const { of, add } = latency()
-    of.heard([entryKey(neighbor), key])
-    of.heard([key])
+    of.storeChanged([entryKey(neighbor), key])
+    of.storeChanged([key])
     expect(add(500, added)).toEqual([1, 0.5])
     expect(add(900, added)).toEqual([1, 0.5])
   })
 
   it('includes the time for which the kernel refused the route', () => {
     const { of, add } = latency()
-    of.heard([key])
+    of.storeChanged([key])
     expect(add(500, refused)).toEqual([0, 0])
     expect(add(2_000, added)).toEqual([1, 2])
   })
 
   it('is not taken from a repair, a removal and a route that was right', () => {
     const { of, add } = latency()
-    of.heard([key])
+    of.storeChanged([key])
     expect(add(10, { results: [{ operation: { verb: 'delete', entry: route }, error: undefined }] })).toEqual(
       [0, 0],
     )
-    of.heard([key])
+    of.storeChanged([key])
     expect(add(500, nothing)).toEqual([0, 0])
     expect(add(800, { ...added, drift: new Set([key]) })).toEqual([0, 0])
   })

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { Round } from '../../../agent/reconcile/round.ts'
 import type { Entry } from '../../../agent/state/entry.ts'
 import { entryKey } from '../../../agent/state/print.ts'
-import { lifelessness, RoundTotals, storeAway } from '../../../agent/status/status.ts'
+import { RoundTotals, reasonToRestart, storeOutage } from '../../../agent/status/status.ts'
 import { parseIp } from '../../../lease/net/ip.ts'
 import { parseMac } from '../../../lease/net/mac.ts'
 import { status } from '../../support/status.ts'
@@ -48,7 +48,7 @@ describe('a lifeless agent', () => {
     const rounds = new RoundTotals(() => nowMs)
     rounds.add(round({ fullPass: 'start' }))
     nowMs = ms
-    return lifelessness(status({ rounds, resyncMs: 60_000 }))
+    return reasonToRestart(status({ rounds, resyncMs: 60_000 }))
   }
 
   it('is one whose full passes do not come any more', () => {
@@ -59,14 +59,14 @@ describe('a lifeless agent', () => {
   })
 
   it('is one whose round does not end, which shows before a full pass is due', () => {
-    expect(lifelessness(status({ roundMs: 60_000 }))).toBeUndefined()
-    expect(lifelessness(status({ roundMs: 61_000 }))).toBe(
+    expect(reasonToRestart(status({ roundMs: 60_000 }))).toBeUndefined()
+    expect(reasonToRestart(status({ roundMs: 61_000 }))).toBe(
       'the round that programs the kernel has not ended for 61 s: it hangs',
     )
   })
 
   it('is not one that waits for its store', () => {
-    expect(lifelessness(status({ notReady: ['waiting for the network config'] }))).toBeUndefined()
+    expect(reasonToRestart(status({ notReady: ['waiting for the network config'] }))).toBeUndefined()
   })
 })
 
@@ -74,16 +74,16 @@ describe('a store that is away', () => {
   const trouble = 'http://192.168.0.1:2379: connection refused'
 
   it('is said where it has not answered yet, and after a while where it has', () => {
-    expect(storeAway({ lastContactMs: undefined, trouble, troubleMs: 1 })).toBe(
+    expect(storeOutage({ lastContactMs: undefined, trouble, troubleMs: 1 })).toBe(
       `the store has not answered yet: ${trouble}`,
     )
-    expect(storeAway({ lastContactMs: 0, trouble, troubleMs: 20_000 })).toBe(
+    expect(storeOutage({ lastContactMs: 0, trouble, troubleMs: 20_000 })).toBe(
       `the store has not served this node for 20 s: ${trouble}`,
     )
   })
 
   it('is a hiccup for some seconds, and nothing while the store answers', () => {
-    expect(storeAway({ lastContactMs: 0, trouble, troubleMs: 14_000 })).toBeUndefined()
-    expect(storeAway({ lastContactMs: 0, trouble: undefined, troubleMs: 0 })).toBeUndefined()
+    expect(storeOutage({ lastContactMs: 0, trouble, troubleMs: 14_000 })).toBeUndefined()
+    expect(storeOutage({ lastContactMs: 0, trouble: undefined, troubleMs: 0 })).toBeUndefined()
   })
 })

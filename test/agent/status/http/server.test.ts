@@ -194,7 +194,7 @@ describe('/metrics', () => {
     let nowMs = 0
     const rounds = new RoundTotals(() => nowMs)
     const route = entry('route 10.244.2.0/24 via 10.244.2.0 dev flannel.1 onlink')
-    rounds.joins.heard([entryKey(route)])
+    rounds.joins.storeChanged([entryKey(route)])
     nowMs = 40
     const results = [{ operation: { verb: 'add' as const, entry: route }, error: undefined }]
     rounds.add({ fullPass: 'start', results, drift: new Set(), contested: new Set(), durationMs: 7 })

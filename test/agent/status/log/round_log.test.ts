@@ -90,7 +90,7 @@ describe('the log of rounds', () => {
     expect(said()).toEqual([
       'error the kernel refuses: tried again with back-off',
       'error the kernel refuses: tried again with back-off',
-      'info the kernel refuses this no longer',
+      'info the kernel no longer refuses this entry',
     ])
     expect(log.lines[0]?.fields).toMatchObject({
       error: { message: 'Cannot add route 1: Nexthop has invalid gateway (EINVAL)' },
