@@ -4,13 +4,16 @@ import { contains, type Prefix, prefixLength } from '../../lease/net/prefix.ts'
 import type { NetworkConfig } from '../../lease/network_config.ts'
 import type { InterfaceAddress, InterfaceFacts } from '../state/underlay_facts.ts'
 
-/** Names that CNI plugins give to the pods' bridge, and those that container runtimes give to bridges of any network. */
+/**
+ * Names that CNI plugins give to the pods' bridge, and those that container runtimes give to bridges of any
+ * network.
+ */
 const podBridges = /^(cni\d+|cbr\d+|kube-bridge)$/
 const runtimeBridges = /^(docker\d+|podman\d+|nerdctl\d+|br-[0-9a-f]{12})$/
 
 /**
- * Whether a bridge has its address from a former subnet of this node. A container runtime's own network inside of a wide pod
- * network is none: it has another length.
+ * Whether a bridge has its address from a former subnet of this node. The network of a container runtime
+ * inside a wide pod network has a prefix of another length, and does not count.
  */
 export function isFormerSubnet(
   bridge: string,

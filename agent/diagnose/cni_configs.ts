@@ -4,16 +4,17 @@ import { contains, type Prefix, parsePrefix } from '../../lease/net/prefix.ts'
 /** One network config of a container runtime. */
 export interface CniConfigFile {
   readonly name: string
-  /** JSON, unless its writer made a mistake. */
+  /** JSON; may be malformed. */
   readonly text: string
 }
 
-/** Plugins that call others: the networks that they use stand elsewhere. */
+/** Plugins that call other plugins, whose networks are named elsewhere. */
 const metaPlugins: ReadonlySet<unknown> = new Set(['multus', 'multus-shim', 'genie', 'danm'])
 
 /**
- * The config that a runtime uses, the first by name, where another one behind it is this network's: pods then get no address of this
- * network. Undefined if all is well, or no config is this network's.
+ * Finds the config that hides this network's: the container runtime uses the first by name (`first`), and
+ * this network's sorts after it (`ours`), so that pods get no address of this network. Undefined if this
+ * network's config is the first, or there is none.
  */
 export function configAhead(
   configs: readonly CniConfigFile[],
@@ -28,7 +29,7 @@ export function configAhead(
     : { first: first.name, ours: ours.name }
 }
 
-/** Made by flannel's plugin, or by one with addresses of the network. */
+/** Whether the config uses flannel's plugin, or a subnet of the network. */
 function isOurs(text: string, networks: readonly Prefix[]): boolean {
   if (pluginsOf(text).some(({ type }) => type === 'flannel')) return true
   const prefixes = Array.from(text.matchAll(/"subnet"\s*:\s*"([^"]+)"/g), ([, prefix = '']) => prefix)

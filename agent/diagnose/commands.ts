@@ -6,7 +6,7 @@ import { needsRebuild } from '../state/operation.ts'
 import { printEntry } from '../state/print.ts'
 
 /**
- * An operation as ip(8) and bridge(8) commands, one a line; shell-quoted, as a device name may be foreign.
+ * An operation as ip(8) and bridge(8) commands, one a line. Shell-quoted: a device name may be foreign input.
  */
 export function printCommands(operation: Operation): readonly string[] {
   // No word holds a blank: the kernel allows none in a device's name (dev_valid_name()).

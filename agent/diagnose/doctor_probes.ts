@@ -10,8 +10,8 @@ const PEERS = 3
 const PROBES_MS = 17_000
 
 /**
- * What facts do not show, found by probing a few peers; only of a host on which nothing is broken, as what is
- * explains most of what probes would find.
+ * Adds what only probes of a few peers show. Probes nothing where a finding is `broken`: it explains most of
+ * what probes would find.
  */
 export async function withProbes(
   findings: readonly Finding[],
@@ -43,20 +43,22 @@ export async function withProbes(
   return ranked([...findings, ...probed.flat()])
 }
 
-/** The ways to a peer, each of which takes its time. */
+/** Active checks of one peer; each takes seconds. */
 interface PeerChecks {
   readonly probe: (peer: string, signal: AbortSignal) => Promise<readonly ProbeDocument[]>
-  /** Hops of the way from the peer's pods to this host's, as its agent sees them; none if it does not answer. */
+  /**
+   * Hops of the way from the peer's pods to this host's, as its agent sees them; none if it does not answer.
+   */
   readonly back: (peer: string, signal: AbortSignal) => Promise<readonly Hop[]>
 }
 
-/** From all over the list: neighbors in it may share a rack. */
+/** Takes peers at equal distances in the list: adjacent ones may share a rack. */
 function spread(peers: readonly string[]): readonly string[] {
   const step = Math.max(1, Math.floor(peers.length / PEERS))
   return peers.filter((_, i) => i % step === 0).slice(0, PEERS)
 }
 
-/** Peers that are silent all at once have this host in common. */
+/** No peer answers: the likeliest cause is on this host. */
 function cutOff(peers: readonly string[], { underlay }: NodeView): Finding {
   return {
     check: 'probe',
@@ -68,7 +70,7 @@ function cutOff(peers: readonly string[], { underlay }: NodeView): Finding {
   }
 }
 
-/** A peer that is down breaks nothing here. */
+/** Only a risk where the peer answers nowhere: a peer that is down is no fault of this host. */
 function findingOf(way: ProbeDocument): readonly Finding[] {
   const { finding, underlayMs, overlayMs, overlayCarries, bulk } = way
   if (finding === null) return []
@@ -81,13 +83,16 @@ function findingOf(way: ProbeDocument): readonly Finding[] {
       what: finding.what,
       evidence: `underlay ${ms(underlayMs)}, overlay ${ms(overlayMs)}, carries ${overlayCarries ?? '-'} bytes, TCP ${transfer}`,
       cause:
-        'packets are lost on the way to that node, or on it: this host itself is sound, but for what cannot be judged (filters of tc, eBPF programs)',
+        'packets are lost on the way to that node or on that node; nothing is wrong on this host, except what cannot be checked (filters of tc, eBPF programs)',
       remedy: finding.remedy,
     },
   ]
 }
 
-/** A probe goes from host to host: it does not meet what keeps only pods from the way. Whether the peer has pods is not known. */
+/**
+ * A problem that only pods' packets meet: a probe goes from host to host. The hops `source pod` and `lease`
+ * do not count: the peer may have no pods.
+ */
 function backFinding(peer: string, { step, state, used, why, remedy }: Hop): readonly Finding[] {
   if (state !== 'broken' || step === 'source pod' || step === 'lease') return []
   return [
@@ -109,6 +114,6 @@ function unprobed(peer: string, why: string): Finding {
     what: `the way to ${peer} was not probed to the end`,
     evidence: why,
     cause: 'a way that loses packets, a busy host, or a missing tool',
-    remedy: `twill probe ${peer}, which takes its time`,
+    remedy: `twill probe ${peer}, which waits longer`,
   }
 }

@@ -116,7 +116,7 @@ export interface IptablesDump {
   readonly text: string
 }
 
-/** Without iproute2's answers, an unseen device or route is not known to be missing. */
+/** Whether iproute2 gave no answer: a device or route that is not in the facts may exist then. */
 export function isBlind({ unseen }: HostFacts): boolean {
   return unseen.some(what => /^'(ip|bridge) /.test(what))
 }

@@ -66,9 +66,9 @@ export interface NodeDocuments {
 }
 
 export interface AgentDocuments extends NodeDocuments {
-  /** Findings of doctor without a look at kernel entries: the agent's own loop knows their differences. */
+  /** Findings of doctor, without a kernel snapshot: the agent's own loop compares the entries. */
   ownHost(signal: AbortSignal): Promise<readonly Finding[]>
-  /** For a peer: the way from an address of this node to one of a peer. Throws EndpointError. */
+  /** A peer's question: the way from an address of this node to one of a peer. Throws EndpointError. */
   traceForPeer(from: Ip, to: Ip, signal: AbortSignal): Promise<Pick<WayBack, 'hops' | 'unseen'>>
 }
 
@@ -138,7 +138,7 @@ async function probePeer(
   )
 }
 
-/** Of the way from a peer's pods to this host's, in each family. */
+/** Hops of the way from a peer's pods to this host's, in each family. */
 async function hopsBack(
   source: NodeSource,
   view: NodeView,
@@ -184,7 +184,7 @@ async function podsNamed(
   return found
 }
 
-/** A peer is told of the ways between this node and its peers alone. */
+/** A peer may ask only for the ways between this node and its peers. */
 function refuseStrangers({ self, leases, refused }: NodeView, from: Ip, to: Ip): void {
   const holds = ({ subnets }: Lease, ip: Ip) => subnets.some(({ prefix }) => contains(prefix, ip))
   const isPeer = (lease: Lease) => lease.node !== self?.node && !refused.has(lease.node)

@@ -5,8 +5,8 @@ import type { Backend, Underlay } from '../backend/backend.ts'
 import type { EntryMap } from '../state/diff.ts'
 
 /**
- * One node's desired state by its store: the base of every document. The agent makes it from its own state,
- * the CLI without an agent from store and kernel; the documents are the same.
+ * One node's desired state by its store: the base of every document. The agent makes it from its own state.
+ * Where no agent answers, the CLI makes it from store and kernel; the documents are the same.
  */
 export interface NodeView {
   readonly network: NetworkConfig
@@ -22,7 +22,7 @@ export interface NodeView {
   readonly desired: EntryMap
 }
 
-/** Why nothing is known of this host's agent, which runs or may run. */
+/** Why the agent of this host, which runs or may run, gave no status. */
 export interface AgentSilence {
   /** `waiting`: it has no lease yet. `unasked`: it could not be asked. */
   readonly kind: 'waiting' | 'unasked'

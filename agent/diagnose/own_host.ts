@@ -31,7 +31,10 @@ export function isHostsOwn(publicIp: Ip): boolean {
   return scopeOf(publicIp) === 'global'
 }
 
-/** The external interface in the kernel: below the overlay's device, else on the way to the other nodes. */
+/**
+ * The external interface as the kernel has it: below the overlay's device, else the one that has the public
+ * IP, else that of the default route.
+ */
 export function underlayFacts(facts: HostFacts, self: Lease, backend: Backend): Underlay {
   const device = facts.links.find(({ name }) => backend.devices.includes(name))
   const [publicIp] = self.subnets.map(subnet => subnet.publicIp)

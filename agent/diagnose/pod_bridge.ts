@@ -4,9 +4,9 @@ import { addressAt, contains, type Prefix, prefixLength } from '../../lease/net/
 import type { HostFacts, LinkFacts } from './host_facts.ts'
 import { arpIgnore } from './settings.ts'
 
-/** What keeps the pods on a bridge from their host. */
+/** A problem between this host and the pods on a bridge. */
 export interface BridgeTrouble {
-  /** `broken`: all its pods are cut off. `risk`: one, or what pods are to come. */
+  /** `broken`: cuts off all pods on the bridge. `risk`: one pod, or pods that start later. */
   readonly severity: 'broken' | 'risk'
   readonly bridge: string
   /** The problem, one sentence. */
@@ -16,10 +16,10 @@ export interface BridgeTrouble {
   readonly remedy: string
 }
 
-/** A bridge without an address is known by the names that CNI plugins give to theirs. */
-const named = /^(cni|cbr)\d+$/
+/** Names that CNI plugins give to their bridges: a bridge without an address is recognized by them. */
+const cniNames = /^(cni|cbr)\d+$/
 
-/** All troubles of the bridges of this node's pods, what cuts off most of them first. */
+/** All troubles of the bridges of this node's pods; the one that cuts off most pods first. */
 export function bridgeTroubles(facts: HostFacts, subnets: readonly Prefix[]): readonly BridgeTrouble[] {
   return podBridges(facts, subnets).flatMap(bridge => [
     ...down(bridge),
@@ -37,7 +37,10 @@ export function hasPods(facts: HostFacts, subnet: Prefix): boolean {
   return facts.links.some(({ master }) => master !== undefined && names.has(master))
 }
 
-/** With an address of this node's subnets; without any, one that is named as a CNI plugin names it. */
+/**
+ * Bridges with an address of this node's subnets; also those without an address that have a CNI plugin's
+ * name.
+ */
 function podBridges({ links }: HostFacts, subnets: readonly Prefix[]): readonly LinkFacts[] {
   return links.filter(
     link => link.kind === 'bridge' && (ownAddresses(link, subnets).length > 0 || isBare(link)),
@@ -45,7 +48,7 @@ function podBridges({ links }: HostFacts, subnets: readonly Prefix[]): readonly 
 }
 
 function isBare({ name, addresses }: LinkFacts): boolean {
-  return named.test(name) && addresses.every(isLinkLocal)
+  return cniNames.test(name) && addresses.every(isLinkLocal)
 }
 
 function isLinkLocal({ address }: LinkFacts['addresses'][number]): boolean {
@@ -56,7 +59,7 @@ function ownAddresses({ addresses }: LinkFacts, subnets: readonly Prefix[]): Lin
   return addresses.filter(({ address }) => subnets.some(subnet => contains(subnet, address)))
 }
 
-/** The kernel takes the route to the pods away with it. */
+/** With a bridge that is set down, the kernel removes the route to its pods. */
 function down({ name, up }: LinkFacts): readonly BridgeTrouble[] {
   if (up) return []
   return [
@@ -71,7 +74,7 @@ function down({ name, up }: LinkFacts): readonly BridgeTrouble[] {
   ]
 }
 
-/** A family of which the bridge has no address, where it has ports: pods have no gateway. */
+/** The bridge has ports, and no address of a family: pods have no gateway. */
 function withoutAddress(
   bridge: LinkFacts,
   { links }: HostFacts,
@@ -128,7 +131,7 @@ function ports({ name, up }: LinkFacts, { links }: HostFacts): readonly BridgeTr
   }))
 }
 
-/** With a shorter length pods take those of other nodes for neighbors on their own bridge. */
+/** With a shorter prefix length, pods send ARP or NDP requests for other nodes' pods on their own bridge. */
 function tooWide(bridge: LinkFacts, subnets: readonly Prefix[]): readonly BridgeTrouble[] {
   const { name } = bridge
   const wide = ownAddresses(bridge, subnets).flatMap(({ address, length }) => {
@@ -138,14 +141,14 @@ function tooWide(bridge: LinkFacts, subnets: readonly Prefix[]): readonly Bridge
   return wide.slice(0, 1).map(({ address, length, subnet }) => ({
     severity: 'risk',
     bridge: name,
-    what: `the pods' bridge ${name} claims more than this node's subnet: pods seek those of other nodes on it`,
+    what: `the pods' bridge ${name} claims more than this node's subnet: pods look for other nodes' pods on it`,
     evidence: `${address}/${length}; the subnet is ${subnet}`,
     cause: 'the CNI config names the whole network as its subnet, or the address was set by hand',
     remedy: `correct the CNI config; then delete the pods of this node and the bridge (${shellQuote('ip', 'link', 'delete', name)})`,
   }))
 }
 
-/** Pods' ends in no bridge, to which no route leads either. */
+/** Host ends of pods' veth pairs that are in no bridge and have no route. */
 function outside({ name }: LinkFacts, { links, routes }: HostFacts): readonly BridgeTrouble[] {
   const routed = new Set(
     routes.flatMap(({ table, dst, dev }) => (table === 'main' && !dst.startsWith('fe80:') ? [dev] : [])),

@@ -40,13 +40,13 @@ export interface ProbeResult {
   readonly overlayCarries: number | null
   /** Null if no agent answers there, or it was not tried. */
   readonly ways: OneWay | null
-  /** Only of an overlay without an answer; null if no other node could tell. */
+  /** Read only where the overlay gives no answer; null if no other node could tell. */
   readonly dead: DeadWays | null
   /** `hangs`: it connected but no data arrived; `no answer`: nothing listens there; null: not tried. */
   readonly bulk: { readonly mbitPerSecond: number } | 'hangs' | 'no answer' | null
 }
 
-/** Directions of the tunnel in which nothing arrives, as the peer's agent says through another node. */
+/** Directions of the tunnel in which nothing arrives; the peer's agent reports them through another node. */
 export interface DeadWays {
   readonly there: boolean
   readonly back: boolean

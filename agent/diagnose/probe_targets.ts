@@ -33,7 +33,9 @@ export function probeTargets(view: NodeView, peer: string, port: number): readon
   })
 }
 
-/** Where the first pods of this node and of a peer would be, one pair for each family that both nodes have. */
+/**
+ * Where the first pods of this node and of a peer would be, one pair for each family that both nodes have.
+ */
 export function podPairs({ self, leases }: NodeView, peer: string): readonly (readonly [Ip, Ip])[] {
   return (leases.table.get(peer)?.subnets ?? []).flatMap(({ prefix }) => {
     const own = self?.subnets.find(subnet => familyOf(subnet.prefix) === familyOf(prefix))

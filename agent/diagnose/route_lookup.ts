@@ -8,7 +8,7 @@ export interface Flow {
   readonly dst: Ip
   /** Input interface; undefined for packets from the host itself. */
   readonly iif: string | undefined
-  /** By the firewall, before the look-up; 0 if undefined. */
+  /** The mark that the firewall sets before the look-up; 0 if undefined. */
   readonly mark?: number | undefined
 }
 
@@ -56,7 +56,7 @@ export function printRule(rule: RuleFacts): string {
   return words.join(' ')
 }
 
-/** A selector that cannot be judged here does not match: such rules (per user, per protocol) are rare. */
+/** A rule with a selector that cannot be judged here (user, protocol) does not match: such rules are rare. */
 function matches({ src, dst, iif, oif, mark, others }: RuleFacts, flow: Flow): boolean {
   if (others.length > 0 || oif !== undefined) return false
   if (src !== undefined && (flow.src === undefined || !contains(src, flow.src))) return false
@@ -74,10 +74,10 @@ function longest(routes: readonly TableRoute[], table: string | undefined, dst: 
   return undefined
 }
 
-/** Of each table the best route to each destination. */
+/** The best route to each destination, by table. */
 type Tables = ReadonlyMap<string, ReadonlyMap<Prefix, TableRoute>>
 
-/** A host has thousands of routes, and dozens of packets are looked up in the same facts. */
+/** Cached: a host has thousands of routes, and dozens of packets are looked up in the same facts. */
 const tables = new WeakMap<readonly TableRoute[], Tables>()
 
 function tablesOf(routes: readonly TableRoute[]): Tables {

@@ -128,6 +128,6 @@ function nextStep(
     return 'start the agent: systemctl start twilld; see why it ended: journalctl -u twilld'
   if (drifted > 0) return 'see what differs: twill diff'
   return troubles.length > 0
-    ? 'mend the trouble above; twill doctor looks for its cause'
+    ? 'fix the trouble above; twill doctor looks for its cause'
     : 'nothing: this node is well'
 }

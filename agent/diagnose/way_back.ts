@@ -17,7 +17,7 @@ export type AskTrace = (
   signal: AbortSignal,
 ) => Promise<PeerAnswer>
 
-/** The way of the packet's answer, as the other host's agent sees it; null where it does not matter. */
+/** The way of the packet's answer, as the other host's agent reports it; null where there is no such way. */
 export async function wayBack(
   view: NodeView,
   { from, to, peer, broken }: Pick<Trace, 'from' | 'to' | 'peer' | 'broken'>,
@@ -43,7 +43,7 @@ export async function wayBack(
   }
 }
 
-/** The part of a trace that a peer is told. */
+/** The part of a trace that a peer gets. */
 export function answerTrace({ hops, unseen }: Trace): Pick<WayBack, 'hops' | 'unseen'> {
   return readAnswer(new Map(Object.entries({ hops, unseen })))
 }

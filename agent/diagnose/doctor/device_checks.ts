@@ -43,7 +43,10 @@ function takenVni(want: Link, { facts }: Patient): readonly Finding[] {
   ]
 }
 
-/** What has the UDP ports of overlay devices that are missing, by port: it may be the reason. `holderOf` looks through all processes. */
+/**
+ * Processes that hold the UDP ports of missing overlay devices, by port: a possible cause. `holderOf` is
+ * slow: it reads /proc of all processes.
+ */
 export function portHolders(
   { desired }: NodeView,
   { links }: HostFacts,
@@ -58,7 +61,7 @@ export function portHolders(
   return holders
 }
 
-/** A process's socket, or another VXLAN device whose options do not go with ours. */
+/** A process, or another VXLAN device whose options differ, has the UDP port of the overlay's device. */
 function takenPort(want: Link, { facts, portHolders: holders }: Patient): readonly Finding[] {
   if (facts.links.some(({ name }) => name === want.name)) return []
   const { port, gbp, local } = want.vxlan
@@ -106,7 +109,10 @@ function disabledIpv6(want: Link, { facts }: Patient): readonly Finding[] {
   ]
 }
 
-/** 1: unless packets are forwarded, 2: always (ip-sysctl). The agent sets 0 if it may write to /proc/sys. */
+/**
+ * accept_ra 1: accepts unless the host forwards packets; 2: always (ip-sysctl). The agent sets 0 if it may
+ * write to /proc/sys.
+ */
 function acceptsAdvertisements({ name }: Link, { facts }: Patient): readonly Finding[] {
   const setting = `net.ipv6.conf.${name}.accept_ra`
   const value = facts.sysctls[setting]

@@ -9,7 +9,7 @@ import { pathChecks } from './path_checks.ts'
 import type { Check, Patient } from './patient.ts'
 import { trafficChecks } from './traffic_checks.ts'
 
-/** In the order of how much each explains: without a lease there is no device, without a device no entry. */
+/** Causes first: without a lease there is no device, without a device no entry. */
 const allChecks: readonly Check[] = [
   leaseChecks,
   deviceChecks,
@@ -30,7 +30,7 @@ export function examine(patient: Patient): readonly Finding[] {
   return ranked(checks.flatMap(check => check(patient)).filter(isFirst))
 }
 
-/** Walks find problems again that a check has found already. */
+/** Keeps the first finding of each check: traces find again what another check has found. */
 function isFirst({ check }: Finding, place: number, all: readonly Finding[]): boolean {
   const alike = (one: Finding) => one.check === check
   return all.findIndex(alike) === place
@@ -59,7 +59,7 @@ function agentChecks({ agent }: Patient): readonly Finding[] {
       what: 'the agent says that this node is not ready',
       evidence: agent.notReady.join('; '),
       cause: 'as the agent says',
-      remedy: 'mend what it names; /readyz says when it is over',
+      remedy: 'fix what it names; /readyz says when it is over',
     },
   ]
 }
@@ -75,7 +75,7 @@ function silentAgent({ kind, why }: AgentSilence): Finding {
     evidence: why,
     cause: isWaiting ? waiting : unasked,
     remedy: isWaiting
-      ? 'mend what it waits for; journalctl -u twilld tells more'
+      ? 'fix what it waits for; journalctl -u twilld tells more'
       : 'run it as root, with its --local-socket',
   }
 }

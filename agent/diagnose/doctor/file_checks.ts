@@ -17,8 +17,8 @@ function subnetFile({ files, view }: Patient): readonly Finding[] {
         severity: 'broken',
         what: 'the CNI plugin finds no subnet: new pods do not start',
         evidence: `${files.subnetFile} does not exist`,
-        cause: 'it was removed (/run is empty after a reboot), or the agent has not got so far',
-        remedy: 'start twilld, which writes it; where it runs, its log says why it does not',
+        cause: 'it was removed (/run is empty after a reboot), or the agent has not written it yet',
+        remedy: 'start twilld, which writes it; if it runs, its log says why the file is missing',
       },
     ]
   if (own.every(prefix => files.subnets?.includes(prefix))) return []
@@ -28,7 +28,7 @@ function subnetFile({ files, view }: Patient): readonly Finding[] {
       severity: 'broken',
       what: 'new pods get addresses of another subnet than this node has',
       evidence: `${files.subnetFile} says ${files.subnets.join(' + ') || 'nothing'}, the lease ${own.join(' + ')}`,
-      cause: 'the file was written by another agent or in an earlier life',
+      cause: 'another agent wrote the file, or this one with an earlier lease',
       remedy: 'start twilld, which writes it again',
     },
   ]

@@ -15,13 +15,13 @@ export interface Finding {
   readonly remedy: string
 }
 
-/** Broken things first, then in the order of the checks: what explains most comes first. */
+/** Sorts by severity, and keeps the order of the checks: causes come before their effects. */
 export function ranked(findings: readonly Finding[]): readonly Finding[] {
   const rank = { broken: 0, risk: 1, unseen: 2 } as const
   return findings.toSorted((a, b) => rank[a.severity] - rank[b.severity])
 }
 
-/** No problem is known, but not everything could be checked. */
+/** Whether the finding only says that something could not be checked. */
 export function isCouldNotTell({ severity }: Finding): boolean {
   return severity === 'unseen'
 }
@@ -34,5 +34,5 @@ export function printFindings(findings: readonly Finding[]): string {
 function printFinding({ check, severity, what, evidence, cause, remedy }: Finding, place: number): string {
   const mark = severity === 'broken' ? 'BROKEN' : severity
   const lines = [`${place + 1}. ${mark} (${check}): ${what}`, `   seen:  ${evidence}`]
-  return [...lines, `   cause: ${cause}`, `   mend:  ${remedy}`, ''].join('\n')
+  return [...lines, `   cause: ${cause}`, `   fix:   ${remedy}`, ''].join('\n')
 }

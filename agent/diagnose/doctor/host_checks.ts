@@ -47,7 +47,9 @@ function podBridge({ facts, view }: Patient): readonly Finding[] {
   }))
 }
 
-/** Host routes and networks inside the pod network: subnets there are not programmed, or misrouted. */
+/**
+ * Host routes inside the pod network: the agent does not program subnets there, or the host misroutes them.
+ */
 function overlappingRoutes({ facts, view }: Patient): readonly Finding[] {
   const subnets = view.self?.subnets.map(({ prefix }) => prefix) ?? []
   const ours = new Set(
@@ -76,8 +78,8 @@ function overlappingRoutes({ facts, view }: Patient): readonly Finding[] {
 }
 
 /**
- * A bridge MTU above the overlay's: packets are refused with ICMP, which a firewall may drop. A bridge without ports has the
- * kernel's own MTU, whatever its pods had.
+ * A bridge MTU above the overlay's: the host refuses larger packets with ICMP, which a firewall may drop. A
+ * bridge without ports does not count: the kernel resets its MTU.
  */
 function bridgeMtu({ facts, view }: Patient): readonly Finding[] {
   const { self, backend, underlay } = view

@@ -29,7 +29,7 @@ export function leaseChecks({ view }: Patient): readonly Finding[] {
         .slice(0, NAMED)
         .map(([node, why]) => `${node}: ${why}`)
         .join('; '),
-      cause: 'the leases break a rule of the network, as said',
+      cause: 'the leases break a rule of the network, named above',
       remedy: 'correct them on the nodes that are named; twill map shows all of them',
     })
   return [...findings, ...sharedAddresses(view)]

@@ -11,7 +11,7 @@ import type { Patient } from './patient.ts'
 /** Peers walked to, those with differing entries first: with thousands of peers one walk costs some ms. */
 const WALKS = 20
 
-/** Walks to peers, from the host and from a pod, and differing kernel entries that no walk met. */
+/** Traces to peers, from the host and from a pod; where none breaks, kernel entries that differ. */
 export function pathChecks(patient: Patient): readonly Finding[] {
   const { view } = patient
   if (view.self === undefined) return []
@@ -57,7 +57,7 @@ function peersToWalk({ view, drift }: Patient, self: Lease): readonly Lease[] {
   return [...new Set([...peers.filter(differs), ...peers])].slice(0, WALKS)
 }
 
-/** Addresses of pods that are tried, until one is found of which the kernel does not know that it is silent. */
+/** Most pod addresses tried, in search of one whose neighbor entry is not FAILED. */
 const PODS = 20
 
 /** Address of a pod of this node; undefined if nothing uses the subnet yet, as before the first pod. */
@@ -70,7 +70,7 @@ function podIn(subnet: Prefix, { facts }: Patient): Ip | undefined {
   return isRouted || hasPods(facts, subnet) ? pod : undefined
 }
 
-/** Under the name of the check that looks at the same thing. */
+/** Named as the check of the same thing, so that doctor reports it once. */
 function findingOf(hop: Hop, ways: readonly string[]): Finding {
   const more = ways.length > 1 ? ` and ${ways.length - 1} more` : ''
   return {
@@ -89,10 +89,10 @@ function unmetDrift({ drift }: Patient): readonly Finding[] {
     {
       check: 'drift',
       severity: 'risk',
-      what: `${drift.length} entries of the kernel are not as the leases ask for`,
+      what: `${drift.length} entries of the kernel differ from what the leases ask for`,
       evidence: 'twill diff lists them',
-      cause: 'another program changed them, or no agent runs that follows the leases',
-      remedy: 'start twilld; where it runs, twill status says what keeps it',
+      cause: 'another program changed them, or no agent runs',
+      remedy: 'start twilld; if it runs, twill status says why it does not repair them',
     },
   ]
 }

@@ -25,11 +25,11 @@ export interface Patient {
   /** Undefined if no agent answers. */
   readonly agent: AgentFacts | AgentSilence | undefined
   readonly files: NodeFileFacts
-  /** Processes that have the UDP port of an overlay device that is missing, by port. */
+  /** Processes that hold the UDP port of a missing overlay device, by port. */
   readonly portHolders: ReadonlyMap<number, string>
   /** `uname -r`. */
   readonly kernelRelease: string
 }
 
-/** One kind of checks: pure, on facts that were read before. */
+/** Checks of one kind. Pure. */
 export type Check = (patient: Patient) => readonly Finding[]

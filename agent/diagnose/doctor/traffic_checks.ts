@@ -8,7 +8,7 @@ import type { Patient } from './patient.ts'
 /** Share of the table from which new connections are at risk. */
 const NEARLY_FULL = 0.9
 
-/** What concerns some of the pods' traffic. */
+/** Problems that affect only some of the pods' traffic. */
 export function trafficChecks(patient: Patient): readonly Finding[] {
   return [...fullConntrack(patient), ...directRoutes(patient), ...masquerading(patient)]
 }
@@ -30,7 +30,7 @@ function fullConntrack({ facts: { sysctls } }: Patient): readonly Finding[] {
   ]
 }
 
-/** A device without neighbors chooses the peer itself: the gateway of a route means nothing to it. */
+/** A device without neighbors chooses the peer itself and ignores the gateway of a route. */
 function directRoutes({ facts, view }: Patient): readonly Finding[] {
   const { underlay, desired } = view
   const device = facts.links.find(({ name }) => name === underlay.name)
@@ -42,7 +42,7 @@ function directRoutes({ facts, view }: Patient): readonly Finding[] {
     {
       check: 'direct routes',
       severity: 'risk',
-      what: `pods' packets go as they are over ${device.name}, a point-to-point device: it may not know where to`,
+      what: `pods' packets leave without a tunnel over ${device.name}, a point-to-point device, which may not know their destination`,
       evidence: `${direct.dst} via ${direct.via} dev ${direct.dev}`,
       cause:
         'host-gw, or DirectRouting, over a VPN: WireGuard delivers by AllowedIPs, not by the gateway of a route',
@@ -51,7 +51,7 @@ function directRoutes({ facts, view }: Patient): readonly Finding[] {
   ]
 }
 
-/** Only without an agent, which writes its rules again within seconds. */
+/** Not checked while an agent runs: it writes its rules again within seconds. */
 function masquerading({ agent, files, view, facts }: Patient): readonly Finding[] {
   if (agent !== undefined || !files.ipMasq || facts.unseen.some(what => /^'(ip6?tables|nft)/.test(what)))
     return []

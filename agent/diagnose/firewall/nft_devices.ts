@@ -2,7 +2,8 @@
 type ChainName = string
 
 /**
- * Devices of chains that see one device's packets, from `nft list ruleset`: nft before 1.0.9 does not tell them as JSON.
+ * Devices of the chains at ingress and egress hooks, from the text of `nft list ruleset`: the JSON of nft
+ * before 1.0.9 leaves them out.
  */
 export function parseNftDevices(text: string): ReadonlyMap<ChainName, readonly string[]> {
   const found = new Map<ChainName, readonly string[]>()

@@ -47,7 +47,7 @@ export function parseNft(
   })
 }
 
-/** None for a chain that is only jumped to. `devices`: of a chain whose JSON does not tell them. */
+/** None for a chain without a hook. `devices` are used where the JSON leaves them out. */
 function hooksOf({ family, hook, dev }: Json, devices: readonly string[] = []): readonly Hook[] {
   if (hook === 'ingress' || hook === 'egress')
     return (dev === undefined ? devices : [dev].flat()).map((name): Hook => `${hook} ${String(name)}`)

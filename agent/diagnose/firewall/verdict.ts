@@ -1,6 +1,6 @@
 import type { Family, Ip } from '../../../lease/net/ip.ts'
 
-/** An interface whose name is not known here, as a bridge's port. */
+/** Stands for an interface whose name is not known, such as a bridge's port. */
 export const someInterface = '?'
 
 /** A packet as a firewall sees it: the first of its connection. */
@@ -20,7 +20,7 @@ export interface FirewallPacket {
 
 type RoutedHook = 'prerouting' | 'input' | 'forward' | 'output' | 'postrouting'
 
-/** Also those of a bridge's frames, and of what enters or leaves by one device: `bridge input`, `ingress eth0`. */
+/** `bridge input`: a hook for a bridge's frames. `ingress eth0`: a hook for the packets of one device. */
 export type Hook = RoutedHook | `bridge ${RoutedHook}` | `${'ingress' | 'egress'} ${string}`
 
 /** Result of a condition for a packet; `maybe` if it checks something unknown here. */
@@ -67,17 +67,17 @@ export interface Verdict {
   readonly drop: boolean
   /** For a drop the rule or policy that decides; otherwise the last accept. */
   readonly by: string | undefined
-  /** Rules that would decide otherwise if they match: with one of them nothing is certain. */
+  /** Rules that may match and would decide otherwise: if there is one, the verdict is uncertain. */
   readonly perhaps: readonly string[]
-  /** Of the packet behind this hook. */
+  /** The packet's mark after this hook. */
   readonly mark: number
 }
 
-/** Limit for nested chains, so that a loop that the kernel would not load cannot hang the walk. */
+/** Limits nested chains: a loop, which the kernel would not load, must not hang the walk. */
 const MAX_DEPTH = 16
 
 /**
- * The fate of a packet at a hook. Every base chain is consulted, by priority: one drop is final, and an
+ * The verdict on a packet at a hook. Every base chain is consulted, by priority: one drop is final, and an
  * accept in one chain does not prevent a drop in the next (nft(8), VERDICT STATEMENTS).
  */
 export function judge(chains: readonly BaseChain[], hook: Hook, packet: FirewallPacket): Verdict {

@@ -10,15 +10,15 @@ export function deviceHop(walk: Walk): Hop[] {
   if (want === undefined) return []
   const step = 'device'
   const is = walk.facts.links.find(({ name }) => name === want.name)
-  const restart = 'see why the agent does not mend it: `twill status`, or journalctl -u twilld'
+  const askAgent = 'see why the agent does not repair it: `twill status`, or journalctl -u twilld'
   if (is === undefined)
     return [
-      { step, state: 'broken', used: `${want.name} does not exist`, remedy: `start twilld; ${restart}` },
+      { step, state: 'broken', used: `${want.name} does not exist`, remedy: `start twilld; ${askAgent}` },
     ]
   const used = printLinkFacts(is)
   const why = difference(want, is, walk)
   return [
-    why === undefined ? { step, state: 'ok', used } : { step, state: 'broken', used, why, remedy: restart },
+    why === undefined ? { step, state: 'ok', used } : { step, state: 'broken', used, why, remedy: askAgent },
   ]
 }
 

@@ -72,7 +72,7 @@ function podDevice({ facts, from }: Walk): LinkFacts | undefined {
   return facts.links.find(({ name }) => name === route?.dev)
 }
 
-/** From a pod: its frame passes the bridge's own hooks first; by which port it comes is not known. */
+/** Hooks of a packet from a pod: its frame passes the bridge's hooks first, by an unknown port. */
 function arriving(pods: LinkFacts | undefined, inner: FirewallPacket): readonly Asked[] {
   const frame = { ...inner, iif: someInterface, oif: undefined }
   const bridged: readonly Asked[] = [
@@ -86,7 +86,7 @@ function arriving(pods: LinkFacts | undefined, inner: FirewallPacket): readonly 
   ]
 }
 
-/** To a pod. */
+/** Hooks of a packet to a pod. */
 function leaving(pods: LinkFacts | undefined, inner: FirewallPacket): readonly Asked[] {
   const frame = { ...inner, iif: undefined, oif: someInterface }
   const bridged: readonly Asked[] = [
@@ -101,7 +101,7 @@ function leaving(pods: LinkFacts | undefined, inner: FirewallPacket): readonly A
   ]
 }
 
-/** The outer packet: out to the peer, and in from it. */
+/** The firewall's verdict on the outer packets: those sent to the peer, and those received from it. */
 export function inputHop(walk: Walk, chains: readonly BaseChain[]): Hop[] {
   const { facts, peerIp, underlay } = walk
   const device = wantedDevice(walk)
@@ -155,8 +155,8 @@ function hops(
 }
 
 /**
- * Why no packet of this family can be called accepted; undefined if the rules were read. A tool that is not installed hides nothing
- * that another shows.
+ * Why the rules of this family are not known; undefined if they were read. One tool that is not installed is
+ * no reason: the other tool shows the rules.
  */
 function unreadRules({ unseen }: HostFacts, family: Family): string | undefined {
   const tools = family === 'ipv6' ? /^'(nft|ip6tables-save)\b/ : /^'(nft|iptables-save)\b/

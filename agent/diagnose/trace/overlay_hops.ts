@@ -6,9 +6,12 @@ import { lookUp, printRule, printTableRoute, type RouteAnswer } from '../route_l
 import type { Hop } from './hop.ts'
 import type { Walk } from './walk.ts'
 
-const mend = 'twilld puts it back while it runs: `twill status` says why it does not'
+const askAgent = 'a running twilld repairs it: `twill status` says why it does not'
 
-/** The host's route for a packet to the peer's subnet, compared with the agent's route; `mark`: the firewall's. */
+/**
+ * Compares the host's route to the peer's subnet with the agent's. `mark`: set by the firewall before the
+ * look-up.
+ */
 export function overlayRouteHop(walk: Walk, mark: number): Hop {
   const { facts, from, to, fromHost } = walk
   const step = 'route'
@@ -29,7 +32,7 @@ export function overlayRouteHop(walk: Walk, mark: number): Hop {
     ({ dst, table, dev }) => dst === want.dst && table === 'main' && dev === want.dev,
   )
   const why = ours ? shadowed(answer, facts) : `the route is missing: ${printEntry(want)}`
-  return { step, state: 'broken', used, why, remedy: ours ? findOwner(answer, to) : mend }
+  return { step, state: 'broken', used, why, remedy: ours ? findOwner(answer, to) : askAgent }
 }
 
 function shadowed({ route, rule, outcome }: RouteAnswer, { rules }: HostFacts): string {
@@ -53,14 +56,14 @@ export function neighborHop(walk: Walk): Hop[] {
   const step = 'neighbor'
   const is = walk.facts.neighbors.find(({ address, dev }) => address === want.address && dev === want.dev)
   if (is === undefined)
-    return [{ step, state: 'broken', used: `none for ${want.address} dev ${want.dev}`, remedy: mend }]
+    return [{ step, state: 'broken', used: `none for ${want.address} dev ${want.dev}`, remedy: askAgent }]
   const used = `${is.address} dev ${is.dev} lladdr ${is.mac ?? '-'} ${is.states.join(' ')}`
   if (is.mac === want.mac) return [{ step, state: 'ok', used }]
   const why = `the peer's VTEP MAC is ${want.mac}: packets for another MAC are dropped there`
-  return [{ step, state: 'broken', used, why, remedy: mend }]
+  return [{ step, state: 'broken', used, why, remedy: askAgent }]
 }
 
-/** Underlay address of the MAC. */
+/** Underlay address to which the device sends packets for the peer's VTEP MAC. */
 export function fdbHop(walk: Walk): Hop[] {
   const want = entryOf(walk, 'fdb')
   const { fdb } = walk.facts
@@ -69,11 +72,11 @@ export function fdbHop(walk: Walk): Hop[] {
   const all = fdb.filter(({ mac, dev }) => mac === want.mac && dev === want.dev)
   const used = all.map(({ mac, dev, dst }) => `${mac} dev ${dev} dst ${dst}`).join('; ')
   if (all.length === 0)
-    return [{ step, state: 'broken', used: `none for ${want.mac} dev ${want.dev}`, remedy: mend }]
+    return [{ step, state: 'broken', used: `none for ${want.mac} dev ${want.dev}`, remedy: askAgent }]
   const wrong = all.find(({ dst }) => dst !== want.dst)
   if (wrong === undefined) return [{ step, state: 'ok', used }]
   const why = `the peer is at ${want.dst}, packets go to ${wrong.dst}`
-  return [{ step, state: 'broken', used, why, remedy: mend }]
+  return [{ step, state: 'broken', used, why, remedy: askAgent }]
 }
 
 /** The route that the backend asks for. */

@@ -52,7 +52,9 @@ function silentPod({ neighbors }: HostFacts, pod: Ip, dev: string, step: string)
   }
 }
 
-/** Whether the host forwards packets at all, and what comes from the pod and from the peer. */
+/**
+ * Whether the host forwards packets at all, and those that it receives from the pod's device and the tunnel.
+ */
 export function forwardingHop(walk: Walk): Hop {
   const { facts, from, to } = walk
   const family = familyOf(to)
@@ -71,7 +73,7 @@ export function forwardingHop(walk: Walk): Hop {
   return { step: 'forwarding', state: 'broken', used, why, remedy: shellQuote('sysctl', '-w', `${name}=1`) }
 }
 
-/** Answers go to the pod, which no gateway leads to; undefined if they do. */
+/** A wrong route for answers: pods are reached without a gateway. Undefined if the route is right. */
 export function answerRouteHop({ facts, from, fromHost }: Walk): Hop | undefined {
   const { route, rule } = lookUp(facts, { src: undefined, dst: from, iif: undefined })
   if (fromHost || route?.via === undefined) return undefined
@@ -85,7 +87,7 @@ export function answerRouteHop({ facts, from, fromHost }: Walk): Hop | undefined
   }
 }
 
-/** Answers of the peer come in by the tunnel's device. */
+/** Reverse path filter of the tunnel's device, which receives the peer's answers. */
 export function reversePathHop({ facts, wanted, to, from }: Walk): Hop | undefined {
   const route = wanted.find(entry => entry.kind === 'route')
   if (route?.type !== 'unicast') return undefined

@@ -5,8 +5,8 @@ import { type Flow, lookUp } from '../route_lookup.ts'
 import type { Hop } from './hop.ts'
 
 /**
- * Reverse path filter of `device`, by which answers to `flow` come in (ip-sysctl: the larger of `all` and the device).
- * Undefined for IPv6, which has none.
+ * Reverse path filter of `device`, which receives the answers to `flow`. The larger value of `all` and the
+ * device counts (ip-sysctl). Undefined for IPv6, which has no such filter.
  */
 export function reversePath(step: string, facts: HostFacts, flow: Flow, device: string): Hop | undefined {
   const names = ['all', device].map(one => `net.${familyOf(flow.dst)}.conf.${one}.rp_filter`)

@@ -32,7 +32,7 @@ export interface Trace {
   readonly back: WayBack | null
 }
 
-/** The way of the packet's answer on the other host. */
+/** Hops of the packet's answer on the other host. */
 export interface WayBack {
   /** The node that passed the question on; null if the other host was asked directly. */
   readonly via: string | null

@@ -3,15 +3,15 @@ import type { LeaseTable } from '../../../lease/lease.ts'
 import { AddressError, familyOf, type Ip, parseIp } from '../../../lease/net/ip.ts'
 import { addressAt, networkAddress, type Prefix } from '../../../lease/net/prefix.ts'
 
-/** An operand that names no address. */
+/** An operand stands for no address, or for none that this node traces. */
 export class EndpointError extends ExpectedError {
   override name = 'EndpointError'
 }
 
 /**
- * Accepts addresses, and node names and public IPs, which stand for the node's own address in the overlay;
- * names of pods if `pods` has their addresses. Both results have one family: if a name has several addresses,
- * the other operand decides. Throws EndpointError.
+ * Source and destination of a trace. Accepts addresses, and node names and public IPs, which stand for the
+ * node's own address in the overlay; names of pods if `pods` has their addresses. Both results have one
+ * family: if a name has several addresses, the other operand decides. Throws EndpointError.
  */
 export function traceEndpoints(
   operands: readonly string[],

@@ -5,13 +5,13 @@ import type { Hop } from './hop.ts'
 import { reversePath } from './reverse_path.ts'
 import type { Walk } from './walk.ts'
 
-/** The outer packet's way to the peer's public IP. */
+/** The host's route to the peer's public IP, for outer packets. */
 export function underlayRouteHop({ facts, backend, peerIp }: Walk): Hop {
   const step = 'underlay route'
   const { route, rule, outcome } = lookUp(facts, { src: undefined, dst: peerIp, iif: undefined })
   const used = route === undefined ? `no route to ${peerIp}` : printTableRoute(route)
   const remedy = `correct the host's routes: ip route get ${peerIp}`
-  const broken = (why: string, mend = remedy): Hop => ({ step, state: 'broken', used, why, remedy: mend })
+  const broken = (why: string, repair = remedy): Hop => ({ step, state: 'broken', used, why, remedy: repair })
   if (outcome === 'local')
     return broken(`${peerIp} is an address of this host itself: packets never leave it`)
   if (route === undefined || outcome !== 'unicast')
@@ -26,7 +26,10 @@ export function underlayRouteHop({ facts, backend, peerIp }: Walk): Hop {
   return { step, state: 'ok', used }
 }
 
-/** What comes to the tunnel's own address is for this host: the rule for the table `local` must be asked first. */
+/**
+ * A policy rule that takes precedence over the table `local`: the host would not deliver packets to the
+ * tunnel's own address. Undefined if the address is delivered.
+ */
 export function ownAddressHop({ facts, self, peerIp }: Walk): Hop | undefined {
   const own = self.subnets.find(({ publicIp }) => familyOf(publicIp) === familyOf(peerIp))?.publicIp
   const owner = facts.links.find(({ addresses }) => addresses.some(({ address }) => address === own))
@@ -43,16 +46,16 @@ export function ownAddressHop({ facts, self, peerIp }: Walk): Hop | undefined {
   }
 }
 
-/** Packets of the peer come in by the interface that has the address to which it sends. */
+/** Reverse path filter of the interface with this node's public IP, which receives the peer's packets. */
 export function underlayReversePathHop({ facts, self, peerIp }: Walk): Hop | undefined {
   const publicIp = self.subnets.find(subnet => familyOf(subnet.publicIp) === familyOf(peerIp))?.publicIp
   const owner = facts.links.find(({ addresses }) => addresses.some(({ address }) => address === publicIp))
-  // What comes to an address of lo comes in by any interface.
+  // Any interface may receive packets for an address of lo.
   if (owner === undefined || owner.name === 'lo') return undefined
   const flow = { src: publicIp, dst: peerIp, iif: undefined }
   const hop = reversePath('underlay reverse path', facts, flow, owner.name)
   if (hop?.state !== 'broken') return undefined
-  // On one LAN, an interface answers ARP for the address of another one: packets may come in by either.
+  // On one LAN, an interface answers ARP for the address of another one: either may receive the packets.
   return facts.reversePathDrops > 0 ? hop : { ...hop, state: 'unknown' }
 }
 
