@@ -4,7 +4,7 @@ import { ReportOnce } from '../../common/report_once.ts'
 import type { Lease } from '../../lease.ts'
 import type { Ip } from '../../net/ip.ts'
 import { contains } from '../../net/prefix.ts'
-import { LeaseLostError, type LeaseRequest } from '../../store.ts'
+import { LeaseLostError, LeaseRefusedError, type LeaseRequest } from '../../store.ts'
 import type { Session } from '../client/session.ts'
 import type { AnnotationNames } from '../nodes/annotations.ts'
 import { followNodes } from '../nodes/follow.ts'
@@ -50,6 +50,8 @@ export class OwnNode {
   readonly #input: OperatorInput
   readonly #publisher: Publisher
   #claim: Claim | undefined
+  /** Why peers do not know the lease that this node holds; undefined where they do. */
+  #unpublished: string | undefined
   readonly #said = new ReportOnce()
 
   constructor(parts: OwnNodeParts) {
@@ -58,24 +60,28 @@ export class OwnNode {
     this.#publisher = new Publisher(parts)
   }
 
-  /** That another host runs an agent under this Node's name; undefined while none does. */
+  /** That another host runs an agent under this Node's name, or that this Node is gone; else undefined. */
   get conflict(): string | undefined {
-    return this.#publisher.conflict
+    return this.#publisher.conflict ?? this.#unpublished
   }
 
   get name(): string {
     return this.#parts.name
   }
 
-  /** Waits for the Node and its podCIDRs, publishes. Rejects with LeaseRefusedError. */
+  /**
+   * Waits for the Node and its podCIDRs, publishes. Rejects with LeaseRefusedError at the start of a node; one
+   * that runs waits for a Node that can be leased to.
+   */
   async claim(request: LeaseRequest, signal: AbortSignal): Promise<Lease> {
     for await (const node of this.#follow(signal)) {
       if (node === undefined || node.podCidrs?.length === 0) {
         this.#sayWaiting(node)
         continue
       }
+      const claim = this.#tryClaim(node, request)
+      if (claim === undefined) continue
       this.#waitingIsOver()
-      const claim = this.#makeClaim(node, request)
       if (!(await this.#publisher.publish(this.#missing(node, claim), signal))) continue
       this.#claim = claim
       return claim.lease
@@ -151,6 +157,16 @@ export class OwnNode {
     throw signal.reason
   }
 
+  #tryClaim(node: NodeObject, request: LeaseRequest): Claim | undefined {
+    try {
+      return this.#makeClaim(node, request)
+    } catch (cause) {
+      if (!(cause instanceof LeaseRefusedError) || this.#claim === undefined) throw cause
+      this.#wait(cause.message)
+      return undefined
+    }
+  }
+
   #makeClaim(node: NodeObject, request: LeaseRequest): Claim {
     const { names, networkConfigFile } = this.#parts
     const prefixes = ownPrefixes(node, request.network, networkConfigFile)
@@ -185,17 +201,25 @@ export class OwnNode {
   }
 
   #sayWaiting(node: NodeObject | undefined): void {
-    const { name, log } = this.#parts
-    const message =
+    const { name } = this.#parts
+    this.#wait(
       node === undefined
         ? `Waiting for Node ${name}: there is none of that name; its kubelet registers it, and NODE_NAME must be the name it registers`
-        : `Waiting for a podCIDR of Node ${name}: none is assigned; ${unassigned}`
-    this.#parts.session.retrier.wait('wait for the own Node', message)
+        : `Waiting for a podCIDR of Node ${name}: none is assigned; ${unassigned}`,
+    )
+  }
+
+  /** The API server serves this node: once the node has run, it is its peers that miss it. */
+  #wait(message: string): void {
+    const { name, log, session } = this.#parts
+    if (this.#claim === undefined) session.retrier.wait('wait for the own Node', message)
+    else this.#unpublished = `peers do not reach the pods of this node: ${message}`
     if (this.#said.isNew('wait', message)) log.warn({ node: name }, message)
   }
 
   #waitingIsOver(): void {
     this.#parts.session.retrier.clear('wait for the own Node')
+    this.#unpublished = undefined
     this.#said.isOver('wait')
   }
 }

@@ -139,7 +139,7 @@ describe('RBAC', () => {
     cluster.server.rules.delete('watch nodes')
     const one = open()
     const kept = one.store.keep(await acquire(one), one.signal)
-    await until('the refusal', () => cluster.server.seen('watch nodes').length > 0)
+    await until('the refusal', () => one.store.health().trouble)
     const began = performance.now()
     let askedAt = 0
     await until('other answers', async () => {

@@ -324,6 +324,37 @@ describe('keeping', () => {
     )
   })
 
+  it('says that peers do not reach this node while its Node is gone', async () => {
+    await start()
+    await cluster.createNode({ name: 'n1', podCidrs: ['10.244.1.0/24'] })
+    const { opened } = await keeping()
+    expect(opened.store.health().conflict).toBeUndefined()
+    await cluster.deleteNode('n1')
+    await until('the reason', () => opened.store.health().conflict)
+    expect(opened.store.health().conflict).toContain(
+      `peers do not reach the pods of this node: Waiting for Node ${cluster.nodeName('n1')}: there is none of that name`,
+    )
+    expect(opened.store.health().trouble).toBeUndefined()
+    await cluster.createNode({ name: 'n1', podCidrs: ['10.244.1.0/24'] })
+    await until('the end of it', () => opened.store.health().conflict === undefined)
+  })
+
+  it('waits where the Node of a running node was recreated with podCIDRs that it cannot have', async () => {
+    await start()
+    await cluster.createNode({ name: 'n1', podCidrs: ['10.244.1.0/24'] })
+    const { opened, kept } = await keeping()
+    await cluster.deleteNode('n1')
+    await cluster.createNode({ name: 'n1', podCidrs: ['10.9.1.0/24'] })
+    await expect(kept).rejects.toBeInstanceOf(LeaseLostError)
+    const again = acquire(opened, '192.168.0.1')
+    const reason = () => opened.store.health().conflict
+    await until('the reason', () => reason()?.includes('10.9.1.0/24 is outside of Network'))
+    await cluster.deleteNode('n1')
+    await cluster.createNode({ name: 'n1', podCidrs: ['10.244.1.0/24'] })
+    expect(printLease(await again)).toBe('10.244.1.0/24 at 192.168.0.1')
+    expect(reason()).toBeUndefined()
+  })
+
   it('publishes again, the condition too, where the Node was recreated with the same podCIDR', async () => {
     await start()
     await cluster.createNode({ name: 'n1', podCidrs: ['10.244.1.0/24'] })
