@@ -8,7 +8,12 @@ import {
   prefixOf,
   prefixRange,
 } from './net/prefix.ts'
-import { type FamilyNetwork, type NetworkConfig, subnetCount, subnetSize } from './network_config.ts'
+import {
+  type FamilyNetwork,
+  type NetworkConfig,
+  subnetCount,
+  subnetSize,
+} from './network_config/network_config.ts'
 import { LeaseRefusedError } from './store.ts'
 
 /** Among so many of the lowest free subnets one is drawn, so that nodes that start at once seldom collide. As flannel. */

@@ -1,7 +1,7 @@
 import type { Lease } from './lease.ts'
 import { familyOf } from './net/ip.ts'
 import type { Prefix } from './net/prefix.ts'
-import type { NetworkConfig } from './network_config.ts'
+import type { NetworkConfig } from './network_config/network_config.ts'
 
 /** One family: the whole overlay's prefix and this node's. */
 export interface FamilySubnet {

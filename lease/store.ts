@@ -4,7 +4,7 @@ import type { Lease, LeaseProblem, LeaseTableChange } from './lease.ts'
 import type { Ip } from './net/ip.ts'
 import type { Mac } from './net/mac.ts'
 import type { Prefix } from './net/prefix.ts'
-import type { NetworkConfig } from './network_config.ts'
+import type { NetworkConfig } from './network_config/network_config.ts'
 
 /** What a node asks for. A renewed or re-claimed lease is asked for in the same words. */
 export interface LeaseRequest {

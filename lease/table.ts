@@ -2,7 +2,7 @@ import { isSameBackendData } from './backend_data.ts'
 import { WakeUp } from './common/wake_up.ts'
 import type { Lease, LeaseProblem, LeaseTable, LeaseTableChange, Subnet } from './lease.ts'
 import { contains } from './net/prefix.ts'
-import type { NetworkConfig } from './network_config.ts'
+import type { NetworkConfig } from './network_config/network_config.ts'
 
 /** What was read under one key: a lease (`node` is the key), or why there is none. */
 export type Reading = Lease | LeaseProblem

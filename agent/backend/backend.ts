@@ -4,7 +4,7 @@ import type { Lease } from '../../lease/lease.ts'
 import type { Ip } from '../../lease/net/ip.ts'
 import type { Mac } from '../../lease/net/mac.ts'
 import type { Prefix } from '../../lease/net/prefix.ts'
-import type { NetworkConfig } from '../../lease/network_config.ts'
+import type { NetworkConfig } from '../../lease/network_config/network_config.ts'
 import type { Entry } from '../state/entry.ts'
 
 /** The network under the overlay, as this node sees it. */

@@ -1,5 +1,5 @@
 import type { Lease } from '../../lease/lease.ts'
-import type { NetworkConfig } from '../../lease/network_config.ts'
+import type { NetworkConfig } from '../../lease/network_config/network_config.ts'
 import type { Entry } from '../state/entry.ts'
 import { type Backend, PeerRefusedError, type Underlay } from './backend.ts'
 import { directRoute, isOnLink, sharedSubnets } from './direct_route.ts'

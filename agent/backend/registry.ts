@@ -1,4 +1,4 @@
-import { type NetworkConfig, NetworkConfigError } from '../../lease/network_config.ts'
+import { type NetworkConfig, NetworkConfigError } from '../../lease/network_config/network_config.ts'
 import type { Backend, BackendFactory } from './backend.ts'
 import { hostGw } from './host_gw.ts'
 import { vxlan } from './vxlan.ts'

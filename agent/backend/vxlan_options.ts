@@ -1,4 +1,4 @@
-import { NetworkConfigError } from '../../lease/network_config.ts'
+import { NetworkConfigError } from '../../lease/network_config/network_config.ts'
 
 export interface VxlanOptions {
   /** 24 bits (RFC 7348). */

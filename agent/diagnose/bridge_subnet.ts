@@ -1,7 +1,7 @@
 import type { Lease } from '../../lease/lease.ts'
 import { familyOf } from '../../lease/net/ip.ts'
 import { contains, type Prefix, prefixLength } from '../../lease/net/prefix.ts'
-import type { NetworkConfig } from '../../lease/network_config.ts'
+import type { NetworkConfig } from '../../lease/network_config/network_config.ts'
 import type { InterfaceAddress, InterfaceFacts } from '../state/underlay_facts.ts'
 
 /**

@@ -1,5 +1,5 @@
 import { contains, type Prefix, prefixLength } from '../../lease/net/prefix.ts'
-import type { NetworkConfig } from '../../lease/network_config.ts'
+import type { NetworkConfig } from '../../lease/network_config/network_config.ts'
 import type { Entry } from '../state/entry.ts'
 import { BOOT_PROTOCOL } from '../state/ownership.ts'
 import type { RouteFacts } from '../state/underlay_facts.ts'

@@ -1,5 +1,5 @@
 import type { Ip } from '../../lease/net/ip.ts'
-import type { NetworkConfig } from '../../lease/network_config.ts'
+import type { NetworkConfig } from '../../lease/network_config/network_config.ts'
 import { nodeSubnets } from '../../lease/node_subnets.ts'
 import type { Backend } from '../backend/backend.ts'
 import type { Tunnel } from '../firewall/tunnel_filter.ts'

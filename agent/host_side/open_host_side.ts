@@ -1,7 +1,7 @@
 import type { Log } from '../../lease/common/log.ts'
 import type { Lease } from '../../lease/lease.ts'
 import type { Prefix } from '../../lease/net/prefix.ts'
-import type { NetworkConfig } from '../../lease/network_config.ts'
+import type { NetworkConfig } from '../../lease/network_config/network_config.ts'
 import { nodeSubnets } from '../../lease/node_subnets.ts'
 import type { AgentConfig } from '../config/config.ts'
 import { Firewall } from '../firewall/firewall.ts'

@@ -1,6 +1,6 @@
 import { ipToNumber } from '../../lease/net/ip.ts'
 import { contains, type Prefix, prefixRange } from '../../lease/net/prefix.ts'
-import { type FamilyNetwork, subnetCount, subnetSize } from '../../lease/network_config.ts'
+import { type FamilyNetwork, subnetCount, subnetSize } from '../../lease/network_config/network_config.ts'
 
 /** How much of one family's network is leased, in subnets of the network's own length. */
 export interface Utilisation extends FamilyNetwork {

@@ -2,7 +2,7 @@ import type { Lease, LeaseProblem, LeaseTableChange } from '../../lease/lease.ts
 import { familyOf, parseIp } from '../../lease/net/ip.ts'
 import { parseMac } from '../../lease/net/mac.ts'
 import { everyAddress, hostPrefix } from '../../lease/net/prefix.ts'
-import type { NetworkConfig } from '../../lease/network_config.ts'
+import type { NetworkConfig } from '../../lease/network_config/network_config.ts'
 import type { StoreOptions } from '../../lease/options.ts'
 import type { LeaseTimes } from '../../lease/store.ts'
 import type { Backend, Underlay } from '../backend/backend.ts'

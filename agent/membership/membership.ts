@@ -4,7 +4,7 @@ import { type HostNetworks, hostNetworkUnder } from '../../lease/host_networks.t
 import type { Lease, LeaseTableChange } from '../../lease/lease.ts'
 import { familyOf, type Ip } from '../../lease/net/ip.ts'
 import type { Prefix } from '../../lease/net/prefix.ts'
-import type { NetworkConfig } from '../../lease/network_config.ts'
+import type { NetworkConfig } from '../../lease/network_config/network_config.ts'
 import { publicIpTrouble } from '../../lease/public_ip.ts'
 import type { NodeReporter } from '../../lease/store.ts'
 import type { Backend, Underlay } from '../backend/backend.ts'

@@ -6,7 +6,7 @@ import { printLease } from '../../lease/lease.ts'
 import { familyOf } from '../../lease/net/ip.ts'
 import { localMac, type Mac } from '../../lease/net/mac.ts'
 import type { Prefix } from '../../lease/net/prefix.ts'
-import type { NetworkConfig } from '../../lease/network_config.ts'
+import type { NetworkConfig } from '../../lease/network_config/network_config.ts'
 import { LeaseLostError, type LeaseStore } from '../../lease/store.ts'
 import type { Backend, Underlay } from '../backend/backend.ts'
 

@@ -6,7 +6,7 @@ import { type Lease, type LeaseTable, printLease, type Subnet } from '../../leas
 import { familyOf, type Ip } from '../../lease/net/ip.ts'
 import type { Mac } from '../../lease/net/mac.ts'
 import type { Prefix } from '../../lease/net/prefix.ts'
-import type { NetworkConfig } from '../../lease/network_config.ts'
+import type { NetworkConfig } from '../../lease/network_config/network_config.ts'
 import type { Backend, Underlay } from '../backend/backend.ts'
 import { DesiredState } from '../state/desired.ts'
 import type { Entry } from '../state/entry.ts'

@@ -1,4 +1,4 @@
-import type { NetworkConfig } from '../../lease/network_config.ts'
+import type { NetworkConfig } from '../../lease/network_config/network_config.ts'
 import { bridgeTrouble } from '../diagnose/bridge_subnet.ts'
 import type { Firewall } from '../firewall/firewall.ts'
 import type { Membership } from '../membership/membership.ts'

@@ -1,5 +1,5 @@
 import { contains, isSingleAddress, networkAddress, type Prefix, prefixOf } from '../../lease/net/prefix.ts'
-import type { NetworkConfig } from '../../lease/network_config.ts'
+import type { NetworkConfig } from '../../lease/network_config/network_config.ts'
 import type { InterfaceFacts } from '../state/underlay_facts.ts'
 import { prefixIn } from './local_address.ts'
 

@@ -10,7 +10,7 @@ import {
   prefixLength,
   prefixOf,
 } from '../../lease/net/prefix.ts'
-import type { NetworkConfig } from '../../lease/network_config.ts'
+import type { NetworkConfig } from '../../lease/network_config/network_config.ts'
 import { BOOT_PROTOCOL } from '../state/ownership.ts'
 import type { InterfaceFacts, RouteFacts } from '../state/underlay_facts.ts'
 import type { UnderlayFacts } from './local_address.ts'

@@ -3,9 +3,9 @@ import { isDeepStrictEqual } from 'node:util'
 import { messageOf } from '../common/errors.ts'
 import type { Log } from '../common/log.ts'
 import { sleep } from '../common/sleep.ts'
-import { type NetworkConfig, NetworkConfigError } from '../network_config.ts'
-import { parseNetworkConfig } from '../network_config_parser.ts'
-import { networkConfigWarnings } from '../network_config_warnings.ts'
+import { type NetworkConfig, NetworkConfigError } from '../network_config/network_config.ts'
+import { parseNetworkConfig } from '../network_config/parser.ts'
+import { networkConfigWarnings } from '../network_config/warnings.ts'
 import type { ConfigDemands } from '../store.ts'
 
 /** net-conf.json of the ConfigMap: read at start; the kubelet writes a changed one within minutes. */

@@ -3,7 +3,7 @@ import { runTogether } from '../common/tasks.ts'
 import { textAt } from '../json/path.ts'
 import type { Lease, LeaseProblem, LeaseTableChange } from '../lease.ts'
 import type { Ip } from '../net/ip.ts'
-import type { NetworkConfig } from '../network_config.ts'
+import type { NetworkConfig } from '../network_config/network_config.ts'
 import type { KubernetesOptions } from '../options.ts'
 import {
   type ConfigDemands,

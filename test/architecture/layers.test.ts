@@ -6,27 +6,23 @@ import { type Import, parseImports, readSource, sourceFiles } from './imports.ts
  * longest room that its path starts with. `types:` in front of a room: only what is gone once compiled.
  */
 const ground = ['lease/common/', 'lease/net/']
+/** The words of the lease side, which stores and readers of leases share. */
+const words = [...ground, 'lease/', 'lease/network_config/']
 const mayUse: Readonly<Record<string, readonly string[]>> = {
   // Who owns which subnet; knows nothing of the kernel.
   'lease/common/': [],
   'lease/net/': ['lease/common/'],
   'lease/json/': ['lease/common/'],
-  'lease/': [...ground, 'lease/json/'],
+  'lease/network_config/': [...ground, 'lease/json/'],
+  'lease/': [...ground, 'lease/json/', 'lease/network_config/'],
   // What etcd is asked, and how it answers; then what this means for leases.
   'lease/etcd/client/': [...ground, 'lease/json/', 'lease/options.ts'],
-  'lease/etcd/last_seen/': [...ground, 'lease/', 'lease/json/', 'lease/etcd/client/'],
-  'lease/etcd/records/': [...ground, 'lease/', 'lease/etcd/client/', 'lease/etcd/last_seen/'],
-  'lease/etcd/own_key/': [...ground, 'lease/', 'lease/json/', 'lease/etcd/client/', 'lease/etcd/records/'],
-  'lease/etcd/network_config/': [
-    ...ground,
-    'lease/',
-    'lease/json/',
-    'lease/etcd/client/',
-    'lease/etcd/records/',
-  ],
+  'lease/etcd/last_seen/': [...words, 'lease/json/', 'lease/etcd/client/'],
+  'lease/etcd/records/': [...words, 'lease/etcd/client/', 'lease/etcd/last_seen/'],
+  'lease/etcd/own_key/': [...words, 'lease/json/', 'lease/etcd/client/', 'lease/etcd/records/'],
+  'lease/etcd/network_config/': [...words, 'lease/json/', 'lease/etcd/client/', 'lease/etcd/records/'],
   'lease/etcd/': [
-    ...ground,
-    'lease/',
+    ...words,
     'lease/json/',
     'lease/etcd/client/',
     'lease/etcd/last_seen/',
@@ -36,31 +32,23 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
   ],
   // What the API server is asked, and how it answers; then what this means for leases.
   'lease/kubernetes/client/': [...ground, 'lease/json/', 'lease/options.ts', 'types:lease/store.ts'],
-  'lease/kubernetes/nodes/': [...ground, 'lease/', 'lease/json/', 'lease/kubernetes/client/'],
-  'lease/kubernetes/peers/': [
-    ...ground,
-    'lease/',
-    'lease/json/',
-    'lease/kubernetes/client/',
-    'lease/kubernetes/nodes/',
-  ],
+  'lease/kubernetes/nodes/': [...words, 'lease/json/', 'lease/kubernetes/client/'],
+  'lease/kubernetes/peers/': [...words, 'lease/json/', 'lease/kubernetes/client/', 'lease/kubernetes/nodes/'],
   'lease/kubernetes/own_node/': [
-    ...ground,
-    'lease/',
+    ...words,
     'lease/json/',
     'lease/kubernetes/client/',
     'lease/kubernetes/nodes/',
   ],
   'lease/kubernetes/': [
-    ...ground,
-    'lease/',
+    ...words,
     'lease/json/',
     'lease/kubernetes/client/',
     'lease/kubernetes/nodes/',
     'lease/kubernetes/peers/',
     'lease/kubernetes/own_node/',
   ],
-  'lease/registry.ts': [...ground, 'lease/', 'lease/etcd/', 'lease/etcd/last_seen/', 'lease/kubernetes/'],
+  'lease/registry.ts': [...words, 'lease/etcd/', 'lease/etcd/last_seen/', 'lease/kubernetes/'],
 
   // From leases to kernel entries, without doing anything.
   'agent/state/': ['lease/net/', 'lease/lease.ts'],
@@ -69,13 +57,12 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
     'agent/state/',
     'lease/lease.ts',
     'lease/backend_data.ts',
-    'lease/network_config.ts',
+    'lease/network_config/network_config.ts',
   ],
-  'agent/membership/': [...ground, 'agent/state/', 'agent/backend/', 'lease/'],
-  'agent/map/': [...ground, 'lease/', 'agent/backend/', 'agent/membership/'],
+  'agent/membership/': [...words, 'agent/state/', 'agent/backend/'],
+  'agent/map/': [...words, 'agent/backend/', 'agent/membership/'],
   'agent/diagnose/': [
-    ...ground,
-    'lease/',
+    ...words,
     'agent/map/',
     'agent/membership/',
     'agent/state/',
@@ -85,8 +72,7 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
   ],
   'agent/diagnose/firewall/': [...ground, 'agent/diagnose/host_facts.ts'],
   'agent/diagnose/trace/': [
-    ...ground,
-    'lease/',
+    ...words,
     'agent/state/',
     'agent/backend/',
     'agent/diagnose/host_facts.ts',
@@ -95,7 +81,7 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
     'agent/diagnose/settings.ts',
     'agent/diagnose/firewall/',
   ],
-  'agent/diagnose/doctor/': [...ground, 'lease/', 'agent/state/', 'agent/diagnose/', 'agent/diagnose/trace/'],
+  'agent/diagnose/doctor/': [...words, 'agent/state/', 'agent/diagnose/', 'agent/diagnose/trace/'],
   'agent/probe/': [...ground, 'lease/json/json.ts', 'agent/diagnose/', 'agent/netlink/socket/libc.ts'],
   'agent/inspect/': [
     ...ground,
@@ -153,7 +139,7 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
     ...ground,
     'lease/host_networks.ts',
     'lease/public_ip.ts',
-    'lease/network_config.ts',
+    'lease/network_config/network_config.ts',
     'types:lease/store.ts',
     'agent/state/',
     'agent/backend/',
@@ -182,6 +168,7 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
     ...ground,
     'lease/node_subnets.ts',
     'types:lease/',
+    'types:lease/network_config/',
     'types:agent/backend/',
     'types:agent/config/',
     'agent/firewall/',
@@ -196,6 +183,7 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
   'agent/join/': [
     ...ground,
     'types:lease/',
+    'types:lease/network_config/',
     'types:agent/backend/',
     'types:agent/config/',
     'agent/kernel/kernel.ts',
@@ -213,8 +201,7 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
 
   // What operators give and see.
   'agent/config/': [
-    ...ground,
-    'lease/',
+    ...words,
     'types:agent/firewall/',
     'types:agent/kernel/apply/tx_checksum.ts',
     'types:agent/status/supervisor.ts',
@@ -224,6 +211,7 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
   'agent/status/': [
     ...ground,
     'types:lease/',
+    'types:lease/network_config/',
     'agent/state/',
     'types:agent/reconcile/',
     'types:agent/membership/',
@@ -253,8 +241,7 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
   'agent/cli/output/': [...ground, 'types:agent/map/'],
   'agent/cli/definition/': [...ground, 'types:lease/', 'types:agent/cli/output/', 'agent/config/'],
   'agent/cli/source/': [
-    ...ground,
-    'lease/',
+    ...words,
     'lease/registry.ts',
     'agent/backend/',
     'types:agent/cli/definition/',
@@ -268,6 +255,7 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
   ],
   'agent/cli/install/': [
     ...ground,
+    'types:lease/network_config/',
     'types:lease/',
     'agent/backend/',
     'agent/cli/source/',
@@ -282,8 +270,7 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
     'agent/underlay/',
   ],
   'agent/cli/commands/': [
-    ...ground,
-    'lease/',
+    ...words,
     'lease/registry.ts',
     'agent/backend/',
     'agent/cli/definition/',

@@ -5,7 +5,7 @@ import { type Lease, type LeaseTableChange, printLease } from '../../lease/lease
 import { type Ip, parseIp } from '../../lease/net/ip.ts'
 import { parseMac } from '../../lease/net/mac.ts'
 import { type Prefix, parsePrefix } from '../../lease/net/prefix.ts'
-import { NetworkConfigError } from '../../lease/network_config.ts'
+import { NetworkConfigError } from '../../lease/network_config/network_config.ts'
 import { LeaseLostError, type LeaseRequest, type LeaseStore } from '../../lease/store.ts'
 import { vtep } from '../support/leases.ts'
 import { until } from '../support/until.ts'

@@ -6,8 +6,8 @@ import { type HostNetwork, noHostNetworks } from '../../lease/host_networks.ts'
 import { type Lease, type LeaseTable, printLease, type Subnet } from '../../lease/lease.ts'
 import { familyOf, scopeOf } from '../../lease/net/ip.ts'
 import { contains, overlaps, parsePrefix } from '../../lease/net/prefix.ts'
-import type { NetworkConfig } from '../../lease/network_config.ts'
-import { parseNetworkConfig } from '../../lease/network_config_parser.ts'
+import type { NetworkConfig } from '../../lease/network_config/network_config.ts'
+import { parseNetworkConfig } from '../../lease/network_config/parser.ts'
 import { vxlanLease } from '../support/leases.ts'
 
 const ipv4 = parseNetworkConfig('{"Network":"10.1.0.0/16"}')

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { chooseSubnets, fits } from '../../lease/allocate.ts'
 import { familyBits, ipFromNumber, ipToNumber } from '../../lease/net/ip.ts'
 import { networkAddress, overlaps, type Prefix, parsePrefix, prefixOf } from '../../lease/net/prefix.ts'
-import { parseNetworkConfig } from '../../lease/network_config_parser.ts'
+import { parseNetworkConfig } from '../../lease/network_config/parser.ts'
 import { LeaseRefusedError } from '../../lease/store.ts'
 import { nearPrefix } from '../support/arbitrary.ts'
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { type Lease, type LeaseTableChange, printLease } from '../../lease/lease.ts'
-import { parseNetworkConfig } from '../../lease/network_config_parser.ts'
+import { parseNetworkConfig } from '../../lease/network_config/parser.ts'
 import { LiveTable, type Reading } from '../../lease/table.ts'
 import { vxlanLease } from '../support/leases.ts'
 

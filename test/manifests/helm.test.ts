@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { parseNetworkConfig } from '../../lease/network_config_parser.ts'
+import { parseNetworkConfig } from '../../lease/network_config/parser.ts'
 import { renderHelmSubset } from '../support/helm_subset.ts'
 import { problemsOf } from '../support/kubernetes_schema.ts'
 import { type ApiObject, container, find, parseYaml, podSpec, readManifests } from './yaml.ts'

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { parseCommandLine } from '../../agent/config/config.ts'
-import { parseNetworkConfig } from '../../lease/network_config_parser.ts'
+import { parseNetworkConfig } from '../../lease/network_config/parser.ts'
 import { problemsOf } from '../support/kubernetes_schema.ts'
 import { container, find, parseYaml, podSpec, readManifests } from './yaml.ts'
 

@@ -3,8 +3,8 @@ import { chooseSubnets, fits } from '../../lease/allocate.ts'
 import type { Lease, LeaseTableChange } from '../../lease/lease.ts'
 import type { Ip } from '../../lease/net/ip.ts'
 import type { Prefix } from '../../lease/net/prefix.ts'
-import type { NetworkConfig } from '../../lease/network_config.ts'
-import { parseNetworkConfig } from '../../lease/network_config_parser.ts'
+import type { NetworkConfig } from '../../lease/network_config/network_config.ts'
+import { parseNetworkConfig } from '../../lease/network_config/parser.ts'
 import {
   LeaseLostError,
   LeaseRefusedError,

@@ -7,7 +7,7 @@ import type { Lease } from '../../lease/lease.ts'
 import { parseIp } from '../../lease/net/ip.ts'
 import { parseMac } from '../../lease/net/mac.ts'
 import { parsePrefix } from '../../lease/net/prefix.ts'
-import { parseNetworkConfig } from '../../lease/network_config_parser.ts'
+import { parseNetworkConfig } from '../../lease/network_config/parser.ts'
 
 /** The first of two nodes, 10.244.1.0/24 at 192.168.0.1 and 10.244.2.0/24 at 192.168.0.2, as its agent sees it. */
 export function nodeView(backendConfig: object = { Type: 'vxlan' }): NodeView {

@@ -1,5 +1,5 @@
 import type { Lease } from '../../../lease/lease.ts'
-import type { NetworkConfig } from '../../../lease/network_config.ts'
+import type { NetworkConfig } from '../../../lease/network_config/network_config.ts'
 import type { StoreOptions } from '../../../lease/options.ts'
 import { type Backend, PeerRefusedError, type Underlay } from '../../backend/backend.ts'
 import { openBackend } from '../../backend/registry.ts'

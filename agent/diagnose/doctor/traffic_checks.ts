@@ -1,5 +1,5 @@
 import { shellQuote } from '../../../lease/common/shell_quote.ts'
-import type { FamilyNetwork } from '../../../lease/network_config.ts'
+import type { FamilyNetwork } from '../../../lease/network_config/network_config.ts'
 import type { HostFacts } from '../host_facts.ts'
 import { conntrackSettings } from '../settings.ts'
 import type { Finding } from './finding.ts'

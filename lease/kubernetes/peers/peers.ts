@@ -1,6 +1,6 @@
 import { WakeUp } from '../../common/wake_up.ts'
 import type { LeaseTableChange } from '../../lease.ts'
-import type { NetworkConfig } from '../../network_config.ts'
+import type { NetworkConfig } from '../../network_config/network_config.ts'
 import { LiveTable } from '../../table.ts'
 import type { Session } from '../client/session.ts'
 import { type Following, followNodes, type NodeStep } from '../nodes/follow.ts'

@@ -4,7 +4,7 @@ import { vxlan } from '../../../agent/backend/vxlan.ts'
 import { printEntry } from '../../../agent/state/print.ts'
 import { parseIp } from '../../../lease/net/ip.ts'
 import { parsePrefix } from '../../../lease/net/prefix.ts'
-import { parseNetworkConfig } from '../../../lease/network_config_parser.ts'
+import { parseNetworkConfig } from '../../../lease/network_config/parser.ts'
 import { vxlanLease } from '../../support/leases.ts'
 
 it('adds to the own entries a blackhole route for each own subnet, which any other route wins over', () => {

@@ -7,7 +7,7 @@ import type { Lease } from '../../../lease/lease.ts'
 import { type Family, parseIp } from '../../../lease/net/ip.ts'
 import { parseMac } from '../../../lease/net/mac.ts'
 import { parsePrefix } from '../../../lease/net/prefix.ts'
-import type { NetworkConfig } from '../../../lease/network_config.ts'
+import type { NetworkConfig } from '../../../lease/network_config/network_config.ts'
 import { hostGwLease, vxlanLease } from '../../support/leases.ts'
 
 const self = vxlanLease(

@@ -3,7 +3,7 @@ import { bridgeTrouble } from '../../../agent/diagnose/bridge_subnet.ts'
 import type { InterfaceFacts } from '../../../agent/state/underlay_facts.ts'
 import { familyOf, parseIp } from '../../../lease/net/ip.ts'
 import { parsePrefix } from '../../../lease/net/prefix.ts'
-import { parseNetworkConfig } from '../../../lease/network_config_parser.ts'
+import { parseNetworkConfig } from '../../../lease/network_config/parser.ts'
 
 const network = parseNetworkConfig(
   '{"Network":"10.244.0.0/16","EnableIPv6":true,"IPv6Network":"fd10:244::/32","IPv6SubnetLen":64}',

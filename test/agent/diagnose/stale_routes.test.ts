@@ -3,7 +3,7 @@ import { staleRoutes } from '../../../agent/diagnose/stale_routes.ts'
 import type { RouteFacts } from '../../../agent/state/underlay_facts.ts'
 import { parseIp } from '../../../lease/net/ip.ts'
 import { parsePrefix } from '../../../lease/net/prefix.ts'
-import { parseNetworkConfig } from '../../../lease/network_config_parser.ts'
+import { parseNetworkConfig } from '../../../lease/network_config/parser.ts'
 import { entry } from '../../support/entries.ts'
 
 /** RTPROT_BOOT, as `ip route add` and flanneld write. */

@@ -4,7 +4,7 @@ import type { NodeView } from '../../../agent/diagnose/node_view.ts'
 import type { Trace } from '../../../agent/diagnose/trace/trace.ts'
 import { wayBack } from '../../../agent/diagnose/way_back.ts'
 import { parseIp } from '../../../lease/net/ip.ts'
-import { parseNetworkConfig } from '../../../lease/network_config_parser.ts'
+import { parseNetworkConfig } from '../../../lease/network_config/parser.ts'
 import { vxlanLease } from '../../support/leases.ts'
 
 const network = parseNetworkConfig('{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}')

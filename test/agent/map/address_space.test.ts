@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { addressSpace, utilisation } from '../../../agent/map/address_space.ts'
 import type { MapRow } from '../../../agent/map/subnet_map.ts'
-import type { FamilyNetwork } from '../../../lease/network_config.ts'
-import { parseNetworkConfig } from '../../../lease/network_config_parser.ts'
+import type { FamilyNetwork } from '../../../lease/network_config/network_config.ts'
+import { parseNetworkConfig } from '../../../lease/network_config/parser.ts'
 
 const row = (node: string, subnet: string, more: Partial<MapRow> = {}): MapRow => ({
   node,

@@ -11,7 +11,7 @@ import { subnetMap } from '../../../agent/map/subnet_map.ts'
 import type { Lease, LeaseTable } from '../../../lease/lease.ts'
 import { parseIp } from '../../../lease/net/ip.ts'
 import { parsePrefix } from '../../../lease/net/prefix.ts'
-import { parseNetworkConfig } from '../../../lease/network_config_parser.ts'
+import { parseNetworkConfig } from '../../../lease/network_config/parser.ts'
 import { openPage, whyNoBrowser } from '../../support/browser.ts'
 
 const network = parseNetworkConfig('{"Network":"10.0.0.0/8","SubnetLen":24,"Backend":{"Type":"host-gw"}}')

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { subnetMap } from '../../../agent/map/subnet_map.ts'
 import type { Lease } from '../../../lease/lease.ts'
-import { parseNetworkConfig } from '../../../lease/network_config_parser.ts'
+import { parseNetworkConfig } from '../../../lease/network_config/parser.ts'
 import { vxlanLease } from '../../support/leases.ts'
 
 const vxlan = '{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}'

@@ -4,7 +4,7 @@ import { Membership } from '../../../agent/membership/membership.ts'
 import { type HostNetworks, noHostNetworks } from '../../../lease/host_networks.ts'
 import { parseIp } from '../../../lease/net/ip.ts'
 import { parsePrefix } from '../../../lease/net/prefix.ts'
-import { parseNetworkConfig } from '../../../lease/network_config_parser.ts'
+import { parseNetworkConfig } from '../../../lease/network_config/parser.ts'
 import { vxlanLease } from '../../support/leases.ts'
 import { RecordingLog } from '../../support/log.ts'
 

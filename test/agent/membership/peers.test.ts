@@ -6,7 +6,7 @@ import { Peers, SELF } from '../../../agent/membership/peers.ts'
 import { printEntry } from '../../../agent/state/print.ts'
 import type { Lease } from '../../../lease/lease.ts'
 import { type Ip, parseIp } from '../../../lease/net/ip.ts'
-import { parseNetworkConfig } from '../../../lease/network_config_parser.ts'
+import { parseNetworkConfig } from '../../../lease/network_config/parser.ts'
 import { vtep, vxlanLease } from '../../support/leases.ts'
 
 const network = parseNetworkConfig('{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}')

@@ -2,7 +2,7 @@ import { expect, it } from 'vitest'
 import type { InterfaceFacts } from '../../../agent/state/underlay_facts.ts'
 import { deviceSubnets } from '../../../agent/underlay/device_subnets.ts'
 import { parseIp, scopeOf } from '../../../lease/net/ip.ts'
-import { parseNetworkConfig } from '../../../lease/network_config_parser.ts'
+import { parseNetworkConfig } from '../../../lease/network_config/parser.ts'
 
 const network = parseNetworkConfig(
   '{"Network":"10.244.0.0/16","EnableIPv6":true,"IPv6Network":"fd10::/48","Backend":{"Type":"vxlan"}}',

@@ -4,7 +4,7 @@ import { type HostSetting, hostNetworks, overlapWarnings } from '../../../agent/
 import { hostNetworkUnder } from '../../../lease/host_networks.ts'
 import { parseIp } from '../../../lease/net/ip.ts'
 import { parsePrefix } from '../../../lease/net/prefix.ts'
-import { parseNetworkConfig } from '../../../lease/network_config_parser.ts'
+import { parseNetworkConfig } from '../../../lease/network_config/parser.ts'
 
 const wide = parseNetworkConfig('{"Network":"10.0.0.0/8"}')
 const eth0 = nic('eth0', '10.0.5.7/24')

@@ -4,7 +4,7 @@ import type { InterfaceAddress, InterfaceFacts, RouteFacts } from '../../../agen
 import { UnderlayWatch } from '../../../agent/underlay/underlay_watch.ts'
 import { parseIp } from '../../../lease/net/ip.ts'
 import { parsePrefix } from '../../../lease/net/prefix.ts'
-import { parseNetworkConfig } from '../../../lease/network_config_parser.ts'
+import { parseNetworkConfig } from '../../../lease/network_config/parser.ts'
 import { RecordingLog } from '../../support/log.ts'
 
 const network = parseNetworkConfig('{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}')

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { NetworkConfigError } from '../../../../lease/network_config.ts'
+import { NetworkConfigError } from '../../../../lease/network_config/network_config.ts'
 import { type EtcdServer, startEtcd } from '../../../support/etcd.ts'
 import { EtcdBed } from '../../../support/etcd_bed.ts'
 import { run } from '../../../support/exec.ts'

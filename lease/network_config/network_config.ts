@@ -1,6 +1,6 @@
-import { ExpectedError } from './common/errors.ts'
-import { type Family, type Ip, ipToNumber } from './net/ip.ts'
-import { type Prefix, prefixSize } from './net/prefix.ts'
+import { ExpectedError } from '../common/errors.ts'
+import { type Family, type Ip, ipToNumber } from '../net/ip.ts'
+import { type Prefix, prefixSize } from '../net/prefix.ts'
 
 /** One family's share of the network config. */
 export interface FamilyNetwork {

@@ -1,5 +1,5 @@
-import { duplicateKeys } from './json/faults.ts'
-import { asObject, MAX_LEASE_BYTES, parseJson, printJson } from './json/json.ts'
+import { duplicateKeys } from '../json/faults.ts'
+import { asObject, MAX_LEASE_BYTES, parseJson, printJson } from '../json/json.ts'
 
 const TOP = [
   'Network',

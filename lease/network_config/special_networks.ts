@@ -1,4 +1,4 @@
-import { overlaps, type Prefix, parsePrefix } from './net/prefix.ts'
+import { overlaps, type Prefix, parsePrefix } from '../net/prefix.ts'
 
 /** What no pod can have an address in (IANA's registries of special-purpose addresses). 240.0.0.0/4 is unicast to Linux. */
 const special: readonly (readonly [Prefix, string])[] = [

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { networkConfigWarnings } from '../../lease/network_config_warnings.ts'
+import { networkConfigWarnings } from '../../../lease/network_config/warnings.ts'
 
 test.each<[string, string[]]>([
   ['{"network":"10.1.0.0/16","Backend":{"type":"VXLAN","vni":1,"macprefix":"0E-2A"}}', []],

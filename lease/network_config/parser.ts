@@ -1,8 +1,8 @@
-import { messageOf } from './common/errors.ts'
-import { nameFault } from './json/faults.ts'
-import { type Fields, field, fieldsOf, MAX_LEASE_BYTES, parseFields, printJson } from './json/json.ts'
-import { type Family, familyBits, familyOf, type Ip, ipFromNumber, ipToNumber, parseIp } from './net/ip.ts'
-import { contains, type Prefix, parsePrefix, prefixLength, prefixRange, prefixSize } from './net/prefix.ts'
+import { messageOf } from '../common/errors.ts'
+import { nameFault } from '../json/faults.ts'
+import { type Fields, field, fieldsOf, MAX_LEASE_BYTES, parseFields, printJson } from '../json/json.ts'
+import { type Family, familyBits, familyOf, type Ip, ipFromNumber, ipToNumber, parseIp } from '../net/ip.ts'
+import { contains, type Prefix, parsePrefix, prefixLength, prefixRange, prefixSize } from '../net/prefix.ts'
 import { type FamilyNetwork, type NetworkConfig, NetworkConfigError, subnetSize } from './network_config.ts'
 import { whyNoPods } from './special_networks.ts'
 

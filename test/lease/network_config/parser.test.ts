@@ -1,9 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { contains, prefixOf } from '../../lease/net/prefix.ts'
-import { type NetworkConfig, NetworkConfigError } from '../../lease/network_config.ts'
-import { parseNetworkConfig } from '../../lease/network_config_parser.ts'
-import { mutated } from '../support/arbitrary.ts'
+import { contains, prefixOf } from '../../../lease/net/prefix.ts'
+import { type NetworkConfig, NetworkConfigError } from '../../../lease/network_config/network_config.ts'
+import { parseNetworkConfig } from '../../../lease/network_config/parser.ts'
+import { mutated } from '../../support/arbitrary.ts'
 
 function print(config: NetworkConfig): string[] {
   return config.families.map(
