@@ -1,4 +1,4 @@
-import type { HostNetwork, HostNetworks } from '../../lease/host_networks.ts'
+import type { HostNetwork, HostNetworks } from '../../lease/admission/host_networks.ts'
 import { familyOf, type Ip, scopeOf } from '../../lease/net/ip.ts'
 import {
   contains,

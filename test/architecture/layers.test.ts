@@ -15,6 +15,7 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
   'lease/json/': ['lease/common/'],
   'lease/network_config/': [...ground, 'lease/json/'],
   'lease/': [...ground, 'lease/json/', 'lease/network_config/'],
+  'lease/admission/': words,
   // What etcd is asked, and how it answers; then what this means for leases.
   'lease/etcd/client/': [...ground, 'lease/json/', 'lease/options.ts'],
   'lease/etcd/last_seen/': [...words, 'lease/json/', 'lease/etcd/client/'],
@@ -59,7 +60,7 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
     'lease/backend_data.ts',
     'lease/network_config/network_config.ts',
   ],
-  'agent/membership/': [...words, 'agent/state/', 'agent/backend/'],
+  'agent/membership/': [...words, 'lease/admission/', 'agent/state/', 'agent/backend/'],
   'agent/map/': [...words, 'agent/backend/', 'agent/membership/'],
   'agent/diagnose/': [
     ...words,
@@ -137,8 +138,8 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
   'agent/reconcile/': ['lease/common/', 'agent/state/', 'agent/kernel/kernel.ts'],
   'agent/underlay/': [
     ...ground,
-    'lease/host_networks.ts',
-    'lease/public_ip.ts',
+    'lease/admission/host_networks.ts',
+    'lease/admission/public_ip.ts',
     'lease/network_config/network_config.ts',
     'types:lease/store.ts',
     'agent/state/',

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { openBackend } from '../../../agent/backend/registry.ts'
 import { Membership } from '../../../agent/membership/membership.ts'
-import { type HostNetworks, noHostNetworks } from '../../../lease/host_networks.ts'
+import { type HostNetworks, noHostNetworks } from '../../../lease/admission/host_networks.ts'
 import { parseIp } from '../../../lease/net/ip.ts'
 import { parsePrefix } from '../../../lease/net/prefix.ts'
 import { parseNetworkConfig } from '../../../lease/network_config/parser.ts'

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { InterfaceFacts, RouteFacts } from '../../../agent/state/underlay_facts.ts'
 import { type HostSetting, hostNetworks, overlapWarnings } from '../../../agent/underlay/host_networks.ts'
-import { hostNetworkUnder } from '../../../lease/host_networks.ts'
+import { hostNetworkUnder } from '../../../lease/admission/host_networks.ts'
 import { parseIp } from '../../../lease/net/ip.ts'
 import { parsePrefix } from '../../../lease/net/prefix.ts'
 import { parseNetworkConfig } from '../../../lease/network_config/parser.ts'

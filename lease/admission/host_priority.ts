@@ -1,6 +1,6 @@
+import type { Subnet } from '../lease.ts'
+import { contains, type Prefix } from '../net/prefix.ts'
 import { type HostNetwork, type HostNetworks, isTakenBy, noHostNetworks } from './host_networks.ts'
-import type { Subnet } from './lease.ts'
-import { contains, type Prefix } from './net/prefix.ts'
 
 /** A claim of this age was programmed before this process. */
 export const BEFORE_START = -1

@@ -1,9 +1,9 @@
-import { couldBeLeased } from './allocate.ts'
+import { couldBeLeased } from '../allocate.ts'
+import type { Lease, Subnet } from '../lease.ts'
+import { familyOf } from '../net/ip.ts'
+import { contains, overlaps, type Prefix } from '../net/prefix.ts'
+import type { NetworkConfig } from '../network_config/network_config.ts'
 import type { HostPriority } from './host_priority.ts'
-import type { Lease, Subnet } from './lease.ts'
-import { familyOf } from './net/ip.ts'
-import { contains, overlaps, type Prefix } from './net/prefix.ts'
-import type { NetworkConfig } from './network_config/network_config.ts'
 import { publicIpTrouble } from './public_ip.ts'
 
 /**

@@ -1,11 +1,11 @@
+import type { Lease, LeaseTable, Subnet } from '../lease.ts'
+import type { Ip } from '../net/ip.ts'
+import type { Prefix } from '../net/prefix.ts'
+import { PrefixIndex } from '../net/prefix_index.ts'
+import type { NetworkConfig } from '../network_config/network_config.ts'
 import { ClaimedIps } from './claimed_ips.ts'
 import type { HostNetworks } from './host_networks.ts'
 import { BEFORE_START, HostPriority } from './host_priority.ts'
-import type { Lease, LeaseTable, Subnet } from './lease.ts'
-import type { Ip } from './net/ip.ts'
-import type { Prefix } from './net/prefix.ts'
-import { PrefixIndex } from './net/prefix_index.ts'
-import type { NetworkConfig } from './network_config/network_config.ts'
 import { ShareRules } from './share_rules.ts'
 
 /** One family's share of a peer's lease, and why it is not let in: undefined where it is. */

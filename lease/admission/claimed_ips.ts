@@ -1,4 +1,4 @@
-import type { Ip } from './net/ip.ts'
+import type { Ip } from '../net/ip.ts'
 
 /** Which nodes claim a public IP. One that several claim is no conflict, but is told of. */
 export class ClaimedIps {

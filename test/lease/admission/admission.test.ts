@@ -1,14 +1,14 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { Admission } from '../../lease/admission.ts'
-import { couldBeLeased } from '../../lease/allocate.ts'
-import { type HostNetwork, noHostNetworks } from '../../lease/host_networks.ts'
-import { type Lease, type LeaseTable, printLease, type Subnet } from '../../lease/lease.ts'
-import { familyOf, scopeOf } from '../../lease/net/ip.ts'
-import { contains, overlaps, parsePrefix } from '../../lease/net/prefix.ts'
-import type { NetworkConfig } from '../../lease/network_config/network_config.ts'
-import { parseNetworkConfig } from '../../lease/network_config/parser.ts'
-import { vxlanLease } from '../support/leases.ts'
+import { Admission } from '../../../lease/admission/admission.ts'
+import { type HostNetwork, noHostNetworks } from '../../../lease/admission/host_networks.ts'
+import { couldBeLeased } from '../../../lease/allocate.ts'
+import { type Lease, type LeaseTable, printLease, type Subnet } from '../../../lease/lease.ts'
+import { familyOf, scopeOf } from '../../../lease/net/ip.ts'
+import { contains, overlaps, parsePrefix } from '../../../lease/net/prefix.ts'
+import type { NetworkConfig } from '../../../lease/network_config/network_config.ts'
+import { parseNetworkConfig } from '../../../lease/network_config/parser.ts'
+import { vxlanLease } from '../../support/leases.ts'
 
 const ipv4 = parseNetworkConfig('{"Network":"10.1.0.0/16"}')
 const dual = parseNetworkConfig('{"Network":"10.1.0.0/16","EnableIPv6":true,"IPv6Network":"fd00:1::/48"}')

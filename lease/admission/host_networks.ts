@@ -1,5 +1,5 @@
-import type { Ip } from './net/ip.ts'
-import { contains, edgesOf, overlaps, type Prefix } from './net/prefix.ts'
+import type { Ip } from '../net/ip.ts'
+import { contains, edgesOf, overlaps, type Prefix } from '../net/prefix.ts'
 
 /** Addresses that the host itself uses, and what for: the words complete `10.0.5.0/24 ...`. */
 export interface HostNetwork {

@@ -1,6 +1,6 @@
+import { familyOf, type Ip, scopeOf } from '../net/ip.ts'
+import { contains, overlaps, type Prefix } from '../net/prefix.ts'
 import { edgeOfNetwork, type HostNetworks } from './host_networks.ts'
-import { familyOf, type Ip, scopeOf } from './net/ip.ts'
-import { contains, overlaps, type Prefix } from './net/prefix.ts'
 
 /** Why no node can be reached by this public IP from this host; undefined where one can. The words follow the address. */
 export function publicIpTrouble(publicIp: Ip, network: Prefix, host: HostNetworks): string | undefined {
