@@ -16,9 +16,10 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
   'lease/network_config/': [...ground, 'lease/json/'],
   'lease/': [...ground, 'lease/json/', 'lease/network_config/'],
   'lease/admission/': words,
+  'lease/cache/': [...words, 'lease/json/'],
   // What etcd is asked, and how it answers; then what this means for leases.
   'lease/etcd/client/': [...ground, 'lease/json/', 'lease/options.ts'],
-  'lease/etcd/last_seen/': [...words, 'lease/json/', 'lease/etcd/client/'],
+  'lease/etcd/last_seen/': [...words, 'lease/cache/', 'lease/json/', 'lease/etcd/client/'],
   'lease/etcd/records/': [...words, 'lease/etcd/client/', 'lease/etcd/last_seen/'],
   'lease/etcd/own_key/': [...words, 'lease/json/', 'lease/etcd/client/', 'lease/etcd/records/'],
   'lease/etcd/network_config/': [...words, 'lease/json/', 'lease/etcd/client/', 'lease/etcd/records/'],
@@ -34,7 +35,13 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
   // What the API server is asked, and how it answers; then what this means for leases.
   'lease/kubernetes/client/': [...ground, 'lease/json/', 'lease/options.ts', 'types:lease/store.ts'],
   'lease/kubernetes/nodes/': [...words, 'lease/json/', 'lease/kubernetes/client/'],
-  'lease/kubernetes/peers/': [...words, 'lease/json/', 'lease/kubernetes/client/', 'lease/kubernetes/nodes/'],
+  'lease/kubernetes/peers/': [
+    ...words,
+    'lease/cache/',
+    'lease/json/',
+    'lease/kubernetes/client/',
+    'lease/kubernetes/nodes/',
+  ],
   'lease/kubernetes/own_node/': [
     ...words,
     'lease/json/',
@@ -243,6 +250,7 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
   'agent/cli/definition/': [...ground, 'types:lease/', 'types:agent/cli/output/', 'agent/config/'],
   'agent/cli/source/': [
     ...words,
+    'lease/cache/',
     'lease/registry.ts',
     'agent/backend/',
     'types:agent/cli/definition/',

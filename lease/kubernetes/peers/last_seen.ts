@@ -1,9 +1,9 @@
-import type { CachedLeases } from '../../cache.ts'
+import type { CachedLeases } from '../../cache/cache.ts'
+import { LeaseCache } from '../../cache/lease_cache.ts'
 import type { Log } from '../../common/log.ts'
 import { sleep } from '../../common/sleep.ts'
 import { asList, asObject, asText } from '../../json/json.ts'
 import type { Lease } from '../../lease.ts'
-import { LeaseCache } from '../../lease_cache.ts'
 import { type Ip, parseIp } from '../../net/ip.ts'
 import type { Session } from '../client/session.ts'
 

@@ -1,11 +1,11 @@
 import { stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { messageOf } from '../common/errors.ts'
+import type { Log } from '../common/log.ts'
+import { readRegularFile } from '../common/read_file.ts'
+import { replaceFile } from '../common/replace_file.ts'
+import { ReportOnce } from '../common/report_once.ts'
 import { type CachedLeases, CacheError, decodeCache, encodeCache, MAX_CACHE_BYTES } from './cache.ts'
-import { messageOf } from './common/errors.ts'
-import type { Log } from './common/log.ts'
-import { readRegularFile } from './common/read_file.ts'
-import { replaceFile } from './common/replace_file.ts'
-import { ReportOnce } from './common/report_once.ts'
 
 export interface LeaseCacheOptions<Notes> {
   /** Undefined: nothing is remembered. */

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { type CachedLeases, CacheError, decodeCache, encodeCache } from '../../lease/cache.ts'
-import { hostileJson } from '../support/arbitrary.ts'
-import { vxlanLease } from '../support/leases.ts'
+import { type CachedLeases, CacheError, decodeCache, encodeCache } from '../../../lease/cache/cache.ts'
+import { hostileJson } from '../../support/arbitrary.ts'
+import { vxlanLease } from '../../support/leases.ts'
 
 const cached: CachedLeases = {
   scope: 'etcd /coreos.com/network',

@@ -13,11 +13,11 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { encodeCache } from '../../lease/cache.ts'
-import { LeaseCache } from '../../lease/lease_cache.ts'
-import { runSync } from '../support/exec.ts'
-import { vxlanLease } from '../support/leases.ts'
-import { RecordingLog } from '../support/log.ts'
+import { encodeCache } from '../../../lease/cache/cache.ts'
+import { LeaseCache } from '../../../lease/cache/lease_cache.ts'
+import { runSync } from '../../support/exec.ts'
+import { vxlanLease } from '../../support/leases.ts'
+import { RecordingLog } from '../../support/log.ts'
 
 const scope = 'etcd /coreos.com/network'
 const content = {

@@ -5,13 +5,13 @@
  */
 
 import { createHash } from 'node:crypto'
-import { backendDataJson, readBackendData } from './backend_data.ts'
-import { ExpectedError, messageOf } from './common/errors.ts'
-import { asList, asNumber, asObject, asText, MAX_LEASE_BYTES, parseJson } from './json/json.ts'
-import type { Lease, Subnet } from './lease.ts'
-import { familyOf, isOnePerFamily, parseIp } from './net/ip.ts'
-import { parsePrefix } from './net/prefix.ts'
-import { MAX_BACKEND_TYPE } from './wire.ts'
+import { backendDataJson, readBackendData } from '../backend_data.ts'
+import { ExpectedError, messageOf } from '../common/errors.ts'
+import { asList, asNumber, asObject, asText, MAX_LEASE_BYTES, parseJson } from '../json/json.ts'
+import type { Lease, Subnet } from '../lease.ts'
+import { familyOf, isOnePerFamily, parseIp } from '../net/ip.ts'
+import { parsePrefix } from '../net/prefix.ts'
+import { MAX_BACKEND_TYPE } from '../wire.ts'
 
 const FORMAT = 'twill-leases'
 const VERSION = 1
