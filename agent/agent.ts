@@ -30,7 +30,7 @@ import { type AgentStatus, RoundTotals } from './status/status.ts'
 import { announceReady } from './status/supervisor.ts'
 import { version } from './version.ts'
 
-/** What only a node's documents need. */
+/** Loaded when the first document is built, after the start. */
 const loadDocuments = lazily(async () => ({
   ...(await import('./diagnose/node_documents.ts')),
   ...(await import('./inspect/lease_times.ts')),
@@ -38,8 +38,8 @@ const loadDocuments = lazily(async () => ({
 }))
 
 /**
- * One node of the overlay: leases on one side, the kernel on the other, wired here and nowhere else. Runs until the signal
- * aborts; what it made in the kernel stays.
+ * One node of the overlay. The only class that connects the lease side with the kernel side. Runs until the
+ * signal aborts; the entries in the kernel stay.
  */
 export class Agent {
   readonly #config: AgentConfig
@@ -49,7 +49,7 @@ export class Agent {
   readonly #locks = new Locks(version)
   readonly #retrier: Retrier
   readonly #memory: MemoryWatch
-  /** Of the etcd that this host runs. */
+  /** Troubles of the etcd that this host runs, by kind; empty without an embedded etcd. */
   readonly #etcdTroubles = new Map<string, string>()
   #isStarted = false
   #waitingFor = 'the lease store'
@@ -64,12 +64,12 @@ export class Agent {
     this.#memory = memory
   }
 
-  /** Looks at all that this node has, and makes it right; nothing to do before it has its lease. */
+  /** Checks and repairs everything on this node soon. Does nothing before this node has its lease. */
   refresh(reason: string): void {
     this.#overlay?.refresh(reason)
   }
 
-  /** The same; resolves after the full pass. Throws NotReadyError. */
+  /** As `refresh`, and resolves after the full pass. Throws NotReadyError before this node has its lease. */
   repair(reason: string, signal: AbortSignal): Promise<void> {
     return this.#joined().repair(reason, signal)
   }
@@ -99,7 +99,10 @@ export class Agent {
     await (store.joinSecret === undefined ? runAsFirstHost(host, signal) : runAsMember(host, signal))
   }
 
-  /** `prepare`: what a first host does with the store before anything is read from it. */
+  /**
+   * `prepare`: called once the store is open and before anything is read from it; the first host stores a
+   * network config there.
+   */
   async #run(options: StoreOptions, signal: AbortSignal, prepare?: Prepare): Promise<void> {
     const store = await openStore(options, this.#log)
     this.#store = store
@@ -127,7 +130,7 @@ export class Agent {
       store: this.#store?.health(),
       rounds: this.#rounds,
       resyncMs: this.#config.resyncMs,
-      waitingFor: this.#waits(),
+      waitingFor: this.#waitReason(),
       scarcity: this.#retrier.trouble,
       etcdTroubles: this.#runsEtcd() ? [...this.#etcdTroubles.values()] : undefined,
       ownFindings: this.#memory.findings,
@@ -139,7 +142,7 @@ export class Agent {
     return store.kind === 'etcd' && store.embedded !== undefined
   }
 
-  /** What the local API answers. Throws NotReadyError before this node has a lease. */
+  /** The documents that the local API serves. Throws NotReadyError before this node has a lease. */
   async documents(): Promise<AgentDocuments> {
     const { nodeDocuments, leaseTimesOf, thisHost } = await loadDocuments()
     return nodeDocuments({
@@ -153,17 +156,17 @@ export class Agent {
   }
 
   #joined(): Overlay {
-    if (this.#overlay === undefined) throw new NotReadyError(`this node waits for ${this.#waits()}`)
+    if (this.#overlay === undefined) throw new NotReadyError(`this node waits for ${this.#waitReason()}`)
     return this.#overlay
   }
 
-  /** What is waited for and, where the store knows it, why: `a lease: out of subnets ...`. */
-  #waits(): string {
+  /** What this node waits for and, where the store knows it, the reason: `a lease: out of subnets ...`. */
+  #waitReason(): string {
     const trouble = this.#store?.health().trouble
     return trouble === undefined ? this.#waitingFor : `${this.#waitingFor}: ${trouble}`
   }
 
-  /** Claims the lease, and opens all that a node with a lease has. */
+  /** Claims the lease, then opens the firewall, the node files and the watches. */
   async #join(
     store: LeaseStore,
     network: NetworkConfig,
@@ -196,7 +199,7 @@ export class Agent {
     })
   }
 
-  /** The first look is the last thing that the start does. */
+  /** The first examination ends the start: memory that only the start needed is freed after it. */
   async #examine(signal: AbortSignal): Promise<readonly Finding[]> {
     try {
       return await (await this.documents()).ownHost(signal)
@@ -206,7 +209,7 @@ export class Agent {
     }
   }
 
-  /** Tells all that wait for this node that traffic can flow: systemd, and the cluster's operator. */
+  /** Tells systemd and the cluster's operator that traffic can flow. */
   async #announce(store: LeaseStore, backend: Backend, signal: AbortSignal): Promise<void> {
     await announceReady(this.#config.supervision, this.#log)
     await removeFormerFilter(this.#config, backend.devices, this.#log, signal)

@@ -1,16 +1,16 @@
 /**
- * What the process's exit code tells a supervisor. 0 to 2 are flanneld's, but for a lost lease, where flanneld says 0 and
- * systemd's `Restart=on-failure` leaves the node without an agent.
+ * What the process's exit code tells a supervisor. flanneld uses 0 to 2 too, but exits with 0 after it lost
+ * its lease, so that systemd's `Restart=on-failure` leaves the node without an agent.
  *
  * | code | name | what happened | what to do |
  * |-|-|-|-|
  * | 0 | stopped | asked to stop (SIGINT, SIGTERM), or --help, --version | nothing; the kernel's entries stay |
- * | 1 | startUp | could not start as things stand: config, interface, lease, permissions | read the last log line |
- * | 2 | badFlag | the command line cannot be read | correct it |
- * | 3 | leaseLost | our lease is another node's, or gone, and --lease-lost=exit | restart: a lease is taken again |
+ * | 1 | startUp | could not start: config, interface, lease or permissions | read the last log line |
+ * | 2 | badFlag | the command line cannot be parsed | correct it |
+ * | 3 | leaseLost | our lease is gone or another node's, with --lease-lost=exit | restart: acquires a lease again |
  * | 4 | storeUnreachable | the CLI could not read the store in time | check the endpoints named |
- * | 5 | notReady | `twill install`: all is done and the agent runs, but is not ready in time | read what it waits for |
- * | 70 | unexpected | an error that should not be (EX_SOFTWARE of sysexits.h), logged with its stack | restart, report |
+ * | 5 | notReady | `twill install`: the agent runs, but was not ready in time | read what it waits for |
+ * | 70 | unexpected | an unexpected error (EX_SOFTWARE), logged with its stack | restart, report |
  */
 export const exitCode = {
   stopped: 0,

@@ -35,7 +35,7 @@ async function main(): Promise<ExitCode> {
   }
 }
 
-/** For developers: TWILL_DEBUG=netlink shows on stderr what is asked of the kernel and what it says. */
+/** For developers: TWILL_DEBUG=netlink prints each netlink request and the kernel's answer on stderr. */
 function kernelTrace(): KernelTrace | undefined {
   const isAsked = process.env.TWILL_DEBUG?.split(',').includes('netlink') ?? false
   return isAsked ? new KernelTrace(line => process.stderr.write(`netlink ${line}\n`)) : undefined
@@ -43,7 +43,7 @@ function kernelTrace(): KernelTrace | undefined {
 
 async function run(config: AgentConfig): Promise<ExitCode> {
   const log = createLogger(config.log)
-  process.removeAllListeners('warning').on('warning', error => log.debug({ error }, 'a remark of Node.js'))
+  process.removeAllListeners('warning').on('warning', error => log.debug({ error }, 'warning of Node.js'))
   log.info({ version, pid: process.pid }, 'twilld starts')
   log.info({ settings: config.settings }, 'effective settings, with where each came from')
   for (const note of config.notes) log.info({}, note)
@@ -82,7 +82,10 @@ async function run(config: AgentConfig): Promise<ExitCode> {
   }
 }
 
-/** What no task has caught, a rejection too, is unexpected by definition. Node alone would say 1, which means: do not restart. */
+/**
+ * An exception or rejection that no task has caught is unexpected. Node.js itself would exit with 1, which
+ * tells a supervisor not to restart.
+ */
 process.on('uncaughtException', error => {
   try {
     createLogger({ level: 'info' }).error({ error }, 'unexpected error: twilld ends')

@@ -34,14 +34,20 @@ export interface OverlayOptions {
   readonly ownLease: OwnLease
   readonly underlay: UnderlayWatch
   readonly self: Lease
-  /** Subnets that routes of an earlier life lead to; none where the host's own networks lie apart from the pod network. */
+  /**
+   * Subnets of routes that the agent found in the kernel at start; empty where no network of the host
+   * overlaps the pod network.
+   */
   readonly standing: ReadonlySet<Prefix>
   readonly rounds: RoundTotals
   readonly resyncMs: number
   readonly host: HostSide
-  /** Set after each change of what keeps this node from being ready, by the lease, the firewall and the files. */
+  /**
+   * Set when the lease, the firewall or the node files change in a way that may make this node ready or
+   * unready.
+   */
   readonly stateChanged: WakeUp
-  /** For what this host may run out of, file descriptors for one. */
+  /** Retries what failed because this host ran out of a resource, such as file descriptors. */
   readonly retrier: Retrier
   /** Called once traffic can flow. */
   readonly onReady: (signal: AbortSignal) => Promise<void>
@@ -52,7 +58,7 @@ const FOLLOW = 'follow the changes of the kernel'
 const REVIEW = 'look at the interfaces'
 const PROGRAM = 'program the kernel'
 
-/** A node that has its lease: follows the leases, the underlay and the kernel, each in a task of its own. */
+/** A node that has its lease. Follows the leases, the underlay and the kernel, each in its own task. */
 export class Overlay {
   readonly #options: OverlayOptions
   readonly #membership: Membership
@@ -89,14 +95,15 @@ export class Overlay {
     return runTogether(signal, [
       all => this.#followLeases(all),
       all => this.#judgement.run(all),
-      // Before the underlay is reviewed and the first pass looks: what changes afterwards is told.
+      // Listens before the first review and the first pass read the kernel, so that no later change is
+      // missed.
       all => this.#persist(FOLLOW, () => this.#followKernel(all), all),
       all => this.#persist(REVIEW, () => this.#follower.run(reviewed => this.#onReview(reviewed), all), all),
       all => this.#reconcile(all),
       all => ownLease.keep(lease => this.#setSelf(lease), all),
       all => host.run(this.#node, all),
       all => this.#announce(all),
-      all => this.#membership.tell(all),
+      all => this.#membership.reportConflicts(all),
     ])
   }
 
@@ -104,21 +111,21 @@ export class Overlay {
     return overlayStatus(this.#parts())
   }
 
-  /** What the documents of this node are made from. */
+  /** The facts from which this node's documents are built. */
   view(): Omit<NodeView, 'storeKind'> {
     const { network, backend, ownLease } = this.#options
     const { self, leases, refused, desired } = this.#membership
     return { network, backend, self, underlay: ownLease.underlay, leases, refused, desired }
   }
 
-  /** An operator asks for a look at everything. */
+  /** Checks and repairs everything soon, on an operator's request. */
   refresh(reason: string): void {
     this.#reconciler.requestFullPass(reason)
     this.#follower.review()
     this.#options.host.review(this.#node.cniConfig.families)
   }
 
-  /** The same; resolves after a full pass that began after this call. */
+  /** As `refresh`, and resolves after a full pass that began after this call. */
   async repair(reason: string, signal: AbortSignal): Promise<void> {
     const passed = this.#reconciler.fullPass(reason, signal)
     this.refresh(reason)
@@ -135,32 +142,36 @@ export class Overlay {
     this.#options.rounds.joins.storeChanged(keys)
     this.#program(keys)
     this.#tableSeen.set()
-    // The kernel first: a round that can start has asked it before the next turn of the event loop.
+    // Program the kernel first: a round that is due sends its requests before the next turn of the event
+    // loop.
     await nextTurn()
     this.#log.peers(change, this.#membership.self.node)
-    this.#membership.seeConflicts(change)
+    this.#membership.noteConflicts(change)
     this.#reconsiderOwnLease(change)
     this.#options.stateChanged.set()
   }
 
-  /** After each change of a lease, of our own lease and of the underlay: each may refuse a peer, or no longer. */
+  /**
+   * Call it after each change of a peer's lease, of our own lease or of the underlay: each may refuse or
+   * admit a peer.
+   */
   #program(keys: ReadonlySet<string>): void {
     this.#reconciler.touch(keys)
     this.#options.host.reviewTunnel()
     this.#judgement.changed()
   }
 
-  /** The table's word on our own key has changed: a lost lease may be free again. */
+  /** Our own key changed in the table: a lost lease may be free again. */
   #reconsiderOwnLease({ changed }: LeaseTableChange): void {
     if (changed.has(this.#membership.self.node)) this.#options.ownLease.reconsider()
   }
 
-  /** Starts a task again that failed because this host has run out of something. */
+  /** Restarts a task that failed because this host ran out of a resource. */
   #persist(activity: string, task: () => Promise<never>, signal: AbortSignal): Promise<never> {
     return this.#options.retrier.until(activity, task, signal)
   }
 
-  #works(activity: string): void {
+  #reportWorking(activity: string): void {
     this.#options.retrier.over(activity)
     this.#options.stateChanged.set()
   }
@@ -168,13 +179,13 @@ export class Overlay {
   async #followKernel(signal: AbortSignal): Promise<never> {
     const { kernel, scope } = this.#options
     const changes = kernel.changes(scope, signal)
-    // What changed while no socket listened was not told.
+    // The kernel sent no notification of changes while the socket was closed.
     if (this.#hasListened) {
       this.#reconciler.requestFullPass('the notification socket was opened again')
       this.#follower.review()
     }
     this.#hasListened = true
-    this.#works(FOLLOW)
+    this.#reportWorking(FOLLOW)
     for await (const change of changes) {
       this.#reconciler.observe(change)
       if (!change.underlay) continue
@@ -188,10 +199,13 @@ export class Overlay {
     if (moved !== undefined) this.#move(moved)
     this.#program(this.#membership.reviewHost(heard))
     this.#reconciler.retryFailing()
-    this.#works(REVIEW)
+    this.#reportWorking(REVIEW)
   }
 
-  /** Peers are told of a new public IP; the devices follow at once, whatever the store does. */
+  /**
+   * Publishes a new public IP to the peers. The devices follow at once, even while the store cannot be
+   * reached.
+   */
   #move(underlay: Underlay): void {
     const { ownLease } = this.#options
     if (!isSameWay(ownLease.underlay, underlay)) this.#options.store.reconnect?.()
@@ -207,7 +221,7 @@ export class Overlay {
     this.#options.host.setSubnets(this.#node.cniConfig.families)
   }
 
-  /** Nothing is pruned for want of knowledge: the first pass waits for the first complete table. */
+  /** Prunes nothing before the first complete lease table: the first pass waits for it. */
   async #reconcile(signal: AbortSignal): Promise<void> {
     await this.#tableSeen.wait(Number.POSITIVE_INFINITY, signal)
     await this.#persist(PROGRAM, () => this.#reconciler.run(signal), signal)
@@ -216,7 +230,7 @@ export class Overlay {
   #onRound(round: Round): void {
     this.#options.rounds.add(round)
     this.#log.round(round, this.#reconciler.attempts)
-    this.#works(PROGRAM)
+    this.#reportWorking(PROGRAM)
     if (round.fullPass === undefined || this.#firstPassDone) return
     this.#firstPassDone = true
     const { underlay, ownLease, network, host } = this.#options

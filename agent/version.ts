@@ -1,4 +1,4 @@
 declare const TWILL_VERSION: string | undefined
 
-/** This build's version; the bundler puts it in, and a run from source has none. */
+/** This build's version, set by the bundler; `from source` where the agent runs unbundled. */
 export const version = typeof TWILL_VERSION === 'undefined' ? 'from source' : TWILL_VERSION

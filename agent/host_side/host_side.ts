@@ -14,7 +14,7 @@ export interface HostSideOptions {
   readonly firewall: Firewall
   readonly files: NodeFiles
   readonly hostWatch: HostWatch
-  /** Undefined: packets of strangers for the tunnel are not dropped. */
+  /** Undefined: tunnel packets that no peer sent are not dropped. */
   readonly tunnelFilter: Pick<TunnelFilterOptions, 'resyncMs' | 'nftGeneration'> | undefined
   /** Undefined: peers' probes are not answered. */
   readonly probePort: number | undefined
@@ -23,8 +23,8 @@ export interface HostSideOptions {
 }
 
 /**
- * What a node has on its host beside its kernel entries: firewall rules and the files that pods are made from are kept
- * true, the host is watched, and peers' probes are answered.
+ * Everything that the agent does on its host beside the kernel entries: keeps the firewall rules and the node
+ * files right, watches the host, and answers peers' probes.
  */
 export class HostSide {
   readonly firewall: Firewall
@@ -32,7 +32,7 @@ export class HostSide {
   readonly hostWatch: HostWatch
   readonly #options: HostSideOptions
   readonly #programmed = new WakeUp()
-  /** This node's own addresses in the overlay may be others. */
+  /** Set when this node's own overlay addresses may have changed. */
   readonly #addressesChanged = new WakeUp()
   #tunnelFilter: TunnelFilter | undefined
 
@@ -56,7 +56,7 @@ export class HostSide {
     ])
   }
 
-  /** The first full pass is over: peers that exist are known, and what is missing is a finding. */
+  /** Call it after the first full pass: from then on every missing entry is a finding. */
   programmed(): void {
     this.#programmed.set()
   }
@@ -68,13 +68,13 @@ export class HostSide {
     this.#addressesChanged.set()
   }
 
-  /** Looks at everything soon. */
+  /** Checks the host, the firewall and the files soon. */
   review(families: readonly FamilySubnet[]): void {
     this.hostWatch.review()
     this.setSubnets(families)
   }
 
-  /** A peer with this public IP may have come, or the last one gone; `reviewTunnel` follows. */
+  /** A peer with this public IP may have joined, or the last such peer left; `reviewTunnel` follows. */
   peerChanged(publicIp: Ip): void {
     this.#tunnelFilter?.touch(publicIp)
   }
@@ -84,7 +84,9 @@ export class HostSide {
     this.#tunnelFilter?.review()
   }
 
-  /** Written once pods can use them: after the first pass, and with the rules that masquerade. */
+  /**
+   * Writes the files once pods can use the overlay: after the first pass, and after the firewall masquerades.
+   */
   async #keepFiles(node: NodeNow, signal: AbortSignal): Promise<never> {
     await this.#programmed.wait(Number.POSITIVE_INFINITY, signal)
     await this.firewall.standing(signal)

@@ -7,7 +7,7 @@ import type { Membership } from '../membership/membership.ts'
 import type { OwnLease } from '../membership/own_lease.ts'
 import type { CniConfig } from '../node_files/cni_config.ts'
 
-/** What a node is made of. */
+/** The parts that the current state is read from. */
 export interface NodeParts {
   readonly network: NetworkConfig
   readonly backend: Backend
@@ -15,7 +15,7 @@ export interface NodeParts {
   readonly membership: Membership
 }
 
-/** The node as it is at the moment, for the host's side. */
+/** The node's current subnets, tunnel and addresses, read at each call. */
 export class NodeNow {
   readonly #parts: NodeParts
 

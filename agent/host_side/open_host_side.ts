@@ -17,14 +17,14 @@ export interface HostSideWish
   readonly config: AgentConfig
   readonly network: NetworkConfig
   readonly self: Lease
-  /** Networks that this node had in its last life. */
+  /** Networks that this node had in its last run. */
   readonly previousNetworks: readonly Prefix[]
-  /** Called when what keeps this node from being ready may be another. */
+  /** Called when the firewall, the files or the host may have become ready or unready. */
   readonly onChange: () => void
   readonly log: Log
 }
 
-/** As the flags and the network config ask for it. Nothing on the host is changed yet. */
+/** Builds the host's side from the flags and the network config. Changes nothing on the host yet. */
 export async function openHostSide(wish: HostSideWish): Promise<HostSide> {
   const { config, network, self, previousNetworks, onChange, log } = wish
   const nftGeneration = await loadNftGeneration()
@@ -47,7 +47,7 @@ export async function openHostSide(wish: HostSideWish): Promise<HostSide> {
   })
 }
 
-/** Removes the tunnel filter of an earlier life where none is wanted now. */
+/** Removes the tunnel filter that an earlier run left, where --tunnel-filter is no longer given. */
 export async function removeFormerFilter(
   { tunnelFilter }: AgentConfig,
   [device]: readonly string[],

@@ -12,8 +12,9 @@ export function networkClaims(networks: readonly Prefix[]): readonly Claim[] {
 }
 
 /**
- * A file is known by its directory's device and inode: one path may be two files in two containers, two paths
- * one file. Directories are made; where that cannot be, the file is left out: who writes it will say why.
+ * Identifies a file by its directory's device and inode: in two containers one path can be two files, and two
+ * paths one file. Creates the directories. Leaves out a file whose directory cannot be created: the code that
+ * writes it reports the error.
  */
 export async function fileClaims(paths: readonly (string | undefined)[]): Promise<readonly Claim[]> {
   const claims: Claim[] = []

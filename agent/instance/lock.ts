@@ -5,27 +5,29 @@ import { ExpectedError } from '../../lease/common/errors.ts'
 import { sleep } from '../../lease/common/sleep.ts'
 import { loadLibc } from '../netlink/socket/libc.ts'
 
-/** Another agent of this host has what this one needs. The message names it. */
+/**
+ * Another agent on this host has a device, network or file that this one needs. The message names that agent.
+ */
 export class HeldError extends ExpectedError {
   override name = 'HeldError'
 }
 
-/** An agent that is just ending lets go within this time. */
-const PATIENCE_MS = 5_000
-const AGAIN_MS = 100
-/** How long a holder may take to say who it is. */
+/** An agent that is shutting down releases its locks within this time. */
+const WAIT_FOR_HOLDER_MS = 5_000
+const RETRY_MS = 100
+/** How long a holder may take to answer who it is. */
 const ANSWER_MS = 1_000
 
-/** What one agent alone may work on, and how it is called in a message. */
+/** A device, network or file that only one agent may work on; `text` names it in messages. */
 export interface Claim {
   readonly key: string
   readonly text: string
 }
 
 /**
- * What only one agent may work on: each device, network and file. A lock is an abstract unix socket (unix(7))
- * of this network namespace: the kernel frees it with the process, however that ends, and it needs no
- * writable directory.
+ * Locks on devices, networks and files, one agent each. A lock is an abstract unix socket (unix(7)) of this
+ * network namespace: the kernel frees it when the process ends for any reason, and it needs no writable
+ * directory.
  */
 export class Locks {
   readonly #servers: Server[] = []
@@ -36,8 +38,8 @@ export class Locks {
   }
 
   /**
-   * Takes all that is claimed, or throws HeldError. What a process of another user has is passed over: any
-   * user can take such a name, and none may keep the agent from starting so.
+   * Takes all claims, or throws HeldError. Skips a claim whose socket belongs to a process of another user:
+   * any user can bind such a name, and must not be able to keep the agent from starting.
    */
   async take(claims: readonly Claim[], signal: AbortSignal): Promise<void> {
     for (const claim of claims) await this.#take(claim, signal)
@@ -48,7 +50,7 @@ export class Locks {
   }
 
   async #take(claim: Claim, signal: AbortSignal): Promise<void> {
-    for (const untilMs = performance.now() + PATIENCE_MS; ; ) {
+    for (const untilMs = performance.now() + WAIT_FOR_HOLDER_MS; ; ) {
       signal.throwIfAborted()
       const server = createServer(socket => socket.on('error', () => {}).end(this.#answer))
       server.maxConnections = 8
@@ -56,42 +58,45 @@ export class Locks {
         this.#servers.push(server)
         return
       }
-      const holder = await whoHolds(claim)
-      if (holder?.isOurs === false) return
+      const holder = await findHolder(claim)
+      if (holder?.isOwnUser === false) return
       if (holder !== undefined && performance.now() >= untilMs)
         throw new HeldError(
           `Another agent on this host has ${claim.text}: ${holder.says}; stop it, or give each its own network, VNI, ` +
             '--subnet-file and --cache-file',
         )
-      await sleep(AGAIN_MS, signal)
+      await sleep(RETRY_MS, signal)
     }
   }
 }
 
 export interface Holder {
-  /** Who it is, in its own words. */
+  /** The holder's answer: program, version, process and host. */
   readonly says: string
-  /** It runs under our own user, which is root's. */
-  readonly isOurs: boolean
+  /** Whether the holder runs as our own user, which is root. */
+  readonly isOwnUser: boolean
 }
 
-/** Undefined where the name is free. */
-export async function whoHolds(claim: Claim): Promise<Holder | undefined> {
+/** Asks who holds a claim; undefined where it is free. */
+export async function findHolder(claim: Claim): Promise<Holder | undefined> {
   const socket = connect(address(claim))
   try {
     await once(socket, 'connect')
-    const isOurs = await isOfOurUser(socket)
-    return { says: await answerOf(socket), isOurs }
+    const isOwnUser = await runsAsOwnUser(socket)
+    return { says: await answerOf(socket), isOwnUser }
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     if (code === 'ECONNREFUSED' || code === 'ENOENT') return undefined
-    return { says: 'it does not answer', isOurs: true }
+    return { says: 'it does not answer', isOwnUser: true }
   } finally {
     socket.destroy()
   }
 }
 
-/** Stays open for as long as the process lives, and keeps it from ending by no means. */
+/**
+ * Resolves to false where another process holds the name. The server stays open while the process lives, and
+ * does not keep the process from ending.
+ */
 async function listens(server: Server, claim: Claim): Promise<boolean> {
   server.unref()
   server.listen(address(claim))
@@ -106,7 +111,7 @@ async function listens(server: Server, claim: Claim): Promise<boolean> {
 }
 
 /** #define SOL_SOCKET 1, SO_PEERCRED 17: struct ucred { pid, uid, gid }. */
-async function isOfOurUser(socket: Socket): Promise<boolean> {
+async function runsAsOwnUser(socket: Socket): Promise<boolean> {
   const { fd = -1 } = (socket as unknown as { _handle?: { fd?: number } })._handle ?? {}
   const credentials = Buffer.alloc(12)
   const libc = await loadLibc()

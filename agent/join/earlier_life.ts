@@ -4,7 +4,10 @@ import type { Prefix } from '../../lease/net/prefix.ts'
 import type { Kernel, Scope } from '../kernel/kernel.ts'
 import { readPreviousNetworks, readPreviousSubnets } from '../node_files/subnet_env.ts'
 
-/** Networks and subnets that this node had in its last life, from subnet.env; none where there is no such file. */
+/**
+ * Networks and subnets that this node had in its last run, from subnet.env; empty lists where there is no
+ * such file.
+ */
 export async function readEarlierLife(subnetFile: string, signal: AbortSignal) {
   const subnetEnv = (await readWhole(subnetFile, signal)) ?? ''
   return {
@@ -13,7 +16,7 @@ export async function readEarlierLife(subnetFile: string, signal: AbortSignal) {
   }
 }
 
-/** MACs of our devices that stand already, in the order of `scope.devices`. */
+/** MACs of our devices that exist already, in the order of `scope.devices`. */
 export async function readDeviceMacs(
   kernel: Pick<Kernel, 'devices'>,
   scope: Scope,
@@ -23,7 +26,7 @@ export async function readDeviceMacs(
   return scope.devices.map(name => links.find(link => link.name === name)?.mac)
 }
 
-/** Subnets that our routes in the kernel lead to. */
+/** Destinations of our routes in the kernel. */
 export async function readStandingSubnets(
   kernel: Pick<Kernel, 'snapshot'>,
   scope: Scope,

@@ -21,12 +21,12 @@ export interface JoinOptions {
   readonly network: NetworkConfig
   readonly backend: Backend
   readonly kernel: Kernel & UnderlaySource
-  /** For what this host may run out of. */
+  /** Retries what failed because this host ran out of a resource. */
   readonly retrier: Retrier
   readonly log: Log
-  /** Called when the lease's trouble may be another. */
+  /** Called when `OwnLease.trouble` may have changed. */
   readonly onChange: () => void
-  /** What this node waits for now: `a lease`. */
+  /** Called with what this node waits for now: `a lease`. */
   readonly waitsFor: (what: string) => void
 }
 
@@ -36,13 +36,16 @@ export interface Joined {
   readonly underlay: UnderlayWatch
   readonly ownLease: OwnLease
   readonly self: Lease
-  /** Networks that this node had in its last life. */
+  /** Networks that this node had in its last run. */
   readonly previousNetworks: readonly Prefix[]
-  /** Subnets that routes of an earlier life lead to; none where the host's own networks lie apart from the pod network. */
+  /**
+   * Destinations of our routes that the kernel already had at start; empty where no network of the host
+   * overlaps the pod network.
+   */
   readonly standing: ReadonlySet<Prefix>
 }
 
-/** Chooses the external interface and claims the lease, as far as it can the one of an earlier life. */
+/** Chooses the external interface and claims the lease: the one of the last run where it is still free. */
 export async function joinNetwork(options: JoinOptions, signal: AbortSignal): Promise<Joined> {
   const { config, network, backend, kernel, retrier, log, waitsFor } = options
   const { previousNetworks, subnetsInFile } = await readEarlierLife(config.subnetFile, signal)
@@ -65,7 +68,8 @@ export async function joinNetwork(options: JoinOptions, signal: AbortSignal): Pr
   for (const warning of overlapWarnings(network, hostNetworks)) log.warn({}, warning)
   const readMacs = () => readDeviceMacs(kernel, scope, signal)
   const deviceMacs = await retrier.until('read the devices', readMacs, signal)
-  // Kubernetes assigns them, in a length that the network config does not say.
+  // Kubernetes assigns the subnets, and their length is not in the network config: subnets derived from
+  // devices would be wrong.
   const previousSubnets = options.store.reporter === undefined ? ownSubnets : subnetsInFile
   const ownLease = new OwnLease(
     { ...ownLeaseOptions(options, underlay), previousSubnets, deviceMacs },

@@ -1,12 +1,12 @@
 import type { Lease } from '../../lease/lease.ts'
 import type { Ip } from '../../lease/net/ip.ts'
 
-/** The leases of the peers that have entries, by node, as the entries were derived from them. */
+/** The leases of the peers that have entries, by node, as they were when the entries were derived. */
 export class DerivedLeases {
   readonly #leases = new Map<string, Lease>()
   readonly #onPublicIp: (ip: Ip) => void
 
-  /** `onPublicIp` is called for each public IP of a lease that comes or goes. */
+  /** `onPublicIp` is called for each public IP of a lease that is added, replaced or removed. */
   constructor(onPublicIp: (ip: Ip) => void) {
     this.#onPublicIp = onPublicIp
   }
@@ -35,16 +35,16 @@ export class DerivedLeases {
   set(node: string, lease: Lease): void {
     const before = this.#leases.get(node)
     this.#leases.set(node, lease)
-    this.#tell(before, lease)
+    this.#reportIps(before, lease)
   }
 
   delete(node: string): void {
     const before = this.#leases.get(node)
     this.#leases.delete(node)
-    this.#tell(before)
+    this.#reportIps(before)
   }
 
-  #tell(...leases: readonly (Lease | undefined)[]): void {
+  #reportIps(...leases: readonly (Lease | undefined)[]): void {
     for (const lease of leases) for (const { publicIp } of lease?.subnets ?? []) this.#onPublicIp(publicIp)
   }
 }

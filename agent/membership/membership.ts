@@ -22,15 +22,15 @@ export interface MembershipOptions {
   /** Subnets that routes in the kernel lead to when the agent starts. */
   readonly standing: ReadonlySet<Prefix>
   readonly reporter: NodeReporter | undefined
-  /** This public IP may have come to a peer that is programmed, or have gone from the last such peer. */
+  /** Called when a programmed peer may have got this public IP, or the last such peer may have lost it. */
   readonly onPublicIp?: (ip: Ip) => void
   readonly log: Log
 }
 
 /**
- * The members of the network, seen from this node: its own lease, the peers that may be programmed, those
- * that are refused, and those that claim what this node has. Each change returns the keys of the entries that
- * may differ.
+ * The members of the network as this node sees them: its own lease, the peers that may be programmed, the
+ * peers that are refused, and the peers that are in conflict with this node. Each change returns the keys of
+ * the entries that may differ.
  */
 export class Membership {
   readonly #network: NetworkConfig
@@ -70,7 +70,7 @@ export class Membership {
     return this.#self
   }
 
-  /** The last change, with the whole table. */
+  /** The last change, with the complete table. */
   get leases(): LeaseTableChange {
     return this.#leases
   }
@@ -101,8 +101,8 @@ export class Membership {
   }
 
   /**
-   * Why a lease, or a part of it, is not programmed, by node or key: a rule for leases, the backend, or a
-   * value that is no lease.
+   * Why a lease, or one family of it, is not programmed, by node or by the store's key: an admission rule or
+   * the backend refused it, or the value is not a lease.
    */
   get refused(): ReadonlyMap<string, string> {
     const problems = this.#leases.problems.map(({ key, reason }): [string, string] => [key, reason])
@@ -113,7 +113,7 @@ export class Membership {
     return this.#peers.state.entriesOf(node).length > 0
   }
 
-  /** Why this node's pods cannot be reached, or hosts from here. */
+  /** Why peers cannot reach this node's pods, or why this node cannot reach some hosts. */
   get troubles(): readonly string[] {
     const { overHost } = this.#peers
     return [this.#peers.trouble, this.#takenFromHost(), ...this.#unreachable(), ...overHost].filter(
@@ -132,8 +132,8 @@ export class Membership {
   }
 
   /**
-   * Judges all peers by the host's current networks: what was there first stays, see HostPriority. `heard`:
-   * `peers.nextAge()` when it was heard that they may have changed.
+   * Judges all peers again by the host's current networks; a programmed peer keeps its addresses, see
+   * HostPriority. `heard`: the value of `peers.nextAge()` when the kernel reported the change.
    */
   reviewHost(heard?: number): ReadonlySet<string> {
     const host = this.#lookAtHost()
@@ -142,21 +142,24 @@ export class Membership {
     return this.#peers.setHost(host, heard)
   }
 
-  /** Notes which of the changed nodes claim what this node has; `tell` reports them. */
-  seeConflicts({ changed }: LeaseTableChange): void {
-    for (const node of changed) this.#conflicts.see(node, this.#peers.conflictWith(node))
+  /** Notes which of the changed nodes are in conflict with this node; `reportConflicts` reports them. */
+  noteConflicts({ changed }: LeaseTableChange): void {
+    for (const node of changed) this.#conflicts.note(node, this.#peers.conflictWith(node))
   }
 
-  /** Until the signal aborts. */
-  tell(signal: AbortSignal): Promise<never> {
-    return this.#conflicts.tell(() => this.#self.node, signal)
+  /** Reports conflicts to the cluster's operator until the signal aborts. */
+  reportConflicts(signal: AbortSignal): Promise<never> {
+    return this.#conflicts.report(() => this.#self.node, signal)
   }
 
   #lookAtHost(): HostNetworks {
     return this.#hostNetworks(this.#self.subnets.map(({ prefix }) => prefix))
   }
 
-  /** Public IPs that peers refuse: an operator may have put one into the store, past the checks at start. */
+  /**
+   * Names own public IPs that peers refuse: an operator can write one into the store, where the checks at
+   * start do not see it.
+   */
   #unreachable(): readonly string[] {
     return this.#self.subnets.flatMap(({ prefix, publicIp }) => {
       const family = this.#network.families.find(it => it.family === familyOf(prefix))
@@ -170,8 +173,8 @@ export class Membership {
   }
 
   /**
-   * A subnet that was not chosen here, a podCIDR or a lease of an earlier life, may lie over the host's own
-   * networks.
+   * A subnet that this agent did not choose (a podCIDR, or a lease of an earlier run) can overlap the host's
+   * own networks.
    */
   #takenFromHost(): string | undefined {
     for (const { prefix } of this.#self.subnets) {

@@ -20,26 +20,25 @@ export interface OwnLeaseOptions {
   /** MACs of existing devices, one a family of the network. */
   readonly deviceMacs: readonly (Mac | undefined)[]
   readonly leaseLost: 'wait' | 'exit'
-  /** The host's own networks, for a node with these subnets: never chosen. */
+  /** The host's own networks, for a node with these subnets. No subnet is chosen over them. */
   readonly hostNetworks: (own: readonly Prefix[]) => readonly Prefix[]
   /** At least 6 bytes. */
   readonly randomBytes: () => Uint8Array
-  /** Called when the trouble may be another. */
+  /** Called when `trouble` may have changed. */
   readonly onChange?: () => void
 }
 
-/**
- * How long a lost subnet is left to its new holder before it is claimed again, unless the table says sooner.
- */
+/** How long to wait before claiming a lost subnet again; a change of our key in the table ends the wait. */
 const LOST_RETRY_MS = 30_000
 
 /**
- * This node's lease: claimed, kept, and published again when the underlay changes. Losing it to another node
- * changes nothing in the kernel: it is logged loudly, and claimed again once that node lets it go.
+ * This node's lease: claims it, renews it, and publishes it again when the underlay changes. When another
+ * node takes it, nothing changes in the kernel: the agent logs an error, and claims the subnet again once
+ * that node has released it.
  */
 export class OwnLease {
   readonly #options: OwnLeaseOptions
-  readonly #lostAgain = new WakeUp()
+  readonly #retryLost = new WakeUp()
   #macs: readonly (Mac | undefined)[]
   #subnets: readonly Prefix[]
   #underlay: Underlay
@@ -60,17 +59,18 @@ export class OwnLease {
   }
 
   /**
-   * Takes another underlay; publishes it where its public IPs differ, because peers see nothing else of it.
+   * Uses another underlay. Publishes the lease again only where the public IPs differ: peers see nothing else
+   * of the underlay.
    */
   move(underlay: Underlay): void {
-    const isPublished = isDeepStrictEqual(underlay.publicIps, this.#underlay.publicIps)
+    const hasSameIps = isDeepStrictEqual(underlay.publicIps, this.#underlay.publicIps)
     this.#underlay = underlay
-    if (!isPublished) this.#moved.abort(new Error('the public IP has changed'))
+    if (!hasSameIps) this.#moved.abort(new Error('the public IP has changed'))
   }
 
   /** Our key changed in the table: a lost lease may be free again. */
   reconsider(): void {
-    this.#lostAgain.set()
+    this.#retryLost.set()
   }
 
   async claim(signal: AbortSignal): Promise<Lease> {
@@ -95,7 +95,7 @@ export class OwnLease {
     return lease
   }
 
-  /** Warns in any case: existing pods keep their old addresses. */
+  /** Warns where the subnet differs from the last one: existing pods keep their old addresses. */
   #compareSubnets({ subnets }: Lease): void {
     const before = this.#subnets
     this.#subnets = subnets.map(({ prefix }) => prefix)
@@ -110,7 +110,10 @@ export class OwnLease {
     }
   }
 
-  /** Until the signal aborts. `onLease` is told of each lease that was claimed again; call `claim` first. */
+  /**
+   * Renews the lease until the signal aborts. Calls `onLease` with each lease that was claimed again. Call
+   * `claim` first.
+   */
   async keep(onLease: (lease: Lease) => void, signal: AbortSignal): Promise<never> {
     for (;;) {
       signal.throwIfAborted()
@@ -138,18 +141,18 @@ export class OwnLease {
       this.trouble = error.message
       this.#options.onChange?.()
       if (holder === undefined) this.#lease = undefined
-      else await this.#lostAgain.wait(LOST_RETRY_MS, signal).catch(() => undefined)
+      else await this.#retryLost.wait(LOST_RETRY_MS, signal).catch(() => undefined)
     }
   }
 
-  /** The store holds the lease as this node published it. */
+  /** Called when the store holds the lease as this node published it. */
   #kept(): void {
     if (this.trouble !== undefined) this.#options.log.info({}, 'this node has its subnet back')
     this.trouble = undefined
     this.#options.onChange?.()
   }
 
-  /** The MAC that peers know, else that of the device that stands, else a new one. */
+  /** Keeps the published MAC, else the MAC of the existing device, else makes a new one. */
   #chooseMacs(previous: Lease | undefined): readonly Mac[] {
     const { network, backend, randomBytes } = this.#options
     const published = previous === undefined ? [] : backend.publishedMacs(previous)

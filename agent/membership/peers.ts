@@ -13,25 +13,33 @@ import type { Entry } from '../state/entry.ts'
 import { printEntry } from '../state/print.ts'
 import { DerivedLeases } from './derived_leases.ts'
 
-/** Owner of this node's own entries in a DesiredState; no lease's name, which are never empty. */
+/**
+ * Owner of this node's own entries in a DesiredState. No lease has this name: a node's name is never empty.
+ */
 export const SELF = ''
 
 /**
- * Derives desired entries from leases, one peer at a time: a change costs what changed. A peer that is
- * refused, by the rules for all leases or by the backend, is kept with the reason, and judged again when it
- * or its obstacle changes.
+ * Derives desired entries from leases, one peer at a time, so that a change costs only what changed. Keeps a
+ * refused peer with the reason, whether an admission rule or the backend refused it, and judges it again when
+ * its lease or the cause changes.
  */
 export class Peers {
   readonly state = new DesiredState()
   readonly #backend: Backend
   readonly #admission: Admission
   readonly #refused = new Map<string, string>()
-  /** Peers refused for what another peer has: they get it when that one goes, in order of arrival. */
+  /**
+   * Peers refused because another peer has an entry that they ask for. When that peer goes, they get it in
+   * order of arrival.
+   */
   readonly #contending = new Set<string>()
-  /** Leases as they were derived: a peer that changed its address or MAC has no older right to it. */
+  /**
+   * Leases from which the entries were derived: a peer that changed its address or MAC has no older claim to
+   * the new one.
+   */
   readonly #derived: DerivedLeases
-  /** Peers with this node's own VTEP MAC that had it before this node: other nodes send to them. */
-  readonly #ahead = new Set<string>()
+  /** Peers that had this node's VTEP MAC before this node: other nodes send this node's packets to them. */
+  readonly #olderMacHolders = new Set<string>()
   #isFirstTable = true
   readonly #onUnexpected: (node: string, error: unknown) => void
   #self: Lease
@@ -39,8 +47,9 @@ export class Peers {
   #table: LeaseTable = new Map()
 
   /**
-   * `onUnexpected`: a peer was refused for an error that this code did not expect. `standing`: subnets that
-   * are programmed already. `onPublicIp`: this one may have come to a peer in `state`, or have gone from the last.
+   * `onUnexpected`: called when deriving a peer's entries failed with an unexpected error. `standing`:
+   * subnets that have routes in the kernel already. `onPublicIp`: called when a peer in `state` may have got
+   * this public IP, or the last such peer may have lost it.
    */
   constructor(
     network: NetworkConfig,
@@ -65,12 +74,12 @@ export class Peers {
     return this.state.owners(SELF)
   }
 
-  /** Of the peers that have entries in `state`. */
+  /** Public IPs of the peers that have entries in `state`. */
   get publicIps(): ReadonlySet<Ip> {
     return this.#derived.publicIps
   }
 
-  /** Whether it is one of `publicIps`: costs the same among thousands of peers. */
+  /** Whether `ip` is one of `publicIps`, at a cost that does not grow with the number of peers. */
   hasPublicIp(ip: Ip): boolean {
     return this.#admission.nodesAt(ip).some(node => this.#derived.hasPublicIp(node, ip))
   }
@@ -80,19 +89,19 @@ export class Peers {
     return new Map([...this.#admission.refused, ...this.#refused])
   }
 
-  /** Public IPs that several peers have, and which. */
+  /** Public IPs that several peers have, with the names of these peers. */
   get shared(): ReadonlyMap<Ip, readonly string[]> {
     return this.#admission.shared
   }
 
-  /** Which of the host's own networks are not reached, as peers had their addresses first. */
+  /** Host networks that this node cannot reach because peers had these addresses first. */
   get overHost(): readonly string[] {
     return this.#admission.overHost
   }
 
   /** Why other nodes do not send to this one; undefined where they do. */
   get trouble(): string | undefined {
-    for (const node of this.#ahead) {
+    for (const node of this.#olderMacHolders) {
       const mac = this.#sharedMac(node)
       const peer = this.#table.get(node)
       if (peer && mac)
@@ -101,16 +110,13 @@ export class Peers {
     return undefined
   }
 
-  /** Why this node's own lease cannot stand beside that peer's; undefined where it can. */
+  /** Why this node's lease and that peer's are in conflict; undefined where they are not. */
   conflictWith(node: string): string | undefined {
     const peer = this.#table.get(node)
     return peer && this.#admission.conflictWith(peer)
   }
 
-  /**
-   * Another lease or underlay of our own: everything is derived again. Returns the keys that may be wrong
-   * now.
-   */
+  /** Derives everything again for another own lease or underlay. Returns the keys that may be wrong now. */
   setSelf(self: Lease, underlay: Underlay): ReadonlySet<string> {
     const touched = new Set<string>()
     this.#self = self
@@ -129,19 +135,19 @@ export class Peers {
   }
 
   /**
-   * The host has other networks of its own: all peers are judged again. `heard`: as for Admission.setHost.
-   * Returns the keys that may be wrong now.
+   * Judges all peers again by the host's new networks. `heard`: as for Admission.setHost. Returns the keys
+   * that may be wrong now.
    */
   setHost(host: HostNetworks, heard?: number): ReadonlySet<string> {
     this.#admission.setHost(host, heard)
     return this.setTable(this.#table, new Set())
   }
 
-  /** What changed in the table. Returns the keys that may be wrong now. */
+  /** Takes the changes of the table. Returns the keys that may be wrong now. */
   setTable(table: LeaseTable, changed: ReadonlySet<string>): ReadonlySet<string> {
     const touched = new Set<string>()
     this.#table = table
-    if (this.#isFirstTable && changed.size > 0) this.#meetOlder()
+    if (this.#isFirstTable && changed.size > 0) this.#noteOlderMacHolders()
     const affected = this.#admission.update(this.#self, table, changed).changed
     for (const node of affected) {
       const before = this.#derived.get(node)
@@ -150,17 +156,21 @@ export class Peers {
       this.#forget(node, touched)
     }
     const stay = [...affected].filter(node => this.#derived.has(node))
-    // Only what a programmed peer gives up or changes can become free for another.
+    // A waiting peer can get an entry only when a programmed peer gives one up or changes.
     const waiting = touched.size + stay.length > 0 ? this.#contending : []
     this.#derive([...stay, ...waiting, ...affected], touched)
     return touched
   }
 
-  /** Which older leases have this node's MAC: one that takes it later is refused by the others. */
-  #meetOlder(): void {
+  /**
+   * Notes which older leases have this node's MAC. Peers refuse the lease that took a MAC later, so these are
+   * the ones they accept.
+   */
+  #noteOlderMacHolders(): void {
     this.#isFirstTable = false
     for (const { node, since } of this.#table.values())
-      if (node !== this.#self.node && since < this.#self.since && this.#sharedMac(node)) this.#ahead.add(node)
+      if (node !== this.#self.node && since < this.#self.since && this.#sharedMac(node))
+        this.#olderMacHolders.add(node)
   }
 
   #sharedMac(node: string): Mac | undefined {
@@ -168,12 +178,12 @@ export class Peers {
     if (peer === undefined) return undefined
     const theirs = this.#backend.publishedMacs(peer)
     const isApart = ({ publicIp }: Subnet) => !this.#self.subnets.some(own => own.publicIp === publicIp)
-    // A lease that this host left under another name leads here.
+    // This host left that lease under a former name: its packets still arrive here.
     if (!peer.subnets.some(isApart)) return undefined
     return this.#backend.publishedMacs(this.#self).find((mac, i) => mac !== undefined && mac === theirs[i])
   }
 
-  /** In the order of the nodes: of two that want one MAC, the first has it. */
+  /** Derives in the given order: of two peers that want one MAC, the first gets it. */
   #derive(nodes: Iterable<string>, touched: Set<string>): void {
     for (const node of new Set(nodes)) {
       const peer = this.#admission.admitted.get(node)
@@ -197,7 +207,10 @@ export class Peers {
     }
   }
 
-  /** Or why there are none. Whatever goes wrong with one peer refuses that one alone. */
+  /**
+   * Returns the peer's entries, or the reason why there are none: an error with one peer refuses only that
+   * peer.
+   */
   #entriesFor(peer: Lease): readonly Entry[] | string {
     try {
       return this.#backend.peerEntries(this.#self, peer, this.#underlay)
@@ -214,7 +227,9 @@ export class Peers {
     this.state.set(node, [], touched)
   }
 
-  /** Which other peer, or this node, has what this one asks for; undefined where none does. */
+  /**
+   * Names the peer, or this node, that has an entry which this peer asks for; undefined where there is none.
+   */
   #contended(peer: Lease, entries: readonly Entry[]): string | undefined {
     const [conflict] = this.state.conflicts(peer.node, entries)
     if (conflict === undefined) return undefined
@@ -224,7 +239,9 @@ export class Peers {
   }
 }
 
-/** Whether a peer is reached as before: its public IPs and what it publishes for its backend. */
+/**
+ * Whether both leases have the same public IPs and backend data, so that existing tunnel entries stay right.
+ */
 function isSameTunnel(a: Lease, b: Lease): boolean {
   return a.subnets.every(({ publicIp, backendData, prefix }) => {
     const other = b.subnets.find(it => familyOf(it.prefix) === familyOf(prefix))

@@ -1,16 +1,19 @@
 /**
- * Ends the process with `code` once all that it wrote is out: a reader that is slow, as behind `| less`, has then got the whole
- * of it. What cannot be written, to a full disk for one, is said on stderr and makes the code 1. A reader that has closed its
- * end, as `head` does, wants no more: that is no error.
+ * Ends the process with `code` after all its output was written, so that a slow reader such as `| less` gets
+ * all of it. Where output cannot be written, such as to a full disk, it says so on stderr and exits with 1. A
+ * reader that closes its end, as `head` does, is no error.
  */
-export async function endProcess(name: string, code: number, errors?: LateErrors): Promise<never> {
+export async function endProcess(name: string, code: number, errors?: LazyStderr): Promise<never> {
   const all = [written(process.stdout), errors === undefined ? written(process.stderr) : errors.written()]
   await Promise.all(all).catch(error => fail(name, error))
   process.exit(code)
 }
 
-/** For a program that writes until its reader goes. Call it before the first word is written. */
-export function endWhereOutputFails(name: string, errors?: LateErrors): void {
+/**
+ * Ends the process at the first output error: for a program that writes until its reader closes. Call it
+ * before the first write.
+ */
+export function endWhereOutputFails(name: string, errors?: LazyStderr): void {
   process.stdout.on('error', error => fail(name, error))
   if (errors === undefined) endWhereErrorsFail()
 }
@@ -19,8 +22,10 @@ function endWhereErrorsFail(): NodeJS.WriteStream {
   return process.stderr.on('error', () => process.exit(1))
 }
 
-/** stderr, opened by its first line: a program that prints none there starts in some ms of CPU less. */
-export class LateErrors {
+/**
+ * stderr, opened at the first write: a program that writes nothing there starts some ms of CPU time faster.
+ */
+export class LazyStderr {
   #stream: NodeJS.WriteStream | undefined
 
   get isTTY(): boolean {
@@ -31,7 +36,7 @@ export class LateErrors {
     return this.#opened().write(text)
   }
 
-  /** Resolves once all of it is out. */
+  /** Resolves once everything was written. */
   async written(): Promise<void> {
     if (this.#stream !== undefined) await written(this.#stream)
   }
@@ -42,7 +47,7 @@ export class LateErrors {
   }
 }
 
-/** Callbacks of writes come in the order of the writes. */
+/** Resolves after all earlier writes: a stream calls back in the order of the writes. */
 function written(stream: NodeJS.WriteStream): Promise<void> {
   return new Promise((resolve, reject) => {
     stream.write('', error => (error ? reject(error) : resolve()))
@@ -51,7 +56,7 @@ function written(stream: NodeJS.WriteStream): Promise<void> {
 
 function fail(name: string, error: NodeJS.ErrnoException): never {
   if (error.code === 'EPIPE') process.exit(0)
-  // Loaded here: it costs more than a program's --help.
+  // Loaded only here: loading it takes longer than printing --help.
   const { getSystemErrorMap } = process.getBuiltinModule('node:util')
   const [, text] = getSystemErrorMap().get(error.errno ?? 0) ?? []
   process.stderr.write(`${name}: Cannot write the output: ${text ?? error.message}\n`)

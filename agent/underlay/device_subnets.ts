@@ -4,8 +4,8 @@ import type { InterfaceFacts } from '../state/underlay_facts.ts'
 import { prefixIn } from './local_address.ts'
 
 /**
- * Subnets that the addresses of our own devices name: a device of an earlier life has its subnet's network address alone, and
- * this node's pods are in that subnet, whatever became of subnet.env and the cache.
+ * Subnets derived from the addresses of our own devices. Such an address is the network address of this
+ * node's subnet, so the subnet of an earlier run is known even without subnet.env and the lease cache.
  */
 export function deviceSubnets(
   interfaces: readonly InterfaceFacts[],

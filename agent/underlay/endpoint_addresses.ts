@@ -1,11 +1,13 @@
 import { lookup } from 'node:dns/promises'
 import { sleep } from '../../lease/common/sleep.ts'
-import { type Ip, parseIp } from '../../lease/net/ip.ts'
+import { type Ip, ipOrUndefined } from '../../lease/net/ip.ts'
 
 /** A resolver that does not answer must not hold up the start. */
 const RESOLVE_MS = 2_000
 
-/** The addresses of these URLs' hosts, once each; a name that cannot be resolved now has none. */
+/**
+ * The addresses of the hosts in these URLs, without repetition. A name that cannot be resolved now adds none.
+ */
 export async function endpointAddresses(
   urls: readonly string[],
   signal: AbortSignal,
@@ -18,8 +20,8 @@ export async function endpointAddresses(
 async function addressesOf(host: string, signal: AbortSignal): Promise<readonly Ip[]> {
   const literal = ipOrUndefined(host.replace(/^\[(.*)\]$/, '$1'))
   if (literal !== undefined) return [literal]
-  // Not AbortSignal.timeout within AbortSignal.any: Node may collect it as garbage before it fires.
-  const tooLate = sleep(RESOLVE_MS, signal).then(
+  // No AbortSignal.timeout inside AbortSignal.any: Node.js may collect it as garbage before it fires.
+  const timeout = sleep(RESOLVE_MS, signal).then(
     () => [],
     () => [],
   )
@@ -27,13 +29,5 @@ async function addressesOf(host: string, signal: AbortSignal): Promise<readonly 
     all => all.flatMap(({ address }) => ipOrUndefined(address) ?? []),
     () => [],
   )
-  return await Promise.race([answers, tooLate])
-}
-
-function ipOrUndefined(text: string): Ip | undefined {
-  try {
-    return parseIp(text)
-  } catch {
-    return undefined
-  }
+  return await Promise.race([answers, timeout])
 }

@@ -7,12 +7,15 @@ import { holds, isPossible, onLinkPrefixes, type UnderlayChoice, type UnderlayEr
 /** What the current facts mean for the choice that this node uses. */
 export type Verdict =
   /**
-   * The choice with its current MTU and on-link prefixes; `better`: another one that a start would choose.
+   * The choice stays, here with its current MTU and on-link prefixes. `better`: a different choice that the
+   * agent would make at a start.
    */
   | { readonly kind: 'stands'; readonly choice: UnderlayChoice; readonly better: UnderlayChoice | undefined }
-  /** Another choice from now on. `sure`: renumbered, or back where it was. */
+  /** Use another choice from now on. `sure`: the host was renumbered, or the former choice is back. */
   | { readonly kind: 'moves'; readonly choice: UnderlayChoice; readonly sure: boolean }
-  /** The choice is gone; `next` is taken after `forMs` unless it comes back; undefined: there is none. */
+  /**
+   * The choice is gone. Use `next` after `forMs` unless the choice comes back; undefined: there is no other.
+   */
   | { readonly kind: 'waits'; readonly next: UnderlayChoice | undefined; readonly forMs: number }
 
 interface Held {
@@ -22,21 +25,21 @@ interface Held {
 }
 
 /**
- * Keeps a choice until it is itself gone. While the interface and its addresses exist, a better default route, another address
- * or another metric change nothing. When they are gone:
+ * Keeps a choice until it is itself gone. While the interface and its addresses exist, a better default
+ * route, another address or another metric changes nothing. When they are gone:
  *
- * - the same addresses on another interface, whatever flags ask for (a bridge was built over eth0), or a new address with a real prefix on the same interface (renumbering), are followed
- *   at once;
- * - anything else (a /32, an address that was there before, another interface) is followed only after `patienceMs`, longer than a
- *   flap, and left for the former choice as soon as that one is back.
+ * - followed at once: the same addresses on another interface, whatever the flags ask for (a bridge was built
+ *   over eth0), and a new address with a real prefix on the same interface (renumbering);
+ * - followed only after `patienceMs`, which is longer than a flap, and left again as soon as the former
+ *   choice is back: a /32, an address that the host already had, or another interface.
  *
- * Times are of a monotonic clock.
+ * Times are of a monotonic clock, in ms.
  */
 export class HeldChoice {
   readonly #patienceMs: number
   #held: Held
   #former: Held | undefined
-  /** All addresses of the host when the choice was made; any other is new. */
+  /** All addresses that the host had when the choice was made; any other address is new. */
   #known: ReadonlySet<Ip>
   #goneSinceMs: number | undefined
 
@@ -50,12 +53,12 @@ export class HeldChoice {
     return this.#held.choice
   }
 
-  /** `fresh` is what a start would choose now. */
+  /** `fresh`: what the agent would choose at a start with these facts. */
   review(facts: UnderlayFacts, fresh: UnderlayChoice | UnderlayError, nowMs: number): Verdict {
     const next = nextOf(this.#held.choice, fresh, facts)
-    const former = this.#former && standing(this.#former, facts)
+    const former = this.#former && refreshed(this.#former, facts)
     if (former !== undefined) return this.#move(former, facts, true)
-    const choice = standing(this.#held, facts)
+    const choice = refreshed(this.#held, facts)
     if (choice !== undefined) {
       this.#goneSinceMs = undefined
       this.#held = held(choice, facts)
@@ -69,7 +72,7 @@ export class HeldChoice {
   }
 
   #move(choice: UnderlayChoice, facts: UnderlayFacts, sure: boolean): Verdict {
-    // The first of several unsure ones is the one to return to.
+    // After several moves that were not sure, return to the choice before the first of them.
     this.#former = sure ? undefined : (this.#former ?? this.#held)
     this.#held = held(choice, facts)
     this.#known = addressesOf(facts)
@@ -87,7 +90,7 @@ export class HeldChoice {
   }
 }
 
-/** What to take where the choice is gone: its own addresses, wherever they are now, before any other. */
+/** The replacement for a choice that is gone: its own addresses, wherever they are now, before any other. */
 function nextOf(
   choice: UnderlayChoice,
   fresh: UnderlayChoice | UnderlayError,
@@ -104,8 +107,11 @@ function nextOf(
   return { ...choice, name, underlayMtu, onLink, reason: 'it has the address now' }
 }
 
-/** The choice as it is now, where its interface and all its local addresses exist; undefined otherwise. */
-function standing(
+/**
+ * The choice with its current facts, where its interface and all its local addresses exist; undefined
+ * otherwise.
+ */
+function refreshed(
   { choice, index }: Held,
   { interfaces, routes }: UnderlayFacts,
 ): UnderlayChoice | undefined {

@@ -15,10 +15,10 @@ import { BOOT_PROTOCOL } from '../state/ownership.ts'
 import type { InterfaceFacts, RouteFacts } from '../state/underlay_facts.ts'
 import type { UnderlayFacts } from './local_address.ts'
 
-/** So many are named in one warning. */
-const NAMED = 5
+/** How many networks one warning names. */
+const MAX_NAMED = 5
 
-/** What else is known about this node. */
+/** The facts about this node that decide which networks are the host's own. */
 export interface HostSetting {
   readonly network: NetworkConfig
   /** Names of our own devices. */
@@ -27,13 +27,17 @@ export interface HostSetting {
   readonly external: string
   /** Addresses of the store. */
   readonly endpoints: readonly Ip[]
-  /** Subnets of this node's pods: what a CNI plugin or Docker made of them is not the host's own network. */
+  /**
+   * Subnets of this node's pods: networks that a CNI plugin or Docker built inside them are not the host's
+   * own.
+   */
   readonly ownSubnets: readonly Prefix[]
 }
 
 /**
- * What the host lives on. A prefix or route that holds the whole pod network and more is left out: there the
- * operator cut the pod network out of it, and single addresses (own, gateway, store) are kept all the same.
+ * The networks that the host itself needs. A prefix or route that contains the whole pod network and more is
+ * left out: the operator cut the pod network out of it. Single addresses (own, gateway, store) are kept in
+ * any case.
  */
 export function hostNetworks({ interfaces, routes }: UnderlayFacts, setting: HostSetting): HostNetworks {
   const { network, devices, endpoints, external } = setting
@@ -70,8 +74,8 @@ export function hostNetworks({ interfaces, routes }: UnderlayFacts, setting: Hos
 }
 
 /**
- * Said at start, once a family: which of the host's own networks the pod network overlaps; smaller ones
- * inside of others are left out.
+ * Warnings for the start, one a family: which of the host's own networks overlap the pod network. Leaves out
+ * networks inside others that are named.
  */
 export function overlapWarnings(
   { families }: NetworkConfig,
@@ -83,7 +87,7 @@ export function overlapWarnings(
       around.length === 0
         ? []
         : [
-            `the pod network ${network} lies inside ${around.slice(0, NAMED).join(' and ')}, to which this host is connected: a host ` +
+            `the pod network ${network} lies inside ${around.slice(0, MAX_NAMED).join(' and ')}, to which this host is connected: a host ` +
               'there whose address is in the pod network cannot be reached; choose another Network in the network config unless none is',
           ]
     const inside = overlapping.filter(({ prefix }) => overlaps(network, prefix))
@@ -92,8 +96,8 @@ export function overlapWarnings(
         !inside.some((other, j) => isWider(other.prefix, it.prefix) || (other.prefix === it.prefix && j < i)),
     )
     if (widest.length === 0) return inWider
-    const named = widest.slice(0, NAMED).map(({ prefix, use }) => `${prefix}, which ${use}`)
-    const more = widest.length > NAMED ? `; and ${widest.length - NAMED} more` : ''
+    const named = widest.slice(0, MAX_NAMED).map(({ prefix, use }) => `${prefix}, which ${use}`)
+    const more = widest.length > MAX_NAMED ? `; and ${widest.length - MAX_NAMED} more` : ''
     return [
       ...inWider,
       `the pod network ${network} overlaps ${named.join('; ')}${more}: no subnet is chosen or programmed over these; ` +
@@ -111,7 +115,10 @@ function reserve(prefix: Prefix, use: string, carriesNode: boolean): HostNetwork
   return { prefix, use, refuses: 'overlapping', carriesNode }
 }
 
-/** Whether something lies in this node's own pod subnets, on a device that does not carry the node itself. */
+/**
+ * Tells whether a prefix lies in this node's own pod subnets, on a device that does not carry the node
+ * itself.
+ */
 function podNetworks(routes: readonly RouteFacts[], { external, ownSubnets }: HostSetting) {
   const carriers = new Set([external, ...gatewaysOf(routes).map(({ dev }) => dev)])
   return (prefix: Prefix, dev: string): boolean =>
@@ -127,8 +134,8 @@ function addressesOf(interfaces: readonly InterfaceFacts[]): readonly Placed[] {
 }
 
 /**
- * By their addresses, also where the kernel made no route of them (`noprefixroute`), and by routes without a
- * gateway.
+ * Connected prefixes: from addresses, even where the kernel added no route for them (`noprefixroute`), and
+ * from routes without a gateway.
  */
 function connectedOf(
   interfaces: readonly InterfaceFacts[],
@@ -144,17 +151,21 @@ function connectedOf(
 }
 
 /**
- * A route of another program through a gateway. flanneld's host-gw routes look like those of `ip route add` without a metric; with
- * one it is an operator's, and ours beside it would take its packets.
+ * A route of another program through a gateway. flanneld's host-gw routes look like those of `ip route add`
+ * without a metric. A route with a metric is an operator's: a route of ours to the same prefix would take its
+ * packets.
  */
 function routed({ dst, via, dev, protocol, metric }: RouteFacts): readonly HostNetwork[] {
   if (via === undefined && !isSingleAddress(dst)) return []
   const use = via === undefined ? `is routed to ${dev}` : `is routed via ${via} on ${dev}`
-  const isLikeFlannelds = protocol === BOOT_PROTOCOL && metric === plainMetric[familyOf(dst)]
-  return [{ prefix: dst, use, refuses: isLikeFlannelds ? 'smaller' : 'inside', carriesNode: false }]
+  const looksLikeFlanneld = protocol === BOOT_PROTOCOL && metric === plainMetric[familyOf(dst)]
+  return [{ prefix: dst, use, refuses: looksLikeFlanneld ? 'smaller' : 'inside', carriesNode: false }]
 }
 
-/** Of a route that is added without one; for IPv6 IP6_RT_PRIO_USER (include/uapi/linux/ipv6_route.h). */
+/**
+ * The metric of a route that is added without one; for IPv6 IP6_RT_PRIO_USER
+ * (include/uapi/linux/ipv6_route.h).
+ */
 const plainMetric = { ipv4: 0, ipv6: 1024 } as const
 
 function gatewaysOf(routes: readonly RouteFacts[]): readonly { via: Ip; dev: string }[] {

@@ -16,9 +16,9 @@ export function defaultRoutes(routes: readonly RouteFacts[], family: Family): re
 }
 
 /**
- * The address of one family that packets through `carrier` leave with. The kernel's answer comes first: the
- * preferred source (`src`) of the default route, which may be an address on lo. Then the best address of
- * `holder`, the interface itself or lo.
+ * The source address of packets that leave through `carrier`, for one family. The kernel's own choice comes
+ * first: the preferred source (`src`) of the default route, which may be an address on lo. Then the best
+ * address of `holder`, which is the interface itself or lo.
  */
 export function localAddress(
   family: Family,
@@ -38,9 +38,10 @@ export function localAddress(
 }
 
 /**
- * Prefers an address in the gateway's own prefix; then lasting before temporary, a real prefix before a
- * single address (/32, /128), as virtual IPs are, and permanent before dynamic; tentative only where there is
- * no other. Never link-local: peers cannot know the link, and refuse it.
+ * Prefers, in this order: an address in the gateway's prefix; a lasting address before a temporary one; a
+ * real prefix before a single address (/32, /128), which virtual IPs have; a permanent address before a
+ * dynamic one. A tentative address only where there is no other. Never link-local: peers cannot know the
+ * link, and refuse it.
  */
 function bestOf(addresses: readonly InterfaceAddress[], gateways: readonly Ip[]): Ip | undefined {
   const rank = (at: InterfaceAddress) => {
@@ -53,7 +54,7 @@ function bestOf(addresses: readonly InterfaceAddress[], gateways: readonly Ip[])
   return usable.toSorted((a, b) => value(a) - value(b))[0]?.address
 }
 
-/** The prefix that an address was given with. */
+/** The prefix that an address was configured with. */
 export function prefixIn({ address, length }: InterfaceAddress): Prefix {
   return prefixOf(address, length)
 }

@@ -11,7 +11,10 @@ export interface UnderlaySettings extends Omit<UnderlayWatchOptions, 'wish' | 'e
   readonly store: Pick<LeaseStore, 'endpoints' | 'reporter'>
 }
 
-/** Public IPs from the command line win over those that the store knows for this node. Nothing is chosen yet. */
+/**
+ * Prefers public IPs from the command line to those that the store has for this node. Chooses no interface
+ * yet.
+ */
 export async function openUnderlay(settings: UnderlaySettings, signal: AbortSignal): Promise<UnderlayWatch> {
   const { interfaces, publicIps, store, ...options } = settings
   const hints = (await store.reporter?.publicIpHints(signal)) ?? []

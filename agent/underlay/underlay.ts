@@ -1,11 +1,11 @@
 import { ExpectedError } from '../../lease/common/errors.ts'
-import { type Family, familyOf, type Ip, parseIp } from '../../lease/net/ip.ts'
+import { type Family, familyOf, type Ip, ipOrUndefined } from '../../lease/net/ip.ts'
 import { type Prefix, prefixLength } from '../../lease/net/prefix.ts'
 import type { Underlay } from '../backend/backend.ts'
 import type { InterfaceFacts, RouteFacts, RouteLookup } from '../state/underlay_facts.ts'
 import { defaultRoutes, localAddress, type UnderlayFacts } from './local_address.ts'
 
-/** On a name or an address; `source` is as the operator wrote it. */
+/** A pattern for names or addresses; `source` is the text that the operator wrote. */
 export interface NamePattern {
   readonly source: string
   test(text: string): boolean
@@ -27,12 +27,9 @@ export interface UnderlayWish extends InterfaceWish {
   readonly publicIps: PublicIps
 }
 
-/** The facts that the choice is made from. */
+/** The facts on which the choice is based. */
 export interface UnderlayView extends UnderlayFacts {
-  /**
-   * Which way the kernel sends a packet for `ifaceCanReach`; undefined where there is none, or none is wished
-   * for.
-   */
+  /** The kernel's route to `ifaceCanReach`; undefined where there is no route, or the flag is not given. */
   readonly reach?: RouteLookup | undefined
 }
 
@@ -41,7 +38,7 @@ export interface UnderlayChoice extends Underlay {
   readonly reason: string
 }
 
-/** No interface fits. The message says what was tried, what exists, and the remedy. */
+/** No interface fits. The message says what was tried, which interfaces exist, and what to do. */
 export class UnderlayError extends ExpectedError {
   override name = 'UnderlayError'
 }
@@ -117,7 +114,10 @@ function* byDefaultRoute(families: readonly Family[], { interfaces, routes }: Un
   for (const at of found) yield { found: at, address: undefined, reason: `it has ${what}` }
 }
 
-/** A name, another name of the device, the label of one of its addresses (`eth0:1`), or an address. */
+/**
+ * The text is a name or an alternative name of the device, the label of one of its addresses (`eth0:1`), or
+ * an address.
+ */
 function byNameOrIp(text: string, { interfaces }: UnderlayFacts): Try {
   const ip = ipOrUndefined(text)
   const reason = `--iface ${text}`
@@ -162,11 +162,11 @@ function byReach(ip: Ip, { interfaces, reach }: UnderlayView): Try {
 }
 
 /**
- * The choice that an interface makes, or what it lacks.
+ * The choice that results from an interface, or the text of what it lacks.
  *
  * The VTEP's local address is the public IP where the interface has it. Behind NAT it is the interface's own
- * address: the kernel uses it as source of the outer route look-up and refuses one that is not local (EINVAL,
- * ip_route_output_key_hash_rcu), so that nothing would be sent.
+ * address: the kernel uses it as source in the outer route lookup and refuses an address that is not local
+ * (EINVAL, ip_route_output_key_hash_rcu), so that it would send nothing.
  */
 function choiceOf(
   { found, address: wished, reason }: Candidate,
@@ -211,8 +211,8 @@ function carrierOf(
 }
 
 /**
- * Connected prefixes. Not a default route without a gateway: behind a point-to-point link peers are hops
- * away.
+ * Connected prefixes. A default route without a gateway does not count: behind a point-to-point link peers
+ * are hops away.
  */
 export function onLinkPrefixes(
   name: string,
@@ -226,21 +226,16 @@ export function onLinkPrefixes(
   return [...new Set(connected.map(({ dst }) => dst))]
 }
 
-/** Devices of overlays and container runtimes are never an underlay unless named: that would build a loop. */
+/**
+ * Devices of overlays and container runtimes are no underlay unless a flag names them: the tunnel would run
+ * through itself.
+ */
 export function isPossible({ name, loopback }: InterfaceFacts): boolean {
   return !loopback && !/^(flannel(-v6)?\.\d+|cni0|docker0|kube-ipvs0|nodelocaldns)$/.test(name)
 }
 
 export function holds(ip: Ip): (at: InterfaceFacts) => boolean {
   return ({ addresses }) => addresses.some(({ address }) => address === ip)
-}
-
-function ipOrUndefined(text: string): Ip | undefined {
-  try {
-    return parseIp(text)
-  } catch {
-    return undefined
-  }
 }
 
 /** `eth0 up 192.168.0.2/24 fd00::2/64`. */

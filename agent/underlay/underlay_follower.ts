@@ -6,14 +6,17 @@ import type { Underlay } from '../backend/backend.ts'
 import type { UnderlayChoice } from './underlay.ts'
 import type { UnderlayWatch } from './underlay_watch.ts'
 
-/** An interface that flaps without end costs little. */
+/** Limits what an interface costs that flaps without end. */
 const REVIEWS = { most: 5, perSecond: 1 } as const
 
 /** What a review found. */
 export interface Reviewed {
-  /** The choice where it is another one than before. */
+  /** The new choice; undefined where it has not changed. */
   readonly moved: UnderlayChoice | undefined
-  /** The age of the first change that this review is about; undefined where no change was heard. */
+  /**
+   * The value of `nextAge` when the first of the reviewed changes was reported; undefined where no change
+   * was.
+   */
   readonly heard: number | undefined
 }
 
@@ -24,13 +27,13 @@ export class UnderlayFollower {
   readonly #due = new WakeUp()
   #heard: number | undefined
 
-  /** `nextAge`: which peers were there before a change. */
+  /** `nextAge` numbers the moment of a change: peers that were admitted earlier have a lower number. */
   constructor(watch: Pick<UnderlayWatch, 'review' | 'againInMs'>, nextAge: () => number) {
     this.#watch = watch
     this.#nextAge = nextAge
   }
 
-  /** Interfaces, addresses or routes have changed. */
+  /** Call it when interfaces, addresses or routes have changed. */
   hear(): void {
     this.#heard ??= this.#nextAge()
     this.#due.set()
@@ -41,7 +44,10 @@ export class UnderlayFollower {
     this.#due.set()
   }
 
-  /** The first review is at once: the interface was chosen before anything listened. Rejects with the signal's reason. */
+  /**
+   * Reviews at once, because the interface was chosen before the agent listened, and after each change.
+   * Rejects with the signal's reason.
+   */
   async run(onReview: (reviewed: Reviewed) => void, signal: AbortSignal): Promise<never> {
     const budget = new Budget(REVIEWS)
     for (;;) {
@@ -54,7 +60,10 @@ export class UnderlayFollower {
   }
 }
 
-/** Whether connections made over one still work over the other: a second address or another prefix harms none. */
+/**
+ * Whether connections that were made over one still work over the other: a second address or another prefix
+ * does not break them.
+ */
 export function isSameWay(a: Underlay, b: Underlay): boolean {
   return a.name === b.name && isDeepStrictEqual(a.localIps, b.localIps)
 }

@@ -28,10 +28,10 @@ export interface UnderlayWatchOptions {
   readonly wish: UnderlayWish
   /** Addresses of the store. */
   readonly endpoints: readonly Ip[]
-  /** How long a choice that is gone may come back before another interface or a doubtful address is taken. */
+  /** How long to wait for a lost choice to come back before using another interface or a doubtful address. */
   readonly patienceMs: number
   readonly log: Log
-  /** Called with the reason while there is no interface to start with. */
+  /** Called with the reason while no interface can be chosen at start. */
   readonly onTrouble?: (trouble: string) => void
   /** Monotonic, in ms. */
   readonly now?: () => number
@@ -43,24 +43,23 @@ export class PublicIpError extends ExpectedError {
 }
 
 /**
- * So many different better choices are told of; an interface that comes and goes with ever new addresses
- * fills no log.
+ * How many different better choices are logged: an interface that comes and goes with ever new addresses must
+ * not fill the log.
  */
-const TOLD = 50
+const MAX_REPORTS = 50
 
 /**
- * The external interface: chosen once, then held on to while the kernel's interfaces, addresses and routes
- * change.
+ * The external interface: chosen once, then kept while the kernel's interfaces, addresses and routes change.
  */
 export class UnderlayWatch {
   readonly #options: UnderlayWatchOptions
   readonly #families
   readonly #now: () => number
-  readonly #told = new Set<string>()
+  readonly #reported = new Set<string>()
   #held: HeldChoice | undefined
   #facts: UnderlayFacts = { interfaces: [], routes: [] }
   #againAtMs = Number.POSITIVE_INFINITY
-  /** Why the choice cannot be used just now, though it stays; undefined while it stands. */
+  /** Why the choice cannot be used now, although this node keeps it; undefined while it can. */
   trouble: string | undefined
 
   constructor(options: UnderlayWatchOptions) {
@@ -69,35 +68,35 @@ export class UnderlayWatch {
     this.#now = options.now ?? (() => performance.now())
   }
 
-  /** Those that are not ours, at the last look. */
+  /** Routes that are not ours, as last read from the kernel. */
   get routes(): readonly RouteFacts[] {
     return this.#facts.routes
   }
 
-  /** After so long another look is due, though nothing may have changed. */
+  /** The next review is due after this time, even where nothing has changed. */
   get againInMs(): number {
     return Math.max(0, this.#againAtMs - this.#now())
   }
 
-  /** All of them, at the last look. */
+  /** All interfaces, as last read from the kernel. */
   get interfaces(): readonly InterfaceFacts[] {
     return this.#facts.interfaces
   }
 
-  /** Subnets that our own devices were given, at the last look. */
+  /** Subnets derived from the addresses of our own devices, as last read from the kernel. */
   get deviceSubnets(): readonly Prefix[] {
     const { scope, network } = this.#options
     return deviceSubnets(this.#facts.interfaces, scope.devices, network)
   }
 
-  /** What the host lives on, at the last look, where this node's pods have these subnets. */
+  /** The host's own networks, as last read from the kernel. `ownSubnets`: the subnets of this node's pods. */
   hostNetworks(ownSubnets: readonly Prefix[]): HostNetworks {
     return this.#hostNetworks(this.#held?.choice.name ?? '', ownSubnets)
   }
 
   /**
-   * Waits until there is an interface to choose. Rejects with PublicIpError where the public IP cannot be
-   * published.
+   * Waits until an interface can be chosen. Rejects with PublicIpError where peers would refuse the public
+   * IP.
    */
   async choose(signal: AbortSignal): Promise<UnderlayChoice> {
     const { kernel, scope, wish, patienceMs, log, onTrouble = () => {} } = this.#options
@@ -112,11 +111,13 @@ export class UnderlayWatch {
     this.#checkPublicIps(choice)
     this.#held = new HeldChoice(choice, this.#facts, patienceMs)
     this.trouble = undefined
-    this.#say(choice)
+    this.#logChoice(choice)
     return choice
   }
 
-  /** The choice where it is another one than before; undefined where it stays. Call `choose` first. */
+  /**
+   * Reads the kernel again. Returns the new choice; undefined where it has not changed. Call `choose` first.
+   */
   async review(signal: AbortSignal): Promise<UnderlayChoice | undefined> {
     const held = this.#held
     if (held === undefined) throw new Error('review() without choose()')
@@ -127,7 +128,7 @@ export class UnderlayWatch {
     const fresh = this.#fresh(() => chooseUnderlay(this.#families, view, wish))
     const verdict = held.review(view, fresh, this.#now())
     this.#againAtMs = verdict.kind === 'waits' ? this.#now() + verdict.forMs : Number.POSITIVE_INFINITY
-    this.#tell(verdict, before, fresh)
+    this.#logVerdict(verdict, before, fresh)
     return isDeepStrictEqual(held.choice, before) ? undefined : held.choice
   }
 
@@ -143,15 +144,15 @@ export class UnderlayWatch {
     }
   }
 
-  #tell(verdict: Verdict, before: UnderlayChoice, fresh: UnderlayChoice | UnderlayError): void {
+  #logVerdict(verdict: Verdict, before: UnderlayChoice, fresh: UnderlayChoice | UnderlayError): void {
     const { log } = this.#options
     if (verdict.kind !== 'waits' && fresh instanceof Error && isWished(this.#options.wish))
-      this.#tellStray(fresh, verdict.choice)
+      this.#warnOfFlags(fresh, verdict.choice)
     if (verdict.kind === 'stands') {
       if (this.trouble !== undefined) log.info({}, `external interface is back: ${placeOf(verdict.choice)}`)
-      else if (!isDeepStrictEqual(verdict.choice, before)) this.#say(verdict.choice)
+      else if (!isDeepStrictEqual(verdict.choice, before)) this.#logChoice(verdict.choice)
       this.trouble = undefined
-      if (verdict.better !== undefined) this.#tellBetter(verdict.better, verdict.choice)
+      if (verdict.better !== undefined) this.#warnOfBetter(verdict.better, verdict.choice)
     } else if (verdict.kind === 'moves') {
       this.trouble = undefined
       const why = verdict.sure ? verdict.choice.reason : `${placeOf(before)} did not come back`
@@ -167,10 +168,10 @@ export class UnderlayWatch {
     }
   }
 
-  #tellBetter(better: UnderlayChoice, choice: UnderlayChoice): void {
+  #warnOfBetter(better: UnderlayChoice, choice: UnderlayChoice): void {
     const place = placeOf(better)
-    if (this.#told.has(place) || this.#told.size >= TOLD) return
-    this.#told.add(place)
+    if (this.#reported.has(place) || this.#reported.size >= MAX_REPORTS) return
+    this.#reported.add(place)
     this.#options.log.warn(
       { stays: placeOf(choice) },
       `${place} would be chosen as external interface at the next start (${better.reason}): this node stays with ${placeOf(choice)} ` +
@@ -178,22 +179,22 @@ export class UnderlayWatch {
     )
   }
 
-  /** This node has followed its address to where no flag leads. */
-  #tellStray({ message }: UnderlayError, choice: UnderlayChoice): void {
-    if (this.#told.has(message) || this.#told.size >= TOLD) return
-    this.#told.add(message)
+  /** This node followed its address to an interface that the flags would not choose. */
+  #warnOfFlags({ message }: UnderlayError, choice: UnderlayChoice): void {
+    if (this.#reported.has(message) || this.#reported.size >= MAX_REPORTS) return
+    this.#reported.add(message)
     this.#options.log.warn(
       { stays: placeOf(choice) },
       `no external interface would be found at the next start, correct the flags before it: ${message}`,
     )
   }
 
-  #say({ name, publicIps, underlayMtu, reason }: UnderlayChoice): void {
+  #logChoice({ name, publicIps, underlayMtu, reason }: UnderlayChoice): void {
     const fields = { interface: name, publicIps, underlayMtu, why: reason }
     this.#options.log.info(fields, 'external interface chosen')
   }
 
-  /** By the rules that peers judge them by, before they are published. */
+  /** Applies the rules by which peers judge public IPs, before they are published. */
   #checkPublicIps({ name, publicIps }: UnderlayChoice): void {
     const host = this.#hostNetworks(name, [])
     for (const [i, { network }] of this.#options.network.families.entries()) {

@@ -8,17 +8,17 @@ export interface WhenChosenOptions {
   readonly scope: Scope
   readonly wish: Pick<InterfaceWish, 'ifaceCanReach'>
   readonly log: Log
-  /** Called with the reason while there is nothing to choose. */
+  /** Called with the reason while no interface can be chosen. */
   readonly onTrouble: (trouble: string) => void
 }
 
 /**
- * The kernel announces no change of a policy rule or of an interface's other names: it is asked again, and
- * answers in a millisecond.
+ * The kernel sends no notification when a policy rule or an alternative name changes, so it is asked again at
+ * this interval. It answers in a millisecond.
  */
-const LOOK_AGAIN_MS = 1_000
+const RETRY_MS = 1_000
 
-/** What the kernel says now. */
+/** Reads the current interfaces, routes and, where the flag is given, the route to `ifaceCanReach`. */
 export async function readUnderlay(
   kernel: UnderlaySource,
   scope: Scope,
@@ -34,15 +34,15 @@ export async function readUnderlay(
 }
 
 /**
- * Chooses as soon as `choose` finds an interface, and says once what is missing: at boot the interface may
- * come seconds or minutes after the agent.
+ * Waits until `choose` finds an interface, and logs once what is missing: at boot the interface can appear
+ * seconds or minutes after the agent starts.
  */
 export async function whenChosen<T extends UnderlayChoice>(
   { kernel, scope, wish, log, onTrouble }: WhenChosenOptions,
   choose: (view: UnderlayView) => T,
   signal: AbortSignal,
 ): Promise<T> {
-  const said = new Set<string>()
+  const reported = new Set<string>()
   for (;;) {
     const view = await readUnderlay(kernel, scope, wish, signal)
     try {
@@ -50,9 +50,9 @@ export async function whenChosen<T extends UnderlayChoice>(
     } catch (error) {
       if (!(error instanceof UnderlayError)) throw error
       onTrouble(error.message)
-      if (!said.has(error.message)) log.error({}, `${error.message}. Waiting for one`)
-      said.add(error.message)
+      if (!reported.has(error.message)) log.error({}, `${error.message}. Waiting for one`)
+      reported.add(error.message)
     }
-    await sleep(LOOK_AGAIN_MS, signal)
+    await sleep(RETRY_MS, signal)
   }
 }

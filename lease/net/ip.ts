@@ -31,6 +31,15 @@ export function parseIp(text: string): Ip {
   throw new AddressError(`Cannot parse IP address '${text}': an address like ${example} is needed`)
 }
 
+/** As `parseIp`; undefined for a text that is no IP address. */
+export function ipOrUndefined(text: string): Ip | undefined {
+  try {
+    return parseIp(text)
+  } catch {
+    return undefined
+  }
+}
+
 /** The last 32 bits may be written as an IPv4 address (RFC 4291, 2.2). */
 function withHexTail(text: string): string {
   return text.replace(/(\d+)\.(\d+)\.(\d+)\.(\d+)$/, (_, ...bytes: string[]) => {

@@ -9,7 +9,7 @@ import { type RunCommand, runCommand } from '../../firewall/command.ts'
 import { removeFirewall } from '../../firewall/firewall.ts'
 import { removeTunnelFilter } from '../../firewall/tunnel_filter.ts'
 import { deviceClaims, fileClaims, networkClaims } from '../../instance/claims.ts'
-import { type Claim, whoHolds } from '../../instance/lock.ts'
+import { type Claim, findHolder } from '../../instance/lock.ts'
 import { requireNetAdmin } from '../../kernel/capability.ts'
 import { NetlinkKernel } from '../../kernel/netlink_kernel.ts'
 import { readPreviousNetworks } from '../../node_files/subnet_env.ts'
@@ -82,8 +82,8 @@ export const cleanup = command({ flags, readsStore: true }, async (values, conte
 /** A running agent would restore at once what is removed. */
 async function refuseWhileHeld(claims: readonly Claim[]): Promise<void> {
   for (const claim of claims) {
-    const holder = await whoHolds(claim)
-    if (holder?.isOurs)
+    const holder = await findHolder(claim)
+    if (holder?.isOwnUser)
       throw new CleanupError(
         `An agent runs and has ${claim.text}: ${holder.says}; stop it first. Nothing was removed`,
       )

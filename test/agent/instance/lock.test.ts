@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { deviceClaims, fileClaims } from '../../../agent/instance/claims.ts'
-import { HeldError, Locks, whoHolds } from '../../../agent/instance/lock.ts'
+import { findHolder, HeldError, Locks } from '../../../agent/instance/lock.ts'
 import { runSync } from '../../support/exec.ts'
 
 const { signal } = new AbortController()
@@ -12,10 +12,10 @@ const [device] = deviceClaims([`flannel.${process.pid}`]) as [ReturnType<typeof 
 describe('a lock', () => {
   it('is held by one agent, which says who it is, and is free after it', async () => {
     const [first, second] = [new Locks('1.0'), new Locks('2.0')]
-    expect(await whoHolds(device)).toBeUndefined()
+    expect(await findHolder(device)).toBeUndefined()
     await first.take([device], signal)
-    expect(await whoHolds(device)).toMatchObject({ isOurs: true })
-    expect((await whoHolds(device))?.says).toMatch(/^twilld 1\.0, process \d+ on .*, started 20/)
+    expect(await findHolder(device)).toMatchObject({ isOwnUser: true })
+    expect((await findHolder(device))?.says).toMatch(/^twilld 1\.0, process \d+ on .*, started 20/)
     const refused = second.take([device], signal)
     await expect(refused).rejects.toThrow(HeldError)
     await expect(refused).rejects.toThrow(
@@ -24,9 +24,9 @@ describe('a lock', () => {
     const waiting = second.take([device], signal)
     first.release()
     await waiting
-    expect((await whoHolds(device))?.says).toContain('twilld 2.0')
+    expect((await findHolder(device))?.says).toContain('twilld 2.0')
     second.release()
-    expect(await whoHolds(device)).toBeUndefined()
+    expect(await findHolder(device)).toBeUndefined()
   })
 
   it('of a file knows it by whatever path it is reached', async () => {
@@ -50,7 +50,7 @@ describe('a lock', () => {
     const child = spawn('setpriv', ['--reuid=65534', process.execPath, '-e', squatter])
     await new Promise(resolve => child.stdout.once('data', resolve))
     const locks = new Locks('1.0')
-    expect(await whoHolds(device)).toMatchObject({ isOurs: false })
+    expect(await findHolder(device)).toMatchObject({ isOwnUser: false })
     await locks.take([device], signal)
     child.kill()
   })

@@ -14,14 +14,14 @@ describe('peers that claim what this node has', () => {
     }
     const conflicts = new Conflicts(reporter)
     const stop = new AbortController()
-    const telling = conflicts.tell(() => 'node-a', stop.signal)
+    const telling = conflicts.report(() => 'node-a', stop.signal)
 
-    conflicts.see('node-b', 'subnet 10.244.1.0/24 overlaps our own')
-    conflicts.see('node-c', undefined)
+    conflicts.note('node-b', 'subnet 10.244.1.0/24 overlaps our own')
+    conflicts.note('node-c', undefined)
     await until('the first to be told', () => told.length === 1)
-    conflicts.see('node-b', 'subnet 10.244.1.0/24 overlaps our own')
-    conflicts.see('node-b', undefined)
-    conflicts.see('node-b', 'public IP 192.168.0.1 is our own')
+    conflicts.note('node-b', 'subnet 10.244.1.0/24 overlaps our own')
+    conflicts.note('node-b', undefined)
+    conflicts.note('node-b', 'public IP 192.168.0.1 is our own')
     await until('the second to be told', () => told.length === 2)
 
     stop.abort()
