@@ -4,10 +4,10 @@
  *
  * | code | name | what happened | what to do |
  * |-|-|-|-|
- * | 0 | stopped | asked to stop (SIGINT, SIGTERM), or --help, --version | nothing; the kernel's entries stay |
+ * | 0 | stopped | asked to stop (SIGINT, SIGTERM); --help, --version | nothing: the kernel's entries stay |
  * | 1 | startUp | could not start: config, interface, lease or permissions | read the last log line |
  * | 2 | badFlag | the command line cannot be parsed | correct it |
- * | 3 | leaseLost | our lease is gone or another node's, with --lease-lost=exit | restart: acquires a lease again |
+ * | 3 | leaseLost | our lease is gone or another node's (--lease-lost=exit) | restart: gets a lease again |
  * | 4 | storeUnreachable | the CLI could not read the store in time | check the endpoints named |
  * | 5 | notReady | `twill install`: the agent runs, but was not ready in time | read what it waits for |
  * | 70 | unexpected | an unexpected error (EX_SOFTWARE), logged with its stack | restart, report |

@@ -12,32 +12,41 @@ export interface Underlay {
   /** Name of the external interface. */
   readonly name: string
   readonly underlayMtu: number
-  /** What peers reach us by, one a family of the network, in its order. */
+  /** Addresses at which peers reach this node, one a family of the network, in the network's order. */
   readonly publicIps: readonly Ip[]
-  /** Source address of what we send, one a family: on the interface itself, or the public IP where that is. */
+  /**
+   * Source addresses of tunnel packets, one a family: the public IP where the interface has it, else an
+   * address of the interface.
+   */
   readonly localIps: readonly Ip[]
-  /** Prefixes reached without a gateway through the external interface: a peer there needs no tunnel. */
+  /** Prefixes that the external interface reaches without a gateway: a peer there needs no tunnel. */
   readonly onLink: readonly Prefix[]
 }
 
-/** How packets for a peer's subnet get there. Pure: a table of leases in, kernel entries out. One file each. */
+/**
+ * A way to carry packets to a peer's subnet. Pure: turns leases into kernel entries. One file for each
+ * backend.
+ */
 export interface Backend {
   readonly type: string
-  /** Names of the devices that are this backend's own, there or not. */
+  /** Names of this backend's devices, whether they exist or not. */
   readonly devices: readonly string[]
   /** In bytes: the largest packet that a pod may send, the same for all families. */
   overlayMtu(underlay: Underlay): number
-  /** Backend data to publish, one a family of the network; undefined where nothing is. */
+  /** Backend data to publish, one a family of the network; undefined where there is none. */
   publish(macs: readonly Mac[]): readonly BackendData[]
-  /** The MACs that a lease published, one a family of the network; undefined where it holds none. */
+  /** The MACs that a lease published, one a family of the network; undefined where it has none. */
   publishedMacs(lease: Lease): readonly (Mac | undefined)[]
   /** Device and addresses of this node. */
   ownEntries(self: Lease, underlay: Underlay): readonly Entry[]
-  /** What makes one peer reachable. Throws PeerRefusedError where its lease cannot be used. */
+  /** The entries that make one peer reachable. Throws PeerRefusedError where its lease cannot be used. */
   peerEntries(self: Lease, peer: Lease, underlay: Underlay): readonly Entry[]
 }
 
-/** Makes a backend from the network config. Throws NetworkConfigError for an option that it cannot have. */
+/**
+ * Makes a backend from the network config. Throws NetworkConfigError for an option that the backend does not
+ * support.
+ */
 export type BackendFactory = (network: NetworkConfig) => Backend
 
 /** A lease that this backend cannot turn into entries. The message says which value and why. */

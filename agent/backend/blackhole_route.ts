@@ -3,12 +3,13 @@ import type { BlackholeRoute } from '../state/entry.ts'
 import { TWILL_PROTOCOL } from '../state/ownership.ts'
 import type { Backend } from './backend.ts'
 
-/** Worse than any other route: the bridge's own route to the same prefix, which comes and goes with the bridge, wins. */
+/** A worse metric than any other route: while the bridge exists, its own route to the same prefix wins. */
 const METRIC = 0xff_ff_ff_00
 
 /**
- * Drops packets for pods that are not there instead of sending them to the default gateway, which may send them back
- * (`--ip-blackhole-route`). One route a subnet of this node; it goes with the subnet, and with the flag.
+ * Drops packets for pods that do not exist (`--ip-blackhole-route`). Without it they go to the default
+ * gateway, which may send them back. One route for each subnet of this node; the agent removes it when the
+ * subnet changes or the flag is gone.
  */
 export function withBlackholeRoute(backend: Backend): Backend {
   return {

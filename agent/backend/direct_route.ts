@@ -5,12 +5,15 @@ import type { Route } from '../state/entry.ts'
 import { TWILL_PROTOCOL } from '../state/ownership.ts'
 import type { Underlay } from './backend.ts'
 
-/** Whether a peer's public IP is on a network of our external interface, so that no gateway stands between us. */
+/**
+ * Whether a peer's public IP is on a network of the external interface, so that no gateway is between the
+ * two.
+ */
 export function isOnLink(peer: Subnet, underlay: Underlay): boolean {
   return underlay.onLink.some(prefix => contains(prefix, peer.publicIp))
 }
 
-/** The route that sends a peer's packets to its public IP as they are. */
+/** The route that sends packets for a peer's subnet to its public IP, without a tunnel. */
 export function directRoute(peer: Subnet, underlay: Underlay): Route {
   return {
     kind: 'route',
@@ -24,12 +27,14 @@ export function directRoute(peer: Subnet, underlay: Underlay): Route {
   }
 }
 
-/** IP6_RT_PRIO_USER: the metric that the kernel gives an IPv6 route that asks for none. */
+/** The metric that the kernel gives a route without one: 0 for IPv4, IP6_RT_PRIO_USER for IPv6. */
 export function defaultMetric(subnet: Subnet): number {
   return { ipv4: 0, ipv6: 1024 }[familyOf(subnet.prefix)]
 }
 
-/** A peer's subnet paired with our own of the same family; families that only one of both has are left out. */
+/**
+ * Pairs each own subnet with the peer's subnet of the same family; skips families that only one of them has.
+ */
 export function* sharedSubnets(self: Lease, peer: Lease): Iterable<{ own: Subnet; theirs: Subnet }> {
   for (const own of self.subnets) {
     const theirs = peer.subnets.find(subnet => familyOf(subnet.prefix) === familyOf(own.prefix))

@@ -4,7 +4,10 @@ import type { Entry } from '../state/entry.ts'
 import { type Backend, PeerRefusedError, type Underlay } from './backend.ts'
 import { directRoute, isOnLink, sharedSubnets } from './direct_route.ts'
 
-/** No tunnel: each peer's subnet is a route via the peer itself, so all peers must share a network with us. */
+/**
+ * No tunnel: each peer's subnet is routed via the peer's public IP, so all peers must share a network with
+ * this node.
+ */
 export function hostGw(network: NetworkConfig): Backend {
   return {
     type: 'host-gw',

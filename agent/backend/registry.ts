@@ -5,7 +5,7 @@ import { vxlan } from './vxlan.ts'
 
 const backends: Readonly<Record<string, BackendFactory>> = { vxlan, 'host-gw': hostGw }
 
-/** The backend that the network config names. Throws NetworkConfigError for one that there is not. */
+/** The backend that the network config names. Throws NetworkConfigError for an unknown name. */
 export function openBackend(network: NetworkConfig): Backend {
   const { type } = network.backend
   const make = Object.hasOwn(backends, type) ? backends[type] : undefined

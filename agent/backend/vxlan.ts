@@ -10,7 +10,10 @@ import { type Backend, PeerRefusedError, type Underlay } from './backend.ts'
 import { defaultMetric, directRoute, isOnLink, sharedSubnets } from './direct_route.ts'
 import { parseVxlanOptions, type VxlanOptions } from './vxlan_options.ts'
 
-/** All that differs between the families. In bytes: what the outer headers add to a packet, and the least that a device carries. */
+/**
+ * Everything that differs between the families. `headroom`: bytes that the outer headers add to a packet.
+ * `leastMtu`: the smallest device MTU in bytes with which the family works.
+ */
 const perFamily: Readonly<Record<Family, { device: string; headroom: number; leastMtu: number }>> = {
   // ETH_MIN_MTU (linux/if_ether.h) and IPV6_MIN_MTU (RFC 8200, 5).
   // Ethernet 14 + IPv4 20 + UDP 8 + VXLAN 8 (RFC 7348, 5), and 40 for an outer IPv6 header.
@@ -21,7 +24,7 @@ const perFamily: Readonly<Record<Family, { device: string; headroom: number; lea
 /** IFNAMSIZ (linux/if.h) less the zero byte at the end. */
 const MAX_NAME = 15
 
-/** What our devices of both families are called, whatever the network has. */
+/** Names of the devices of both families, whichever of them the network has. */
 export function vxlanDevices(vni: number): readonly string[] {
   return Object.values(perFamily).map(({ device }) => `${device}.${vni}`)
 }
@@ -77,7 +80,10 @@ export function vxlan(network: NetworkConfig): Backend {
   }
 }
 
-/** What the kernel would refuse when the device is made, whatever the underlay is. Throws NetworkConfigError. */
+/**
+ * Refuses options with which the kernel could create no device, whatever the underlay. Throws
+ * NetworkConfigError.
+ */
 function refuseImpossible(family: Family, name: string, { vni, mtu }: VxlanOptions): void {
   const { device, headroom, leastMtu } = perFamily[family]
   const digits = MAX_NAME - device.length - 1
@@ -100,7 +106,7 @@ function refuseBackend({ backendType }: Lease): void {
     throw new PeerRefusedError(`its backend is '${backendType}', the network's is 'vxlan'`)
 }
 
-/** Throws PeerRefusedError where this node and the peer could not hear each other. */
+/** The peer's MAC. Throws PeerRefusedError where the peer's VNI or MAC makes a tunnel to it impossible. */
 function tunnelMac(own: Subnet, theirs: Subnet, ownVni: number): Mac {
   const { vni, mac } = vtepIn(theirs)
   if (vni !== undefined && vni !== ownVni)
@@ -112,13 +118,19 @@ function tunnelMac(own: Subnet, theirs: Subnet, ownVni: number): Mac {
   return mac
 }
 
-/** flannel gives its device the subnet's network address as a host address: what the node itself sends has a source in its subnet. */
+/**
+ * flannel gives its device the subnet's network address as a host address, so that packets of the node itself
+ * have a source in its subnet.
+ */
 function ownAddress(subnet: Subnet, dev: string): Address {
   const address = networkAddress(subnet.prefix)
   return { kind: 'address', dev, address, length: familyBits(familyOf(subnet.prefix)) }
 }
 
-/** MAC to host, gateway to MAC, subnet to gateway; the gateway is the peer subnet's network address. */
+/**
+ * Three entries a peer: MAC to host (FDB), gateway to MAC (neighbor), subnet to gateway (route). The gateway
+ * is the network address of the peer's subnet.
+ */
 function tunnelEntries(peer: Subnet, mac: Mac, dev: string): Entry[] {
   const gateway = networkAddress(peer.prefix)
   return [
@@ -137,7 +149,7 @@ function tunnelEntries(peer: Subnet, mac: Mac, dev: string): Entry[] {
   ]
 }
 
-/** Throws PeerRefusedError where no tunnel can be made of what the node published. */
+/** The VTEP that a lease published. Throws PeerRefusedError where the backend data is missing or unusable. */
 function vtepIn({ backendData }: Subnet): Vtep {
   const vtep = vtepOf(backendData)
   if (vtep !== undefined) return vtep

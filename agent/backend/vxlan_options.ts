@@ -3,7 +3,7 @@ import { NetworkConfigError } from '../../lease/network_config/network_config.ts
 export interface VxlanOptions {
   /** 24 bits (RFC 7348). */
   readonly vni: number
-  /** UDP; 8472 is what the Linux kernel takes where none is named, and so does flannel. */
+  /** UDP port; 8472 by default, as in the Linux kernel and in flannel. */
   readonly port: number
   /** Underlay MTU to assume in bytes; undefined: the external interface's. */
   readonly mtu: number | undefined
@@ -14,7 +14,10 @@ export interface VxlanOptions {
 
 const KERNEL_PORT = 8472
 
-/** Reads the `Backend` object of the network config; keys in any case, as Go's JSON has it. Throws NetworkConfigError. */
+/**
+ * Reads the `Backend` object of the network config. Accepts keys in any case, as Go's JSON decoder does.
+ * Throws NetworkConfigError.
+ */
 export function parseVxlanOptions(options: Readonly<Record<string, unknown>>): VxlanOptions {
   const values = new Map(Object.entries(options).map(([key, value]) => [key.toLowerCase(), { key, value }]))
   const number = (name: string, fallback: number, min: number, max: number): number => {

@@ -5,15 +5,18 @@ import type { Operation, Result } from '../state/operation.ts'
 import { entryDevice, entryKey, printsSame } from '../state/print.ts'
 
 /**
- * The entries on devices as far as known: the last snapshot, operations applied since, and the kernel's
- * notifications.
+ * The entries on devices as last known: from the last snapshot, the operations applied since, and the
+ * kernel's notifications.
  */
 export class ActualState {
   readonly #desired: EntryMap
   #entries = new Map<string, Entry>()
-  /** Notified during a snapshot or an apply, and so newer than its answer. Undefined while neither runs. */
+  /**
+   * Notifications that arrived during a snapshot or an apply: they are newer than its answer. Undefined while
+   * neither runs.
+   */
   #newer: Map<string, Entry | undefined> | undefined
-  /** Of the last look, where what is known has not changed since. */
+  /** The fingerprint of the last look; undefined where the known entries have changed since. */
   #fingerprint: string | undefined
 
   constructor(desired: EntryMap) {
@@ -28,7 +31,10 @@ export class ActualState {
     return this.#entries.get(key) === this.#desired.get(key)
   }
 
-  /** The keys whose actual entry differs from the desired one. One look at each where none does: this runs in each pass. */
+  /**
+   * The keys whose actual entry differs from the desired one. Runs in each pass, so it compares each entry
+   * only once where none differs.
+   */
   wrongKeys(): Set<string> {
     const wrong = new Set<string>()
     let missing = this.#desired.size
@@ -36,11 +42,11 @@ export class ActualState {
       const want = this.#desired.get(key)
       if (want !== undefined) missing -= 1
       if (want === entry) return
-      // The desired entry may be another object that says the same since.
-      this.#believe(key, entry)
+      // The desired entry may have been replaced by an equal object.
+      this.#set(key, entry)
       if (!this.isRight(key)) wrong.add(key)
     })
-    // Devices are not among the entries.
+    // `#entries` holds no devices.
     for (const [key, { kind }] of this.#desired) {
       if (missing === 0) break
       if (this.#entries.has(key)) continue
@@ -53,7 +59,7 @@ export class ActualState {
   /** Takes a notification; undefined: the entry is gone. */
   announce(key: string, entry: Entry | undefined): void {
     this.#newer?.set(key, entry)
-    this.#believe(key, entry)
+    this.#set(key, entry)
   }
 
   /** Replaces everything known, unless the kernel still holds the same. */
@@ -61,26 +67,26 @@ export class ActualState {
     this.#newer = new Map()
     const { entries, fingerprint } = await look(this.#fingerprint)
     if (entries !== undefined) this.#replace(entries, fingerprint)
-    for (const [key, entry] of this.#newer) this.#believe(key, entry)
+    for (const [key, entry] of this.#newer) this.#set(key, entry)
     this.#newer = undefined
   }
 
   #replace(entries: readonly Entry[], fingerprint: string): void {
-    // In the order and with the key strings of the desired entries, so that keys are not stored twice.
+    // Reuses the order and the key strings of the desired entries, so that keys are not stored twice.
     this.#entries = new Map(this.#desired)
     const seen = new Set<string>()
     for (const entry of entries) {
       if (entry.kind === 'link') continue
       const key = entryKey(entry)
-      // Of several entries under one key (destinations of an FDB entry), a wrong one must be visible.
-      if (!seen.has(key) || this.isRight(key)) this.#believe(key, entry)
+      // Where several entries have one key (destinations of an FDB entry), a wrong one must be visible.
+      if (!seen.has(key) || this.isRight(key)) this.#set(key, entry)
       seen.add(key)
     }
     for (const key of this.#desired.keys()) if (!seen.has(key)) this.#entries.delete(key)
     this.#fingerprint = fingerprint
   }
 
-  /** Takes the results of an apply, and the notifications that were held back meanwhile. */
+  /** Applies, and takes over the results together with the notifications that arrived meanwhile. */
   async apply(
     operations: readonly Operation[],
     kernel: Pick<Kernel, 'apply' | 'caughtUp'>,
@@ -93,37 +99,39 @@ export class ActualState {
     for (const { operation, error } of results) {
       const { entry, verb } = operation
       const key = entryKey(entry)
-      if (error === undefined && !this.#newer.has(key))
-        this.#believe(key, verb === 'delete' ? undefined : entry)
+      if (error === undefined && !this.#newer.has(key)) this.#set(key, verb === 'delete' ? undefined : entry)
     }
     this.#newer = undefined
     return results
   }
 
   /**
-   * The device is gone with everything on it. Returns the keys of all entries that were or should be on it.
+   * The device is gone, with everything on it. Returns the keys of all entries that were or should be on it.
    */
-  empty(dev: string): ReadonlySet<string> {
+  assumeEmpty(dev: string): ReadonlySet<string> {
     const keys = new Set<string>()
     for (const entries of [this.#entries, this.#desired])
       for (const [key, entry] of entries) if (entryDevice(entry) === dev) keys.add(key)
-    for (const key of keys) this.#believe(key, undefined)
+    for (const key of keys) this.#set(key, undefined)
     return keys
   }
 
-  /** The kernel may have dropped entries of these kinds from the device silently. Returns their keys. */
-  disturb(dev: string, kinds: ReadonlySet<Entry['kind']>): ReadonlySet<string> {
+  /**
+   * The kernel may have dropped entries of these kinds from the device without a notification. Returns their
+   * keys.
+   */
+  assumeDropped(dev: string, kinds: ReadonlySet<Entry['kind']>): ReadonlySet<string> {
     const keys = new Set<string>()
     for (const [key, entry] of this.#desired)
       if (kinds.has(entry.kind) && entryDevice(entry) === dev) keys.add(key)
-    for (const key of keys) this.#believe(key, undefined)
+    for (const key of keys) this.#set(key, undefined)
     return keys
   }
 
   /**
    * Uses the desired entry's object where the actual one is equal: half the memory, and `===` means equal.
    */
-  #believe(key: string, entry: Entry | undefined): void {
+  #set(key: string, entry: Entry | undefined): void {
     const want = this.#desired.get(key)
     const was = this.#entries.get(key)
     const is = entry !== undefined && want !== undefined && printsSame(want, entry) ? want : entry

@@ -4,13 +4,13 @@ import { entryKey } from '../state/print.ts'
 import { Contests, type NamedContest } from './contests.ts'
 import { type Refusal, Refusals } from './refusals.ts'
 
-/** Without its device and its own address a node is cut off, and a retry costs one message. */
-const OWN_LONGEST_MS = 1_000
-
 /**
- * Entries that did not last, refused by the kernel or contested by another program, and when to try each
- * again.
+ * The longest back-off for own devices and addresses: a node without them is cut off, and a retry costs one
+ * message.
  */
+const OWN_MAX_BACKOFF_MS = 1_000
+
+/** Entries that the kernel refused or that another program keeps undoing, and when to try each again. */
 export class Attempts {
   readonly #now: () => number
   readonly #refusals = new Refusals()
@@ -25,12 +25,12 @@ export class Attempts {
     return this.#refusals.byKey
   }
 
-  /** By cause. */
+  /** The contests to log, by cause. */
   get contested(): ReadonlyMap<string, NamedContest> {
     return this.#contests.named(this.#now())
   }
 
-  /** Keys of those entries that another program keeps undoing. */
+  /** Keys of the entries in `results` that another program keeps undoing. */
   contestedIn(results: readonly Result[]): ReadonlySet<string> {
     const entries = results.map(({ operation }) => operation.entry)
     return new Set(entries.filter(entry => this.#contests.isNamed(entry)).map(entryKey))
@@ -39,12 +39,12 @@ export class Attempts {
   /** ms that the entry still has to wait; 0: none. */
   waitMs(entry: Entry): number {
     const nowMs = this.#now()
-    // Most times nothing is refused: no keys are made for thousands of entries.
+    // Usually nothing is refused: then build no keys for thousands of entries.
     const refusedMs = this.refused.size === 0 ? 0 : this.#refusals.waitMs(entryKey(entry), nowMs)
     return Math.max(refusedMs, this.#contests.waitMs(entry, nowMs))
   }
 
-  /** The results of one round; `isUndone` tells whether another program has undone an entry. */
+  /** Takes the results of one round. `isUndone` tells whether another program has undone an entry. */
   record(results: readonly Result[], isUndone: (entry: Entry) => boolean): void {
     const nowMs = this.#now()
     for (const { operation, error } of results) {
@@ -52,7 +52,7 @@ export class Attempts {
       const isOwn = entry.kind === 'link' || entry.kind === 'address'
       const key = entryKey(entry)
       if (error === undefined) this.#refusals.delete(key)
-      else this.#refusals.add(key, error, nowMs, isOwn ? OWN_LONGEST_MS : undefined)
+      else this.#refusals.add(key, error, nowMs, isOwn ? OWN_MAX_BACKOFF_MS : undefined)
     }
     const repaired = results.filter(
       ({ operation, error }) => error === undefined && isUndone(operation.entry),
@@ -69,12 +69,12 @@ export class Attempts {
     this.#refusals.delete(key)
   }
 
-  /** Lets refused entries be tried at once: something that they depend on has changed. */
+  /** Clears the back-off of refused entries: something that they depend on has changed. */
   retry(keys: Iterable<string> = this.#refusals.byKey.keys()): void {
     for (const key of keys) this.#refusals.retry(key)
   }
 
-  /** Lets entries on the device be tried at once: it was just repaired. */
+  /** Clears every back-off on the device: it was just repaired. */
   retryOn(dev: string, keys: Iterable<string>): void {
     this.#contests.forgetOn(dev)
     this.retry(keys)

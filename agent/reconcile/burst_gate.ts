@@ -1,15 +1,16 @@
 import { WakeUp } from '../../lease/common/wake_up.ts'
 
 /**
- * This many entries that go wrong at once are the start of more: a flush, or a device that is being deleted.
+ * More wrong entries than this at once are the start of a burst: a flush, or a device that is being deleted.
  */
-const MANY = 8
-/** A burst ends when nothing arrives for the first time; the wait never exceeds the second. */
+const BURST_SIZE = 8
+/** A burst ends when nothing arrives for CALM_MS. The wait never exceeds MAX_WAIT_MS. */
 const CALM_MS = 10
-const LONGEST_MS = 300
+const MAX_WAIT_MS = 300
 
 /**
- * Counts notifications of wrong entries since the last round: a repair during a burst would be undone again.
+ * Delays a round while a burst of wrong entries lasts: another program would undo a repair again. Counts the
+ * notifications since the last round.
  */
 export class BurstGate {
   readonly #now: () => number
@@ -26,18 +27,18 @@ export class BurstGate {
     this.#count++
   }
 
-  /** The cause may be known now: a wait asks `isClear` at once. */
+  /** The cause of the burst may be known now: makes a waiting `pass` ask `isClear` at once. */
   explain(): void {
     this.#isExplained = true
     this.#wakeUp.set()
   }
 
   /**
-   * Waits for the end of a burst, if there is one; stops waiting once `isClear` says that its cause is known.
+   * Waits for the end of a burst, if there is one. Stops waiting once `isClear` says that the cause is known.
    */
   async pass(isClear: () => boolean, signal: AbortSignal): Promise<void> {
-    const endMs = this.#now() + LONGEST_MS
-    while (this.#count > MANY && !isClear() && this.#now() < endMs) {
+    const endMs = this.#now() + MAX_WAIT_MS
+    while (this.#count > BURST_SIZE && !isClear() && this.#now() < endMs) {
       const seen = this.#count
       await this.#wakeUp.wait(CALM_MS, signal)
       if (this.#count === seen && !this.#isExplained) break

@@ -21,12 +21,12 @@ export interface NamedContest extends Contest {
   readonly entries: string
 }
 
-/** Repairs in a row after which the contest is logged. */
-const NAMED = 5
-/** Repairs in a row without a wait; later ones wait, up to a bound: a node must not stay cut off. */
-const FREE = 25
-const LONGEST_MS = 1_000
-/** Repairs within this time have one cause. */
+/** A contest is logged after this many repairs in a row. */
+const LOG_AFTER = 5
+/** Repairs in a row that do not wait. Later ones wait, at most MAX_WAIT_MS: a node must not stay cut off. */
+const REPAIRS_WITHOUT_WAIT = 25
+const MAX_WAIT_MS = 1_000
+/** Repairs within this time have one cause and count as one. */
 const SAME_MS = 100
 /** A contest is over when nothing was repaired for this time. */
 const QUIET_MS = 10_000
@@ -39,13 +39,13 @@ export class Contests {
   named(nowMs: number): ReadonlyMap<string, NamedContest> {
     const named = new Map<string, NamedContest>()
     for (const [cause, contest] of this.#contests)
-      if (contest.count > NAMED && !isOver(contest, nowMs))
+      if (contest.count > LOG_AFTER && !isOver(contest, nowMs))
         named.set(cause, { ...contest, entries: printContest(contest) })
     return named
   }
 
   isNamed(entry: Entry): boolean {
-    return (this.#contests.get(causeOf(entry))?.count ?? 0) > NAMED
+    return (this.#contests.get(causeOf(entry))?.count ?? 0) > LOG_AFTER
   }
 
   /** ms that the entry still has to wait; 0: none. */
@@ -87,7 +87,8 @@ export class Contests {
     const before = last !== undefined && !isOver(last, nowMs) ? last : undefined
     const isSame = before !== undefined && nowMs - before.lastMs < SAME_MS
     const count = isSame ? before.count : (before?.count ?? 0) + 1
-    const notBeforeMs = count > FREE ? nowMs + backoffMs(count - FREE, LONGEST_MS) : nowMs
+    const notBeforeMs =
+      count > REPAIRS_WITHOUT_WAIT ? nowMs + backoffMs(count - REPAIRS_WITHOUT_WAIT, MAX_WAIT_MS) : nowMs
     const keys = new Set([...(before?.keys ?? []), ...entries.map(entryKey)])
     const lastMs = isSame ? before.lastMs : nowMs
     this.#contests.set(cause, { kind: first.kind, dev: deviceOf(first), count, keys, lastMs, notBeforeMs })

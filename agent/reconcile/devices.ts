@@ -4,37 +4,40 @@ import type { Entry, Link } from '../state/entry.ts'
 import { needsRebuild, type Operation, type Result } from '../state/operation.ts'
 import { entryKey } from '../state/print.ts'
 
-/** An entry is not contested where its device was wrong this recently. */
-const RESTLESS_MS = 3_000
+/** An entry does not count as undone by another program when its device was wrong within this time. */
+const WRONG_LATELY_MS = 3_000
 
-/** Kinds that the kernel drops from a device that is set down or loses its last address. FDB entries stay. */
+/**
+ * Kinds of entries that the kernel drops from a device that is set down or loses its last address. FDB
+ * entries stay.
+ */
 export const droppedByDown: ReadonlySet<Entry['kind']> = new Set(['address', 'neighbor', 'route'] as const)
 const droppedByNewMac: ReadonlySet<Entry['kind']> = new Set(['neighbor'] as const)
 
-/** What happened to our devices, and so to the entries on them. */
-export interface Mended {
+/** The repairs of our devices, and what these did to the entries on them. */
+export interface DeviceRepairs {
   readonly results: readonly Result[]
-  /** Devices that have to wait before they are tried again. */
+  /** Devices whose next repair has to wait. */
   readonly held: readonly Entry[]
-  /** Names of devices that are new or gone: no entry on them is left. */
+  /** Names of devices that were created or deleted: no entry on them is left. */
   readonly emptied: ReadonlySet<string>
-  /** By name of a device that was changed in place, the kinds of entries that it lost. */
-  readonly disturbed: ReadonlyMap<string, ReadonlySet<Entry['kind']>>
+  /** For each device that was changed in place, by name: the kinds of entries that it lost. */
+  readonly droppedKinds: ReadonlyMap<string, ReadonlySet<Entry['kind']>>
 }
 
-export const nothingMended: Mended = { results: [], held: [], emptied: new Set(), disturbed: new Map() }
+export const noRepairs: DeviceRepairs = { results: [], held: [], emptied: new Set(), droppedKinds: new Map() }
 
-/** What the loop knows of a device. */
-export interface Views {
-  /** Whether a change of the desired state made it wrong. */
-  isWanted(key: string): boolean
+/** Answers of the reconcile loop about a device. */
+export interface LoopView {
+  /** Whether a change of the desired state explains a difference. */
+  isExpected(key: string): boolean
   /** ms to wait before the next try; 0: none. */
   waitMs(link: Entry): number
 }
 
 /**
- * Our own devices: few, and quickly read. They are repaired before anything else, whatever that costs:
- * without them the node is cut off.
+ * Our own devices. They are few and quickly read. They are repaired before anything else: without them the
+ * node is cut off.
  */
 export class Devices {
   readonly #kernel: Kernel
@@ -56,17 +59,20 @@ export class Devices {
   }
 
   /**
-   * Names of devices that are missing or must be recreated: the kernel could attach their entries to another
-   * interface.
+   * Names of devices that are missing or must be recreated. Their entries have to wait: the kernel could
+   * attach them to another interface.
    */
   get unusable(): ReadonlySet<string> {
     return this.#unusable
   }
 
-  /** Whether the device is not as desired, or was so a moment ago, without a change of the desired state. */
-  isRestless(name: string | undefined): boolean {
+  /**
+   * Whether the device differs or differed shortly before from the desired one, and no change of the desired
+   * state explains it.
+   */
+  wasWrongLately(name: string | undefined): boolean {
     const wrongAtMs = this.#wrongAtMs.get(name ?? '')
-    return wrongAtMs !== undefined && this.#now() - wrongAtMs < RESTLESS_MS
+    return wrongAtMs !== undefined && this.#now() - wrongAtMs < WRONG_LATELY_MS
   }
 
   /** The keys of our devices. */
@@ -74,26 +80,26 @@ export class Devices {
     return this.#keys
   }
 
-  async mend({ isWanted, waitMs }: Views, signal: AbortSignal): Promise<Mended> {
+  async repair({ isExpected, waitMs }: LoopView, signal: AbortSignal): Promise<DeviceRepairs> {
     const links = await this.#kernel.devices(this.#scope, signal)
     const actual = new Map(links.map(link => [entryKey(link), link]))
     const operations = diff(this.#keys, actual, this.#desired)
-    const drifted = operations.filter(({ entry }) => !isWanted(entryKey(entry)))
+    const drifted = operations.filter(({ entry }) => !isExpected(entryKey(entry)))
     for (const name of namesOf(drifted)) this.#wrongAtMs.set(name, this.#now())
     const held = operations.filter(({ entry }) => waitMs(entry) > 0)
     const due = operations.filter(operation => !held.includes(operation))
     const results = due.length > 0 ? await this.#kernel.apply(due, signal) : []
     const failed = results.flatMap(({ operation, error }) => (error === undefined ? [] : [operation]))
     const done = due.filter(operation => !failed.includes(operation))
-    const emptied = namesOf(done.filter(isRemade))
+    const emptied = namesOf(done.filter(isRecreated))
     // The notification of the deletion must arrive before anything is put on the new device.
     if (emptied.size > 0) await this.#kernel.caughtUp(signal)
-    this.#unusable = namesOf([...held, ...failed].filter(({ verb }) => verb !== 'delete').filter(isRemade))
+    this.#unusable = namesOf([...held, ...failed].filter(({ verb }) => verb !== 'delete').filter(isRecreated))
     return {
       results,
       held: held.map(({ entry }) => entry),
       emptied,
-      disturbed: new Map(done.flatMap(operation => disturbance(operation))),
+      droppedKinds: new Map(done.flatMap(operation => droppedKindsOf(operation))),
     }
   }
 }
@@ -102,12 +108,12 @@ function namesOf(operations: readonly Operation[]): ReadonlySet<string> {
   return new Set(operations.flatMap(({ entry }) => (entry.kind === 'link' ? [entry.name] : [])))
 }
 
-function isRemade(operation: Operation): boolean {
+function isRecreated(operation: Operation): boolean {
   return operation.verb !== 'replace' || needsRebuild(operation.was as Link, operation.entry as Link)
 }
 
-function disturbance(operation: Operation): [string, ReadonlySet<Entry['kind']>][] {
-  if (isRemade(operation) || operation.verb !== 'replace') return []
+function droppedKindsOf(operation: Operation): [string, ReadonlySet<Entry['kind']>][] {
+  if (isRecreated(operation) || operation.verb !== 'replace') return []
   const [was, is] = [operation.was as Link, operation.entry as Link]
   if (was.up !== is.up) return [[is.name, droppedByDown]]
   return was.mac === is.mac ? [] : [[is.name, droppedByNewMac]]

@@ -3,8 +3,8 @@ import { type Operation, printOperation, type Result } from '../state/operation.
 import { entryDevice } from '../state/print.ts'
 
 /**
- * Everything to remove from the kernel: our devices, with every entry on them, and our routes on other
- * devices or on none. Removing it twice is no error.
+ * The operations that remove our devices with every entry on them, and our routes on other devices or on
+ * none. Applying them twice is no error.
  */
 export async function leftovers(
   kernel: Kernel,
@@ -19,7 +19,7 @@ export async function leftovers(
   return removals.sort((a, b) => Number(a.entry.kind === 'link') - Number(b.entry.kind === 'link'))
 }
 
-/** One line for each, with the kernel's own words where it refused. */
+/** One line: the operation, or the kernel's message where it refused. */
 export function printResult({ operation, error }: Result): string {
   return error?.message ?? printOperation(operation)
 }

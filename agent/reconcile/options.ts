@@ -5,7 +5,7 @@ import type { Round } from './round.ts'
 export interface ReconcilerOptions {
   readonly kernel: Kernel
   readonly scope: Scope
-  /** The desired entries by `entryKey`; live. */
+  /** The desired entries by `entryKey`. Live: it changes with the leases. */
   readonly desired: ReadonlyMap<string, Entry>
   /** ms between periodic full passes. */
   readonly resyncMs: number

@@ -1,9 +1,9 @@
 import { Budget } from '../../lease/common/budget.ts'
 import { WakeUp } from '../../lease/common/wake_up.ts'
 
-/** How long after the repair of a device a full pass follows. */
+/** A full pass follows the repair of a device after this time. */
 const VERIFY_MS = 1_000
-/** A device that flaps without end costs little. */
+/** Limits what a device costs that flaps without end. */
 const PASSES = { most: 5, perSecond: 1 } as const
 
 /** When a full pass is due, and why. Times are of a monotonic clock, in ms. */
@@ -14,14 +14,14 @@ export class Passes {
   #begun = 0
   #lastMs = 0
   #verifyAtMs = Number.POSITIVE_INFINITY
-  /** Requests that wait for a pass, and the number of passes begun when each was made. */
+  /** Callers that wait for a pass, with the number of passes begun when each called. */
   readonly #waiting = new Map<WakeUp, number>()
 
   constructor(resyncMs: number) {
     this.#resyncMs = resyncMs
   }
 
-  /** The first pass keeps its reason. */
+  /** Asks for a pass. Before the first one, the reason stays `start`. */
   ask(reason: string): void {
     if (this.#asked !== 'start') this.#asked = reason
   }
@@ -34,7 +34,10 @@ export class Passes {
     return this.#begun > 0
   }
 
-  /** Resolves after a pass that began after this call: it sees whatever was so before. */
+  /**
+   * Resolves after a pass that began after this call: that pass sees everything that was true before the
+   * call.
+   */
   async next(signal: AbortSignal): Promise<void> {
     const passed = new WakeUp()
     this.#waiting.set(passed, this.#begun)
@@ -49,28 +52,28 @@ export class Passes {
   due(nowMs: number): string | undefined {
     if (this.#asked !== undefined) return this.#asked
     if (this.#verifyAtMs <= nowMs) return 'a device was repaired'
-    return this.inMs(nowMs) <= 0 ? 'resync' : undefined
+    return this.nextInMs(nowMs) <= 0 ? 'resync' : undefined
   }
 
-  /** How long one that is due has to wait. */
+  /** ms that a due pass has to wait for its budget. */
   waitMs(nowMs: number): number {
     return this.#budget.waitMs(nowMs)
   }
 
-  /** Until the next one that is due by itself. */
-  inMs(nowMs: number): number {
+  /** ms until the next pass that is due without a request. */
+  nextInMs(nowMs: number): number {
     return Math.min(this.#lastMs + this.#resyncMs, this.#verifyAtMs) - nowMs
   }
 
-  /** A pass that is asked for from now on is another one. */
+  /** Starts a pass: requests from now on ask for another one. */
   begin(nowMs: number): void {
     this.#asked = undefined
     this.#begun += 1
     this.#budget.spend(1, nowMs)
   }
 
-  /** The pass has read the kernel. */
-  looked(nowMs: number): void {
+  /** Call it once the pass has read the kernel. */
+  hasRead(nowMs: number): void {
     this.#lastMs = nowMs
     this.#verifyAtMs = Number.POSITIVE_INFINITY
   }
@@ -79,7 +82,9 @@ export class Passes {
     for (const [passed, before] of this.#waiting) if (this.#begun > before) passed.set()
   }
 
-  /** A device was repaired: the kernel may have dropped more than it told. */
+  /**
+   * A device was repaired: asks for a pass soon, because the kernel may have dropped more than it announced.
+   */
   verify(nowMs: number): void {
     this.#verifyAtMs = Math.min(this.#verifyAtMs, nowMs + VERIFY_MS)
   }

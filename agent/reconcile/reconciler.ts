@@ -7,14 +7,14 @@ import { entryDevice, entryKey } from '../state/print.ts'
 import { ActualState } from './actual_state.ts'
 import { Attempts } from './attempts.ts'
 import { BurstGate } from './burst_gate.ts'
-import { Devices, droppedByDown, nothingMended } from './devices.ts'
+import { Devices, droppedByDown, noRepairs } from './devices.ts'
 import type { ReconcilerOptions } from './options.ts'
 import { Passes } from './passes.ts'
 import { Suspects } from './suspects.ts'
 
 /**
  * Makes the kernel equal to the desired state and keeps it so: one loop, never two rounds at once. Events
- * only name the keys that may be wrong. A round repairs those keys, a full pass all of them; devices come
+ * only name the keys that may be wrong. A round repairs those keys, a full pass all of them. Devices come
  * before the entries on them. Start it once the first complete lease table is known, so that nothing is
  * pruned too early.
  */
@@ -29,7 +29,7 @@ export class Reconciler {
   readonly #gate: BurstGate
   readonly #passes: Passes
   #roundBeganMs: number | undefined
-  /** When the first waiting key is due. */
+  /** When the first key that waits is due. */
   #retryAtMs = Number.POSITIVE_INFINITY
 
   constructor(options: ReconcilerOptions) {
@@ -56,11 +56,11 @@ export class Reconciler {
   observe(change: KernelChange): void {
     for (const { key, entry } of change.entries) {
       this.#actual.announce(key, entry)
-      // Another program's route may have made room for ours.
+      // Another program may have removed a route that blocked ours.
       if (entry === undefined) this.attempts.retry([key])
       if (this.#actual.isRight(key)) continue
       this.#suspects.add(key)
-      // Where the desired entry has just changed, this is an older change of our own: no damage.
+      // Where the desired entry has just changed, this notification is of our own earlier change: no damage.
       if (!this.#suspects.isTouched(key)) this.#gate.count()
     }
     for (const { name, hasDropped } of change.devices) {
@@ -78,13 +78,13 @@ export class Reconciler {
     this.#wakeUp.set()
   }
 
-  /** The same; resolves after a full pass that began after this call. */
+  /** As `requestFullPass`, and resolves after a full pass that began after this call. */
   async fullPass(reason: string, signal: AbortSignal): Promise<void> {
     this.requestFullPass(reason)
     await this.#passes.next(signal)
   }
 
-  /** Retries at once what the kernel refused: something that it depends on may have changed. */
+  /** Retries at once all entries that the kernel refused: something that they depend on may have changed. */
   retryFailing(): void {
     this.attempts.retry()
     this.#wakeUp.set()
@@ -99,7 +99,7 @@ export class Reconciler {
    * Runs until the signal aborts; rejects with its reason, or with the first error of the kernel's socket.
    */
   async run(signal: AbortSignal): Promise<never> {
-    // A round that failed has forgotten what it was about; the first pass is asked for already.
+    // A failed round has lost its keys, so ask for a full pass. The first pass is already asked for.
     if (this.#passes.hasBegun) this.#passes.ask('the last round failed')
     for (;;) {
       await this.#gate.pass(() => this.#isCauseKnown(), signal)
@@ -111,7 +111,7 @@ export class Reconciler {
     }
   }
 
-  /** Whether it is known why many entries are wrong at once. */
+  /** Whether a known cause explains many wrong entries at once. */
   #isCauseKnown(): boolean {
     return this.#passes.isAsked || this.#suspects.hasDevice
   }
@@ -126,7 +126,7 @@ export class Reconciler {
     this.#retryAtMs = Number.POSITIVE_INFINITY
 
     const drift = new Set<string>()
-    const devices = await this.#mendDevices(asked !== undefined, drift, signal)
+    const devices = await this.#repairDevices(asked !== undefined, drift, signal)
     const keys = fullPass === undefined ? this.#suspects.takeEntries() : await this.#look(signal)
     const due = diff(keys, this.#actual.entries, this.#options.desired).filter(one => this.#isDue(one))
     const applied = this.#withoutLost(await this.#actual.apply(due, this.#options.kernel, signal))
@@ -145,43 +145,53 @@ export class Reconciler {
       })
     if (fullPass !== undefined) this.#passes.ended()
     const nowMs = this.#now()
-    const nextPassMs = fullPass === undefined && asked !== undefined ? passWaitMs : this.#passes.inMs(nowMs)
+    const nextPassMs =
+      fullPass === undefined && asked !== undefined ? passWaitMs : this.#passes.nextInMs(nowMs)
     return Math.ceil(Math.max(0, Math.min(this.#retryAtMs - nowMs, nextPassMs)))
   }
 
   /**
-   * Repairs devices where a full pass is due or a device may be wrong, and marks what the kernel dropped with
-   * them.
+   * Repairs devices where a full pass is due or a device may be wrong, and marks the entries that the kernel
+   * dropped with them.
    */
-  async #mendDevices(isAsked: boolean, drift: Set<string>, signal: AbortSignal): Promise<readonly Result[]> {
+  async #repairDevices(
+    isAsked: boolean,
+    drift: Set<string>,
+    signal: AbortSignal,
+  ): Promise<readonly Result[]> {
     const isDirty = this.#suspects.takeDevices()
     const views = {
-      isWanted: (key: string) => this.#suspects.isWanted(key),
+      isExpected: (key: string) => this.#suspects.isExpected(key),
       waitMs: (link: Entry) => this.attempts.waitMs(link),
     }
-    const mended = isAsked || isDirty ? await this.#devices.mend(views, signal) : nothingMended
-    for (const link of mended.held) this.#tryLater(link)
-    for (const dev of mended.emptied) this.#touchAll(dev, this.#actual.empty(dev))
-    for (const [dev, kinds] of mended.disturbed) this.#touchAll(dev, this.#actual.disturb(dev, kinds))
-    // The entries that went with a recreated device are known.
-    const dropped = this.#suspects.takeDropped().filter(dev => !mended.emptied.has(dev))
-    for (const dev of dropped) this.#touchAll(dev, this.#actual.disturb(dev, droppedByDown))
-    this.#record(mended.results, drift)
-    if (dropped.length + mended.emptied.size + mended.disturbed.size > 0) this.#passes.verify(this.#now())
-    return mended.results
+    const repairs = isAsked || isDirty ? await this.#devices.repair(views, signal) : noRepairs
+    for (const link of repairs.held) this.#tryLater(link)
+    for (const dev of repairs.emptied) this.#touchAll(dev, this.#actual.assumeEmpty(dev))
+    for (const [dev, kinds] of repairs.droppedKinds)
+      this.#touchAll(dev, this.#actual.assumeDropped(dev, kinds))
+    // `assumeEmpty` has already marked the entries of a recreated device.
+    const dropped = this.#suspects.takeDropped().filter(dev => !repairs.emptied.has(dev))
+    for (const dev of dropped) this.#touchAll(dev, this.#actual.assumeDropped(dev, droppedByDown))
+    this.#record(repairs.results, drift)
+    if (dropped.length + repairs.emptied.size + repairs.droppedKinds.size > 0)
+      this.#passes.verify(this.#now())
+    return repairs.results
   }
 
   /** Ends the waits of all entries on a device that was just repaired. */
   #touchAll(dev: string, keys: Iterable<string>): void {
-    const isWanted = this.#suspects.isWanted(`link ${dev}`)
+    const isExpected = this.#suspects.isExpected(`link ${dev}`)
     this.attempts.retryOn(dev, keys)
     for (const key of keys) {
-      if (isWanted) this.#suspects.touch(key)
+      if (isExpected) this.#suspects.touch(key)
       else this.#suspects.add(key)
     }
   }
 
-  /** A failure because the device went meanwhile is no refusal: the next round repairs the device first. */
+  /**
+   * Leaves out failures of entries whose device disappeared meanwhile: they are no refusals, and the next
+   * round repairs the device first.
+   */
   #withoutLost(results: readonly Result[]): readonly Result[] {
     const isLost = ({ operation, error }: Result) =>
       error !== undefined && this.#suspects.has(`link ${entryDevice(operation.entry)}`)
@@ -193,7 +203,7 @@ export class Reconciler {
   async #look(signal: AbortSignal): Promise<ReadonlySet<string>> {
     const { kernel, scope } = this.#options
     await this.#actual.read(last => kernel.look(scope, last, signal))
-    this.#passes.looked(this.#now())
+    this.#passes.hasRead(this.#now())
     this.#suspects.takeEntries()
     return this.#actual.wrongKeys()
   }
@@ -218,11 +228,11 @@ export class Reconciler {
   #record(results: readonly Result[], drift: Set<string>): void {
     for (const { operation } of results) {
       const key = entryKey(operation.entry)
-      if (!this.#suspects.isWanted(key)) drift.add(key)
+      if (!this.#suspects.isExpected(key)) drift.add(key)
     }
-    // An entry that went with its device is not undone by another program.
+    // An entry that disappeared with its device was not undone by another program.
     const isUndone = (entry: Entry) =>
-      !this.#devices.isRestless(entryDevice(entry)) && drift.has(entryKey(entry))
+      !this.#devices.wasWrongLately(entryDevice(entry)) && drift.has(entryKey(entry))
     this.attempts.record(results, isUndone)
     for (const { operation, error } of results) if (error !== undefined) this.#tryLater(operation.entry)
   }

@@ -1,12 +1,12 @@
 import { backoffMs } from '../../lease/common/backoff.ts'
 
-/** An operation that the kernel refuses, tried again with back-off. */
+/** An operation that the kernel refuses; it is tried again with back-off. */
 export interface Refusal {
-  /** In a row. */
+  /** Refusals in a row. */
   readonly count: number
   /** Do not try again before this time. */
   readonly notBeforeMs: number
-  /** Carries the kernel's own words. */
+  /** Its message includes the kernel's own. */
   readonly error: Error
 }
 
@@ -32,7 +32,7 @@ export class Refusals {
     this.#refusals.delete(key)
   }
 
-  /** Lets the key be tried at once: something that it depends on has changed. */
+  /** Clears the back-off of the key: something that it depends on has changed. */
   retry(key: string): void {
     const refusal = this.#refusals.get(key)
     if (refusal !== undefined) this.#refusals.set(key, { ...refusal, count: 0, notBeforeMs: 0 })

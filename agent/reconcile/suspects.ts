@@ -2,7 +2,7 @@
 export class Suspects {
   readonly #deviceKeys: ReadonlySet<string>
   #keys = new Set<string>()
-  /** Suspect because the desired state changed: a difference here is no drift. */
+  /** Keys that are suspect because the desired state changed: a difference here is no drift. */
   readonly #touched = new Set<string>()
   #dropped = new Set<string>()
   #hasStarted = false
@@ -24,7 +24,7 @@ export class Suspects {
     return this.#keys.has(key)
   }
 
-  /** Something else than a change of the desired state may have made this key wrong. */
+  /** This key may be wrong, and not because the desired state changed. */
   add(key: string): void {
     this.#keys.add(key)
   }
@@ -35,14 +35,14 @@ export class Suspects {
     this.#touched.add(key)
   }
 
-  /** The kernel may have dropped entries from this device silently. */
+  /** The kernel may have dropped entries from this device without a notification. */
   addDropped(dev: string): void {
     this.#dropped.add(dev)
   }
 
-  /** Looks at this key again in the next round; what was no drift stays none. */
+  /** Keeps this key for the next round; a difference that was no drift stays none. */
   putOff(key: string): void {
-    if (this.isWanted(key)) this.touch(key)
+    if (this.isExpected(key)) this.touch(key)
     else this.add(key)
   }
 
@@ -50,18 +50,21 @@ export class Suspects {
     return this.#touched.has(key)
   }
 
-  /** Whether a difference under this key is no drift. Before the first full pass none is. */
-  isWanted(key: string): boolean {
+  /**
+   * Whether a change of the desired state explains a difference under this key, so that it is no drift. True
+   * for every key before the first full pass.
+   */
+  isExpected(key: string): boolean {
     return !this.#hasStarted || this.#touched.has(key)
   }
 
-  /** Clears our devices; returns whether one was suspect. */
+  /** Removes the keys of our devices; returns whether one was suspect. */
   takeDevices(): boolean {
     const suspect = [...this.#deviceKeys].filter(key => this.#keys.delete(key))
     return suspect.length > 0
   }
 
-  /** Takes out all keys but those of our devices. */
+  /** Removes and returns all keys but those of our devices. */
   takeEntries(): ReadonlySet<string> {
     const keys = this.#keys
     this.#keys = new Set([...this.#deviceKeys].filter(key => keys.delete(key)))

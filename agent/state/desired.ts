@@ -1,29 +1,30 @@
 import type { Entry } from './entry.ts'
 import { entryKey, printEntry } from './print.ts'
 
-/** Two owners want the same thing of the kernel, which holds it once. */
+/** Two owners want different entries under one key, and the kernel holds one entry a key. */
 export interface Conflict {
   readonly entry: Entry
-  /** Who had it first. */
+  /** The owner that had the key first. */
   readonly owner: string
 }
 
 /**
- * What the kernel shall hold, by key, and on whose behalf: a peer's node name, or one's own. An owner's entries change
- * together. Several owners may want the very same entry: it stays until the last of them lets it go.
+ * The entries that the kernel shall hold, by key, and their owners: a peer by its node name, or this node. An
+ * owner's entries change together. Several owners may want equal entries: the entry stays until the last
+ * owner releases it.
  */
 export class DesiredState {
   readonly #entries = new Map<string, Entry>()
   readonly #owned = new Map<string, readonly Entry[]>()
   readonly #claims = new Map<string, string>()
-  /** Further owners of the very same entry, seldom any. */
+  /** Further owners of an equal entry; rarely any. */
   readonly #sharers = new Map<string, ReadonlySet<string>>()
 
   get entries(): ReadonlyMap<string, Entry> {
     return this.#entries
   }
 
-  /** How many owners want something, `except` one. */
+  /** How many owners have entries, not counting `except`. */
   owners(except: string): number {
     return this.#owned.size - Number(this.#owned.has(except))
   }
@@ -32,7 +33,7 @@ export class DesiredState {
     return this.#owned.get(owner) ?? []
   }
 
-  /** Those of these entries of whose key another owner wants something else. */
+  /** The entries whose key another owner has with a different entry. */
   conflicts(owner: string, entries: readonly Entry[]): readonly Conflict[] {
     return entries.flatMap(entry => {
       const key = entryKey(entry)
@@ -46,8 +47,8 @@ export class DesiredState {
   }
 
   /**
-   * Replaces all that the owner wants, which is in no conflict; an empty list forgets it. The keys that changed are added to
-   * `touched`.
+   * Replaces all entries of the owner; they must be in no conflict. An empty list removes the owner. Adds the
+   * keys that changed to `touched`.
    */
   set(owner: string, entries: readonly Entry[], touched: Set<string>): void {
     for (const old of this.#owned.get(owner) ?? []) {
@@ -56,7 +57,7 @@ export class DesiredState {
       this.#release(owner, key)
     }
     for (const entry of entries) {
-      // One string in all of them: with thousands of peers these keys are most of what there is to remember.
+      // One string is shared by all maps: with thousands of peers the keys are most of the memory.
       const key = entryKey(entry)
       touched.add(key)
       this.#entries.set(key, entry)
@@ -65,7 +66,7 @@ export class DesiredState {
       else this.#sharers.set(key, new Set([...(this.#sharers.get(key) ?? []), owner]))
     }
     if (entries.length === 0) this.#owned.delete(owner)
-    // A copy has no room for more to come.
+    // A copy has no spare capacity.
     else this.#owned.set(owner, entries.slice())
   }
 

@@ -5,7 +5,10 @@ import { printsSame } from './print.ts'
 /** Entries by `entryKey`. */
 export type EntryMap = ReadonlyMap<string, Entry>
 
-/** What must be done for `keys` to stand in the kernel as desired: additions in the order below, then removals in reverse. */
+/**
+ * The operations that make `keys` in the kernel as desired: additions in the order below, then removals in
+ * reverse.
+ */
 export function diff(keys: Iterable<string>, actual: EntryMap, desired: EntryMap): Operation[] {
   const puts = inOrder()
   const removals = inOrder()
@@ -24,8 +27,8 @@ export function diff(keys: Iterable<string>, actual: EntryMap, desired: EntryMap
 }
 
 /**
- * A device comes before what sits on it; FDB before neighbor before route, for the kernel would ARP for a gateway that it
- * does not know.
+ * A device comes before the entries on it. FDB before neighbor before route: the kernel would send ARP
+ * requests for a gateway that it does not know.
  */
 function inOrder(): Record<Entry['kind'], Operation[]> {
   return { link: [], address: [], fdb: [], neighbor: [], route: [] }

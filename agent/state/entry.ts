@@ -2,7 +2,10 @@ import type { Ip } from '../../lease/net/ip.ts'
 import type { Mac } from '../../lease/net/mac.ts'
 import type { Prefix } from '../../lease/net/prefix.ts'
 
-/** What the kernel holds and we program. Devices are named, not numbered: an index dies with its device. */
+/**
+ * An entry that the kernel holds and the agent programs. Devices are named, not numbered: a device that is
+ * recreated has another index.
+ */
 export type Entry = Link | Address | FdbEntry | Neighbor | Route
 
 /** A VXLAN device. */
@@ -10,11 +13,14 @@ export interface Link {
   readonly kind: 'link'
   readonly name: string
   readonly mac: Mac
-  /** In bytes, of what the device carries inside. */
+  /** In bytes: the largest packet inside the tunnel. */
   readonly deviceMtu: number
   /** Administrative state. */
   readonly up: boolean
-  /** No backend asks for these: index of the bridge or VRF that the device is a port of, and carrier taken away. */
+  /**
+   * No backend sets these two: index of the bridge or VRF that the device is a port of, and whether a program
+   * took its carrier away.
+   */
   readonly master?: number | undefined
   readonly protodown?: boolean | undefined
   readonly vxlan: Vxlan
@@ -26,12 +32,12 @@ export interface Vxlan {
   readonly port: number
   /** Source address of the outer packet. */
   readonly local: Ip
-  /** Name of the underlay interface that it sends through. */
+  /** Name of the underlay interface that the device sends through. */
   readonly underlay: string
   readonly learning: boolean
   /** Group Based Policy extension. */
   readonly gbp: boolean
-  /** What stands in the kernel and no backend asks for, as `ip -d link` names it: `group 239.1.1.1 l2miss`. */
+  /** Options in the kernel that no backend sets, as `ip -d link` prints them: `group 239.1.1.1 l2miss`. */
   readonly extra?: string
 }
 
@@ -43,19 +49,22 @@ export interface Address {
   readonly length: number
 }
 
-/** Which VTEP a MAC lives behind: permanent, on the device itself (`self`). */
+/** The VTEP behind which a MAC is: permanent, on the device itself (`self`). */
 export interface FdbEntry {
   readonly kind: 'fdb'
   readonly dev: string
   readonly mac: Mac
   readonly dst: Ip
-  /** No backend asks for these: UDP port, VNI and index of the interface, where they are not the device's own. */
+  /**
+   * No backend sets these three: UDP port, VNI and index of the interface, where they differ from the
+   * device's.
+   */
   readonly port?: number | undefined
   readonly vni?: number | undefined
   readonly via?: number | undefined
 }
 
-/** ARP for IPv4, NDP for IPv6: permanent. */
+/** A permanent neighbor: ARP for IPv4, NDP for IPv6. */
 export interface Neighbor {
   readonly kind: 'neighbor'
   readonly dev: string
@@ -69,7 +78,7 @@ export type Route = UnicastRoute | BlackholeRoute | OtherRoute
 interface RouteBase {
   readonly kind: 'route'
   readonly dst: Prefix
-  /** Priority; 0 where IPv4 has none, 1024 as IPv6 has by default. */
+  /** The kernel's priority: 0 for an IPv4 route without one, 1024 for an IPv6 route without one. */
   readonly metric: number
   /** RTPROT_*: 3 is `boot`, flannel's; see ownership.ts for ours. */
   readonly protocol: number
@@ -80,16 +89,16 @@ export interface UnicastRoute extends RouteBase {
   readonly dev: string
   readonly via: Ip | undefined
   readonly onlink: boolean
-  /** What stands in the kernel and no backend asks for: `metrics`, `encap`, `nhid 7`. */
+  /** Attributes in the kernel that no backend sets: `metrics`, `encap`, `nhid 7`. */
   readonly extra?: string
 }
 
-/** Drops what is sent there. */
+/** The kernel drops packets for this destination. */
 export interface BlackholeRoute extends RouteBase {
   readonly type: 'blackhole'
 }
 
-/** What stands in the kernel and no backend asks for: a route over several devices, or of another type. */
+/** A route in the kernel that no backend asks for: over several devices, or of another type. */
 export interface OtherRoute extends RouteBase {
   readonly type: 'other'
 }

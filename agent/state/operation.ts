@@ -1,14 +1,17 @@
 import type { Entry, Link } from './entry.ts'
 import { printEntry } from './print.ts'
 
-/** One step that makes the kernel truer. A list of them is the drift, and prints. */
+/**
+ * One change that brings the kernel closer to the desired state. A list of them is the drift, and can be
+ * printed.
+ */
 export type Operation =
   | { readonly verb: 'add'; readonly entry: Entry }
-  /** `was` is what stands in the kernel now under the same key. */
+  /** `was`: the entry that the kernel has under this key now. */
   | { readonly verb: 'replace'; readonly entry: Entry; readonly was: Entry }
   | { readonly verb: 'delete'; readonly entry: Entry }
 
-/** What came of an operation: `error` carries the kernel's own words. */
+/** The result of an operation; the message of `error` includes the kernel's own. */
 export interface Result {
   readonly operation: Operation
   readonly error: Error | undefined
@@ -19,8 +22,8 @@ export function printOperation(operation: Operation): string {
 }
 
 /**
- * Whether a link must be deleted and recreated to become `desired`: the kernel changes a VXLAN device's MAC, MTU, state
- * and what holds it in place, nothing else (vxlan_nl2conf refuses with EOPNOTSUPP).
+ * Whether a link must be deleted and recreated to become `desired`. The kernel changes the MAC, MTU, state,
+ * master and protodown of a VXLAN device in place, and nothing else (vxlan_nl2conf refuses with EOPNOTSUPP).
  */
 export function needsRebuild(was: Link, desired: Link): boolean {
   const { mac, deviceMtu, up, master, protodown } = desired

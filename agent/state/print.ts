@@ -2,7 +2,9 @@ import { familyOf } from '../../lease/net/ip.ts'
 import { isSingleAddress, networkAddress, prefixLength } from '../../lease/net/prefix.ts'
 import type { Entry, FdbEntry, Link, Neighbor, Route, UnicastRoute } from './entry.ts'
 
-/** RTPROT_* names as in iproute2's rt_protos; `boot` is left out by `ip route`, as it is here. */
+/**
+ * RTPROT_* names as in iproute2's rt_protos. `ip route` prints no `proto boot`, and neither does this file.
+ */
 const protocolNames: Readonly<Record<number, string>> = {
   2: 'kernel',
   4: 'static',
@@ -12,8 +14,9 @@ const protocolNames: Readonly<Record<number, string>> = {
 }
 
 /**
- * An entry as iproute2 prints it (`ip link`, `ip address`, `bridge fdb`, `ip neigh`, `ip route`), its kind first.
- * Two entries are equal when they print the same: this text serves the diff, the log, the CLI and the tests.
+ * An entry as iproute2 prints it (`ip link`, `ip address`, `bridge fdb`, `ip neigh`, `ip route`), its kind
+ * first. Two entries are equal when they print the same: this text serves the diff, the log, the CLI and the
+ * tests.
  */
 export function printEntry(entry: Entry): string {
   switch (entry.kind) {
@@ -30,17 +33,21 @@ export function printEntry(entry: Entry): string {
   }
 }
 
-/** Whether two entries print the same. Their fields are compared first: that spares printing thousands that are equal. */
+/**
+ * Whether two entries print the same. Compares their fields first: printing thousands of equal entries would
+ * take long.
+ */
 export function printsSame(a: Entry, b: Entry): boolean {
   return a === b || hasSameFields(a, b) || printEntry(a) === printEntry(b)
 }
 
 /**
- * What an entry is known by, and two owners cannot both have: the kernel holds one entry a key. An FDB entry's MAC may have
- * several destinations there, but lives behind one VTEP here.
+ * The key of an entry: the kernel holds one entry a key, and two owners cannot both have it. The kernel can
+ * hold several destinations for the MAC of an FDB entry; here a MAC has one VTEP.
  */
 export function entryKey(entry: Entry): string {
-  // Of thousands of entries the keys are kept: joined they are flat strings, a template's are trees of their parts.
+  // The keys of thousands of entries stay in memory. V8 keeps a joined string flat, and a template string as
+  // a tree of its parts.
   return keyWords(entry).join(' ')
 }
 
@@ -59,13 +66,13 @@ function keyWords(entry: Entry): readonly (string | number)[] {
   }
 }
 
-/** The device that an entry sits on; undefined for a device itself and for an entry that needs none. */
+/** The device of an entry; undefined for a device itself and for an entry that needs no device. */
 export function entryDevice(entry: Entry): string | undefined {
   if (entry.kind === 'link' || (entry.kind === 'route' && entry.type !== 'unicast')) return undefined
   return entry.dev
 }
 
-/** False for devices and addresses, which are few: their text is compared. */
+/** False for devices and addresses: they are few, so their text is compared. */
 function hasSameFields(a: Entry, b: Entry): boolean {
   if (a.kind === 'fdb' && b.kind === 'fdb')
     return allSame<FdbEntry>({
@@ -91,7 +98,7 @@ function hasSameFields(a: Entry, b: Entry): boolean {
   return false
 }
 
-/** One answer a field: the compiler refuses a call that leaves out a field of the entry. */
+/** One comparison for each field: the compiler refuses a call that leaves out a field of the entry. */
 function allSame<T extends Entry>(
   fields: Readonly<Record<Exclude<keyof T, 'kind' | 'type'>, boolean>>,
 ): boolean {

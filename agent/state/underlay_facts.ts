@@ -1,18 +1,18 @@
 import type { Ip } from '../../lease/net/ip.ts'
 import type { Prefix } from '../../lease/net/prefix.ts'
 
-/** One network interface as the kernel lists it: what the external interface is chosen from. */
+/** One network interface as the kernel lists it; the external interface is chosen from these. */
 export interface InterfaceFacts {
   readonly index: number
   readonly name: string
-  /** Other names that it is known by (`ip link property add dev eth0 altname enp0s3`). */
+  /** Alternative names (`ip link property add dev eth0 altname enp0s3`). */
   readonly altNames?: readonly string[]
   /** In bytes, of the interface itself. */
   readonly underlayMtu: number
-  /** Administratively up (IFF_UP); carrier does not count. */
+  /** Administratively up (IFF_UP), with or without carrier. */
   readonly up: boolean
   readonly loopback: boolean
-  /** What the interface is, where it is a VXLAN device. */
+  /** VNI and UDP port of a VXLAN device; undefined for any other interface. */
   readonly vxlan: { readonly vni: number; readonly port: number } | undefined
   /** In the kernel's order: IPv4 first, a primary address before its secondaries. */
   readonly addresses: readonly InterfaceAddress[]
@@ -23,18 +23,21 @@ export type AddressScope = 'global' | 'site' | 'link' | 'host' | 'nowhere'
 
 export interface InterfaceAddress {
   readonly address: Ip
-  /** `eth0:1`; undefined where it has none but the interface's name. */
+  /** `eth0:1`; undefined where the label is only the interface's name. */
   readonly label?: string
   /** In bits. */
   readonly length: number
   readonly scope: AddressScope
-  /** No lifetime runs against it (IFA_F_PERMANENT); false for DHCP and SLAAC. */
+  /** Has no lifetime (IFA_F_PERMANENT); false for DHCP and SLAAC. */
   readonly permanent: boolean
-  /** Not to be used for new connections any more (IFA_F_DEPRECATED). */
+  /** No longer to be used for new connections (IFA_F_DEPRECATED). */
   readonly deprecated: boolean
-  /** An IPv6 privacy address (RFC 8981, IFA_F_TEMPORARY). IPv4 has none: there the same bit means a secondary address. */
+  /**
+   * An IPv6 privacy address (RFC 8981, IFA_F_TEMPORARY). Never set for IPv4, where the same bit means a
+   * secondary address.
+   */
   readonly temporary: boolean
-  /** Duplicate address detection still runs or has failed (IFA_F_TENTATIVE, IFA_F_DADFAILED). */
+  /** Duplicate address detection is running or has failed (IFA_F_TENTATIVE, IFA_F_DADFAILED). */
   readonly tentative: boolean
 }
 
@@ -51,7 +54,7 @@ export interface RouteFacts {
   readonly src: Ip | undefined
 }
 
-/** Which way the kernel sends a packet for one address. */
+/** The route that the kernel uses for one address. */
 export interface RouteLookup {
   readonly dev: string
   /** Undefined where the address is on the link itself. */

@@ -152,8 +152,8 @@ function connectedOf(
 
 /**
  * A route of another program through a gateway. flanneld's host-gw routes look like those of `ip route add`
- * without a metric. A route with a metric is an operator's: a route of ours to the same prefix would take its
- * packets.
+ * without a metric. A route with a metric is an operator's: one of our routes to the same prefix would take
+ * its packets.
  */
 function routed({ dst, via, dev, protocol, metric }: RouteFacts): readonly HostNetwork[] {
   if (via === undefined && !isSingleAddress(dst)) return []
