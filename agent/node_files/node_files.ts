@@ -25,7 +25,7 @@ export interface NodeFilesOptions {
 /** How long a failed write waits, and how often the files are checked where the kernel tells of no change. */
 const LOOK_MS = 5_000
 /** The same where it does: what it does not tell of is another directory in the place of one above. */
-const WATCHED_LOOK_MS = 60_000
+const WATCHED_LOOK_MS = 10_000
 /**
  * A file that another program keeps changing is repaired with back-off, until it was left alone for this
  * time.

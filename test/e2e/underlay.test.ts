@@ -3,6 +3,7 @@ import type { Agent } from '../support/agent.ts'
 import { whyNoBed } from '../support/bed.ts'
 import type { Host } from '../support/host.ts'
 import { type OverlayBed, overlayBed, overlayText } from '../support/overlay_bed.ts'
+import { lostWhile } from '../support/pings.ts'
 import type { Pod } from '../support/pod.ts'
 import { until } from '../support/until.ts'
 
@@ -46,6 +47,7 @@ describe.skipIf(why !== undefined)('an agent whose external interface changes', 
     expect(agent.process.exit).toBeUndefined()
     await until('the node to be ready', async () => (await first().httpGet(8081, '/readyz'))?.status === 200)
   }
+  const subnets = () => overlay.etcd.ctl('get', '--prefix', '--keys-only', '/coreos.com/network/subnets')
   const lease = async () =>
     await overlay.etcd.ctl('get', '--prefix', '/coreos.com/network/subnets', '-w', 'simple')
 
@@ -80,6 +82,35 @@ describe.skipIf(why !== undefined)('an agent whose external interface changes', 
     expect(first().subnetEnv()).toEqual(before)
     expect((await lease()).match(/PublicIP"/g)).toHaveLength(3)
   })
+
+  it.each([
+    ['IPv4', '192.168.50.12', '192.168.50.77', 24],
+    ['IPv6', 'fd50::c', 'fd50::77', 64],
+  ] as const)(
+    'renumbered in %s alone: the other family loses nothing, the subnets stay',
+    async (family, from, to, length) => {
+      const before = first().subnetEnv()
+      const keys = await subnets()
+      const [one, two] = pods as [Pod, Pod, Pod]
+      const other = two.addresses[family === 'IPv4' ? 1 : 0]
+      if (other === undefined) throw new Error('a pod has two addresses')
+      const lost = await lostWhile([[one, other]], async () => {
+        // One command: an interface without an address of a family may lose its routes.
+        await first().ip([
+          `address add ${to}/${length} dev eth0 ${family === 'IPv6' ? 'nodad' : ''}`,
+          `address delete ${from}/${length} dev eth0`,
+          ...(family === 'IPv4' ? ['address replace 192.168.50.77/24 dev eth0'] : []),
+        ])
+        await until('peers to lead there', async () => {
+          const text = await overlayText(second())
+          return text.includes(`dst ${to} `) && !text.includes(`dst ${from} `)
+        })
+        await healed()
+      })
+      expect(lost).toEqual([])
+      expect([await subnets(), first().subnetEnv()]).toEqual([keys, before])
+    },
+  )
 
   it('deleted, and recreated with another index', async () => {
     const whole = await overlayText(first())

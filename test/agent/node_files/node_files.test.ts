@@ -110,6 +110,22 @@ describe('the files that pods are made from', () => {
     expect(await readFile(subnetFile, 'utf8')).toContain('FLANNEL_SUBNET')
   })
 
+  it('come back where a directory above was replaced, of which the kernel tells nothing', async () => {
+    const above = join(directory, 'etc')
+    const conflist = join(above, 'cni', 'net.d', '10-flannel.conflist')
+    const { files } = start(conflist)
+    await until('all to be written', () => files.trouble === undefined)
+    const right = await readFile(conflist, 'utf8')
+    await rename(above, join(directory, 'gone'))
+    // A look once a minute would be later than `until` waits.
+    await until('the CNI network to be back', () =>
+      readFile(conflist, 'utf8').then(
+        text => text === right,
+        () => false,
+      ),
+    )
+  }, 60_000)
+
   it('are repaired with back-off, and few lines, where another program does not give in', async () => {
     const { files, log, subnetFile } = start(undefined)
     await until('subnet.env to be written', () => files.trouble === undefined)
