@@ -100,7 +100,8 @@ export function nodeDocuments(source: NodeSource): AgentDocuments {
       const view = await source.view(signal)
       refuseStrangers(view, from, to)
       const facts = await source.hostFacts(signal)
-      return answerTrace(trace({ ...view, leases: view.leases.table, facts }, from, to))
+      const input = { ...view, leases: view.leases.table, facts, connection: 'answers' } as const
+      return answerTrace(trace(input, from, to))
     },
     peers: async signal => probedPeers(await source.view(signal)),
     probe,

@@ -50,6 +50,25 @@ describe.skipIf(why !== undefined)('twill trace', () => {
   })
   afterAll(() => overlay.dispose())
 
+  it('finds nothing where the hosts let in the tunnel and answers alone, and what a host drops is no answer', async () => {
+    const rules = ['-m conntrack --ctstate ESTABLISHED', '-p udp --dport 8472', '-p icmp', '-i lo']
+    const closed = rules.map(rule => `iptables -A INPUT ${rule} -j ACCEPT`).join('; ')
+    const open = 'iptables -P INPUT ACCEPT; iptables -F INPUT'
+    await h1?.exec(['sh', '-ec', `${closed}; iptables -P INPUT DROP`])
+    try {
+      for (const [from, to] of [
+        [pod1?.address() ?? '', facts.pod],
+        [facts.ownGateway, facts.gateway],
+      ] as const) {
+        const { hops, code } = await trace(from, to)
+        expect(hops.filter(({ state }) => state !== 'ok')).toEqual([])
+        expect(code).toBe(0)
+      }
+    } finally {
+      await h1?.exec(['sh', '-ec', open])
+    }
+  })
+
   it('finds nothing on a sound path, from pod to pod and from node to node', async () => {
     const there = await trace(pod1?.address() ?? '', facts.pod)
     expect(there.hops.filter(({ state }) => state !== 'ok')).toEqual([])

@@ -17,7 +17,8 @@ export function pathChecks(patient: Patient): readonly Finding[] {
   if (view.self === undefined) return []
   const broken = new Map<string, { readonly hop: Hop; readonly ways: string[] }>()
   for (const { from, to, name } of walksOf(patient, view.self)) {
-    const { broken: hop } = trace({ ...view, leases: view.leases.table, facts: patient.facts }, from, to)
+    const input = { ...view, leases: view.leases.table, facts: patient.facts, connection: 'both' } as const
+    const { broken: hop } = trace(input, from, to)
     if (hop === null || hop.step === 'lease') continue
     const known = broken.get(hop.step)
     if (known === undefined) broken.set(hop.step, { hop, ways: [name] })

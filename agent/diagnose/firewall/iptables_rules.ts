@@ -129,12 +129,13 @@ function conditionOf(option: string, values: readonly string[]): Condition | und
     case '-p':
       return ({ protocol }) => equal(value, protocol)
     case '--dport':
-      return ({ dport }) => equal(value, dport?.toString())
+    case '--dports':
+      return ({ dport }) => among(value, dport)
     case '--mark':
       return ({ mark }) => hasMark(value, mark)
     case '--ctstate':
     case '--state':
-      return () => (value.split(',').includes('NEW') ? 'yes' : 'no')
+      return ({ isAnswer }) => (value.split(',').includes(isAnswer ? 'ESTABLISHED' : 'NEW') ? 'yes' : 'no')
     default:
       return () => 'maybe'
   }
@@ -168,6 +169,16 @@ function sameInterface(pattern: string, name: string | undefined): Match {
 function equal(wanted: string, is: string | undefined): Match {
   if (is === undefined) return 'maybe'
   return wanted === is || wanted === 'all' ? 'yes' : 'no'
+}
+
+/** `53,8000:9000`: ports and ranges of them. */
+function among(ports: string, port: number | undefined): Match {
+  if (port === undefined) return 'maybe'
+  const holds = ports.split(',').some(part => {
+    const [first = Number.NaN, last = first] = part.split(':').map(Number)
+    return first <= port && port <= last
+  })
+  return holds ? 'yes' : 'no'
 }
 
 function not(condition: Condition): Condition {

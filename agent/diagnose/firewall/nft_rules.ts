@@ -34,7 +34,7 @@ export function parseNft(
     if (family === undefined || chain.type !== 'filter' || keptByIptables.has(table)) return []
     const inTable = (row: Json) => row.family === chain.family && row.table === chain.table
     const byChain = new Map<string, FirewallRule[]>(chains.filter(inTable).map(row => [String(row.name), []]))
-    for (const rule of rules.filter(inTable)) byChain.get(String(rule.chain))?.push(parseRule(table, rule))
+    for (const rule of rules.filter(inTable)) byChain.get(String(rule.chain))?.push(...parseRule(table, rule))
     const base: Omit<BaseChain, 'hook'> = {
       name: `nft ${table} ${chain.name}`,
       family,
@@ -55,20 +55,48 @@ function hooksOf({ family, hook, dev }: Json, devices: readonly string[] = []): 
   return [(family === 'bridge' ? `bridge ${hook}` : hook) as Hook]
 }
 
-function parseRule(table: string, rule: Json): FirewallRule {
+/** One rule, or one for each element of its verdict map. */
+function parseRule(table: string, rule: Json): readonly FirewallRule[] {
   const conditions: Condition[] = []
   let then: Action = { verdict: 'next' }
+  let map: readonly Choice[] = []
   const parts: string[] = []
   for (const expression of listOf(rule.expr).map(objectOf)) {
     const [name = ''] = Object.keys(expression)
     const verdict = actionOf(name, objectOf(expression[name])) ?? markOf(name, objectOf(expression[name]))
     if (verdict !== undefined) then = verdict
     else if (name === 'match') conditions.push(conditionOf(objectOf(expression[name])))
+    else if (name === 'vmap') map = choicesOf(objectOf(expression[name]))
     else if (!harmless.has(name)) conditions.push(() => 'maybe')
     if (name !== 'counter') parts.push(printExpression(name, objectOf(expression[name])))
   }
   const text = `nft ${table} ${rule.chain}: ${parts.join(' ')} (handle ${rule.handle})`
-  return { text, then, matches: packet => all(conditions, packet) }
+  const rules = map.length > 0 ? map : [{ action: then, when: [] }]
+  return rules.map(({ action: then, when }) => ({
+    text,
+    then,
+    matches: packet => all([...conditions, ...when], packet),
+  }))
+}
+
+/** One element of a verdict map: `ct state vmap { established : accept }`. */
+interface Choice {
+  readonly when: readonly Condition[]
+  readonly action: Action
+}
+
+/** A map whose elements cannot be read may accept. */
+function choicesOf({ key, data }: Json): readonly Choice[] {
+  const unknown: Choice = { when: [() => 'maybe'], action: { verdict: 'accept' } }
+  const elements = objectOf(data).set
+  if (!Array.isArray(elements)) return [unknown]
+  return elements.map(element => {
+    const [value, verdict] = listOf(element)
+    const [name = ''] = Object.keys(objectOf(verdict))
+    const action = actionOf(name, objectOf(objectOf(verdict)[name]))
+    const when = [conditionOf({ op: '==', left: key, right: value })]
+    return action === undefined ? unknown : { when, action }
+  })
 }
 
 /** Statements that continue unconditionally. */
@@ -105,20 +133,32 @@ function conditionOf({ op, left, right }: Json): Condition {
   return packet => {
     const is = field(packet)
     if (is === undefined) return 'maybe'
+    if (is === null) return 'no'
     return values.some(value => holds(value, is)) === (op !== '!=') ? 'yes' : 'no'
   }
 }
 
+/** Of a packet: null if it has no such field, so that no match of it holds; undefined if it is unknown here. */
+type Field = (packet: FirewallPacket) => string | null | undefined
+
+const transports: ReadonlySet<string> = new Set(['tcp', 'udp', 'icmp', 'icmpv6', 'sctp', 'dccp', 'udplite'])
+
 /** The field that a match checks; undefined if unknown here. An absent interface is an empty name. */
-function fieldOf(left: Json): ((packet: FirewallPacket) => string | undefined) | undefined {
+function fieldOf(left: Json): Field | undefined {
   const { protocol, field } = objectOf(left.payload)
   if (field === 'saddr' || field === 'daddr') {
     const family = protocol === 'ip6' ? 'ipv6' : 'ipv4'
-    return packet => (packet.family === family ? packet[field === 'saddr' ? 'src' : 'dst'] : '')
+    return packet => (packet.family === family ? packet[field === 'saddr' ? 'src' : 'dst'] : null)
   }
-  if (field === 'dport')
-    return packet => (packet.protocol === protocol ? packet.dport?.toString() : undefined)
-  if (objectOf(left.ct).key === 'state') return () => 'new'
+  if (field === 'protocol' || field === 'nexthdr') return ({ protocol: is }) => is
+  if (transports.has(String(protocol)) || protocol === 'th')
+    return packet => {
+      if (protocol !== 'th' && packet.protocol !== protocol) return null
+      return field === 'dport' ? packet.dport?.toString() : undefined
+    }
+  // A packet to a pod's or a node's own address was not translated.
+  if (objectOf(left.ct).key === 'status') return () => ''
+  if (objectOf(left.ct).key === 'state') return ({ isAnswer }) => (isAnswer ? 'established' : 'new')
   switch (objectOf(left.meta).key) {
     case 'iifname':
     case 'iif':
@@ -143,7 +183,7 @@ function nameOf(device: string | undefined): string | undefined {
   return device === someInterface ? undefined : (device ?? '')
 }
 
-/** Plain values and sets of them; undefined for named sets, ranges and the like. */
+/** Plain values, ranges of numbers, and sets of them; undefined for named sets and the like. */
 function valuesOf(right: unknown): readonly (string | Json)[] | undefined {
   if (typeof right === 'string') return right.startsWith('@') ? undefined : [right]
   if (typeof right === 'number') return [String(right)]
@@ -152,11 +192,15 @@ function valuesOf(right: unknown): readonly (string | Json)[] | undefined {
     const values = set.map(valuesOf)
     return values.includes(undefined) ? undefined : values.flatMap(value => value ?? [])
   }
-  return 'prefix' in objectOf(right) ? [objectOf(right)] : undefined
+  const { prefix, range } = objectOf(right)
+  const isNumbers = Array.isArray(range) && range.every(one => typeof one === 'number')
+  return prefix !== undefined || isNumbers ? [objectOf(right)] : undefined
 }
 
 function holds(value: string | Json, is: string): boolean {
   if (typeof value === 'string') return value.endsWith('*') ? is.startsWith(value.slice(0, -1)) : value === is
+  const [first, last] = listOf(value.range).map(Number)
+  if (first !== undefined && last !== undefined) return first <= Number(is) && Number(is) <= last
   const { addr, len } = objectOf(value.prefix)
   try {
     return contains(prefixOf(parseIp(String(addr)), Number(len)), parseIp(is))

@@ -3,7 +3,7 @@ import type { Family, Ip } from '../../../lease/net/ip.ts'
 /** Stands for an interface whose name is not known, such as a bridge's port. */
 export const someInterface = '?'
 
-/** A packet as a firewall sees it: the first of its connection. */
+/** A packet as a firewall sees it. */
 export interface FirewallPacket {
   readonly family: Family
   readonly src: Ip
@@ -16,6 +16,8 @@ export interface FirewallPacket {
   readonly dport: number | undefined
   /** 0 if undefined. */
   readonly mark?: number
+  /** Whether it answers a packet that conntrack has seen; else it is the first of its connection. */
+  readonly isAnswer?: boolean
 }
 
 type RoutedHook = 'prerouting' | 'input' | 'forward' | 'output' | 'postrouting'

@@ -37,18 +37,19 @@ export function verdictChains({ facts }: Pick<Walk, 'facts'>): readonly BaseChai
 
 /** The inner packet through this host: `there` towards the peer, `back` from it. */
 export function judgeHop(walk: Walk, chains: readonly BaseChain[], way: 'there' | 'back'): Hop[] {
-  const { from, to, fromHost } = walk
+  const { from, to, fromHost, connection = 'opens' } = walk
   const pods = fromHost ? undefined : podDevice(walk)
   const tunnel = wantedRoute(walk)?.dev ?? walk.underlay.name
   if (way === 'there') {
-    const inner = packet(from, to, pods?.name, tunnel)
+    const inner = { ...packet(from, to, pods?.name, tunnel), isAnswer: connection === 'answers' }
     const routed: readonly Asked[] = fromHost
       ? [['output', inner]]
       : [...arriving(pods, inner), ['forward', inner]]
     const all: readonly Asked[] = [...routed, ['postrouting', inner], [`egress ${tunnel}`, inner]]
     return hops(walk, chains, all, 'firewall')
   }
-  const inner = packet(to, from, tunnel, pods?.name)
+  const isAnswer = connection === 'opens' || (connection === 'both' && fromHost)
+  const inner = { ...packet(to, from, tunnel, pods?.name), isAnswer }
   const first: readonly Asked[] = [
     [`ingress ${tunnel}`, inner],
     ['prerouting', inner],

@@ -14,6 +14,11 @@ export interface TraceInput {
   readonly self: Lease | undefined
   /** Why agents refuse a lease, by node. */
   readonly refused: ReadonlyMap<string, string>
+  /**
+   * Whether the packet opens a connection, or answers one of the other side, as on the way back. `both`: pods open some from either
+   * side. `opens` if undefined.
+   */
+  readonly connection?: 'opens' | 'answers' | 'both'
 }
 
 /** One packet on its way, with all facts that its hops check. */
