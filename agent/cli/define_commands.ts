@@ -1,6 +1,7 @@
+import { printable } from '../../lease/common/printable.ts'
 import { storeFlags, variableName } from '../config/flags.ts'
-import type { FlagTable } from '../config/go_flags.ts'
-import type { Command, CommandContext, CommandEntry } from './definition/command.ts'
+import { FlagError, type FlagTable, readFlag } from '../config/go_flags.ts'
+import { type Command, type CommandContext, type CommandEntry, variableOf } from './definition/command.ts'
 import { printExamples } from './definition/print_examples.ts'
 import { goWords } from './go_words.ts'
 import type { Parser } from './parser.ts'
@@ -46,7 +47,7 @@ function define(
   world: World,
   answered: (code: number) => void,
 ) {
-  addOptions(commander, flags, () => '')
+  addOptions(commander, flags, name => (variableOf(name) === undefined ? '' : `${variableOf(name)}, `))
   if (readsStore) addOptions(commander, storeFlags, name => `${variableName(name)}, `)
   commander.addHelpText('after', `\nExamples:\n${printExamples([{ examples }])}`)
   for (const name of operands) commander.argument(name)
@@ -58,7 +59,8 @@ function define(
       return store
     }
     const namesStore = readsStore && wordsOf(commander, storeFlags).length > 0
-    answered(await run(wordsOf(commander, flags), { ...world, store, namesStore, operands: commander.args }))
+    const own = [...wordsOfVariables(flags, world), ...wordsOf(commander, flags)]
+    answered(await run(own, { ...world, store, namesStore, operands: commander.args }))
   })
 }
 
@@ -77,6 +79,23 @@ function addOptions(commander: Parser, flags: FlagTable, note: (name: string) =>
       option.argParser((text: string, before?: readonly string[]) => [...(before ?? []), text])
     commander.addOption(option)
   }
+}
+
+/** As the command line would have them; one that cannot be read is warned of, as twilld does. */
+function wordsOfVariables(flags: FlagTable, { env, err }: World): readonly string[] {
+  return Object.entries(flags).flatMap(([name, flag]) => {
+    const variable = variableOf(name)
+    const text = variable === undefined ? undefined : env[variable]
+    if (text === undefined || text === '') return []
+    try {
+      readFlag(name, flag, text)
+      return [`--${name}=${text}`]
+    } catch (error) {
+      if (!(error instanceof FlagError)) throw error
+      err.write(`twill: ${variable} is passed over: ${printable(error.message, 1_000)}\n`)
+      return []
+    }
+  })
 }
 
 /** The given options, as words that flags are parsed from. */

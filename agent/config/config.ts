@@ -82,7 +82,7 @@ async function agentConfig(settings: Settings<typeof allFlags>, env: Env): Promi
     healthz: port === 0 ? undefined : { ip: requiredAddress('healthz-ip', values['healthz-ip']), port },
     healthzDetails: values['healthz-details'],
     probePort: inRange('probe-port', values['probe-port'], 0, 65_535) || undefined,
-    localSocket: nonEmpty(values['local-socket']),
+    localSocket: pathOrNone(values['local-socket']),
     blackholeRoute: values['ip-blackhole-route'],
     log: {
       level: logLevel(values.v),
@@ -106,7 +106,7 @@ function agentStore(settings: Settings<typeof allFlags>, env: Env): StoreOptions
   const renewMargin = inRange('subnet-lease-renew-margin', values['subnet-lease-renew-margin'], 1, 1439)
   const share = {
     renewMarginMs: renewMargin * 60_000,
-    cacheFile: cacheFile(values['cache-file']),
+    cacheFile: pathOrNone(values['cache-file']),
     setNodeNetworkUnavailable: values['set-node-network-unavailable'],
   }
   if (values['embedded-etcd']) return embeddedStore(settings, env, share)
@@ -218,7 +218,7 @@ function txChecksum(text: string): TxChecksum {
   throw new ConfigError(`Cannot use --tx-checksum '${text}': auto, on or off is needed`)
 }
 
-function cacheFile(text: string): string | undefined {
+function pathOrNone(text: string): string | undefined {
   return text === 'none' ? undefined : text
 }
 

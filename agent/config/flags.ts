@@ -96,7 +96,7 @@ const ownFlags = {
     false,
     'answer /, /map and /status to other hosts and pods too, not to this host alone',
   ),
-  'local-socket': string('/run/twill/twilld.sock', 'unix socket where twill asks this agent; empty: off'),
+  'local-socket': string('/run/twill/twilld.sock', 'unix socket where twill asks this agent; none: off'),
   'underlay-patience': string(
     '10s',
     'how long an external interface or address that is gone may come back before another one takes its place',

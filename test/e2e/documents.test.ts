@@ -168,6 +168,24 @@ describe.skipIf(why !== undefined)('the documents of a node', () => {
     expect(other.code).toBe(2)
   })
 
+  it('are asked where the variables of the agent say that its socket and files are, and of no agent where none is to be asked', async () => {
+    const [h1] = hosts as [Host]
+    const status = async (env: Record<string, string>, ...words: string[]) => {
+      const { stdout, stderr } = await h1.attempt(
+        [process.execPath, 'dist/twill.js', 'status', '--json', ...words],
+        { env },
+      )
+      return { stderr, ...JSON.parse(stdout) }
+    }
+    const variables = { FLANNELD_LOCAL_SOCKET: h1.localSocket, FLANNELD_CACHE_FILE: '/none' }
+    expect(await status(variables)).toMatchObject({ stderr: '', agent: { version: expect.any(String) } })
+    const store = `--etcd-endpoints=${overlay.etcd.endpoints.join(',')}`
+    expect(await status(variables, '--local-socket=none', store)).toMatchObject({
+      agent: null,
+      agentSilence: 'not asked: --local-socket is none',
+    })
+  })
+
   it('say so where this user may not ask the agent, which runs', async () => {
     const [h1] = hosts as [Host]
     const denied = `not asked: this user may not open '${h1.localSocket}'; run it as root`

@@ -1,6 +1,6 @@
 import { printableDocument, printableJson } from '../../../lease/common/printable.ts'
 import type { StoreOptions } from '../../../lease/options.ts'
-import type { Env } from '../../config/flags.ts'
+import { type Env, variableName } from '../../config/flags.ts'
 import { bool, type FlagTable, type FlagValues, oneOf, parseGoFlags } from '../../config/go_flags.ts'
 import type { Output } from '../output/output.ts'
 
@@ -47,6 +47,14 @@ export function command<T extends FlagTable>(
   run: (values: FlagValues<T>, context: CommandContext) => Promise<number>,
 ): Command {
   return { ...options, run: (words, context) => run(parseGoFlags(options.flags, words).values, context) }
+}
+
+/** Flags that are the agent's own: what its variable says is where its socket and its files are. */
+const agentFlags: ReadonlySet<string> = new Set(['local-socket', 'subnet-file', 'cache-file', 'probe-port'])
+
+/** The variable that sets a command's own flag too. */
+export function variableOf(flag: string): string | undefined {
+  return agentFlags.has(flag) ? variableName(flag) : undefined
 }
 
 /** Flags of every command that prints a document. */

@@ -1,6 +1,6 @@
 import { storeFlags, variableName } from '../../config/flags.ts'
 import type { FlagTable } from '../../config/go_flags.ts'
-import type { CommandEntry } from './command.ts'
+import { type CommandEntry, variableOf } from './command.ts'
 
 /** One flag as completion and manual describe it. */
 export interface DescribedFlag {
@@ -30,7 +30,7 @@ export function describeCommands(commands: readonly CommandEntry[]): Promise<rea
   return Promise.all(
     commands.map(async ({ load, ...entry }) => {
       const { flags, operands = [], readsStore } = await load()
-      return { ...entry, operands, readsStore, flags: describe(flags, () => undefined) }
+      return { ...entry, operands, readsStore, flags: describe(flags, variableOf) }
     }),
   )
 }

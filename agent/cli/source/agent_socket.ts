@@ -27,7 +27,7 @@ export class AgentNotReadyError extends ExpectedError {
 export type Knock = 'answers' | 'none' | 'denied'
 
 export async function knockAt(path: string): Promise<Knock> {
-  if (path === '') return 'none'
+  if (path === 'none') return 'none'
   try {
     await get(path, '', AbortSignal.timeout(GREETING_MS))
     return 'answers'
@@ -49,6 +49,7 @@ export async function hearAgent(
 ): Promise<AgentFacts | AgentSilence | undefined> {
   const knock = await knockAt(path)
   if (knock === 'denied') return { kind: 'unasked', why: deniedAt(path) }
+  if (path === 'none') return { kind: 'unasked', why: 'not asked: --local-socket is none' }
   if (knock === 'none') return undefined
   try {
     return factsIn(await agentAt(path).status(signal), view, path)

@@ -28,7 +28,7 @@ import type { WatchedStore } from './watch_map.ts'
 
 /** Flags of every command about a node. */
 export const nodeFlags = {
-  'local-socket': string('/run/twill/twilld.sock', "the agent's --local-socket; empty: do not ask the agent"),
+  'local-socket': string('/run/twill/twilld.sock', "the agent's --local-socket; none: do not ask the agent"),
   'subnet-file': string('/run/flannel/subnet.env', "the agent's --subnet-file"),
   'cache-file': string('/var/lib/twill/leases.json', "the agent's --cache-file, for when the store is away"),
   timeout: int(0, 'seconds to wait for an answer; 0: 4 for the store, 20 for the agent'),
