@@ -1,9 +1,11 @@
-import { chmod, mkdir, unlink } from 'node:fs/promises'
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { chmod, mkdir, stat, unlink } from 'node:fs/promises'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { connect } from 'node:net'
 import { dirname } from 'node:path'
 import { ExpectedError, isUnexpected, messageOf } from '../../../lease/common/errors.ts'
 import type { Log } from '../../../lease/common/log.ts'
+import { ReportOnce } from '../../../lease/common/report_once.ts'
+import { sleep } from '../../../lease/common/sleep.ts'
 
 /** Answers one request; `query` is the part after `?`. */
 export type Answerer = (query: URLSearchParams, signal: AbortSignal) => Promise<unknown>
@@ -28,9 +30,13 @@ const LONGEST_PATH = 107
 /** A request may read the kernel with iproute2's tools, or probe the way to a peer. */
 const ANSWER_MS = 40_000
 
+/** How often the socket is checked: a program that empties /run takes it away without a word. */
+const LOOK_MS = 5_000
+
 /**
  * Serves JSON documents over HTTP on a unix socket that only root and its group may open, until the signal
- * aborts. A failure to listen is only logged: the network does not depend on this API.
+ * aborts; listens again where another program removed the socket. A failure to listen is only logged, and
+ * tried again: the network does not depend on this API.
  */
 export async function serveLocalApi(
   path: string,
@@ -38,31 +44,42 @@ export async function serveLocalApi(
   log: Log,
   signal: AbortSignal,
 ): Promise<void> {
+  const troubles = new ReportOnce()
+  let server = openServer(api, log)
+  while (!signal.aborted) {
+    if (server.listening && !(await isThere(path))) {
+      log.warn({ path }, 'the socket of the local API was removed: it is made again')
+      // Closing removes what stands at the path: the old one goes before the new one comes.
+      server.close()
+      server = openServer(api, log)
+    }
+    if (!server.listening) await tryToListen(server, path, troubles, log)
+    await sleep(LOOK_MS, signal).catch(() => {})
+  }
+  server.closeAllConnections()
+  if (server.listening) await new Promise(resolve => server.close(resolve))
+}
+
+async function tryToListen(server: Server, path: string, troubles: ReportOnce, log: Log): Promise<void> {
+  try {
+    await listen(server, path)
+    troubles.isOver(path)
+    log.debug({ path }, 'serving the local API')
+  } catch (error) {
+    const text = `the local API cannot be served: ${messageOf(error)}; twill asks store and kernel itself`
+    if (troubles.isNew(path, text)) log.warn({ path }, text)
+  }
+}
+
+function openServer(api: LocalApi, log: Log): Server {
   const server = createServer({ requestTimeout: 5_000, headersTimeout: 5_000 })
   server.maxConnections = 16
   server.on('request', (request, response) => void answer(request, response, api, log))
-  try {
-    await listen(server, path)
-    log.debug({ path }, 'serving the local API')
-  } catch (error) {
-    log.warn(
-      { path },
-      `the local API cannot be served: ${messageOf(error)}; twill asks store and kernel itself`,
-    )
-  }
-  await new Promise<void>(resolve => {
-    const stop = () => {
-      server.closeAllConnections()
-      server.close(() => resolve())
-      if (!server.listening) resolve()
-    }
-    if (signal.aborted) stop()
-    else signal.addEventListener('abort', stop, { once: true })
-  })
+  return server
 }
 
 /** Replaces a socket without a listener: a killed agent left it. */
-async function listen(server: ReturnType<typeof createServer>, path: string): Promise<void> {
+async function listen(server: Server, path: string): Promise<void> {
   if (Buffer.byteLength(path) > LONGEST_PATH)
     throw new ExpectedError(`its path is longer than ${LONGEST_PATH} bytes`)
   await mkdir(dirname(path), { recursive: true, mode: 0o755 })
@@ -76,6 +93,13 @@ async function listen(server: ReturnType<typeof createServer>, path: string): Pr
     })
   })
   await chmod(path, 0o660)
+}
+
+function isThere(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    error => (error as NodeJS.ErrnoException).code !== 'ENOENT',
+  )
 }
 
 function isServed(path: string): Promise<boolean> {

@@ -49,3 +49,23 @@ it.each(['//', '//:99999', 'http://[', '/__proto__', '/constructor', '*', '/%', 
     expect(log.lines.filter(({ level }) => level === 'error')).toEqual([])
   },
 )
+
+it('is served again where its directory was removed', async () => {
+  rmSync(folder, { recursive: true })
+  await until('it to listen again', async () => /^HTTP/.test(await answerTo('/status').catch(() => '')))
+  expect(log.lines.filter(({ level }) => level === 'warn').map(({ message }) => message)).toEqual([
+    'the socket of the local API was removed: it is made again',
+  ])
+})
+
+it('is left to another process that serves it, and taken over when that ends', async () => {
+  const later = new AbortController()
+  const second = serveLocalApi(path, { documents: {}, acts: {} }, log, later.signal)
+  await until('the refusal', () => log.said('another process listens there').length > 0)
+  stop.abort()
+  await served
+  await until('the second to serve', async () => /404/.test(await answerTo('/status').catch(() => '')))
+  expect(log.said('another process listens there')).toHaveLength(1)
+  later.abort()
+  await second
+})
