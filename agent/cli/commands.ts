@@ -40,7 +40,7 @@ export const commands: readonly CommandEntry[] = [
   },
   {
     name: 'probe',
-    description: 'active checks of the ways to the peers: round trips, what fits through, a bulk transfer',
+    description: 'active checks of the ways to the peers: round trips, packet sizes, a bulk transfer',
     examples: [
       ['twill probe worker-2', 'one peer, over underlay and overlay'],
       ['twill probe --all', 'all peers of this host'],
@@ -53,7 +53,7 @@ export const commands: readonly CommandEntry[] = [
       "what differs between this host's kernel and what its leases ask for, as ip and bridge commands",
     examples: [
       ['twill diff', 'exit code 1 where something differs'],
-      ['twill diff --fix', 'let the agent look again at once, and see what it cannot put right'],
+      ['twill diff --fix', 'let the agent check and repair everything now, then print what still differs'],
     ],
     load: async () => (await import('./commands/diff.ts')).diff,
   },
@@ -101,7 +101,7 @@ export const commands: readonly CommandEntry[] = [
       ],
       [
         'twill install --etcd-endpoints=http://192.168.50.11:2379 --dry-run',
-        'with an etcd that is there: what would be done',
+        'with an existing etcd: print what would be done',
       ],
     ],
     load: async () => (await import('./commands/install.ts')).install,

@@ -7,33 +7,33 @@ import { goWords } from './go_words.ts'
 import type { Parser } from './parser.ts'
 
 /** The part of a command's context that all commands share. */
-type World = Pick<CommandContext, 'env' | 'out' | 'err' | 'commands'>
+type SharedContext = Pick<CommandContext, 'env' | 'out' | 'err' | 'commands'>
 
 /** The commands that the command line may mean, ready to parse it. */
 export interface DefinedCommands {
   /** The command line in the form that commander reads. */
   readonly words: readonly string[]
-  /** Of the command that is its first word. */
+  /** Of the command that is the line's first word. */
   readonly noAnswerCode: number | undefined
 }
 
 /**
- * Loads the commands whose names are among `words`, and gives their flags and actions to `parser`; `answered` gets the exit code of
- * the one that runs. Throws FlagError.
+ * Loads the commands whose names are among `words`, and gives their flags and actions to `parser`. Calls
+ * `answered` with the exit code of the command that runs. Throws FlagError.
  */
 export async function defineCommands(
   parser: Parser,
   words: readonly string[],
-  world: World,
+  shared: SharedContext,
   answered: (code: number) => void,
 ): Promise<DefinedCommands> {
   let table: FlagTable = {}
   let noAnswerCode: number | undefined
-  for (const entry of world.commands) {
+  for (const entry of shared.commands) {
     const commander = parser.commands.find(one => one.name() === entry.name)
     if (!words.includes(entry.name) || commander === undefined) continue
     const command = await entry.load()
-    define(commander, entry, command, world, answered)
+    define(commander, entry, command, shared, answered)
     table = { ...table, ...command.flags, ...(command.readsStore ? storeFlags : {}) }
     if (words[0] === entry.name) noAnswerCode = command.noAnswerCode
   }
@@ -44,7 +44,7 @@ function define(
   commander: Parser,
   { examples }: CommandEntry,
   { flags, readsStore, operands = [], run }: Command,
-  world: World,
+  shared: SharedContext,
   answered: (code: number) => void,
 ) {
   addOptions(commander, flags, name => (variableOf(name) === undefined ? '' : `${variableOf(name)}, `))
@@ -54,13 +54,13 @@ function define(
   commander.action(async () => {
     const { parseStoreOptions } = await import('../config/store_options.ts')
     const store = () => {
-      const { store, warnings } = parseStoreOptions(wordsOf(commander, storeFlags), world.env)
-      for (const warning of warnings) world.err.write(`twill: ${warning}\n`)
+      const { store, warnings } = parseStoreOptions(wordsOf(commander, storeFlags), shared.env)
+      for (const warning of warnings) shared.err.write(`twill: ${warning}\n`)
       return store
     }
     const namesStore = readsStore && wordsOf(commander, storeFlags).length > 0
-    const own = [...wordsOfVariables(flags, world), ...wordsOf(commander, flags)]
-    answered(await run(own, { ...world, store, namesStore, operands: commander.args }))
+    const own = [...wordsOfVariables(flags, shared), ...wordsOf(commander, flags)]
+    answered(await run(own, { ...shared, store, namesStore, operands: commander.args }))
   })
 }
 
@@ -82,7 +82,7 @@ function addOptions(commander: Parser, flags: FlagTable, note: (name: string) =>
 }
 
 /** As the command line would have them; one that cannot be read is warned of, as twilld does. */
-function wordsOfVariables(flags: FlagTable, { env, err }: World): readonly string[] {
+function wordsOfVariables(flags: FlagTable, { env, err }: SharedContext): readonly string[] {
   return Object.entries(flags).flatMap(([name, flag]) => {
     const variable = variableOf(name)
     const text = variable === undefined ? undefined : env[variable]

@@ -5,8 +5,8 @@ import type { Output } from './output/output.ts'
 import { codeOfUsage, newParser } from './parser.ts'
 
 /**
- * Runs one command line (without the program's name). Prints errors, and returns the exit code. What only a command needs is loaded
- * only for one: `twill --help` costs little more than a start of Node.js.
+ * Runs one command line (without the program's name). Prints errors, and returns the exit code. Loads only
+ * the commands that the line names: `twill --help` takes little longer than a start of Node.js.
  */
 export async function run(words: readonly string[], env: Env, out: Output, err: Output): Promise<number> {
   const parser = newParser(words, out, err)

@@ -13,7 +13,7 @@ import { type AgentsShare, storeOptions, storeWarnings } from './store_options.t
 import { address, ConfigError, durationMs, inRange, nonEmpty, requiredAddress } from './values.ts'
 import { settingsWithoutEffect } from './without_effect.ts'
 
-/** One agent's settings: flanneld's flags and variables, and our own, parsed and checked. */
+/** One agent's settings: flanneld's flags and variables, and twilld's own, parsed and checked. */
 export interface AgentConfig {
   readonly store: StoreOptions
   readonly interfaces: InterfaceWish
@@ -36,7 +36,7 @@ export interface AgentConfig {
   readonly txChecksum: TxChecksum
   /** Drop tunnel packets that no peer sent. */
   readonly tunnelFilter: boolean
-  /** When another node takes our lease: keep forwarding and wait for an operator, or exit. */
+  /** When another node takes this node's lease: keep forwarding and wait for an operator, or exit. */
   readonly leaseLost: 'wait' | 'exit'
   /** How long to wait for a lost external interface or address before another one is chosen. */
   readonly underlayPatienceMs: number
@@ -117,7 +117,9 @@ function agentStore(settings: Settings<typeof allFlags>, env: Env): StoreOptions
   return { ...store, embedded: { dataDir: values['embedded-etcd-dir'], isPlain: false } }
 }
 
-/** An etcd that this host runs. Its endpoint says which port it has; TLS is its own affair. */
+/**
+ * An etcd that this host runs. Its port is that of the endpoint; the agent itself makes its TLS certificates.
+ */
 function embeddedStore(settings: Settings<typeof allFlags>, env: Env, share: AgentsShare): StoreOptions {
   const { values, sources } = settings
   for (const name of ['kube-subnet-mgr', 'join', 'member'] as const)
@@ -142,8 +144,9 @@ function allWarnings(settings: Settings<typeof allFlags>, store: StoreOptions, e
 }
 
 /**
- * As sd_watchdog_enabled(3) reads them: whole microseconds below 2^64 - 1, for this process where WATCHDOG_PID says so. A service
- * that started this one may have passed on its variables.
+ * The variables of systemd as sd_watchdog_enabled(3) reads them: whole microseconds below 2^64 - 1, valid
+ * only for the process in WATCHDOG_PID. Another service that started this process may have passed on its own
+ * variables.
  */
 function supervision({ NOTIFY_SOCKET, WATCHDOG_USEC = '', WATCHDOG_PID }: Env): Supervision {
   const isForUs = WATCHDOG_PID === undefined || WATCHDOG_PID === `${process.pid}`

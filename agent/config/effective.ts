@@ -2,10 +2,10 @@ import type { Env, Settings } from './flags.ts'
 import type { FlagTable } from './go_flags.ts'
 import { withoutUser } from './store_options.ts'
 
-/** Variables without a flag that are read. */
+/** Variables that the agent reads and that have no flag. */
 const variables = ['NODE_NAME', 'POD_NAME', 'POD_NAMESPACE', 'NOTIFY_SOCKET']
 
-/** A join token; a file of it is none. */
+/** Values that are secret, by flag: the path of a token's file is not. */
 const secrets: Readonly<Record<string, RegExp>> = { 'etcd-password': /./, join: /^(?!\/)./ }
 
 /** Each setting by name, as `value (source)`. Passwords and tokens are masked. */

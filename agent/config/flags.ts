@@ -94,7 +94,7 @@ const ownFlags = {
   ),
   'healthz-details': bool(
     false,
-    'answer /, /map and /status to other hosts and pods too, not to this host alone',
+    'answer /, /map and /status to other hosts and pods too, not only to this host',
   ),
   'local-socket': string('/run/twill/twilld.sock', 'unix socket where twill asks this agent; none: off'),
   'underlay-patience': string(
@@ -134,12 +134,12 @@ export function variableName(flag: string): string {
   return `FLANNELD_${flag.toUpperCase().replaceAll(/[-.]/g, '_')}`
 }
 
-/** FLANNELD_ variables without a flag, such as misspelt ones; one sentence each. */
+/** Warnings about FLANNELD_ variables without a flag, such as misspelt ones; one sentence each. */
 export function unknownVariables(env: Env): readonly string[] {
   const known = new Set(Object.keys(allFlags).map(variableName))
   return Object.keys(env)
     .filter(name => name.startsWith('FLANNELD_') && !known.has(name))
-    .map(name => `Variable ${name} is passed over: there is no such flag`)
+    .map(name => `Variable ${name} is ignored: there is no such flag`)
 }
 
 /**
@@ -159,12 +159,12 @@ export function readSettings<T extends FlagTable>(table: T, words: readonly stri
       values[name] = readFlag(name, flag, text)
       sources.set(name, `variable ${variable}`)
     } catch (error) {
-      warnings.push(`Variable ${variable} is passed over: ${messageOf(error)}`)
+      warnings.push(`Variable ${variable} is ignored: ${messageOf(error)}`)
     }
   }
   if (parsed.rest.length > 0 && !parsed.help)
     warnings.push(
-      `Arguments '${parsed.rest.join(' ')}' are passed over: flags end at the first word that is none`,
+      `Arguments '${parsed.rest.join(' ')}' are ignored: flags end at the first word that is not one`,
     )
   return { ...parsed, values: values as FlagValues<T>, sources, warnings }
 }

@@ -5,7 +5,7 @@ import { ConfigError } from './values.ts'
 /** Longer than any password or token, and a limit for a wrong path such as /dev/zero. */
 const MOST_BYTES = 4096
 
-/** The file's first line. Throws ConfigError, which never contains the text. */
+/** The file's first line. Throws ConfigError, whose message never contains the secret. */
 export function readSecret(flag: string, file: string): string {
   const [secret = ''] = readShort(flag, file).split(/\r?\n/, 1)
   if (secret === '') throw new ConfigError(`--${flag}: the first line of ${file} is empty`)

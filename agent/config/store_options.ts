@@ -6,7 +6,7 @@ import type { FlagValues } from './go_flags.ts'
 import { readSecret } from './secret_file.ts'
 import { ConfigError, nonEmpty } from './values.ts'
 
-/** Store settings that only the agent sets. */
+/** Store settings that only the agent has. */
 export interface AgentsShare {
   readonly renewMarginMs: number
   readonly cacheFile: string | undefined
@@ -35,7 +35,7 @@ export function storeOptions(
   return values['kube-subnet-mgr'] ? kubernetesOptions(values, env, share) : etcdOptions(values, share)
 }
 
-/** The token says all that the flags of etcd say otherwise. */
+/** The token replaces all flags of etcd. Throws ConfigError if one of them is given too. */
 function joinedOptions(values: FlagValues<typeof storeFlags>, share: AgentsShare): EtcdOptions {
   const others = Object.keys(storeFlags).filter((name): name is keyof typeof storeFlags =>
     /^etcd-(?!proxy)|^kube-subnet-mgr/.test(name),
@@ -50,7 +50,10 @@ function joinedOptions(values: FlagValues<typeof storeFlags>, share: AgentsShare
   }
 }
 
-/** Only an absolute path is taken for a file and named in a message: a mistyped token never is. */
+/**
+ * Only an absolute path counts as a file and is named in a message: a mistyped token, a secret, is not
+ * printed.
+ */
 function joinToken(text: string): JoinToken {
   const isFile = text.startsWith('/')
   try {
@@ -67,7 +70,7 @@ export function storeWarnings(store: StoreOptions): readonly string[] {
   const plain = store.endpoints.filter(text => text.startsWith('http:'))
   if ((store.caFile ?? store.certFile) !== undefined)
     return plain.map(
-      text => `Certificates are given but ${text} is spoken to in the clear: write https:// there`,
+      text => `Certificates are given but the connection to ${text} is not encrypted: write https:// there`,
     )
   if (store.password === undefined) return []
   return plain

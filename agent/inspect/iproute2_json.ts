@@ -1,6 +1,4 @@
-/**
- * What iproute2 answers with `-j`, as facts: ip-link(8), ip-rule(8), ip-route(8), ip-neighbour(8), bridge(8).
- */
+/** Parses the output of iproute2's `-j`: ip-link(8), ip-rule(8), ip-route(8), ip-neighbour(8), bridge(8). */
 import { type Family, familyBits, familyOf, type Ip } from '../../lease/net/ip.ts'
 import { type Mac, parseMac } from '../../lease/net/mac.ts'
 import { everyAddress, type Prefix, parsePrefix } from '../../lease/net/prefix.ts'

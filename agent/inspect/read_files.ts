@@ -7,7 +7,7 @@ import { readPreviousSubnets, saysIpMasq } from '../node_files/subnet_env.ts'
 
 /** Where container runtimes take their network from, unless told otherwise. */
 const CNI_DIRECTORY = '/etc/cni/net.d'
-/** Limits of files that other programs write; some hundred bytes are in each. */
+/** Limits for files that other programs write; each has some hundred bytes. */
 const MOST = { configs: 32, bytes: 64 * 1024 }
 
 /** Reads subnet.env, and the CNI configs beside `cniConfigFile`. */

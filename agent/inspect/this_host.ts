@@ -8,7 +8,7 @@ import { TWILL_PROTOCOL } from '../state/ownership.ts'
 import { readNodeFiles } from './read_files.ts'
 import { readHost } from './read_host.ts'
 
-/** The part of a node's documents that the host itself tells, whether its agent reads it or the CLI. */
+/** The facts of a node that are read from its host, by the agent or by the CLI. */
 export function thisHost(
   kernel: Pick<Kernel, 'snapshot'>,
   subnetFile: string,

@@ -7,12 +7,12 @@ import type { RunCommand } from '../firewall/command.ts'
 import { type HostState, paths } from './plan.ts'
 import { readRecord, writableFolders } from './unit_text.ts'
 
-/** This host cannot be made a node, or no longer; the message says what to do. */
+/** An installation or its undo failed; the message says what to do. */
 export class InstallError extends ExpectedError {
   override name = 'InstallError'
 }
 
-/** Where Debian's packages have their units, before and after its /lib became a link. */
+/** Unit files of Debian's packages, after and before Debian's /lib became a link. */
 const packaged = ['/usr/lib/systemd/system/twilld.service', '/lib/systemd/system/twilld.service']
 
 /** sd_booted(3). */

@@ -7,7 +7,7 @@ import { InstallError } from './host_state.ts'
 import { paths } from './plan.ts'
 import { type Act, printAct, SECRET_MODE, type Step, type Undo, undoOf } from './step.ts'
 
-export interface Performance {
+export interface Executor {
   readonly run: RunCommand
   /** One line for the operator. */
   readonly say: (line: string) => void
@@ -15,32 +15,32 @@ export interface Performance {
   readonly start: (command: readonly string[]) => Promise<void>
 }
 
-/** Folders that are removed once nothing is in them any more. */
+/** Folders that are removed when they are empty. */
 const ownFolders = new Set(Object.values(paths).map(path => dirname(path)))
 ownFolders.delete('/etc/systemd/system')
 ownFolders.delete('/etc/sysctl.d')
 
-/** Of what an interruption must not leave half done. */
-const toItsEnd = new AbortController().signal
+/** Never aborts: an interruption must not stop an undo half-way. */
+const neverAborts = new AbortController().signal
 
 /**
- * Does what is not done yet. Where a step fails, or the signal aborts, those before it are taken back, and what cannot be is
- * named. Throws InstallError.
+ * Performs the steps that are not done yet. If a step fails, or the signal aborts, undoes the steps before
+ * it, and names those that it could not undo. Throws InstallError.
  */
-export async function perform(steps: readonly Step[], how: Performance, signal: AbortSignal): Promise<void> {
+export async function perform(steps: readonly Step[], how: Executor, signal: AbortSignal): Promise<void> {
   const done: Step[] = []
   const number = (step: Step) => `[${steps.indexOf(step) + 1}/${steps.length}]`
   for (const step of steps) {
     if (step.isDone) continue
     how.say(`${number(step)} ${printAct(step.act)}: ${step.why}`)
-    const before = 'path' in step.act ? await readWhole(step.act.path, toItsEnd) : undefined
+    const before = 'path' in step.act ? await readWhole(step.act.path, neverAborts) : undefined
     try {
       signal.throwIfAborted()
       await actOut(step.act, how, signal)
     } catch (error) {
-      // The agent stays where it was started: it tries again, and says what it waits for.
+      // A started agent is not stopped: it tries again, and logs what it waits for.
       if (isUnexpected(error) || step.act.kind === 'start') throw error
-      const left = await takeBack(undoOf(done), how, toItsEnd)
+      const left = await takeBack(undoOf(done), how, neverAborts)
       const rest = left.length === 0 ? 'what was done before is undone' : `not undone: ${left.join('; ')}`
       throw new InstallError(`${printAct(step.act)}: ${messageOf(error)}; ${rest}`, { cause: error })
     }
@@ -54,10 +54,10 @@ function restore(act: Act, text: string): Undo {
   return { act: { kind: 'write', path, text, mode }, why: 'as it was before' }
 }
 
-/** Does all of them, whatever fails; returns what failed, and why. */
+/** Performs all acts, also after one has failed. Returns what failed, and why. */
 export async function takeBack(
   acts: readonly Undo[],
-  how: Performance,
+  how: Executor,
   signal: AbortSignal,
 ): Promise<readonly string[]> {
   const failed: string[] = []
@@ -76,7 +76,7 @@ export async function takeBack(
   return failed
 }
 
-async function actOut(act: Act, { run, start }: Performance, signal: AbortSignal): Promise<void> {
+async function actOut(act: Act, { run, start }: Executor, signal: AbortSignal): Promise<void> {
   switch (act.kind) {
     case 'write':
       return await replaceFile(act.path, act.text, act.mode)

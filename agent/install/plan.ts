@@ -4,8 +4,9 @@ import type { Act, Step, Undo } from './step.ts'
 import { dropIn, MARK, type Record, writableFolders } from './unit_text.ts'
 
 /**
- * What makes a host a node, as a list of steps: `--dry-run` prints it, `twill install` does it, and `twill uninstall` takes it
- * back. Pure. A file that has not got our mark is another program's: it is neither written over nor removed.
+ * The steps that make a host a node: `--dry-run` prints them, `twill install` performs them, and `twill
+ * uninstall` undoes them. Pure. A file without the mark belongs to another program: no step overwrites or
+ * removes it.
  */
 
 export const paths = {
@@ -16,30 +17,32 @@ export const paths = {
   token: '/etc/twill/join-token',
 } as const
 
-/** What the plan is made from. */
+/** The facts of a host that the plan needs. */
 export interface HostState {
-  /** The texts of the files above; a missing one is not in it. */
+  /** Texts of the files in `paths` that exist, by path. */
   readonly files: ReadonlyMap<string, string>
-  /** A unit that a package brought. */
+  /** Text of the unit that a package installed. */
   readonly packagedUnit: string | undefined
   readonly service: { readonly isEnabled: boolean; readonly isActive: boolean; readonly needsReload: boolean }
   /** Families that the kernel does not forward. */
   readonly unforwarded: readonly Family[]
-  /** Folders of the flags' files that are there. */
+  /** Folders of files that the flags name, if they exist. */
   readonly folders: ReadonlySet<string>
 }
 
 export interface InstallWish extends Pick<Record, 'flags' | 'docker'> {
-  /** What starts twilld where no other unit says so. */
+  /** The command that starts twilld, used where there is no other unit. */
   readonly program: readonly string[]
   /** Texts of manifests/systemd. */
   readonly unitText: string
   readonly dockerText: string
   /** A join token that twilld is to read from a file; undefined: none is given. */
   readonly token: string | undefined
-  /** Takes the agent's entries out of the kernel once it has ended. */
+  /** The command that removes the agent's entries from the kernel once the agent has ended. */
   readonly cleanup: readonly string[]
-  /** Where other hosts have members of the same etcd: takes this host's member out, and the folder of its data. */
+  /**
+   * If other hosts run members of the same etcd: the command that removes this host's member, and its data.
+   */
   readonly leave?: { readonly command: readonly string[]; readonly dataDir: string } | undefined
   readonly families: readonly Family[]
 }
@@ -51,7 +54,7 @@ export function installPlan(wish: InstallWish, host: HostState, before: Record |
   return [...forwardingSteps(wish, host), ...files, ...service]
 }
 
-/** What an earlier installation changed stays its doing. */
+/** Keeps the changes that an earlier installation recorded: an undo reverts them too. */
 function recordOf(
   { flags, docker }: InstallWish,
   { service }: HostState,
@@ -95,7 +98,7 @@ function dockerSteps({ docker, dockerText }: InstallWish, host: HostState): read
   ]
 }
 
-/** The running value stays after an undo: another program may rely on it by then. */
+/** An undo keeps the running value: another program may rely on it by then. */
 function forwardingSteps({ families }: InstallWish, host: HostState): readonly Step[] {
   const isOurs = host.files.get(paths.sysctl)?.startsWith(MARK) === true
   const off = families.filter(family => host.unforwarded.includes(family))
@@ -141,7 +144,7 @@ function serviceSteps(
             { act: systemctl('stop', 'twilld'), why: 'the agent ends' },
             {
               act: { kind: 'run', command: cleanup },
-              why: "its devices, routes and rules leave the kernel: pods' traffic ends here",
+              why: "removes its devices, routes and rules: pods' traffic on this host ends",
             },
             ...(leave === undefined ? [] : forgetting(leave)),
           ]
@@ -150,13 +153,13 @@ function serviceSteps(
   ]
 }
 
-/** The others would count on it, and wait for it where half of them are away. */
+/** etcd would count this member for its quorum: with half of the members gone, etcd accepts no writes. */
 function leaving({ command }: NonNullable<InstallWish['leave']>): readonly Undo[] {
   const why = 'the other members of etcd no longer count on this one'
   return [{ act: { kind: 'run', command }, why, role: 'guard' }]
 }
 
-/** Once it has left, no etcd can start from its data again. */
+/** Removes the member's data: no etcd can start from them once the member has left. */
 function forgetting({ dataDir }: NonNullable<InstallWish['leave']>): readonly Undo[] {
   const act = { kind: 'run', command: ['rm', '-r', dataDir] } as const
   return [{ act, why: 'the data of a member that has left; the others have it', role: 'guarded' }]
@@ -166,12 +169,12 @@ function systemctl(...words: readonly string[]): Act {
   return { kind: 'run', command: ['systemctl', ...words] }
 }
 
-/** Last: what is left of a unit is read without our files. */
+/** The last acts of an undo: systemd reads the rest of the unit without the removed files. */
 export function closingActs({ enabled, started }: Record): readonly Undo[] {
   const reload = { act: systemctl('daemon-reload'), why: 'systemd reads its files again' }
   const restart = {
     act: systemctl('restart', '--no-block', 'twilld'),
-    why: 'the agent ran before: it runs on with the flags from before',
+    why: 'the agent ran before the installation: it continues with its flags of then',
   }
   return enabled || started ? [reload] : [reload, restart]
 }
@@ -185,19 +188,22 @@ function write(host: HostState, path: string, text: string, mode: number, why: s
   return { act: { kind: 'write', path, text, mode }, why, isDone: host.files.get(path) === text, undo }
 }
 
-/** Of an earlier installation, and not asked for any more. */
+/** Removes a file of an earlier installation that the flags no longer ask for. */
 function withdrawn(host: HostState, path: string): readonly Step[] {
   if (!host.files.has(path) || foreign(host, path) !== undefined) return []
-  return [{ act: { kind: 'remove', path }, why: 'it is not asked for any more', isDone: false, undo: [] }]
+  return [{ act: { kind: 'remove', path }, why: 'the flags no longer ask for it', isDone: false, undo: [] }]
 }
 
-/** The text of a file that another program, or an operator, wrote; the token bears no mark. */
+/**
+ * The text of a file without the mark: another program or an operator wrote it. The token's file needs no
+ * mark.
+ */
 export function foreign({ files }: HostState, path: string): string | undefined {
   const text = files.get(path)
   return text === undefined || path === paths.token || text.startsWith(MARK) ? undefined : text
 }
 
-/** The program of a unit that is there, without its flags. */
+/** The program of an existing unit, without its flags. */
 function execStart(unit: string): readonly string[] {
   const line = /^ExecStart=[-@:+!]*(\S+)/m.exec(unit)?.[1]
   return [line ?? '/usr/bin/twilld']

@@ -5,24 +5,24 @@ import { InstallError, showUnit } from './host_state.ts'
 
 /** How often the agent's state is read while it starts. */
 const LOOK_MS = 500
-/** After READY=1 the agent tells systemd how it is within this time. */
+/** The agent sends STATUS= to systemd within this time after READY=1. */
 const SETTLE_MS = 15_000
 
-/** The agent runs, and is not ready in time. The message has its own words. */
+/** The agent runs, and is not ready in time. The message contains its status. */
 export class NotReadyInTimeError extends ExpectedError {
   override name = 'NotReadyInTimeError'
 }
 
 export interface Waiting {
   readonly run: RunCommand
-  /** What the agent says of itself, each time that it changes. */
+  /** Called with each new status of the agent. */
   readonly progress: (text: string) => void
   readonly withinMs: number
 }
 
 /**
- * Starts the service and waits until it is ready: systemctl ends then (Type=notify), or where the agent ended. Resolves to its
- * last STATUS=. Throws NotReadyInTimeError, InstallError.
+ * Starts the service and waits until it is ready or has ended: `systemctl` returns then (Type=notify).
+ * Resolves to the agent's last STATUS=. Throws NotReadyInTimeError, InstallError.
  */
 export async function startAndWait(
   command: readonly string[],
@@ -52,12 +52,12 @@ export async function startAndWait(
   const output = await ended
   if (signal.aborted)
     throw new InstallError(
-      `${messageOf(signal.reason)}: the agent starts all the same; twill uninstall takes all of it back`,
+      `${messageOf(signal.reason)}: the agent continues to start; twill uninstall undoes the installation`,
     )
   if (timeout.aborted)
     throw new NotReadyInTimeError(
-      `twilld runs and is not ready after ${withinMs / 1000} s: ${said || 'it has not said why'}; it tries on: ` +
-        'journalctl -fu twilld shows it, twill uninstall takes it all back',
+      `twilld runs and is not ready after ${withinMs / 1000} s: ${said || 'it has not said why'}; it keeps trying: ` +
+        'journalctl -fu twilld shows it, twill uninstall undoes the installation',
     )
   await refuseEnded(output, run, signal)
   const untilMs = performance.now() + SETTLE_MS
@@ -72,7 +72,7 @@ export async function startAndWait(
   return said
 }
 
-/** Of an agent that did not start, or that started and ended. Throws InstallError, NotReadyInTimeError. */
+/** Throws InstallError or NotReadyInTimeError if the agent did not start, or started and ended. */
 async function refuseEnded(
   output: Awaited<ReturnType<RunCommand>> | Error,
   run: RunCommand,
@@ -81,12 +81,12 @@ async function refuseEnded(
   if (output instanceof Error) throw new InstallError(messageOf(output), { cause: output })
   if (output === 'missing' || output.code !== 0)
     throw new NotReadyInTimeError(
-      `twilld ended: ${await lastWords(run, signal)}; mend that, then: systemctl restart twilld`,
+      `twilld ended: ${await lastLogLine(run, signal)}; fix that, then: systemctl restart twilld`,
     )
 }
 
 /** The message of the newest line at level error or warn, else the newest line. */
-async function lastWords(run: RunCommand, signal: AbortSignal): Promise<string> {
+async function lastLogLine(run: RunCommand, signal: AbortSignal): Promise<string> {
   const command = ['journalctl', '--unit=twilld', '--lines=20', '--output=cat', '--no-pager']
   const output = await run(command, '', signal)
   const lines = output === 'missing' ? [] : output.stdout.split('\n').filter(line => line.trim() !== '')

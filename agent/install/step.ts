@@ -1,6 +1,6 @@
 import { shellQuote } from '../../lease/common/shell_quote.ts'
 
-/** One thing that is done to a host; printed as the command that does it, or the file. */
+/** One change to a host; printed as a command or the path of a file. */
 export type Act =
   | { readonly kind: 'write'; readonly path: string; readonly text: string; readonly mode: number }
   | { readonly kind: 'remove'; readonly path: string }
@@ -11,20 +11,20 @@ export type Act =
 export interface Step {
   readonly act: Act
   readonly why: string
-  /** The host is so already. */
+  /** Whether the host is already in this state. */
   readonly isDone: boolean
-  /** What takes it back, in this order. */
+  /** Undoes the step, in this order. */
   readonly undo: readonly Undo[]
 }
 
 export interface Undo extends Pick<Step, 'act' | 'why'> {
-  /** Left out where the one that guards it failed. */
+  /** A `guarded` act is skipped if the `guard` before it failed. */
   readonly role?: 'guard' | 'guarded'
 }
 
-/** Longest text of a file that is shown whole: a unit is longer. */
+/** Most lines of a file that is shown: a unit is longer. */
 const SHOWN_LINES = 20
-/** Of a file that root alone may read. */
+/** Mode of a file that only root may read. */
 export const SECRET_MODE = 0o600
 
 export function printAct(act: Act): string {
@@ -33,14 +33,14 @@ export function printAct(act: Act): string {
   return shellQuote(...act.command)
 }
 
-/** What a step does and why, a line each, and the text of a file. */
+/** The change and its reason, a line each, then the text of a file. */
 export function printStep({ act, why }: Undo): string {
   const lines = act.kind === 'write' && act.mode !== SECRET_MODE ? act.text.trimEnd().split('\n') : []
   const shown = lines.length > SHOWN_LINES ? [] : lines.map(line => `      ${line}\n`)
   return `  ${printAct(act)}\n      # ${why}\n${shown.join('')}`
 }
 
-/** Takes back what these steps did, the last one first. */
+/** The acts that undo these steps, the last step first. */
 export function undoOf(steps: readonly Step[]): readonly Undo[] {
   return steps.toReversed().flatMap(({ undo }) => undo)
 }

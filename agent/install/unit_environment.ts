@@ -1,15 +1,19 @@
 /**
- * Which variables a service gets, as systemd reads them from unit files (systemd.exec(5), Environment=, EnvironmentFile=). Not as
- * a shell does, nor as flanneld reads subnet.env: a value is not expanded, and `export NAME=value` sets nothing.
+ * The variables that a service gets, read as systemd does from unit files (systemd.exec(5), Environment=,
+ * EnvironmentFile=). A shell, and flanneld with subnet.env, read differently: systemd does not expand a
+ * value, and ignores `export NAME=value`.
  */
 
 export interface UnitEnvironment {
   readonly values: Readonly<Record<string, string>>
-  /** Lines of files that systemd passes over, though their writer meant them; one sentence each. */
+  /** Lines that systemd ignores although an operator meant them to count; one sentence each. */
   readonly warnings: readonly string[]
 }
 
-/** `units`: texts of the unit and its drop-ins, in systemd's order. `read`: a file's text, undefined where it is not there. */
+/**
+ * `units`: texts of the unit and its drop-ins, in systemd's order. `read`: a file's text, undefined where it
+ * is not there.
+ */
 export function readUnitEnvironment(
   units: readonly string[],
   read: (path: string) => string | undefined,
@@ -20,7 +24,7 @@ export function readUnitEnvironment(
   for (const [name, value] of service) {
     const list = name === 'Environment' ? set : name === 'EnvironmentFile' ? files : undefined
     if (list === undefined) continue
-    // An empty one takes back those before.
+    // An empty value removes the earlier ones.
     if (value === '') list.length = 0
     else list.push(...(name === 'Environment' ? words(value) : [value.replace(/^-/, '')]))
   }
@@ -30,7 +34,7 @@ export function readUnitEnvironment(
     warnings: contents.flatMap(([path, { exported }]) =>
       exported.map(
         name =>
-          `systemd passes over 'export ${name}=...' in ${path}: remove the word export, or the agent does not get it`,
+          `systemd ignores 'export ${name}=...' in ${path}: remove the word export, or the agent does not get it`,
       ),
     ),
   }
@@ -48,7 +52,7 @@ function settings(text: string): readonly (readonly [string, string])[] {
   })
 }
 
-/** Words as extract_first_word() with EXTRACT_CUNESCAPE and EXTRACT_UNQUOTE makes them, `%%` for a percent sign. */
+/** Splits as extract_first_word() does with EXTRACT_CUNESCAPE and EXTRACT_UNQUOTE; `%%` is a percent sign. */
 function words(text: string): readonly string[] {
   const found = text.match(/(?:"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|\\.|[^\s"'\\])+/g) ?? []
   return found.map(word =>
@@ -65,7 +69,10 @@ function assignment(word: string): readonly (readonly [string, string])[] {
   return name === undefined || value === undefined ? [] : [[name, value]]
 }
 
-/** As load_env_file() reads it: no comment behind a value, no `$NAME`; quotes count where a value begins with them. */
+/**
+ * Reads as load_env_file() does: no comment after a value, no `$NAME`; quotes count where a value begins with
+ * them.
+ */
 function readEnvironmentFile(text: string): {
   readonly values: readonly (readonly [string, string])[]
   readonly exported: readonly string[]

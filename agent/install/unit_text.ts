@@ -1,13 +1,13 @@
 import { dirname } from 'node:path'
 
-/** Which part of systemd's files is written by `twill install`, and nothing else. */
+/** First line of each file that `twill install` writes, except the token's. */
 export const MARK = '# Written by `twill install`; `twill uninstall` removes it.'
 
-/** What an installation was asked for and changed: the drop-in keeps it for `twill uninstall`. */
+/** Flags and changes of an installation, kept in the drop-in for `twill uninstall`. */
 export interface Record {
   /** Flags of twilld, `--name=value`. */
   readonly flags: readonly string[]
-  /** Docker's drop-in too. */
+  /** Whether it wrote Docker's drop-in too. */
   readonly docker: boolean
   /** The service was not enabled, or not running, before. */
   readonly enabled: boolean
@@ -15,10 +15,10 @@ export interface Record {
 }
 
 const RECORD = '# record: '
-/** Folders that the unit opens for writing itself. */
+/** Folders that the unit itself makes writable. */
 const ownFolders = ['/run/flannel', '/run/twill', '/var/lib/twill']
 
-/** `program`: what starts twilld, a word each. Flags win over the unit's variables and over /etc/default/twilld. */
+/** `program`: the command that starts twilld. Flags override the unit's variables and /etc/default/twilld. */
 export function dropIn(program: readonly string[], record: Record): string {
   const folders = writableFolders(record.flags)
   return [
@@ -45,7 +45,7 @@ export function readRecord(text: string | undefined): Record | undefined {
   }
 }
 
-/** Folders of files that the flags name and that the unit's read-only file system would refuse. */
+/** Folders of files that the flags name, if the unit does not make them writable: the rest is read-only. */
 export function writableFolders(flags: readonly string[]): readonly string[] {
   const folders = flags.flatMap(flag => {
     const [, name, path = ''] =
@@ -57,7 +57,10 @@ export function writableFolders(flags: readonly string[]): readonly string[] {
   return [...new Set(folders)].filter(folder => !isOwn(folder))
 }
 
-/** One word of a command line in a unit file (systemd.service(5), "Command lines"; systemd.unit(5), "Specifiers"). */
+/**
+ * One word of a command line in a unit file (systemd.service(5), "Command lines"; systemd.unit(5),
+ * "Specifiers").
+ */
 function systemdWord(word: string): string {
   const plain = word.replaceAll('%', '%%').replaceAll('$', () => '$$')
   if (/^[\w%+,./:=@$-]+$/.test(plain)) return plain

@@ -47,7 +47,7 @@ export function drawHtml(map: SubnetMap): string {
 <style>${style}
   body { margin: 24px; background: var(--paper); color: var(--ink); font: 13px ui-sans-serif, system-ui, sans-serif }
   input { font: inherit; padding: 6px 10px; width: 320px; margin: 0 0 12px } svg { max-width: 100%; height: auto }
-  .stale::before { content: 'The agent does not answer: this is what it showed last'; color: var(--refused) }
+  .stale::before { content: 'The agent does not answer: this is its last map'; color: var(--refused) }
   table { border-collapse: collapse; margin-top: 16px } td, th { text-align: left; padding: 2px 14px 2px 0; white-space: nowrap }
 </style>
 <input id="search" type="search" placeholder="node, subnet or address" aria-label="search">
@@ -94,7 +94,7 @@ if (location.protocol.startsWith('http')) setTimeout(follow, 5000)
 `
 }
 
-/** Graphviz: nodes grouped by their underlay network. */
+/** A graph for Graphviz: nodes grouped by their underlay network. */
 export function drawDot(map: SubnetMap): string {
   const quote = (text: string) => `"${text.replaceAll(/["\\]/g, '\\$&').replaceAll('\n', '\\n')}"`
   const lines = map.leases.flatMap(row => {
@@ -184,13 +184,13 @@ function block(piece: Piece<MapRow>, x: number, y: number, size: { width: number
 
 type Kind = 'lease' | 'lease refused' | 'lease reserved'
 
-/** Agents do not program a reservation either: it has no node yet. */
+/** Reservations first: agents refuse them too, as they have no node yet. */
 function kindOf({ backend, refused }: MapRow): Kind {
   if (backend === '') return 'lease reserved'
   return refused === null ? 'lease' : 'lease refused'
 }
 
-/** Without the domain, which all nodes share; an address or an etcd key has none. */
+/** The name without its domain, which all nodes share. An address or an etcd key has no domain. */
 function shortName(node: string): string {
   return /^[\d.]+-/.test(node) ? node : (node.split('.')[0] ?? node)
 }
@@ -207,14 +207,14 @@ function* cellsOf(row: MapRow): Iterable<string> {
   else yield row.refused === null ? 'ok' : `refused: ${row.refused}`
 }
 
-/** Agents do not publish the underlay's prefix length: hosts are grouped by the usual lengths. */
+/** Underlay networks of a node, of the usual prefix lengths: agents do not publish the real one. */
 function underlaysOf({ publicIps }: MapRow): string[] {
   return publicIps.map(ip =>
     ip.includes(':') ? `${ip.split(':').slice(0, 4).join(':')}::/64` : ip.replace(/\.\d+$/, '.0/24'),
   )
 }
 
-/** At most about 7 units a character at 11 pixels. */
+/** Cuts text to a width: a character of 11 pixels takes at most about 7 units. */
 function cut(text: string, width: number): string {
   const room = Math.floor((width - 8) / 7)
   return text.length <= room ? text : `${text.slice(0, room - 1)}…`

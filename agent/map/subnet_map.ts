@@ -10,7 +10,7 @@ import { openBackend } from '../backend/registry.ts'
 import { Peers } from '../membership/peers.ts'
 import { type Utilisation, utilisation } from './address_space.ts'
 
-/** Other leases with the same public IP that are named. */
+/** Most other leases with the same public IP that a note names. */
 const NAMED = 3
 
 /** Contents of a store at one moment. */
@@ -57,7 +57,10 @@ export interface SubnetMap extends MapHead {
   readonly problems: readonly LeaseProblem[]
 }
 
-/** Pure; sorted by subnet. `kernel`: whether this host's agrees, by node. Throws NetworkConfigError. */
+/**
+ * Pure. Sorts by subnet. `kernel`: whether this host's kernel has a lease's entries, by node. Throws
+ * NetworkConfigError.
+ */
 export function subnetMap(
   { network, leases, times }: StoreView,
   kind: StoreOptions['kind'],
@@ -99,7 +102,10 @@ export function mapHead({ network, leases }: StoreView): MapHead {
   }
 }
 
-/** Addresses that no host has (RFC 7600's dummy, RFC 6666's discard prefix), and a MAC that no device has. */
+/**
+ * Addresses that no host has (RFC 7600's dummy address, RFC 6666's discard prefix), and a MAC that no device
+ * has.
+ */
 const NOWHERE = { ipv4: parseIp('192.0.0.8'), ipv6: parseIp('100::1') }
 const NO_MAC = parseMac('00:00:00:00:00:00')
 
@@ -121,7 +127,8 @@ function judgedByAgents(network: NetworkConfig, backend: Backend, { table }: Lea
     underlayMtu: 1500,
     publicIps: addresses,
     localIps: addresses,
-    // Being on-link differs from node to node: without a device (host-gw) all must be, with one none counts.
+    // Each node has other peers on its link. A backend without a device (host-gw) needs all peers on the
+    // link: assumes so. With a device, a peer may be on another network: assumes that none is on the link.
     onLink: backend.devices.length === 0 ? network.families.map(({ family }) => everyAddress(family)) : [],
   }
   const peers = new Peers(network, backend, self, underlay)
@@ -132,7 +139,7 @@ function judgedByAgents(network: NetworkConfig, backend: Backend, { table }: Lea
 function noteOn({ node, subnets }: Lease, shared: Peers['shared']): string | null {
   const notes = subnets.flatMap(({ publicIp }) => {
     const nodes = shared.get(publicIp) ?? []
-    // The first ones only: thousands of leases may share one address, and each gets such a note.
+    // Names only the first ones: thousands of leases may share one address, and each gets such a note.
     const named = nodes
       .slice(0, NAMED + 1)
       .filter(other => other !== node)

@@ -9,14 +9,17 @@ export interface CniConfig {
 }
 
 /**
- * A network for pods out of the standard plugins, the same that flannel's own plugin would delegate to: pods made under one
- * live on under the other, on the same bridge, and host-local's record of addresses goes by the network's name.
+ * A CNI network of the standard plugins, the one to which flannel's own plugin delegates. Pods that were made
+ * under one plugin keep working under the other: the bridge is the same, and so is the network's name, by
+ * which host-local records addresses.
  *
- * - 0.4.0 is the first version with CHECK, and the last that every plugin and runtime still in use speaks.
- * - The bridge plugin never masquerades: it would do so between pods of different nodes (its rule knows its own subnet only).
- * - forceAddress lets the bridge follow this node to another subnet; without it every new pod is refused until an operator
- *   deletes cni0.
- * - A route names its gateway: CHECK of the bridge plugin does not find one without (1.1.1).
+ * - 0.4.0 is the first version with CHECK, and the latest that every plugin and runtime still in use
+ *   supports.
+ * - The bridge plugin never masquerades: it would do so between pods of different nodes (its rule knows its
+ *   own subnet only).
+ * - forceAddress gives the bridge another address when this node's subnet changes; without it the plugin
+ *   refuses every new pod until an operator deletes cni0.
+ * - A route names its gateway: CHECK of the bridge plugin (1.1.1) does not find a route without one.
  */
 export function renderCniConfig({ families, overlayMtu }: CniConfig): string {
   const bridge = {

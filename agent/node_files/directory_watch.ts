@@ -2,8 +2,9 @@ import { type FSWatcher, watch } from 'node:fs'
 import { stat } from 'node:fs/promises'
 
 /**
- * Reports changes in directories that may come and go: inotify, by node:fs. It reports too much, and nothing
- * where the kernel's limit of watches is reached: its users also look by themselves from time to time.
+ * Reports changes in directories that may come and go: inotify, by node:fs. May report a change where there
+ * is none. Reports nothing once the kernel's limit of watches is reached: callers must also check
+ * periodically.
  */
 export class DirectoryWatch {
   readonly #onChange: () => void
@@ -17,8 +18,8 @@ export class DirectoryWatch {
   }
 
   /**
-   * Watches the directory that is there now: a directory that was made again needs a new watch. True where it began with
-   * this call: what changed before was not told.
+   * Watches the directory that exists now: one that was created again needs a new watch. Returns true if the
+   * watch began with this call: earlier changes were not reported.
    */
   async follow(directory: string): Promise<boolean> {
     const inode = await stat(directory).then(

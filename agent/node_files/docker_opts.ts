@@ -1,10 +1,10 @@
 import { readDotenv } from './dotenv.ts'
 
-/** Which lines to write; both kinds where neither is asked for alone. */
+/** Which lines to write. */
 export interface DockerOptsWish {
   /** `DOCKER_OPT_BIP=...`, one option a line. */
   readonly individual: boolean
-  /** All options in one variable of this name. */
+  /** Name of the variable that holds all options; undefined: none. */
   readonly combined: string | undefined
   /** Leave `--ip-masq` to Docker's own default. */
   readonly withoutIpMasq: boolean

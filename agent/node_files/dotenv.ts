@@ -1,10 +1,10 @@
 /**
- * A file of variables as godotenv 1.5.1 reads it, with which flanneld and the CNI plugin read subnet.env. The
- * npm package dotenv differs in what such files hold: it reads no `KEY:value`, puts no variables in, and ends
- * a value at any `#`.
+ * Parses a file of variables as godotenv 1.5.1 does, with which flanneld and the CNI plugin read subnet.env.
+ * The npm package dotenv does not fit: it reads no `KEY:value`, expands no variables, and ends a value at any
+ * `#`.
  *
- * One thing differs: godotenv gives up the whole file at a line that it cannot read; here that line alone is
- * left out.
+ * One difference: godotenv gives up the whole file at a line that it cannot parse; this function skips the
+ * line.
  */
 export function readDotenv(text: string): ReadonlyMap<string, string> {
   const values = new Map<string, string>()
@@ -21,7 +21,7 @@ export function readDotenv(text: string): ReadonlyMap<string, string> {
   return values
 }
 
-/** No such file has as much. */
+/** Longest text that is parsed: subnet.env has some hundred characters. */
 const MOST_CHARACTERS = 65_536
 
 /** `export KEY = 'value'`, or with a colon; a quoted value may span lines. */
@@ -31,7 +31,7 @@ const statement =
 function toValue(quoted: string | undefined, plain: string, values: ReadonlyMap<string, string>): string {
   if (quoted?.startsWith("'")) return quoted.slice(1, -1)
   if (quoted !== undefined) return expand(withoutEscapes(quoted.slice(1, -1)), values)
-  // A comment begins at a # behind a blank.
+  // A comment begins at a # after a blank.
   return expand(plain.replace(/(^|\s)#.*$/, '').trim(), values)
 }
 
@@ -40,7 +40,7 @@ function withoutEscapes(text: string): string {
   return text.replaceAll(/\\([^$])/g, (_, character: string) => breaks[character] ?? character)
 }
 
-/** `$NAME` and `${NAME}`: a variable of a line above; `\$` is a dollar sign. */
+/** Expands `$NAME` and `${NAME}` to the variable of a line above; `\$` is a dollar sign. */
 function expand(text: string, values: ReadonlyMap<string, string>): string {
   return text.replaceAll(/(\\)?\$(\()?\{?([A-Z0-9_]*)\}?/g, (whole, escaped, call, name: string) => {
     if (escaped !== undefined || call !== undefined) return whole.slice(1)

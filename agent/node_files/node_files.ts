@@ -15,21 +15,18 @@ export interface NodeFilesOptions {
   readonly subnetFile: string
   /** Undefined: another program writes the CNI network, as flannel's DaemonSet does. */
   readonly cniConfigFile: string | undefined
-  /** What subnet.env says of masquerading: whether the agent does it. */
+  /** Whether the agent masquerades, for subnet.env. */
   readonly ipMasq: boolean
   readonly log: Log
-  /** Called when the trouble may be another. */
+  /** Called after each check: `trouble` may have changed. */
   readonly onChange?: () => void
 }
 
-/** How long a failed write waits, and how often the files are checked where the kernel tells of no change. */
+/** Time between two checks of the files after a failed write, or where the kernel does not report changes. */
 const LOOK_MS = 5_000
-/** The same where it does: what it does not tell of is another directory in the place of one above. */
+/** The same where the kernel reports changes: it does not report that a parent directory was replaced. */
 const WATCHED_LOOK_MS = 10_000
-/**
- * A file that another program keeps changing is repaired with back-off, until it was left alone for this
- * time.
- */
+/** The back-off of repairs ends once no program has changed the files for this long. */
 const CALM_MS = 60_000
 
 interface NodeFile {
@@ -39,15 +36,15 @@ interface NodeFile {
 }
 
 /**
- * The files that pods are made from: subnet.env, then the CNI network, whose appearance makes a runtime start
- * pods. Kept true like kernel entries: written once all that they describe exists, and again when that
- * changes or another program changes or removes them.
+ * The files that pods are made from: subnet.env, then the CNI network, which lets a container runtime start
+ * pods. Like kernel entries, the files are kept as desired: the agent writes them once all that they describe
+ * exists, and again when this changes or another program changes or removes them.
  */
 export class NodeFiles {
   readonly #options: NodeFilesOptions
   readonly #due = new WakeUp()
   readonly #watch = new DirectoryWatch(() => this.#due.set())
-  /** What was written, by path. */
+  /** Texts that were written, by path. */
   readonly #written = new Map<string, string>()
   readonly #warned = new ReportOnce()
   #trouble: string | undefined = 'subnet.env is not written yet'
@@ -62,12 +59,12 @@ export class NodeFiles {
     return this.#trouble
   }
 
-  /** Something that the files say has changed. */
+  /** Call when the desired text of a file may have changed. */
   review(): void {
     this.#due.set()
   }
 
-  /** Until the signal aborts. Says each failure once. */
+  /** Checks and repairs the files until the signal aborts. Logs each failure once. */
   async keep(current: () => CniConfig, signal: AbortSignal): Promise<never> {
     try {
       for (;;) {
@@ -81,7 +78,10 @@ export class NodeFiles {
     }
   }
 
-  /** Before a file is written the ones before it are looked at again: a runtime starts pods as soon as it reads the last. */
+  /**
+   * Before it writes a file, checks the earlier ones again: a runtime starts pods as soon as it reads the
+   * last.
+   */
   async #look(node: CniConfig, signal: AbortSignal): Promise<void> {
     try {
       const files = this.#filesOf(node)
@@ -123,12 +123,11 @@ export class NodeFiles {
     const how = await writeNodeFile(path, text, signal)
     const facts = { file: path, overlayMtu, ...(how === 'in place' ? { how } : {}) }
     if (!isRepair) this.#options.log.info(facts, `${name} written`)
-    else this.#sayRepaired(facts, name, found)
+    else this.#logRepair(facts, name, found)
   }
 
   /**
-   * The first repairs are done at once; later ones back off, so that a stubborn program does not cost the
-   * node much.
+   * Delays repairs after the first three: another program that keeps changing a file must not cost much CPU.
    */
   async #backOff(signal: AbortSignal): Promise<void> {
     const nowMs = performance.now()
@@ -138,11 +137,11 @@ export class NodeFiles {
     this.#repairs.lastMs = performance.now()
   }
 
-  #sayRepaired(facts: object, name: string, found: string | undefined): void {
+  #logRepair(facts: object, name: string, found: string | undefined): void {
     const { count } = this.#repairs
     const was = found === undefined ? 'missing' : found === '' ? 'empty' : 'different'
     const often = count > 3 ? `; another program keeps changing it (${count} times)` : ''
-    // Counted in powers of two if it continues.
+    // Later repairs are logged only where their number is a power of two.
     if (count <= 3 || Number.isInteger(Math.log2(count)))
       this.#options.log.warn({ ...facts, was }, `${name} was ${was}: written again${often}`)
   }

@@ -1,7 +1,7 @@
 import { readdir } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 
-/** What a container runtime takes for a network config, as containerd and CRI-O do. */
+/** Files that containerd and CRI-O read as network configs. */
 const isConfig = /\.(conf|conflist|json)$/
 
 /** Names of the networks in a directory, in the runtime's order: it uses the first one for all pods. */

@@ -4,8 +4,8 @@ import type { FamilySubnet } from '../../lease/node_subnets.ts'
 import { readDotenv } from './dotenv.ts'
 
 /**
- * What the CNI plugin, Docker's mk-docker-opts.sh and others read of this node: flannel's subnet.env. It must
- * stand before a pod starts.
+ * Contents of flannel's subnet.env, which the CNI plugin, mk-docker-opts.sh for Docker and others read. The
+ * file must exist before a pod starts.
  */
 export interface SubnetEnv {
   /** One or two, IPv4 first. */
@@ -30,12 +30,12 @@ export function renderSubnetEnv({ families, overlayMtu, ipMasq }: SubnetEnv): st
   return [...lines, `FLANNEL_MTU=${overlayMtu}`, `FLANNEL_IPMASQ=${ipMasq}`, ''].join('\n')
 }
 
-/** Subnets of an earlier life. What cannot be read is passed over: the file is a hint. */
+/** Subnets that an earlier agent wrote. Ignores what it cannot parse: the file is only a hint. */
 export function readPreviousSubnets(text: string): readonly Prefix[] {
   return readPrefixes(text, 'subnet')
 }
 
-/** Networks of an earlier life, likewise. */
+/** Networks that an earlier agent wrote. Ignores what it cannot parse. */
 export function readPreviousNetworks(text: string): readonly Prefix[] {
   return readPrefixes(text, 'network')
 }

@@ -3,11 +3,11 @@ import { messageOf } from '../../lease/common/errors.ts'
 import { WholeFileError, writeWhole } from '../../lease/common/replace_file.ts'
 import { shellQuote } from '../../lease/common/shell_quote.ts'
 
-/** How a file was written: as a new one in its place, or, where it is a mount of its own, in place. */
+/** How a file was written: `replaced` by a new one, or `in place` where the file itself is a mount point. */
 export type Written = 'replaced' | 'in place' | 'unchanged'
 
-/** In bytes: no file of variables is longer. */
-const COVERED = 65_536
+/** Most line feeds written over the rest of a longer file: no file of variables is longer. */
+const MOST_FILL = 65_536
 
 /** Throws WholeFileError, which says what to do. */
 export async function writeNodeFile(path: string, text: string, signal: AbortSignal): Promise<Written> {
@@ -22,8 +22,9 @@ export async function writeNodeFile(path: string, text: string, signal: AbortSig
 }
 
 /**
- * A file that is a mount point cannot be replaced (rename(2), EBUSY). One write covers all that stood there, a longer text with
- * line feeds: the end of the old one, which names another subnet, is never read behind the new one.
+ * Overwrites a file that is a mount point and cannot be replaced (rename(2), EBUSY). A single write also
+ * fills the rest of a longer old text with line feeds: no reader sees the old end, which names another
+ * subnet, after the new text.
  */
 async function writeInPlace(path: string, text: string): Promise<Written> {
   try {
@@ -31,7 +32,7 @@ async function writeInPlace(path: string, text: string): Promise<Written> {
     try {
       const length = Buffer.byteLength(text)
       const { size } = await file.stat()
-      await file.writeFile(text + '\n'.repeat(Math.min(Math.max(0, size - length), COVERED)))
+      await file.writeFile(text + '\n'.repeat(Math.min(Math.max(0, size - length), MOST_FILL)))
       await file.truncate(length)
       await file.sync()
     } finally {

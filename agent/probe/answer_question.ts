@@ -6,16 +6,18 @@ import type { Ip } from '../../lease/net/ip.ts'
 import { ask } from './ask_peer.ts'
 import { parseQuestion, type Question } from './question.ts'
 
-/** What an agent needs to answer its peers' questions. */
+/** Facts and functions with which an agent answers its peers' questions. */
 export interface QuestionSource {
-  /** This node's own address in the overlay, at which it was asked. */
+  /** This node's own address in the overlay, which received the question. */
   readonly own: Ip
   readonly port: number
   readonly isPeer: (ip: Ip) => boolean
   readonly budget: Budget
   /** The way of a packet from this node's pods to a peer's. */
   readonly trace: (from: Ip, to: Ip, signal: AbortSignal) => Promise<object>
-  /** Number of datagrams that a session of this peer has brought; answers some to that port too. */
+  /**
+   * Number of datagrams that arrived in a session of this peer. Also sends some datagrams to the peer's port.
+   */
   readonly heard: (question: Extract<Question, { ask: 'heard' }>) => number
   readonly log: Log
 }
@@ -26,7 +28,7 @@ class RefusedQuestionError extends ExpectedError {
   override name = 'RefusedQuestionError'
 }
 
-/** One line of JSON, whatever was asked; questions change nothing. */
+/** One line of JSON, also for an invalid question. Questions change nothing. */
 export async function answerQuestion(line: string, source: QuestionSource): Promise<string> {
   try {
     return `${JSON.stringify(await answerOf(line, source, AbortSignal.timeout(ANSWER_MS)))}\n`
@@ -42,7 +44,7 @@ async function answerOf(line: string, source: QuestionSource, signal: AbortSigna
   if (!source.budget.spend(1)) throw new RefusedQuestionError('it was asked too often: ask again in a minute')
   const { via, ...plain } = question
   if (via !== undefined) {
-    // Passed on once only: the next agent gets no `via`.
+    // The next agent gets no `via`: a question is passed on only once.
     if (!source.isPeer(via)) throw new RefusedQuestionError(`${via} is no peer of the asked agent`)
     return Object.fromEntries(await ask(via, { from: source.own, port: source.port }, plain, signal))
   }

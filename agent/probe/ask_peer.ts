@@ -6,7 +6,9 @@ import type { Ip } from '../../lease/net/ip.ts'
 import type { AskedPeer, PeerAnswer } from '../diagnose/probe_result.ts'
 import { encodeQuestion, LONGEST_ANSWER, type Question } from './question.ts'
 
-/** Time-outs: of a connection, of an answer, which may read the other host, and of all tries together. */
+/**
+ * Time-outs of a connection, of an answer (the peer may have to read its host), and of all tries together.
+ */
 const CONNECT_MS = 1_500
 const ANSWER_MS = 8_000
 const ALL_MS = 12_000
@@ -16,12 +18,15 @@ class SilentPeerError extends ExpectedError {
   override name = 'SilentPeerError'
 }
 
-/** The way to the peer works, and no agent listens there. */
+/** The peer's host answers, but no agent listens there. */
 class NoPeerAgentError extends ExpectedError {
   override name = 'NoPeerAgentError'
 }
 
-/** Asks the peer's agent; through another peer if the way to it does not work. Throws SilentPeerError, NoPeerAgentError. */
+/**
+ * Asks the peer's agent; through another peer if the way to it does not work. Throws SilentPeerError,
+ * NoPeerAgentError.
+ */
 export async function askPeer(peer: AskedPeer, question: Question, signal: AbortSignal): Promise<PeerAnswer> {
   const until = AbortSignal.any([signal, AbortSignal.timeout(ALL_MS)])
   try {
@@ -89,7 +94,7 @@ function exchange(
     })
     socket.on('data', part => {
       bytes += part.length
-      if (bytes > LONGEST_ANSWER) fail('says too much')
+      if (bytes > LONGEST_ANSWER) fail('sends a longer answer than allowed')
       else parts.push(part)
     })
     socket.on('error', error => {
@@ -98,7 +103,8 @@ function exchange(
       else fail(`cannot be asked: ${messageOf(error)}`)
     })
     socket.on('close', () => {
-      if (bytes === 0) fail('closes the connection: it is an older one, or this host is no peer to it')
+      if (bytes === 0)
+        fail('closes the connection: its version is older, or this host is not one of its peers')
       else resolve(Buffer.concat(parts).toString())
     })
   })

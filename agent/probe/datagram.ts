@@ -6,7 +6,7 @@ const families: Readonly<Record<Family, { readonly type: 'udp4' | 'udp6'; readon
   ipv4: { type: 'udp4', ipHeader: 20 },
   ipv6: { type: 'udp6', ipHeader: 40 },
 }
-/** Of UDP, and of an ICMP echo as well. */
+/** Bytes of a UDP header, and of an ICMP echo header. */
 const UDP_HEADER = 8
 
 /** Bytes of IP and ICMP, or IP and UDP, headers before the payload. */

@@ -13,7 +13,9 @@ const options = {
 } as const
 const IP_PMTUDISC_PROBE = 3
 
-/** Oversized packets are dropped, not fragmented, to measure the path's MTU. The socket is bound. */
+/**
+ * Makes the kernel drop oversized packets instead of fragmenting them, to measure the path's MTU. Bind first.
+ */
 export async function neverFragment(socket: Socket, family: Family): Promise<void> {
   const { level, option, table } = options[family]
   const fd = descriptorOf(inodesIn(table, socket.address().port))
@@ -21,7 +23,10 @@ export async function neverFragment(socket: Socket, family: Family): Promise<voi
   if (fd !== undefined) libc.setSocketOption(fd, level, option, IP_PMTUDISC_PROBE)
 }
 
-/** Node.js hides a socket's descriptor. proc(5) has the table: column 2 is the local address, in hex. */
+/**
+ * Inodes of sockets with the port: Node.js hides a socket's descriptor. proc(5): column 2 is the local
+ * address.
+ */
 function inodesIn(table: string, port: number): ReadonlySet<string> {
   const hex = port.toString(16).toUpperCase().padStart(4, '0')
   const rows = readFileSync(table, 'utf8')

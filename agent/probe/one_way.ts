@@ -11,7 +11,7 @@ import { neverFragment } from './never_fragment.ts'
 /** Number of small, counted datagrams, and the time between them. */
 const COUNTED = 20
 const APART_MS = 10
-/** Time-out of an answer, and tries for each size: enough at a third of loss. */
+/** Time-out of an answer, and tries for each size: enough at a loss of a third. */
 const ANSWER_MS = 400
 const TRIES = 3
 
@@ -23,8 +23,9 @@ interface Target {
 }
 
 /**
- * Which directions of a silent tunnel are dead: the peer's agent says through another node what it received,
- * and sends some datagrams itself. Undefined if no other node gets an answer from it.
+ * Finds the dead directions of a tunnel without answers: through another node, the peer's agent reports how
+ * much it received, and is asked to send some datagrams itself. Undefined if no other node gets an answer
+ * from it.
  */
 export async function deadWays(target: ProbeTarget, signal: AbortSignal): Promise<DeadWays | undefined> {
   // Without this node's own address in the overlay nothing can be sent.
@@ -32,26 +33,28 @@ export async function deadWays(target: ProbeTarget, signal: AbortSignal): Promis
   if (asker === undefined) return undefined
   try {
     await asker.sendCounted(signal)
-    const said = await askThroughOthers(
+    const report = await askThroughOthers(
       target,
       { ask: 'heard', address: target.from, ...asker.place },
       signal,
     )
-    if (said === undefined) return undefined
-    // Its datagrams took another way than its word.
+    if (report === undefined) return undefined
+    // The peer's datagrams take another way than its report and may arrive later.
     for (let i = 0; i < TRIES && asker.answered.size === 0; i++) await sleep(ANSWER_MS, signal)
-    return { there: said.answer.get('received') === 0, back: asker.answered.size === 0, via: said.via }
+    return { there: report.answer.get('received') === 0, back: asker.answered.size === 0, via: report.via }
   } finally {
     asker.close()
   }
 }
 
-/** What passes to a peer and back; undefined if nothing answers there. At most about 10 s, and 100 KB. */
+/**
+ * Loss and largest packets to a peer and back; undefined if no agent answers. At most about 10 s, and 100 KB.
+ */
 export async function oneWay(target: Target, signal: AbortSignal): Promise<OneWay | undefined> {
   const count = () => withAsker(target, asker => countLoss(asker, signal))
   const first = await count()
   if (first === undefined) return undefined
-  // Counted again where packets were lost: the agent there may just have begun to listen.
+  // Packets were lost: counts again, as the peer's agent may just have begun to listen.
   const loss = isLossless(first) ? first : leastOf(first, (await count()) ?? first)
   return await withAsker(target, async asker => {
     const [carriesThere, carriesBack] = await Promise.all([
@@ -83,7 +86,7 @@ function leastOf(a: Loss, b: Loss): Loss {
 
 async function countLoss(asker: Asker, signal: AbortSignal): Promise<Loss | undefined> {
   await asker.sendCounted(signal)
-  // The last answer has the peer's count, whatever answers were lost.
+  // Any later answer has the peer's count too, so lost answers do not matter.
   for (let i = 0; i < TRIES && asker.answered.size < COUNTED; i++)
     await asker.passes(ECHO_HEADER, ECHO_HEADER, signal)
   const { received } = asker
@@ -140,7 +143,7 @@ class Asker {
     })
   }
 
-  /** Where the peer's datagrams for this session are taken. */
+  /** The port and session to which the peer sends its datagrams. */
   get place(): { readonly port: number; readonly session: number } {
     return { port: this.#socket.address().port, session: this.#session }
   }
@@ -160,7 +163,7 @@ class Asker {
 
   #send(number: number, size: number, answerSize: number): void {
     const message = encodeEcho({ number, answerSize, session: this.#session, received: 0 }, size)
-    // Too large for this host's own device: it does not pass.
+    // An error means: too large for this host's own device. Counts as lost.
     this.#socket.send(message, this.#target.port, this.#target.to, () => {})
   }
 

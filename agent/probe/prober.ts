@@ -99,7 +99,7 @@ function ping(words: readonly string[], to: Ip, from: Ip | undefined, signal: Ab
   })
 }
 
-/** Sends bulk data over the overlay: TCP may hang where ping works. */
+/** Sends BULK_BYTES over the overlay by TCP, which may hang where ping works. */
 function transfer(to: Ip, from: Ip, port: number): Promise<ProbeResult['bulk']> {
   return new Promise(resolve => {
     const startedMs = performance.now()

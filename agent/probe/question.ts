@@ -2,14 +2,14 @@ import { fieldsOf, parseJson } from '../../lease/json/json.ts'
 import { type Ip, parseIp } from '../../lease/net/ip.ts'
 
 /**
- * A question to a peer's agent, over the TCP connection that also takes bulk transfers: four bytes that are too
- * large for the length of a transfer, and a line of JSON. The answer is a line of JSON.
+ * A question to a peer's agent, on the TCP port of bulk transfers: four bytes, QUESTION, which are too large
+ * for the length of a transfer, and a line of JSON. The answer is a line of JSON.
  */
 export type Question = (
   | { readonly ask: 'trace'; readonly from: Ip; readonly to: Ip }
   | { readonly ask: 'heard'; readonly address: Ip; readonly port: number; readonly session: number }
 ) & {
-  /** A peer of the asked agent, which passes the question on to it. */
+  /** The peer that has to answer: the asked agent passes the question on to it. */
   readonly via?: Ip
 }
 

@@ -24,9 +24,9 @@ export interface ResponderOptions {
   readonly log: Log
 }
 
-/** How long an address that is missing, or whose port is taken, waits. */
+/** Time until an address that is missing, or whose port is taken, is tried again. */
 const AGAIN_MS = 5_000
-/** Limits for one probe, and for all probes: a fault shows long before. */
+/** Limits for one probe, and for all probes: probes that find a fault need far less. */
 const LARGEST_TRANSFER = 4 * 1024 * 1024
 const BYTES = { most: 64 * 1024 * 1024, perSecond: 1024 * 1024 } as const
 /** A question may read all of this host's network state. */
@@ -35,7 +35,7 @@ const PROBE_MS = 10_000
 /** Limit on sessions with counted datagrams. */
 const SESSIONS = 256
 const LARGEST_ANSWER = 9_216
-/** Datagrams to a peer that another one asks for: some may be lost. */
+/** Datagrams sent for a question `heard`: more than one, as some may be lost. */
 const UNASKED = 5
 
 interface Budgets {
@@ -51,8 +51,8 @@ interface Listening {
 
 /**
  * Answers peers' probes, only on this node's address inside the overlay: over UDP each datagram, over TCP a
- * bulk transfer (four bytes of length, big endian, that many bytes, and `ok` back) or a question. Addresses of
- * no admitted peer get no answer.
+ * bulk transfer (four bytes of length, big endian, that many bytes, and `ok` back) or a question. Only
+ * admitted peers get an answer.
  */
 export async function answerProbes(options: ResponderOptions, signal: AbortSignal): Promise<never> {
   const open = new Map<Ip, Listening>()
@@ -78,7 +78,7 @@ export async function answerProbes(options: ResponderOptions, signal: AbortSigna
   }
 }
 
-/** A missing address or a taken port leads to another review. */
+/** Sets `hasFailed` if the address is missing or the port is taken. */
 function listen(own: Ip, options: ResponderOptions, budgets: Budgets): Listening {
   const { port, isPeer, trace, log } = options
   const udp = udpSocket(own)
@@ -121,7 +121,7 @@ function answerDatagrams(
   })
 }
 
-/** What a peer sees of these tells whether the way to it works, though its own datagrams may not arrive. */
+/** Sends datagrams without a request: those that arrive show the peer that the way to it works. */
 function sendUnasked(
   udp: UdpSocket,
   sessions: Sessions,
@@ -137,7 +137,7 @@ function sendUnasked(
 class Sessions {
   readonly #seen = new Map<string, Set<number>>()
 
-  /** Returns how many have arrived. */
+  /** Counts a number once. Returns how many of the session have arrived. */
   count(address: string, session: number, number: number): number {
     const key = `${address} ${session}`
     const seen = this.#seen.get(key) ?? new Set()
@@ -154,7 +154,7 @@ class Sessions {
   }
 }
 
-/** A transfer is counted and dropped as it arrives; of a question the line is kept. */
+/** Counts and drops the bytes of a transfer; keeps the line of a question. */
 function receive(socket: Socket, source: QuestionSource, budget: Budget): void {
   let head = Buffer.alloc(0)
   let received = 0
@@ -178,7 +178,7 @@ function receive(socket: Socket, source: QuestionSource, budget: Budget): void {
   })
 }
 
-/** Whether the question is complete. */
+/** Answers the question once its line is complete; returns whether it is. */
 function take(text: Buffer, socket: Socket, source: QuestionSource): boolean {
   const end = text.indexOf('\n')
   if (end < 0 && text.length > LONGEST_QUESTION) socket.destroy()

@@ -8,3 +8,6 @@ export interface Log {
   warn(fields: object, message: string): void
   error(fields: object, message: string): void
 }
+
+/** Writes nothing. */
+export const silentLog: Log = { trace() {}, debug() {}, info() {}, warn() {}, error() {} }

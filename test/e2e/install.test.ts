@@ -172,7 +172,7 @@ describe.skipIf(why !== undefined)('twill install', () => {
     const installed = await h2.twill('install', '--docker')
     expect(installed.code, installed.stderr).toBe(0)
     expect(installed.stderr).toBe(
-      "twill: warning: systemd passes over 'export FLANNELD_IP_MASQ=...' in /etc/sysconfig/flanneld: remove the word export, or the " +
+      "twill: warning: systemd ignores 'export FLANNELD_IP_MASQ=...' in /etc/sysconfig/flanneld: remove the word export, or the " +
         'agent does not get it\n',
     )
     expect(installed.stdout).toContain(
@@ -213,7 +213,7 @@ describe.skipIf(why !== undefined)('twill install', () => {
       until systemctl is-active twilld | grep -q activating; do sleep 0.1; done
       kill -TERM $installs; wait $installs; echo "exit $?"`)
     expect(interrupted).toMatch(
-      /exit 1\n.*interrupted by SIGTERM: the agent starts all the same; twill uninstall takes/s,
+      /exit 1\n.*interrupted by SIGTERM: the agent continues to start; twill uninstall undoes/s,
     )
     expect((await h1.twill('uninstall')).code).toBe(0)
     expect(await h1.sh(look)).toBe(untouched)

@@ -28,15 +28,15 @@ const flags = {
   timeout: int(4, 'seconds to wait for the store'),
 }
 
-/** Some parts remain. The message says why. */
+/** Something could not be removed. The message says why. */
 class CleanupError extends ExpectedError {
   override name = 'CleanupError'
 }
 
 /**
- * `twill cleanup`: removes what an agent left on this node, and nothing else: devices, routes with our
- * protocol, rules, files. The agent must be stopped before. The node's lease stays in the store, where it
- * expires.
+ * `twill cleanup`: removes what an agent left on this node, and nothing else: devices, routes with twilld's
+ * protocol number, firewall rules, files. The operator must stop the agent first. The node's lease stays in
+ * the store, where it expires.
  */
 export const cleanup = command({ flags, readsStore: true }, async (values, context) => {
   requireNetAdmin()
@@ -90,7 +90,10 @@ async function refuseWhileHeld(claims: readonly Claim[]): Promise<void> {
   }
 }
 
-/** Identifies this network's devices and routes: by the store, or what the agent saw of it last, or the given VNI, and by the subnet file. */
+/**
+ * Devices and prefixes of this network: from the store, the agent's cache of it, or the given VNI, and from
+ * the subnet file.
+ */
 async function ours(
   { vni, timeout, 'subnet-file': subnetFile, 'cache-file': cacheFile }: FlagValues<typeof flags>,
   { store, err }: CommandContext,
@@ -125,7 +128,7 @@ function parseVni(text: string): number {
   throw new FlagError(`--vni is '${text}': it must be a whole number from 0 to ${0xffffff}`)
 }
 
-/** Runs commands that read; those that would write succeed without being run. */
+/** Runs commands that read. Skips those that write, and reports success. */
 const onlyLook: RunCommand = async (words, input, signal) => {
   const writes = /-restore$/.test(words[0] ?? '') || (words[0] === 'nft' && words.includes('-f'))
   return writes ? { code: 0, stdout: '', stderr: '' } : await runCommand(words, input, signal)

@@ -6,7 +6,7 @@ import { askNode, nodeFlags, tellAgent } from '../source/ask_node.ts'
 const flags = {
   ...nodeFlags,
   ...outputFlags,
-  fix: bool(false, 'let the agent look at everything and put it right, and print what still differs then'),
+  fix: bool(false, 'let the agent check and repair everything, then print what still differs'),
 }
 
 /**

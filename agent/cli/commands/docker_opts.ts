@@ -5,7 +5,7 @@ import { bool, string } from '../../config/go_flags.ts'
 import { dockerOpts } from '../../node_files/docker_opts.ts'
 import { command } from '../definition/command.ts'
 
-/** The names of mk-docker-opts.sh: a unit that calls it needs only another program name. */
+/** Named as mk-docker-opts.sh names them: a unit that calls it needs only another program name. */
 const flags = {
   f: string('/run/flannel/subnet.env', "the agent's subnet file"),
   d: string('/run/docker_opts.env', 'the file to write; -: standard output'),
@@ -15,7 +15,7 @@ const flags = {
   k: string('DOCKER_OPTS', 'name of the variable that holds all options'),
 }
 
-/** There is no subnet yet that Docker could use. */
+/** The agent has not written an IPv4 subnet. */
 class NoSubnetError extends ExpectedError {
   override name = 'NoSubnetError'
 }

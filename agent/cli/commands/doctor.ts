@@ -4,7 +4,10 @@ import { askNode, nodeFlags } from '../source/ask_node.ts'
 
 const flags = { ...nodeFlags, ...outputFlags }
 
-/** `twill doctor`: all checks, and probes of a few peers. Exit codes as of status: 0 no problem, 1 a problem, 2 unknown. */
+/**
+ * `twill doctor`: all checks, and probes of a few peers. Exit codes as of status: 0 no problem, 1 a problem,
+ * 2 unknown.
+ */
 export const doctor = command({ flags, readsStore: true, noAnswerCode: 2 }, async (values, context) => {
   const findings = await askNode(values, context, (node, signal) => node.doctor(signal))
   answer(values, context.out, findings, printFindings)

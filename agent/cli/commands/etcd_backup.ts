@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import type { EtcdCluster } from '../../../lease/cluster.ts'
 import { messageOf } from '../../../lease/common/errors.ts'
+import { silentLog } from '../../../lease/common/log.ts'
 import { replaceFile } from '../../../lease/common/replace_file.ts'
 import { shellQuote } from '../../../lease/common/shell_quote.ts'
 import type { EtcdOptions } from '../../../lease/options.ts'
@@ -36,7 +37,7 @@ export const etcdBackup = command(
       shellQuote('mv', `${dataDir}.new/member`, `${dataDir}/member`),
     ].join(' && ')
     context.out.write(
-      `${file} holds all of etcd. It goes in the place of ${dataDir}/member, while the agent is stopped, by:\n  ${restore}\n`,
+      `${file} holds all of etcd. To restore it in ${dataDir}, with the agent stopped and ${dataDir}/member moved away:\n  ${restore}\n`,
     )
     return 0
   },
@@ -53,7 +54,7 @@ function etcdOptions(dataDir: string, context: CommandContext): EtcdOptions {
 async function firstThatAnswers(options: EtcdOptions, signal: AbortSignal): Promise<EtcdCluster> {
   const troubles: string[] = []
   for (const endpoint of options.endpoints) {
-    const cluster = await openCluster({ ...options, endpoints: [endpoint] }, silent)
+    const cluster = await openCluster({ ...options, endpoints: [endpoint] }, silentLog)
     try {
       await cluster.state(signal)
       return cluster
@@ -64,5 +65,3 @@ async function firstThatAnswers(options: EtcdOptions, signal: AbortSignal): Prom
   }
   throw new StoreUnreachableError(`Cannot back up etcd: ${troubles.join('; ')}`)
 }
-
-const silent = { trace() {}, debug() {}, info() {}, warn() {}, error() {} }

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import type { ClusterMember, EtcdCluster } from '../../../lease/cluster.ts'
 import { ExpectedError } from '../../../lease/common/errors.ts'
+import { silentLog } from '../../../lease/common/log.ts'
 import type { EtcdOptions } from '../../../lease/options.ts'
 import { openCluster } from '../../../lease/registry.ts'
 import { int, string } from '../../config/go_flags.ts'
@@ -15,12 +16,12 @@ const flags = {
   timeout: int(30, 'seconds that it may take'),
 }
 
-/** This host runs no member that could leave. */
+/** This host runs no member, or the only one. */
 class NoOtherMemberError extends ExpectedError {
   override name = 'NoOtherMemberError'
 }
 
-/** `twill etcd-leave`: the other members no longer count on the one of this host, which ends. */
+/** `twill etcd-leave`: removes this host's member from etcd; its process ends. */
 export const etcdLeave = command(
   { flags, readsStore: false },
   async ({ 'embedded-etcd-dir': dataDir, timeout }, { out }) => {
@@ -39,7 +40,7 @@ export const etcdLeave = command(
   },
 )
 
-/** The member that this host runs, and the other ones. Rejects where none answers here. */
+/** The id of this host's member, and the other members. Rejects if no member answers on this host. */
 export async function memberHere(
   dataDir: string,
   signal: AbortSignal,
@@ -57,7 +58,7 @@ async function withCluster<T>(
 ): Promise<T> {
   const store = parseStoreOptions([`--join=${join(dataDir, 'join-token')}`], {}).store as EtcdOptions
   const own = [`https://127.0.0.1:${new URL(store.endpoints[0] ?? '').port}`]
-  const cluster = await openCluster({ ...store, endpoints: endpoints ?? own }, silent)
+  const cluster = await openCluster({ ...store, endpoints: endpoints ?? own }, silentLog)
   try {
     return await use(cluster)
   } finally {
@@ -65,9 +66,7 @@ async function withCluster<T>(
   }
 }
 
-/** A member names its loopback address too. */
+/** Whether other hosts can use the URL: members also publish a loopback address. */
 function isForOthers(url: string): boolean {
   return new URL(url).hostname !== '127.0.0.1'
 }
-
-const silent = { trace() {}, debug() {}, info() {}, warn() {}, error() {} }

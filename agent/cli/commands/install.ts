@@ -34,10 +34,10 @@ const flags = {
   wait: int(120, 'seconds to wait until the agent is ready'),
 }
 
-/** What the first host's etcd gets where it has no network config. */
+/** Written to the first host's etcd where it has no network config. */
 const DEFAULT_NETWORK = '{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}'
 const STORE_MS = 15_000
-/** Longest error: it has the agent's own words. */
+/** Longest error, in characters: it contains the agent's last log line. */
 const MESSAGE = 4_000
 
 /** `twill install`: makes this host a node of the network; all flags of twilld are for its service. */
@@ -93,7 +93,7 @@ async function prepare(
   return { config, steps: installPlan(wish, host, readRecord(host.files.get(paths.dropIn))) }
 }
 
-/** Does the steps with progress; returns what says a line. */
+/** Performs the steps and shows the progress. Returns a function that prints a line. */
 async function performHere(
   steps: readonly Step[],
   withinMs: number,
@@ -120,7 +120,7 @@ function withoutSystemd({ program, judged }: AskedFor): string {
   )
 }
 
-/** A file of another program, where ours would be. */
+/** Throws InstallError if another program's file is where `twill install` would write one. */
 function refuseForeign(host: HostState, docker: boolean): void {
   const ours = [paths.dropIn, paths.sysctl, ...(docker ? [paths.docker] : [])]
   const path = ours.find(one => foreign(host, one) !== undefined)
@@ -134,7 +134,7 @@ async function requireDocker(signal: AbortSignal): Promise<void> {
     throw new InstallError('There is no docker.service here: install Docker first, or leave --docker out')
 }
 
-/** What the service would make of its flags and variables. Throws ConfigError, FlagError. */
+/** The service's settings by its flags and variables. Throws ConfigError, FlagError. */
 async function configOf({ judged }: AskedFor, env: Env): Promise<AgentConfig> {
   const command = await parseCommandLine([...judged], env)
   if (command.asks !== 'run') throw new ConfigError('Neither --help nor --version is for a service')
@@ -154,7 +154,10 @@ async function networkOf(config: AgentConfig): Promise<NetworkConfig> {
   return (await readStore(config.store, STORE_MS, 0)).network
 }
 
-/** A running agent watches its host itself. */
+/**
+ * Prints all obstacles; throws InstallError if one is `broken`. Skipped where the agent runs, which checks
+ * its host.
+ */
 async function check(
   config: AgentConfig,
   network: NetworkConfig,
@@ -168,7 +171,7 @@ async function check(
     err.write(`twill: ${severity === 'broken' ? '' : 'warning: '}${what} (${evidence}): ${remedy}\n`)
   const blocking = findings.filter(({ severity }) => severity === 'broken').length
   if (blocking > 0)
-    throw new InstallError(`Nothing was changed: mend what is said above (${blocking}), then run this again`)
+    throw new InstallError(`Nothing was changed: fix the problems above (${blocking}), then run this again`)
 }
 
 async function otherAgents(signal: AbortSignal): Promise<readonly Finding[]> {

@@ -16,7 +16,7 @@ export const man = command({ flags: {}, readsStore: false }, async (_, { out, co
 const opening = [
   'twill looks into an overlay network of twilld or flanneld agents.',
   "It asks this host's agent over its local socket. Where none answers, or a flag names a store, it reads store and kernel itself;",
-  'where the store does not answer either, it shows what the agent saw last.',
+  'where the store does not answer either, it shows the leases that the agent saved last.',
 ]
 
 const exits = [
@@ -30,7 +30,7 @@ const exits = [
 
 const files = [
   ['/run/twill/twilld.sock', "the agent's local API"],
-  ['/var/lib/twill/leases.json', 'what the agent saw last'],
+  ['/var/lib/twill/leases.json', 'the leases that the agent saved last'],
   ['/run/flannel/subnet.env', "this node's subnet, for CNI plugins"],
 ] as const
 

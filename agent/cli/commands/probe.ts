@@ -11,7 +11,7 @@ import { askNode, nodeFlags } from '../source/ask_node.ts'
 const flags = {
   ...nodeFlags,
   ...outputFlags,
-  all: bool(false, 'all peers, as without a name'),
+  all: bool(false, 'all peers; the default without NODE'),
   wide: bool(false, 'print the sound ways too, where several were probed'),
   'probe-port': int(DEFAULT_PROBE_PORT, "the agents' --probe-port, where no agent is asked"),
 }
@@ -53,7 +53,7 @@ async function probeAll(node: NodeDocuments, peers: readonly string[], err: Outp
   let done = 0
   const work = async () => {
     for (const [i, peer] of left) {
-      if (performance.now() > untilMs) missing.push(`${peer} was not probed: ${ALL_MS / 1000} s are over`)
+      if (performance.now() > untilMs) missing.push(`${peer} was not probed within ${ALL_MS / 1000} s`)
       else
         try {
           ways[i] = [...(await node.probe(peer, AbortSignal.timeout(PEER_MS)))]
@@ -70,7 +70,7 @@ async function probeAll(node: NodeDocuments, peers: readonly string[], err: Outp
   return { ways: ways.flat(), missing }
 }
 
-/** One row for each way, findings below; of several healthy ways only the number. */
+/** One row for each way, and the findings below; sound ways are only counted unless `isWide`. */
 function printProbes(ways: readonly ProbeDocument[], isWide: boolean): string {
   const unsound = ways.filter(({ finding }) => finding !== null)
   const sound = ways.length - unsound.length

@@ -9,7 +9,7 @@ import type { Trace, WayBack } from '../../diagnose/trace/trace.ts'
 import { answer, command, outputFlags } from '../definition/command.ts'
 import { askNode, nodeFlags } from '../source/ask_node.ts'
 
-/** Short, as the resolver itself may be broken. */
+/** Time-out of the resolver: short, as the resolver may be broken too. */
 const RESOLVE_MS = 1_000
 
 const flags = {
@@ -19,8 +19,9 @@ const flags = {
 }
 
 /**
- * `twill trace SRC DST`: addresses, pods (NAMESPACE/NAME, with Kubernetes), or node names, which stand for the
- * node's own address in the overlay. Run it on the host of SRC. Exit code 1 for a broken hop, 2 if none is broken but one could not be read.
+ * `twill trace SRC DST`: addresses, pods (NAMESPACE/NAME, with Kubernetes), or node names, which stand for
+ * the node's own address in the overlay. Run it on the host of SRC. Exit code 1 for a broken hop, 2 if none
+ * is broken but one could not be read.
  */
 export const trace = command(
   { flags, readsStore: true, operands: ['<SRC>', '<DST>'] },
@@ -39,7 +40,7 @@ export const trace = command(
   },
 )
 
-/** This host's resolver's address for the name; the word itself if there is none. */
+/** The address that this host's resolver has for a name; the word itself if it has none. */
 async function addressOf(word: string): Promise<string> {
   if (isIP(word) !== 0) return word
   const late = sleep(RESOLVE_MS, new AbortController().signal)
@@ -72,7 +73,7 @@ function lastLine({ peer, hops, broken, back }: Trace): string {
     return 'Nothing that was seen is broken, but not all was seen'
   if (back === null) return 'This host is sound for this packet.'
   if (back.silent === null) return 'Both hosts are sound for this packet and its answer.'
-  return `This host is sound for this packet. ${peer} was not asked for the way back: ${back.silent}; the same command shows it there.`
+  return `This host is sound for this packet. ${peer} was not asked for the way back: ${back.silent}; run the same command there to see it.`
 }
 
 function hasUnknown(hops: readonly Hop[]): boolean {

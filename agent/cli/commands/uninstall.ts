@@ -12,7 +12,7 @@ import { command } from '../definition/command.ts'
 import { cleanupCommand, ownCommand, unitEnvironment } from '../install/install_wish.ts'
 import { memberHere } from './etcd_leave.ts'
 
-/** How long this host's etcd may take to name its members. */
+/** Time-out for this host's etcd to list its members. */
 const MEMBERS_MS = 5_000
 
 const flags = { 'dry-run': bool(false, 'print what would be undone, and why') }
@@ -41,7 +41,7 @@ export const uninstall = command({ flags, readsStore: false }, async (values, { 
   return exitCode.stopped
 })
 
-/** Where an installation was cut short, its files tell that it was there. */
+/** The record of the installation; where it was interrupted before it wrote one, its other files prove it. */
 function recordOf(host: HostState): Record | undefined {
   const isOurs = (path: string) => host.files.has(path) && foreign(host, path) === undefined
   const written = readRecord(host.files.get(paths.dropIn))
@@ -50,7 +50,7 @@ function recordOf(host: HostState): Record | undefined {
   return { flags: [], docker: isOurs(paths.docker), enabled: isOurs(paths.unit), started: isOurs(paths.unit) }
 }
 
-/** The plan of the installation, backwards. */
+/** The acts that undo the installation: its plan, backwards. */
 async function undoing(host: HostState, record: Record): Promise<readonly Undo[]> {
   const wish = {
     flags: record.flags,
@@ -70,7 +70,7 @@ async function undoing(host: HostState, record: Record): Promise<readonly Undo[]
   ]
 }
 
-/** Undefined where this host runs no etcd, the only one, or one that does not answer. */
+/** How to leave etcd; undefined if this host runs no member, the only one, or one that does not answer. */
 async function leaveWhereOthersAre({ flags }: Record) {
   if (!flags.some(flag => /^--(embedded-etcd|member)(=true)?$/.test(flag))) return undefined
   const dataDir = dataDirOf(flags)
@@ -85,12 +85,12 @@ function dataDirOf(flags: readonly string[]): string {
   return flags.find(flag => flag.startsWith(name))?.slice(name.length) ?? '/var/lib/twill/etcd'
 }
 
-/** What is left on purpose. */
+/** Lines about what stays on purpose. */
 function notes(host: HostState, { flags, docker }: Record): readonly string[] {
   const folder = dataDirOf(flags)
   return [
     ...(existsSync(folder)
-      ? [`Left: ${folder} with the leases of the network. Once no host needs it any more: rm -r ${folder}`]
+      ? [`Left: ${folder} with the leases of the network. When no host needs it any more: rm -r ${folder}`]
       : []),
     ...(flags.some(flag => /^--member(=true)?$/.test(flag))
       ? ['Left: etcd still counts this host as a member. On another one: etcdctl member list, member remove']
@@ -99,6 +99,6 @@ function notes(host: HostState, { flags, docker }: Record): readonly string[] {
       ? ['Left: forwarding stays on until the next boot; other programs may rely on it']
       : []),
     ...(docker ? ['Docker leaves the overlay at its next start: systemctl restart docker'] : []),
-    'The lease of this host ends by itself within a day',
+    'The lease of this host expires within a day',
   ]
 }

@@ -10,13 +10,13 @@ import { InstallError } from '../../install/host_state.ts'
 import { type HostState, type InstallWish, paths } from '../../install/plan.ts'
 import { readUnitEnvironment, type UnitEnvironment } from '../../install/unit_environment.ts'
 
-/** What the operator asks for, in the words of twilld. */
+/** The operator's wishes, as flags of twilld. */
 export interface AskedFor {
-  /** What starts twilld where no package's unit says it. */
+  /** The command that starts twilld, used where no package has a unit. */
   readonly program: readonly string[]
-  /** For the service: a token is in a file there. */
+  /** The flags of the service, with the path of the token's file. */
   readonly flags: readonly string[]
-  /** The same with the token as it was given: the service's file is not written yet. */
+  /** The same with the token as it was given, to check them before the token's file is written. */
   readonly judged: readonly string[]
   readonly token: string | undefined
 }
@@ -83,7 +83,7 @@ export async function installWish(
   }
 }
 
-/** With the store that the service has, wherever that is written down. */
+/** The command to remove the agent's entries, with the store that the service has by flags or variables. */
 export function cleanupCommand(flags: readonly string[], env: Env): readonly string[] {
   const names = [...Object.keys(storeFlags), 'subnet-file', 'cache-file', 'cni-conf-file']
   const given = flags.filter(flag => names.some(name => flag.startsWith(`--${name}=`)))
@@ -101,7 +101,7 @@ export function ownCommand(...words: readonly string[]): readonly string[] {
 
 /** Variables of the service, from its unit, drop-ins and files. */
 export async function unitEnvironment({ packagedUnit, files }: HostState): Promise<UnitEnvironment> {
-  // systemd looks into /etc first.
+  // systemd prefers the unit in /etc.
   const unit = files.get(paths.unit) ?? packagedUnit ?? (await ownText('twilld.service'))
   return readUnitEnvironment([unit, ...dropIns()], path => readOrNone(path))
 }
@@ -138,7 +138,7 @@ function ownFolder(): string {
   return dirname(realpathSync(process.argv[1] ?? '.'))
 }
 
-/** Of manifests/systemd, which the bundle has beside it. */
+/** A file of manifests/systemd, a copy of which lies beside the bundle. */
 function ownText(name: string): Promise<string> {
   return readFile(join(ownFolder(), 'systemd', name), 'utf8')
 }

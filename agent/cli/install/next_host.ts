@@ -5,7 +5,7 @@ import type { AgentConfig } from '../../config/config.ts'
 import type { StatusDocument } from '../../diagnose/status_document.ts'
 import { tellAgent } from '../source/ask_node.ts'
 
-/** Flags of one host alone. */
+/** Flags that the command for another host must not repeat. */
 const ownOnly =
   /^--(first-host|dry-run|wait|join|member|iface|iface-regex|iface-can-reach|public-ip|public-ipv6|embedded-etcd-\w+|etcd-endpoints)\b/
 
@@ -24,14 +24,14 @@ export async function nextHost(config: AgentConfig, words: readonly string[]): P
   return command([`--join=${await address(config)}`])
 }
 
-/** As given here, or as the service has it from a variable. */
+/** The store's flags as given here; without any, those that the service has from variables. */
 function storeFlags({ store }: AgentConfig, words: readonly string[]): readonly string[] {
   const given = words.filter(word => /^--(join|etcd-endpoints)=/.test(word))
   if (given.length > 0 || store.kind !== 'etcd') return given
   return [`--etcd-endpoints=${store.endpoints.join(',')}`]
 }
 
-/** By the lease of the agent that has just become ready: `10.244.1.0/24 at 192.168.0.7`. */
+/** This host's public IP, from the lease in the status of its agent: `10.244.1.0/24 at 192.168.0.7`. */
 async function address({ localSocket = '' }: AgentConfig): Promise<string> {
   const { lease } = await tellAgent<StatusDocument>(
     { 'local-socket': localSocket, timeout: 0 },

@@ -19,12 +19,12 @@ import { entryKey } from '../../state/print.ts'
 import { chooseUnderlay, UnderlayError } from '../../underlay/underlay.ts'
 import { readUnderlay } from '../../underlay/when_chosen.ts'
 
-/** What doctor says of a host without an agent in any case, and what the plan mends itself. */
+/** Findings that every host without an agent has, or that the installation repairs. */
 const expected: ReadonlySet<string> = new Set(['own lease', 'agent', 'drift', 'subnet file', 'forwarding'])
 
 /**
- * What stands in the way of an agent on this host, before it has a lease: doctor's own checks, with the devices that it would
- * make. Changes nothing.
+ * Obstacles to an agent on this host, before it has a lease: doctor's own checks, with the devices that the
+ * agent would create. Changes nothing.
  */
 export async function preflight(
   config: AgentConfig,
@@ -52,7 +52,7 @@ export async function preflight(
   return [...tools, ...found.filter(({ check }) => !expected.has(check))]
 }
 
-/** Before the agent writes them. */
+/** Facts of the files that the agent has not written yet. */
 function noFiles({ subnetFile }: AgentConfig): NodeFileFacts {
   return { subnetFile, subnets: undefined, ipMasq: false, cni: { directory: '', configs: [] } }
 }
@@ -98,7 +98,7 @@ async function chooseInterface(
   }
 }
 
-/** A host that runs a member of an etcd that others started is none. */
+/** Whether this host starts the network's etcd; false where it joins another host's etcd as a member. */
 export function isFirstHost({ store }: AgentConfig): boolean {
   return store.kind === 'etcd' && store.embedded !== undefined && store.joinSecret === undefined
 }
@@ -107,7 +107,7 @@ function runsEtcd({ store }: AgentConfig): boolean {
   return store.kind === 'etcd' && store.embedded !== undefined
 }
 
-/** Rules are written by one of them. */
+/** The agent writes its firewall rules by nft or iptables, as the network config says. */
 function toolChecks({ enableNftables }: NetworkConfig): readonly Finding[] {
   const tool = enableNftables ? 'nft' : 'iptables-restore'
   const pkg = enableNftables ? 'nftables' : 'iptables'
@@ -115,7 +115,7 @@ function toolChecks({ enableNftables }: NetworkConfig): readonly Finding[] {
   return [
     obstacle(
       'firewall tool',
-      `there is no ${tool}, which masquerades what leaves the overlay`,
+      `there is no ${tool}, by which the agent writes its firewall rules`,
       pkg,
       `apt-get install ${pkg}`,
     ),

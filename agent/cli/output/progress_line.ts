@@ -4,7 +4,10 @@ import type { Output } from './output.ts'
 /** Longest text of one line. */
 const LONGEST = 1_000
 
-/** What is done now: on a terminal one line that changes in place, elsewhere a line for each change. */
+/**
+ * Shows the current activity: on a terminal in one line that changes in place, elsewhere a line for each
+ * change.
+ */
 export class ProgressLine {
   readonly #out: Output
   #isShown = false
@@ -30,7 +33,7 @@ export class ProgressLine {
     this.#out.write(`${printable(text, LONGEST)}\n`)
   }
 
-  /** Leaves the line that is shown, for what others write. */
+  /** Ends the shown line, so that other output starts on a new one. */
   end(): void {
     if (this.#isShown) this.#out.write('\r\u001b[K')
     this.#isShown = false

@@ -5,8 +5,8 @@ import { type NodeDocuments, SOME_TIMES } from '../../diagnose/node_documents.ts
 import type { AgentFacts, AgentSilence, NodeView } from '../../diagnose/node_view.ts'
 import type { StatusDocument } from '../../diagnose/status_document.ts'
 
-/** A stopped or hanging agent has a socket too. */
-const GREETING_MS = 2_000
+/** Time-out of the first request: a stopped or hanging agent has a socket too. */
+const FIRST_ANSWER_MS = 2_000
 
 /** The agent refused the request. */
 class AgentRefusedError extends ExpectedError {
@@ -23,13 +23,13 @@ export class AgentNotReadyError extends ExpectedError {
   override name = 'AgentNotReadyError'
 }
 
-/** `denied`: this user may not open the socket; an agent may run. */
-export type Knock = 'answers' | 'none' | 'denied'
+/** Whether an agent listens on a socket. `denied`: this user may not open it; an agent may run. */
+export type AgentPresence = 'answers' | 'none' | 'denied'
 
-export async function knockAt(path: string): Promise<Knock> {
+export async function agentPresence(path: string): Promise<AgentPresence> {
   if (path === 'none') return 'none'
   try {
-    await get(path, '', AbortSignal.timeout(GREETING_MS))
+    await get(path, '', AbortSignal.timeout(FIRST_ANSWER_MS))
     return 'answers'
   } catch (error) {
     if (error instanceof AgentRefusedError || error instanceof AgentNotReadyError) return 'answers'
@@ -41,16 +41,16 @@ export function deniedAt(path: string): string {
   return `not asked: this user may not open '${path}'; run it as root`
 }
 
-/** What the agent behind the socket says of itself, if it is the one whose lease the view shows as this host's. */
-export async function hearAgent(
+/** The status of the agent behind the socket, if its lease is the one that the view has for this host. */
+export async function readAgentFacts(
   path: string,
   view: NodeView,
   signal: AbortSignal,
 ): Promise<AgentFacts | AgentSilence | undefined> {
-  const knock = await knockAt(path)
-  if (knock === 'denied') return { kind: 'unasked', why: deniedAt(path) }
+  const presence = await agentPresence(path)
+  if (presence === 'denied') return { kind: 'unasked', why: deniedAt(path) }
   if (path === 'none') return { kind: 'unasked', why: 'not asked: --local-socket is none' }
-  if (knock === 'none') return undefined
+  if (presence === 'none') return undefined
   try {
     return factsIn(await agentAt(path).status(signal), view, path)
   } catch (error) {

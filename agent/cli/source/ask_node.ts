@@ -15,11 +15,11 @@ import type { CommandContext } from '../definition/command.ts'
 import {
   AgentNotReadyError,
   agentAt,
+  agentPresence,
   deniedAt,
   get,
-  hearAgent,
-  knockAt,
   NoAgentError,
+  readAgentFacts,
 } from './agent_socket.ts'
 import { readStoreOrLastSeen } from './last_seen.ts'
 import { askStore } from './read_store.ts'
@@ -76,7 +76,7 @@ export async function askMap(
   onRead(mapHead(view), view.leases.table.size)
   if (!isHostOf(view)) return subnetMap(view, kind)
   const facts = { ...factsFor(values, context), readLeases: async () => view }
-  // Loaded here: the kernel's part costs as much to load as the leases cost to read.
+  // Loaded only here: loading the kernel's part takes as long as reading the leases.
   const { askHost } = await import('./local_source.ts')
   try {
     return await askHost(facts, node => node.map(signalFor(values), mostTimes))
@@ -110,7 +110,8 @@ function factsFor(values: NodeFlags, context: CommandContext) {
     subnetFile: values['subnet-file'],
     timeoutMs: timeoutMs(values, 'agent'),
     probePort: values['probe-port'],
-    agentAnswer: (view: NodeView, signal: AbortSignal) => hearAgent(values['local-socket'], view, signal),
+    agentAnswer: (view: NodeView, signal: AbortSignal) =>
+      readAgentFacts(values['local-socket'], view, signal),
     podAddresses: options.kind === 'kubernetes' ? podsOf(options, timeoutMs(values, 'store')) : undefined,
   }
 }
@@ -141,9 +142,9 @@ async function askAgent<T>(
 ): Promise<{ readonly answer: T } | undefined> {
   const path = values['local-socket']
   if (context.namesStore) return undefined
-  const knock = await knockAt(path)
-  if (knock === 'denied') context.err.write(`twill: ${printable(deniedAt(path), 4_000)}\n`)
-  if (knock !== 'answers') return undefined
+  const presence = await agentPresence(path)
+  if (presence === 'denied') context.err.write(`twill: ${printable(deniedAt(path), 4_000)}\n`)
+  if (presence !== 'answers') return undefined
   try {
     return { answer: await question(agentAt(path), signalFor(values)) }
   } catch (error) {
@@ -160,9 +161,9 @@ export async function tellAgent<T>(
   method: 'GET' | 'POST' = 'POST',
 ): Promise<T> {
   const path = values['local-socket']
-  const knock = await knockAt(path)
-  if (knock === 'denied') throw new NoAgentError(deniedAt(path))
-  if (knock === 'none')
+  const presence = await agentPresence(path)
+  if (presence === 'denied') throw new NoAgentError(deniedAt(path))
+  if (presence === 'none')
     throw new NoAgentError(`No agent answers on '${path}': start twilld, or name its --local-socket`)
   return await get<T>(path, act, AbortSignal.timeout(timeoutMs(values, 'agent')), method)
 }

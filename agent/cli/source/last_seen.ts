@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { LeaseCache } from '../../../lease/cache/lease_cache.ts'
 import { isUnexpected } from '../../../lease/common/errors.ts'
-import type { Log } from '../../../lease/common/log.ts'
+import { silentLog } from '../../../lease/common/log.ts'
 import { printable } from '../../../lease/common/printable.ts'
 import { readWhole } from '../../../lease/common/replace_file.ts'
 import { parseNetworkConfig } from '../../../lease/network_config/parser.ts'
@@ -23,7 +23,7 @@ export async function readStoreOrLastSeen(
   err: Output,
   mostTimes = 0,
 ): Promise<StoreView> {
-  // Thousands of leases take long to read: the file is read only if it is needed.
+  // Only checks that the file exists: thousands of leases take long to read, and may not be needed.
   const patienceMs = existsSync(cacheFile) ? Math.min(timeoutMs, LAST_SEEN_MS) : timeoutMs
   try {
     return await readStore(options, patienceMs, mostTimes)
@@ -47,15 +47,16 @@ export async function readStoreOrLastSeen(
 
 interface LastSeen {
   readonly view: StoreView
-  /** Whose leases these are, which may be another store than the one that was asked. */
+  /** Stores that the leases came from; others than the one that was asked, perhaps. */
   readonly stores: readonly string[]
   readonly savedAtMs: number
 }
 
-/** Undefined without a file of this store: the store's own error is the better answer then. */
+/** Undefined if there is no file of this store: the caller then reports the store's error. */
 async function lastSeen(options: StoreOptions, cacheFile: string): Promise<LastSeen | undefined> {
   const { scope, storesOf } = await lastSeenMarks(options)
-  const cache = new LeaseCache({ file: cacheFile, scope, readNotes: storesOf, saveMs: 0, log: noLog })
+  // Silent: the store's error matters more than one of this file.
+  const cache = new LeaseCache({ file: cacheFile, scope, readNotes: storesOf, saveMs: 0, log: silentLog })
   const cached = await cache.load()
   if (cached === undefined) return undefined
   // With Kubernetes the network config is a file.
@@ -69,6 +70,3 @@ async function lastSeen(options: StoreOptions, cacheFile: string): Promise<LastS
   const leases = { table, changed: new Set(table.keys()), problems: [] }
   return { view: { network, leases }, stores: cached.notes, savedAtMs: cached.savedAtMs }
 }
-
-/** An error in the file matters less than the store's. */
-const noLog: Log = { trace: () => {}, debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }

@@ -28,7 +28,7 @@ interface LocalFacts {
   readonly agentAnswer: NodeSource['agentAnswer']
 }
 
-/** From store and kernel, each read once, by the agent's own rules; used if no agent answers. */
+/** Answers from store and kernel, each read once, by the agent's own rules; used if no agent answers. */
 export async function askHost<T>(
   facts: LocalFacts,
   question: (node: NodeDocuments) => Promise<T>,
@@ -92,7 +92,7 @@ async function readView(
   return { ...common, self, underlay, refused: peers.refused, desired: peers.state.entries }
 }
 
-/** Throws UnseenHostError if nothing can be made of this host's own lease. */
+/** Throws UnseenHostError if this host's own lease is unusable. */
 function openPeers(...parts: readonly [NetworkConfig, Backend, Lease, Underlay]): Peers {
   try {
     return new Peers(...parts)

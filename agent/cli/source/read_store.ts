@@ -71,8 +71,8 @@ export async function askStore<S extends Askable, T>(
 ): Promise<T> {
   const timeout = AbortSignal.timeout(timeoutMs)
   const hopeless = new AbortController()
-  const words = new LogTail(() => hopeless.abort())
-  const store = await open(words)
+  const logTail = new LogTail(() => hopeless.abort())
+  const store = await open(logTail)
   const signal = AbortSignal.any([timeout, hopeless.signal, ...(stop === undefined ? [] : [stop])])
   let act = 'open the store'
   const says = (what: string) => {
@@ -83,7 +83,7 @@ export async function askStore<S extends Askable, T>(
   } catch (cause) {
     if (!signal.aborted) throw cause
     const trouble =
-      words.last ?? store.health().trouble ?? `${store.endpoints?.join(', ') ?? 'the store'} did not answer`
+      logTail.last ?? store.health().trouble ?? `${store.endpoints?.join(', ') ?? 'the store'} did not answer`
     const within = hopeless.signal.aborted ? '' : ` within ${timeoutMs / 1000} s`
     throw new StoreUnreachableError(`Cannot ${act}${within}: ${trouble}`, { cause })
   } finally {
@@ -91,7 +91,9 @@ export async function askStore<S extends Askable, T>(
   }
 }
 
-/** The first success; the others are stopped then. If all fail, one error with each reason. */
+/**
+ * Resolves to the first success and stops the other requests. If all fail, throws one error with all reasons.
+ */
 async function firstOf<S extends StoreOptions, T>(
   choices: readonly S[],
   ask: (one: S, stop: AbortSignal) => Promise<T>,
@@ -154,7 +156,7 @@ class LogTail implements Log {
 
   #remember(fields: object, message: string): void {
     const { error, reason } = fields as { error?: unknown; reason?: unknown }
-    // The retrier names the activity, and so does the error that this ends in.
+    // Without the activity: the error that contains this text names it.
     const text = message.replace(/^Cannot [^:]*, trying again: /, '')
     this.last = typeof reason === 'string' ? reason : text
     if (error instanceof Error) this.last = `${text}: ${error.message}`

@@ -1,6 +1,6 @@
 import { ExpectedError } from '../../../lease/common/errors.ts'
 
-/** What this host has cannot be told: iproute2 did not answer, or its own lease is unusable. */
+/** The state of this host is unknown: iproute2 did not answer, or the host's own lease is unusable. */
 export class UnseenHostError extends ExpectedError {
   override name = 'UnseenHostError'
 }

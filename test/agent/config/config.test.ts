@@ -105,13 +105,13 @@ describe('the configuration', () => {
 
   it('passes over a variable that cannot be read, and words behind the flags, and says so', async () => {
     expect((await config('', { FLANNELD_HEALTHZ_PORT: 'http' })).warnings).toEqual([
-      'Variable FLANNELD_HEALTHZ_PORT is passed over: invalid value "http" for flag -healthz-port: parse error',
+      'Variable FLANNELD_HEALTHZ_PORT is ignored: invalid value "http" for flag -healthz-port: parse error',
     ])
     expect((await config('', { FLANNELD_IFACES: 'eth0' })).warnings).toContain(
-      'Variable FLANNELD_IFACES is passed over: there is no such flag',
+      'Variable FLANNELD_IFACES is ignored: there is no such flag',
     )
     expect((await config('--ip-masq=false false --kube-subnet-mgr')).warnings).toEqual([
-      "Arguments 'false --kube-subnet-mgr' are passed over: flags end at the first word that is none",
+      "Arguments 'false --kube-subnet-mgr' are ignored: flags end at the first word that is not one",
     ])
   })
 

@@ -21,7 +21,7 @@ describe('the store options', () => {
       endpoints: ['https://db:2379'],
     })
     expect(storeWarnings(etcd('--etcd-cafile=/ca --etcd-endpoints=http://db:2379'))).toContain(
-      'Certificates are given but http://db:2379 is spoken to in the clear: write https:// there',
+      'Certificates are given but the connection to http://db:2379 is not encrypted: write https:// there',
     )
   })
 

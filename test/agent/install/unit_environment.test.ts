@@ -43,7 +43,7 @@ describe("a service's variables", () => {
     const { values, warnings } = read({ '/etc/f.env': file }, '[Service]\nEnvironmentFile=-/etc/f.env\n')
     expect(values).toEqual(fromFile)
     expect(warnings).toEqual([
-      "systemd passes over 'export E=...' in /etc/f.env: remove the word export, or the agent does not get it",
+      "systemd ignores 'export E=...' in /etc/f.env: remove the word export, or the agent does not get it",
     ])
   })
 

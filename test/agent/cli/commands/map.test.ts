@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { parseStoreOptions } from '../../../../agent/config/store_options.ts'
 import { exitCode } from '../../../../agent/exit_code.ts'
 import { LeaseCache } from '../../../../lease/cache/lease_cache.ts'
-import type { Log } from '../../../../lease/common/log.ts'
+import { silentLog } from '../../../../lease/common/log.ts'
 import { lastSeenMarks } from '../../../../lease/registry.ts'
 import { openTestCluster } from '../../../support/api_server_cluster.ts'
 import { type EtcdServer, freePort, startEtcd } from '../../../support/etcd.ts'
@@ -157,7 +157,7 @@ describe('twill map where the API server does not answer', () => {
     const api = `http://127.0.0.1:${await freePort()}`
     const flags = ['--kube-subnet-mgr', `--kube-api-url=${api}`, `--net-config-path=${config}`]
     const { store } = parseStoreOptions(flags, {})
-    const log: Log = { trace() {}, debug() {}, info() {}, warn() {}, error() {} }
+    const log = silentLog
     const { scope } = await lastSeenMarks(store)
     const cache = new LeaseCache({ file, scope, readNotes: notes => notes, saveMs: 0, log })
     const leases = [vxlanLease('n2', '02:00:00:00:00:02', '10.244.2.0/24 at 192.168.0.2')]
