@@ -4,15 +4,15 @@ import type { Entry, Link } from '../state/entry.ts'
 import type { Operation, Result } from '../state/operation.ts'
 import type { InterfaceFacts, RouteFacts, RouteLookup } from '../state/underlay_facts.ts'
 
-/** What belongs to this agent in the kernel. Everything else is neither listed nor changed. */
+/** What belongs to this agent in the kernel. The agent neither lists nor changes anything else. */
 export interface Scope {
-  /** Names of our own devices, there or not: what sits on them is ours. */
+  /** Names of our own devices, whether they exist or not. Everything on them is ours. */
   readonly devices: readonly string[]
   /** Routes with this protocol number are ours on any device. */
   readonly routeProtocol: number
   /**
-   * As far as they lead into one of these: another agent of this host has other networks. Undefined: wherever
-   * they lead.
+   * Limits `routeProtocol` to destinations in these networks: another agent on this host has other networks.
+   * Undefined: no limit.
    */
   readonly networks?: readonly Prefix[]
 }
@@ -28,15 +28,16 @@ export interface DeviceChange {
   readonly name: string
   /** `device flannel.1 was set down; device flannel.1 was set up` */
   readonly reason: string
-  /** The kernel may have dropped entries from it silently. */
+  /** The kernel may have dropped entries from it without a notification. */
   readonly hasDropped: boolean
 }
 
 /**
  * The kernel's notifications since the last value.
- * `devices`: check whether they are as desired.
- * `everything`: do a full pass; a notification was lost.
- * `underlay`: the external interface, an address or a route that is not ours changed: choose again.
+ *
+ * - `devices`: check whether they are as desired.
+ * - `everything`: the reason for a full pass: a notification was lost.
+ * - `underlay`: the external interface, an address or a route that is not ours changed: choose again.
  */
 export interface KernelChange {
   readonly entries: readonly EntryChange[]
@@ -45,22 +46,25 @@ export interface KernelChange {
   readonly underlay: boolean
 }
 
-/** All our entries, and what tells whether they are still the same. */
+/** All our entries, with a fingerprint that tells whether they have changed. */
 export interface Look {
   readonly fingerprint: string
-  /** Undefined: the same as when this fingerprint was told before. */
+  /** Undefined: the entries are as they were when this fingerprint was returned before. */
   readonly entries: readonly Entry[] | undefined
 }
 
-/** The kernel as the reconcile loop sees it; agent/kernel/netlink_kernel.ts is the real one. */
+/** The kernel as the reconcile loop sees it; agent/kernel/netlink_kernel.ts implements it. */
 export interface Kernel {
-  /** All our entries that exist now. Keys repeat only where the kernel itself repeats them. */
+  /** All our entries that exist now. Two have one key only where the kernel itself repeats it. */
   snapshot(scope: Scope, signal: AbortSignal): Promise<readonly Entry[]>
 
-  /** A snapshot that costs little where nothing has changed since the look with the fingerprint `last`. */
+  /**
+   * A snapshot that costs little where nothing has changed since the look that returned the fingerprint
+   * `last`.
+   */
   look(scope: Scope, last: string | undefined, signal: AbortSignal): Promise<Look>
 
-  /** Only the devices of a snapshot: few, quickly read, and everything else depends on them. */
+  /** Only the devices of a snapshot. They are few and quickly read, and every other entry depends on them. */
   devices(scope: Scope, signal: AbortSignal): Promise<readonly Link[]>
 
   /**
@@ -71,26 +75,24 @@ export interface Kernel {
   apply(operations: readonly Operation[], signal: AbortSignal): Promise<readonly Result[]>
 
   /**
-   * Changes from the call on, our own operations included: together with a later snapshot nothing is missed.
-   * Changes that are not read at once are folded into one.
+   * All changes after the call, including our own operations: together with a later snapshot nothing is
+   * missed. Changes that the reader does not take at once are merged into one.
    */
   changes(scope: Scope, signal: AbortSignal): AsyncIterable<KernelChange>
 
   /**
-   * Resolves once changes() has told all that happened before the call, so that later values are not about
-   * operations applied earlier. Gives up after a while where changes never end.
+   * Resolves once changes() has returned everything that happened before the call, so that later values are
+   * not about operations applied earlier. Gives up after a while where changes never end.
    */
   caughtUp(signal: AbortSignal): Promise<void>
 }
 
-/** What the kernel knows of the network under the overlay. */
+/** What the kernel knows about the network under the overlay. */
 export interface UnderlaySource {
   /** All interfaces with their addresses. */
   listInterfaces(signal: AbortSignal): Promise<readonly InterfaceFacts[]>
   /** Unicast routes of the main table that are not ours. */
   listRoutes(scope: Scope, signal: AbortSignal): Promise<readonly RouteFacts[]>
-  /**
-   * Which way a packet for that address goes, by policy rules and all tables; undefined where there is none.
-   */
+  /** The route of a packet to that address, by policy rules and all tables; undefined where there is none. */
   routeTo(address: Ip, signal: AbortSignal): Promise<RouteLookup | undefined>
 }

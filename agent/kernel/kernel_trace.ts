@@ -3,7 +3,7 @@ import { printEntry } from '../state/print.ts'
 import type { KernelChange } from './kernel.ts'
 
 /**
- * For TWILL_DEBUG=netlink: what is asked of the kernel and what it says, as iproute2 prints it, one line
+ * For TWILL_DEBUG=netlink: prints each request to the kernel and each answer as iproute2 would, one line
  * each.
  */
 export class KernelTrace {

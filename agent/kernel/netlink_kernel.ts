@@ -21,7 +21,7 @@ export interface NetlinkKernelOptions {
   readonly trace?: KernelTrace | undefined
 }
 
-/** The kernel of the network namespace that this process is in, over rtnetlink. */
+/** The kernel of this process's network namespace, over rtnetlink. */
 export class NetlinkKernel implements Kernel, UnderlaySource {
   readonly #open: OpenRawSocket
   readonly #requests: NetlinkRequests
@@ -29,7 +29,7 @@ export class NetlinkKernel implements Kernel, UnderlaySource {
   readonly #trace: KernelTrace | undefined
   readonly #subscriptions = new Set<Subscription>()
 
-  /** Loads the addons; a socket is opened when it is first used. */
+  /** Loads the native code. Opens a socket at the first request. */
   static async open({ txChecksum = 'auto', trace }: NetlinkKernelOptions = {}): Promise<NetlinkKernel> {
     const settings = new DeviceSettings(await loadLibc(), txChecksum)
     return new NetlinkKernel(await loadRawSocket(), settings, trace)
@@ -54,7 +54,7 @@ export class NetlinkKernel implements Kernel, UnderlaySource {
     return look
   }
 
-  /** Also keeps their settings: a program that changes these is not announced. */
+  /** Also sets the device settings again: the kernel does not announce when another program changes them. */
   async devices(scope: Scope, signal: AbortSignal): Promise<readonly Link[]> {
     const devices = await readDevices(this.#requests, scope, signal)
     for (const device of devices) this.#settings.keep(device)
@@ -75,8 +75,8 @@ export class NetlinkKernel implements Kernel, UnderlaySource {
   }
 
   /**
-   * Listens from the moment of the call on, not only from the first value that is taken: whatever a later
-   * snapshot() does not show is told.
+   * Listens from the call on, not only from the first value that the reader takes: it returns every change
+   * that a later snapshot() does not show.
    */
   changes(scope: Scope, signal: AbortSignal): AsyncIterable<KernelChange> {
     const subscription = new Subscription(
@@ -97,7 +97,7 @@ export class NetlinkKernel implements Kernel, UnderlaySource {
     return readOtherRoutes(this.#requests, scope, signal)
   }
 
-  /** Undefined where there is no way to the address. */
+  /** Undefined where there is no route to the address. */
   routeTo(address: Ip, signal: AbortSignal): Promise<RouteLookup | undefined> {
     return lookUpRoute(this.#requests, address, signal)
   }

@@ -1,14 +1,14 @@
 import { getSystemErrorMap, getSystemErrorName } from 'node:util'
 import { ExpectedError } from '../../lease/common/errors.ts'
 
-/** What the kernel refused, in its own words. */
+/** A request that the kernel refused. The message includes the kernel's own text. */
 export class NetlinkError extends ExpectedError {
   override name = 'NetlinkError'
   /** Positive, as in errno(3): 17. */
   readonly errno: number
   /** `EEXIST` */
   readonly code: string
-  /** NLMSGERR_ATTR_MSG, what the kernel says beyond the number; undefined where it says nothing. */
+  /** NLMSGERR_ATTR_MSG: the kernel's text; undefined where it sent only the number. */
   readonly extack: string | undefined
 
   /** `act` names what was asked for: `Cannot add route 10.1.5.0/24 ...`. */
@@ -20,25 +20,25 @@ export class NetlinkError extends ExpectedError {
     this.extack = extack
   }
 
-  /** The same refusal under another act. */
+  /** The same refusal with another act in its message. */
   during(act: string): NetlinkError {
     return new NetlinkError(act, this.errno, this.extack)
   }
 }
 
-/** No answer within the time that is left for one; the socket is opened again for the next request. */
+/** The kernel did not answer in time. The next request opens the socket again. */
 export class NetlinkTimeoutError extends ExpectedError {
   override name = 'NetlinkTimeoutError'
 }
 
-/** Created once: the stack trace would cost time for each of a refused device's thousands of entries. */
+/** Read once: a device that the kernel refuses has thousands of entries, each with an error. */
 const systemErrors = getSystemErrorMap()
 
 function describe(errno: number): readonly [string, string] {
   return systemErrors.get(-errno) ?? [safeName(errno), `error ${errno}`]
 }
 
-/** getSystemErrorName() throws for what is no error number at all. */
+/** getSystemErrorName() throws for a number that is no error number. */
 function safeName(errno: number): string {
   return errno > 0 && errno < 4096 ? getSystemErrorName(-errno) : `errno ${errno}`
 }

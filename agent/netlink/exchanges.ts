@@ -2,18 +2,18 @@ import { Messages, MessageWriter, NLMSG_DONE, NLMSG_ERROR } from './codec/messag
 import { NetlinkTimeoutError } from './errno.ts'
 import type { OpenRawSocket, RawSocket } from './socket/raw_socket.ts'
 
-/** The kernel answers while it is asked: an answer that has not come by then is lost. */
+/** The kernel answers during the request: an answer that has not arrived after this time is lost. */
 const ANSWER_MS = 10_000
-/** Exchanges in a row take no turn of the event loop. After this time others must get one. */
-const STRETCH_MS = 100
+/** Consecutive exchanges take no turn of the event loop. After this time they let other tasks run. */
+const MAX_BUSY_MS = 100
 const RECEIVE_BYTES = 4 * 1024 * 1024
 
-/** Messages that are sent together, and what becomes of their answers. */
+/** Messages that are sent together, and the handlers of their answers. */
 export interface Exchange {
   /** `Cannot list devices` */
   readonly act: string
   readonly count: number
-  /** NLM_F_* of one message beside its own; the last one must be answered. */
+  /** Further NLM_F_* flags of one message. The last message must ask for an answer. */
   flags(place: number): number
   write(writer: MessageWriter, place: number): void
   onMessage(messages: Messages): void
@@ -22,33 +22,38 @@ export interface Exchange {
 
 interface Running {
   readonly exchange: Exchange
-  /** Numbers of its first and last message. */
+  /** Sequence numbers of its first and last message. */
   readonly first: number
   readonly last: number
   settle(error: Error | undefined): void
 }
 
 /**
- * One rtnetlink socket: one exchange at a time, as two dumps on one socket are refused. After a time-out or a failure the next
- * exchange opens the socket again.
+ * One rtnetlink socket, which runs one exchange at a time, because the kernel refuses two dumps on one
+ * socket. After a time-out or a failure the next exchange opens the socket again.
  */
 export class Exchanges {
   readonly #open: OpenRawSocket
   readonly #writer = new MessageWriter()
   #socket: RawSocket | undefined
   #running: Running | undefined
-  /** Ends when all that was asked before has been answered. */
+  /** Resolves when all earlier exchanges have ended. */
   #turn: Promise<void> = Promise.resolve()
   #seq = 0
   #closed = false
-  /** When the event loop last had a turn, where something was exchanged since. */
-  #stretchMs: number | undefined
+  /**
+   * Start of the current run of exchanges without a turn of the event loop; undefined where there is none.
+   */
+  #busySinceMs: number | undefined
 
   constructor(open: OpenRawSocket) {
     this.#open = open
   }
 
-  /** Resolves once the last message is answered. Rejects with a failure of the socket, or the signal's reason before it is sent. */
+  /**
+   * Resolves once the last message is answered. Rejects with a failure of the socket, or with the signal's
+   * reason where that aborts before the messages are sent.
+   */
   async run(exchange: Exchange, signal: AbortSignal): Promise<void> {
     const before = this.#turn
     let done = () => {}
@@ -71,12 +76,12 @@ export class Exchanges {
   }
 
   async #letOthersRun(): Promise<void> {
-    if (this.#stretchMs === undefined) {
-      this.#stretchMs = performance.now()
+    if (this.#busySinceMs === undefined) {
+      this.#busySinceMs = performance.now()
       setImmediate(() => {
-        this.#stretchMs = undefined
+        this.#busySinceMs = undefined
       })
-    } else if (performance.now() - this.#stretchMs > STRETCH_MS) await new Promise(setImmediate)
+    } else if (performance.now() - this.#busySinceMs > MAX_BUSY_MS) await new Promise(setImmediate)
   }
 
   #send(exchange: Exchange): Promise<void> {
@@ -104,15 +109,15 @@ export class Exchanges {
         socket.receive()
         if (this.#running !== running) return
         socket.ref(true)
-        timer = setTimeout(() => this.#giveUp(running), ANSWER_MS)
+        timer = setTimeout(() => this.#timeOut(running), ANSWER_MS)
       } catch (error) {
         this.#fail(error instanceof Error ? error : new Error(String(error)))
       }
     })
   }
 
-  /** The answer may lie there unread because this process was busy: hence one more turn of the event loop. */
-  #giveUp(running: Running): void {
+  /** Waits one more turn of the event loop first: the answer may be unread because this process was busy. */
+  #timeOut(running: Running): void {
     setImmediate(() => {
       if (this.#running !== running) return
       const { act } = running.exchange
@@ -134,7 +139,7 @@ export class Exchanges {
     while (messages.next()) {
       const running = this.#running
       const { type, seq } = messages
-      // Late replies to an exchange that has timed out are ignored.
+      // Ignore late replies to an exchange that has timed out.
       if (running === undefined || seq < running.first || seq > running.last) continue
       if (type !== NLMSG_ERROR) running.exchange.onMessage(messages)
       if (type !== NLMSG_ERROR && type !== NLMSG_DONE) continue
@@ -152,7 +157,7 @@ export class Exchanges {
     running?.settle(error)
   }
 
-  /** The first of `count` numbers in a row; they start again before they leave 32 bits. */
+  /** The first of `count` consecutive numbers; they restart at 1 before they exceed 31 bits. */
   #nextSeq(count: number): number {
     if (this.#seq + count > 0x7fffffff) this.#seq = 0
     const first = this.#seq + 1

@@ -11,9 +11,10 @@ const NFT_MSG_GETGEN = (10 << 8) | 16
 const NFTA_GEN_ID = 1
 
 /**
- * How to read the generation of nftables: a number for each network namespace that every transaction counts up, of nft and
- * iptables-nft alike (net/netfilter/nf_tables_api.c, nf_tables_commit()). Undefined where the kernel has no nftables, or does
- * not tell it to us. Takes some 20 us and waits for nothing.
+ * Returns a function that reads the nftables generation: a number of the network namespace that every
+ * transaction increments, whether of nft or iptables-nft (net/netfilter/nf_tables_api.c, nf_tables_commit()).
+ * The function returns undefined where the kernel has no nftables or refuses to answer. It takes about 20 us
+ * and does not block.
  */
 export async function loadNftGeneration(): Promise<() => number | undefined> {
   const libc = await loadLibc()
@@ -34,7 +35,7 @@ export async function loadNftGeneration(): Promise<() => number | undefined> {
   }
 }
 
-/** Undefined for a refusal. */
+/** Undefined where the kernel refused. */
 function parseGeneration(datagram: Buffer): number | undefined {
   const messages = new Messages(datagram)
   while (messages.next()) {

@@ -4,9 +4,10 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 const LISTEN = '0A'
 
 /**
- * The process that has a port of this network namespace, `etcd (process 812)`; undefined where none has it or none can be seen:
- * a tunnel of the kernel, a process of another PID namespace. Synchronous: /proc shows the network namespace of the calling
- * thread. For error messages: it looks through all processes.
+ * The process that holds a port of this network namespace: `etcd (process 812)`. Undefined where no process
+ * holds it or none is visible: a tunnel of the kernel, or a process of another PID namespace. Synchronous:
+ * /proc shows the network namespace of the calling thread. For error messages only: it searches all
+ * processes.
  */
 export function portHolder(protocol: 'tcp' | 'udp', port: number): string | undefined {
   const sockets = new Set(

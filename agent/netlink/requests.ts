@@ -10,23 +10,26 @@ import { NetlinkError } from './errno.ts'
 import { Exchanges } from './exchanges.ts'
 import type { OpenRawSocket } from './socket/raw_socket.ts'
 
-/** Reads one message of an answer out of buffer[start..end). */
+/** Parses one message of an answer in buffer[start..end); undefined: skip it. */
 export type ReadMessage<T> = (buffer: Buffer, start: number, end: number, type: number) => T | undefined
 
-/** Refused messages of a batch by their place in it. */
+/** Refused messages of a batch, by their place in it. */
 export type Refusals = ReadonlyMap<number, NetlinkError>
 
-/** Errors are always acknowledged, and 256 of these fill a receive queue of the default size. */
-const BATCH = 100
-/** A table that never stands still while it is read. */
+/**
+ * Messages sent at once. The kernel answers each refused one, and 256 such answers fill a receive queue of
+ * the default size.
+ */
+const BATCH_SIZE = 100
+/** How often to read a table that keeps changing while it is read. */
 const DUMP_TRIES = 10
 const EINTR = 4
 const ENOBUFS = 105
 
-/** What reads need. */
+/** The part that reading code needs. */
 export type Requests = Pick<NetlinkRequests, 'request' | 'dump'>
 
-/** Asks the kernel over one rtnetlink socket. */
+/** Sends requests to the kernel over one rtnetlink socket. */
 export class NetlinkRequests {
   readonly #exchanges: Exchanges
 
@@ -34,7 +37,7 @@ export class NetlinkRequests {
     this.#exchanges = new Exchanges(open)
   }
 
-  /** One message, acknowledged; what the kernel answers besides. Throws NetlinkError. */
+  /** Sends one message with an acknowledgement. Resolves to the parsed answers. Throws NetlinkError. */
   request<T>(
     act: string,
     write: (writer: MessageWriter) => void,
@@ -44,7 +47,10 @@ export class NetlinkRequests {
     return this.#ask(act, write, NLM_F_ACK, read, signal)
   }
 
-  /** All that `write` asks for. Throws NetlinkError; asks again where the kernel says that the answer is inconsistent. */
+  /**
+   * Resolves to the whole table that `write` asks for. Asks again where the kernel reports that the table
+   * changed meanwhile. Throws NetlinkError.
+   */
   async dump<T>(
     act: string,
     write: (writer: MessageWriter) => void,
@@ -61,8 +67,8 @@ export class NetlinkRequests {
   }
 
   /**
-   * Sends `count` messages in order, each written by `write`; one that is refused does not stop the next. Those refused with
-   * ENOBUFS are sent a second time, at the end.
+   * Sends `count` messages in order, each written by `write`. A refused message does not stop the next.
+   * Messages refused with ENOBUFS are sent a second time, at the end.
    */
   async batch(
     count: number,
@@ -120,8 +126,8 @@ export class NetlinkRequests {
     signal: AbortSignal,
   ): Promise<Map<number, NetlinkError>> {
     const refusals = new Map<number, NetlinkError>()
-    for (let at = 0; at < places.length; at += BATCH) {
-      const some = places.slice(at, at + BATCH)
+    for (let at = 0; at < places.length; at += BATCH_SIZE) {
+      const some = places.slice(at, at + BATCH_SIZE)
       const placeOf = (i: number) => some[i] ?? 0
       const exchange = {
         act: `Cannot send ${some.length} netlink messages`,

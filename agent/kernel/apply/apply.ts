@@ -14,26 +14,28 @@ import { explainEntry, explainPort } from './explain.ts'
 import { DeviceError, deleteDevice, makeDevice } from './make_device.ts'
 import { findHolders } from './route_holders.ts'
 
-/** ENOENT, ESRCH, ENODEV, EADDRNOTAVAIL: what shall go is not there. */
-const NOT_THERE: ReadonlySet<string> = new Set(['ENOENT', 'ESRCH', 'ENODEV', 'EADDRNOTAVAIL'])
+/** ENOENT, ESRCH, ENODEV, EADDRNOTAVAIL: the entry to delete does not exist. */
+const ABSENT: ReadonlySet<string> = new Set(['ENOENT', 'ESRCH', 'ENODEV', 'EADDRNOTAVAIL'])
 /** #define ENODEV 19 */
 const ENODEV = 19
 
-/** An entry that sits on a device or, like a blackhole route, on none; not a device itself. */
+/** An entry on a device or, like a blackhole route, on none; not a device itself. */
 type Dependent = Exclude<Entry, Link>
 
-/** A device as last told of, if it was: that spares asking the kernel for its index. */
+/**
+ * The last known state of a device, from notifications: with its index, the kernel need not be asked for it.
+ */
 type KnownLink = (name: string) => LinkMessage | undefined
 
-const unknown: KnownLink = () => undefined
+const noKnownLink: KnownLink = () => undefined
 
-/** Applies in the given order: devices one by one, all between two of them in batches. */
+/** Applies in the given order: each device by itself, the entries between two devices in batches. */
 export async function applyOperations(
   requests: NetlinkRequests,
   settings: DeviceSettings,
   operations: readonly Operation[],
   signal: AbortSignal,
-  knownLink: KnownLink = unknown,
+  knownLink: KnownLink = noKnownLink,
 ): Promise<readonly Result[]> {
   const results: Result[] = []
   let pending: Operation[] = []
@@ -45,8 +47,8 @@ export async function applyOperations(
     }
     await applyBatch(requests, pending, results, known, signal)
     pending = []
-    // It may have another index then.
-    known = unknown
+    // A recreated device has another index.
+    known = noKnownLink
     results.push(await applyLink(requests, settings, operation, operation.entry, signal))
   }
   await applyBatch(requests, pending, results, known, signal)
@@ -68,9 +70,9 @@ async function applyLink(
     signal.throwIfAborted()
     if (error instanceof NetlinkError && error.code === 'EADDRINUSE') {
       const reason = await explainPort(requests, link, signal)
-      return { operation, error: new NetlinkError(act(operation), error.errno, reason) }
+      return { operation, error: new NetlinkError(actOf(operation), error.errno, reason) }
     }
-    if (error instanceof NetlinkError) return { operation, error: error.during(act(operation)) }
+    if (error instanceof NetlinkError) return { operation, error: error.during(actOf(operation)) }
     if (error instanceof DeviceError) return { operation, error }
     throw error
   }
@@ -88,9 +90,9 @@ async function applyBatch(
   const steps: Step[] = []
   for (const operation of operations) addSteps(steps, operation, links)
   const answers = await send(requests, steps, signal)
-  // The device was made again, and the notification is still on its way.
-  if (known !== unknown && Array.from(answers.values()).some(refusal => refusal?.errno === ENODEV))
-    return await applyBatch(requests, operations, results, unknown, signal)
+  // The device was recreated, and its notification has not arrived yet.
+  if (known !== noKnownLink && Array.from(answers.values()).some(refusal => refusal?.errno === ENODEV))
+    return await applyBatch(requests, operations, results, noKnownLink, signal)
   const held = steps.filter(step => isHeld(step, answers.get(step.operation)))
   const holders = await findHolders(requests, held, signal)
   const ours = held.filter(({ operation }) => holders.get(operation)?.isOurs)
@@ -104,11 +106,11 @@ async function applyBatch(
     const holder = again.has(operation) ? undefined : holders.get(operation)
     const isSent = answers.has(operation)
     const error = isSent ? refusal : new NetlinkError('', ENODEV, noDevice(operation.entry))
-    results.push({ operation, error: holder?.error ?? meant(operation, error, links) })
+    results.push({ operation, error: holder?.error ?? errorOf(operation, error, links) })
   }
 }
 
-/** The kernel's answer to each operation: undefined where it was done. */
+/** The kernel's answer to each operation: undefined where it succeeded. */
 async function send(
   requests: NetlinkRequests,
   steps: readonly Step[],
@@ -130,7 +132,7 @@ async function send(
   return answers
 }
 
-/** Whether another route stands where this one is to be added. */
+/** Whether another route has the same destination and metric as the one to add. */
 function isHeld({ how, entry }: Step, refusal: NetlinkError | undefined): boolean {
   return how === 'add' && entry.kind === 'route' && refusal?.code === 'EEXIST'
 }
@@ -140,11 +142,11 @@ interface Step {
   readonly operation: Operation
   readonly entry: Dependent
   readonly index: number
-  /** `delete destination`: of a MAC's several destinations this one alone. */
+  /** `delete destination`: deletes only this one of the MAC's destinations. */
   readonly how: 'add' | 'replace' | 'delete' | 'delete destination'
 }
 
-/** None where the device does not exist. */
+/** Adds the messages for one operation; none where its device does not exist. */
 function addSteps(steps: Step[], operation: Operation, links: ReadonlyMap<string, LinkMessage>): void {
   const { entry, verb } = operation
   if (entry.kind === 'link') return
@@ -152,25 +154,28 @@ function addSteps(steps: Step[], operation: Operation, links: ReadonlyMap<string
   const index = dev === undefined ? 0 : links.get(dev)?.index
   if (index === undefined) return
   steps.push({ operation, entry, index, how: verb })
-  // Replacing a destination leaves a second one that another program appended (vxlan_fdb_replace() takes the
-  // first).
+  // Replacing a destination changes the first one (vxlan_fdb_replace()) and leaves a second one that another
+  // program appended.
   if (verb === 'replace' && operation.was.kind === 'fdb')
     steps.push({ operation, entry: operation.was, index, how: 'delete destination' })
 }
 
-/** Removing what is not there is success. */
-function meant(
+/**
+ * The kernel's refusal as the operation's error: with an explanation where there is one; undefined where an
+ * entry to delete does not exist, which is success.
+ */
+function errorOf(
   operation: Operation,
   refusal: NetlinkError | undefined,
   links: ReadonlyMap<string, LinkMessage>,
 ): NetlinkError | undefined {
   const { entry, verb } = operation
-  if (refusal === undefined || (verb === 'delete' && NOT_THERE.has(refusal.code))) return undefined
+  if (refusal === undefined || (verb === 'delete' && ABSENT.has(refusal.code))) return undefined
   const mtu = links.get(entryDevice(entry) ?? '')?.mtu
-  return (entry.kind === 'link' ? refusal : explainEntry(entry, refusal, mtu)).during(act(operation))
+  return (entry.kind === 'link' ? refusal : explainEntry(entry, refusal, mtu)).during(actOf(operation))
 }
 
-function act(operation: Operation): string {
+function actOf(operation: Operation): string {
   return `Cannot ${printOperation(operation)}`
 }
 
@@ -178,7 +183,7 @@ function noDevice(entry: Entry): string {
   return `device ${entryDevice(entry)} does not exist`
 }
 
-/** The devices that operations name; those that do not exist are missing. */
+/** The devices that the operations need, by name. A device that does not exist is missing. */
 async function findLinks(
   requests: NetlinkRequests,
   operations: readonly Operation[],

@@ -1,12 +1,12 @@
 import type { Libc } from '../../netlink/socket/libc.ts'
 import type { Link } from '../../state/entry.ts'
-import { joinForwarding } from './forwarding.ts'
-import { closeFrontDoor } from './front_door.ts'
+import { enableForwarding } from './forwarding.ts'
+import { refuseRouterMessages } from './router_messages.ts'
 import { setTxChecksum, type TxChecksum } from './tx_checksum.ts'
 
 /**
- * Settings of a tunnel device that rtnetlink neither carries nor announces: made with the device, and again
- * at each look.
+ * Settings of a tunnel device that rtnetlink neither carries nor announces. They are set when the device is
+ * created, and checked again whenever the devices are read.
  */
 export class DeviceSettings {
   readonly #libc: Libc
@@ -18,8 +18,8 @@ export class DeviceSettings {
   }
 
   keep({ name, vxlan }: Link): void {
-    closeFrontDoor(name)
-    joinForwarding(name)
+    refuseRouterMessages(name)
+    enableForwarding(name)
     setTxChecksum(this.#libc, name, vxlan.underlay, this.#txChecksum)
   }
 }

@@ -6,12 +6,12 @@ import type { NetlinkRequests } from '../../netlink/requests.ts'
 import type { Entry, Link } from '../../state/entry.ts'
 import { dumpLinks } from '../snapshot/dumps.ts'
 
-/** RFC 8200, section 5: a device below it has no IPv6. */
+/** RFC 8200, section 5: the kernel disables IPv6 on a device with a smaller MTU. */
 const IPV6_LEAST_MTU = 1280
 
 /**
- * What the kernel means by an error number, where that alone misleads: with `error` as it is where it does
- * not.
+ * Adds the likely cause to an error number that misleads by itself; returns `error` unchanged where none is
+ * known. `mtu`: of the device, in bytes.
  */
 export function explainEntry(
   entry: Exclude<Entry, Link>,
@@ -34,7 +34,10 @@ export function explainEntry(
   return error
 }
 
-/** Which device or process has the UDP port of a device that the kernel refuses with EADDRINUSE. */
+/**
+ * The text that names the device or process which holds the UDP port, where the kernel refuses a device with
+ * EADDRINUSE.
+ */
 export async function explainPort(
   requests: NetlinkRequests,
   { name, vxlan }: Link,
@@ -45,7 +48,7 @@ export async function explainPort(
   const holder =
     portHolder('udp', vxlan.port) ??
     (device && `device ${device.name}, whose options (${device.vxlan?.extra || 'gbp'}) do not go with it`)
-  return `UDP port ${vxlan.port} is taken by ${holder ?? 'a program that is not to be found'}: stop it, or set another Port in the network config`
+  return `UDP port ${vxlan.port} is taken by ${holder ?? 'an unknown program'}: stop it, or set another Port in the network config`
 }
 
 function restated({ code, errno }: NetlinkError, text: string): NetlinkError {

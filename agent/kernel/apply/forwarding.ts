@@ -1,16 +1,16 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 
 /**
- * Lets a device pass IPv4 packets on where the host does: a device may be left out by its own setting, and
- * what comes through the tunnel then reaches no pod. IPv6 asks the host's setting alone (ip-sysctl). A
- * container that is not privileged has /proc/sys read-only. Synchronous: see closeFrontDoor().
+ * Enables IPv4 forwarding on a device where the host forwards. The device's own setting can be off, and then
+ * packets from the tunnel reach no pod. For IPv6 only the host's setting counts (ip-sysctl). In an
+ * unprivileged container /proc/sys is read-only. Synchronous: see refuseRouterMessages().
  */
-export function joinForwarding(device: string): void {
+export function enableForwarding(device: string): void {
   const path = `/proc/sys/net/ipv4/conf/${device}/forwarding`
   try {
     if (isOn('/proc/sys/net/ipv4/ip_forward') && !isOn(path)) writeFileSync(path, '1')
   } catch {
-    // See above; and the device may have gone meanwhile.
+    // Read-only, see above; or the device was deleted meanwhile.
   }
 }
 

@@ -13,14 +13,14 @@ import { dumpLinks } from '../snapshot/dumps.ts'
 import { linkEntry } from '../snapshot/entries.ts'
 import type { DeviceSettings } from './device_settings.ts'
 
-/** A device cannot be made as desired, and it is known why. */
+/** A device cannot be made as desired. The message says why. */
 export class DeviceError extends ExpectedError {
   override name = 'DeviceError'
 }
 
 /**
- * Makes the device as desired: in place where the kernel can, else by deleting what bears its name. What sits
- * on a device goes with it. Throws DeviceError and NetlinkError.
+ * Makes the device as desired: changes it in place where the kernel can, else deletes whatever has its name,
+ * with all entries on it, and creates it. Throws DeviceError and NetlinkError.
  */
 export async function makeDevice(
   requests: NetlinkRequests,
@@ -41,10 +41,10 @@ export async function makeDevice(
     if (was === undefined) throw new DeviceError(`Cannot make device ${desired.name}: it was deleted at once`)
     checkMtu(was.entry, desired)
   }
-  // Before it is set up.
+  // Before the device is set up.
   settings.keep(desired)
   const { index } = was.message
-  // Setting the MAC, even to what it is, makes the kernel drop all neighbors of the device.
+  // Setting the MAC, even to its present value, makes the kernel drop all neighbors of the device.
   const change = {
     ...(was.entry.mac !== desired.mac ? { mac: desired.mac } : {}),
     ...(was.entry.deviceMtu !== desired.deviceMtu ? { mtu: desired.deviceMtu } : {}),
@@ -56,7 +56,7 @@ export async function makeDevice(
   await check(requests, desired, signal)
 }
 
-/** Deleting what is not there succeeds. */
+/** Succeeds where the device does not exist. */
 export async function deleteDevice(
   requests: NetlinkRequests,
   name: string,
@@ -110,8 +110,8 @@ async function create(requests: NetlinkRequests, desired: Link, signal: AbortSig
 }
 
 /**
- * The kernel allows one device a VNI and port, whatever its name: Cilium, Docker and others leave theirs
- * behind.
+ * The kernel allows one device for each VNI and port, whatever its name. Cilium, Docker and others leave
+ * theirs behind.
  */
 async function explainConflict(
   requests: NetlinkRequests,
@@ -129,11 +129,11 @@ async function explainConflict(
   )
   const holds = `VNI ${vxlan.vni} on UDP port ${vxlan.port}`
   return holder === undefined
-    ? `Cannot create device ${name}: the kernel says that it or ${holds} exists already, but it is not to be found`
+    ? `Cannot create device ${name}: the kernel says that it or ${holds} exists already, but no such device is listed`
     : `Cannot create device ${name}: device ${holder.name} holds ${holds}; set another VNI or Port in the network config, or stop the program that made it and delete it (${shellQuote('ip', 'link', 'delete', holder.name)})`
 }
 
-/** On an IPv6 underlay vxlan_config_apply() cuts the MTU to what fits, without a word. */
+/** On an IPv6 underlay vxlan_config_apply() reduces the MTU to what fits, without an error. */
 function checkMtu(made: Link, desired: Link): void {
   if (made.deviceMtu !== desired.deviceMtu)
     throw new DeviceError(

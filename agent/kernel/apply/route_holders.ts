@@ -12,12 +12,14 @@ import { findLink } from '../snapshot/devices.ts'
 import { dumpRoutes, leadsTo } from '../snapshot/dumps.ts'
 import { routeEntry } from '../snapshot/entries.ts'
 
-/** A route of the kernel or of another program stands where ours belongs. */
+/** A route of the kernel or of another program has the destination and metric of one of our routes. */
 export class RouteHeldError extends ExpectedError {
   override name = 'RouteHeldError'
 }
 
-/** What stands in the place of a route that the kernel refused to add with EEXIST. */
+/**
+ * The existing route with the destination and metric of a route that the kernel refused to add with EEXIST.
+ */
 export interface Holder {
   readonly isOurs: boolean
   /** Undefined where it is ours. */
@@ -27,11 +29,13 @@ export interface Holder {
 interface Wanted {
   readonly operation: Operation
   readonly entry: Entry
-  /** Of the device of the entry. */
+  /** Index of the entry's device. */
   readonly index: number
 }
 
-/** One look at the main table for all of them. What has gone meanwhile is missing from the answer. */
+/**
+ * Reads the main table once for all of them. A route that was removed meanwhile is missing from the answer.
+ */
 export async function findHolders(
   requests: NetlinkRequests,
   held: readonly Wanted[],
@@ -44,7 +48,7 @@ export async function findHolders(
     )
     if (some.length === 0) continue
     const routes = new Map<string, RouteMessage>()
-    // Of several in one place the kernel uses the first.
+    // Of several routes with one destination and metric the kernel uses the first.
     for (const route of await dumpRoutes(requests, family, { protocol: 0, index: 0 }, signal))
       if (route.tos === 0 && !routes.has(placeOf(route))) routes.set(placeOf(route), route)
     for (const { operation, entry, index } of some) {
@@ -74,12 +78,12 @@ async function judge(
   const link = route.index === 0 ? undefined : await findLink(requests, route.index, signal)
   const text = printEntry(routeEntry(route, link?.name))
   const error = new RouteHeldError(
-    `Cannot ${printOperation(operation)}: ${whose(route, link)} ('${text}') (EEXIST)`,
+    `Cannot ${printOperation(operation)}: ${describeHolder(route, link)} ('${text}') (EEXIST)`,
   )
   return { isOurs: false, error }
 }
 
-function whose({ protocol }: RouteMessage, link: LinkMessage | undefined): string {
+function describeHolder({ protocol }: RouteMessage, link: LinkMessage | undefined): string {
   const device = link === undefined ? 'no device' : `${link.kind === '' ? 'device' : link.kind} ${link.name}`
   return KERNEL_PROTOCOLS.has(protocol)
     ? `${device} has an address in this subnet, and the kernel's own route for it stands there`

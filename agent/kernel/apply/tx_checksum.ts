@@ -4,8 +4,8 @@ import { basename } from 'node:path'
 import { type Libc, LibcError } from '../../netlink/socket/libc.ts'
 
 /**
- * Whether a tunnel device leaves checksums to the hardware. `auto`: not where that is known to break
- * tunnelled TCP: ping then works and connections hang.
+ * Whether a tunnel device leaves checksums to the hardware. `auto`: not where that is known to break TCP in
+ * the tunnel, so that ping works and connections hang.
  */
 export type TxChecksum = 'auto' | 'on' | 'off'
 
@@ -22,15 +22,15 @@ export function wantedTxChecksum(
   return isFaultyKernel(kernelRelease) || faultyDrivers.has(driver ?? '') ? 'off' : undefined
 }
 
-/** Linux before 5.7 (commit ea64d8d6c675 mended it). */
+/** Linux before 5.7, where commit ea64d8d6c675 fixed it. */
 export function isFaultyKernel(kernelRelease: string): boolean {
   const [major = 0, minor = 0] = kernelRelease.split('.').map(Number)
   return major < 5 || (major === 5 && minor < 7)
 }
 
 /**
- * Makes it so, and again where another program changed it. A kernel that refuses leaves the device as it is:
- * `twill probe` finds connections that hang.
+ * Sets the wanted mode, also after another program changed it. Where the kernel refuses, the device stays as
+ * it is: `twill probe` finds connections that hang.
  */
 export function setTxChecksum(libc: Libc, device: string, underlay: string, mode: TxChecksum): void {
   const wanted = wantedTxChecksum(mode, release(), driverOf(underlay))
@@ -42,7 +42,9 @@ export function setTxChecksum(libc: Libc, device: string, underlay: string, mode
   }
 }
 
-/** Undefined for a virtual interface. sysfs shows the network namespace that it was mounted in. */
+/**
+ * The driver; undefined for a virtual interface. sysfs shows the network namespace in which it was mounted.
+ */
 function driverOf(device: string): string | undefined {
   try {
     return basename(readlinkSync(`/sys/class/net/${device}/device/driver`))

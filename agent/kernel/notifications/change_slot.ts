@@ -3,12 +3,16 @@ import type { Entry } from '../../state/entry.ts'
 import { entryKey } from '../../state/print.ts'
 import type { KernelChange } from '../kernel.ts'
 
-/** More single changes than this are dearer than one look at all. */
-const MANY = 20_000
-/** So many reasons are named: a device that is deleted is set down, loses its addresses and is gone. */
-const NAMED_REASONS = 4
+/** With more changed entries than this, a full pass is cheaper than single changes. */
+const MAX_ENTRIES = 20_000
+/**
+ * How many reasons are kept. Deleting a device has three: it is set down, loses its addresses and is gone.
+ */
+const MAX_REASONS = 4
 
-/** Folds what the kernel says until a reader takes it: the latest state of each key, never a queue. */
+/**
+ * Merges the kernel's notifications until a reader takes them: the latest state of each key, never a queue.
+ */
 export class ChangeSlot {
   #entries = new Map<string, Entry | undefined>()
   readonly #reasons = new Reasons()
@@ -19,7 +23,10 @@ export class ChangeSlot {
   #isUrgent = false
   #endWait = () => {}
 
-  /** False where what is told last counts alone: then the change of a device waits for the rest of its turn. */
+  /**
+   * While false, the change of a device does not cut short the wait in take(): the caller needs only the
+   * latest state.
+   */
   mayHurry = true
 
   present(entry: Entry): void {
@@ -36,7 +43,10 @@ export class ChangeSlot {
     this.#wakeUp.set()
   }
 
-  /** `what` it did: `was set down`. `hasDropped`: entries on it may be gone without a word. */
+  /**
+   * `what` happened to it: `was set down`. `hasDropped`: the kernel may have dropped entries on it without a
+   * notification.
+   */
   device(name: string, what: string, hasDropped: boolean): void {
     const device = this.#devices.get(name) ?? { reasons: new Reasons(), hasDropped: false }
     device.reasons.add(`device ${name} ${what}`)
@@ -57,15 +67,15 @@ export class ChangeSlot {
   }
 
   /**
-   * Waits until there is a change. What one turn of the event loop brings comes together, but the change of a
-   * device at once: it explains what the kernel says next, which may be of thousands of entries. Rejects with
-   * what fail() was told, or the signal's reason.
+   * Waits until there is a change. Returns all changes of one turn of the event loop together, but the change
+   * of a device at once: it explains the notifications that follow, which may be about thousands of entries.
+   * Rejects with the error that fail() got, or with the signal's reason.
    */
   async take(signal: AbortSignal): Promise<KernelChange> {
     signal.throwIfAborted()
     if (!this.isFilled) {
       while (!this.isFilled) await this.#wakeUp.wait(Number.POSITIVE_INFINITY, signal)
-      await this.#turn()
+      await this.#restOfTurn()
     }
     signal.throwIfAborted()
     if (this.#error !== undefined) throw this.#error
@@ -83,13 +93,13 @@ export class ChangeSlot {
     return change
   }
 
-  /** Whether there is something to take. */
+  /** Whether take() would return at once. */
   get isFilled(): boolean {
     const size = this.#entries.size + this.#devices.size + this.#reasons.size
     return size > 0 || this.#underlay || this.#error !== undefined
   }
 
-  async #turn(): Promise<void> {
+  async #restOfTurn(): Promise<void> {
     if (this.#isUrgent) return
     await new Promise<void>(resolve => {
       this.#endWait = resolve
@@ -106,12 +116,12 @@ export class ChangeSlot {
   #set(key: string, entry: Entry | undefined): void {
     if (this.#reasons.size > 0) return
     this.#entries.set(key, entry)
-    if (this.#entries.size > MANY) this.everything(`more than ${MANY} entries changed at once`)
+    if (this.#entries.size > MAX_ENTRIES) this.everything(`more than ${MAX_ENTRIES} entries changed at once`)
     else this.#wakeUp.set()
   }
 }
 
-/** Why to look: the first reasons are kept, and the latest. */
+/** Keeps the first reasons and the latest. */
 class Reasons {
   #reasons: string[] = []
 
@@ -121,7 +131,7 @@ class Reasons {
 
   add(reason: string): void {
     if (this.#reasons.includes(reason)) return
-    if (this.#reasons.length === NAMED_REASONS) this.#reasons.pop()
+    if (this.#reasons.length === MAX_REASONS) this.#reasons.pop()
     this.#reasons.push(reason)
   }
 

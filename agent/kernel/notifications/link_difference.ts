@@ -1,8 +1,8 @@
 import type { LinkMessage } from '../../netlink/codec/link.ts'
 
 /**
- * What two notifications about one device disagree on, as far as it matters to us; undefined for a
- * repetition, as the kernel sends one for each change of carrier or queue.
+ * How two notifications about one device differ, as far as it matters to the agent. Undefined where they do
+ * not: the kernel repeats a notification for each change of carrier or queue.
  */
 export function differenceOf(was: LinkMessage, is: LinkMessage): string | undefined {
   if (was.name !== is.name) return `was renamed from ${was.name} to ${is.name}`

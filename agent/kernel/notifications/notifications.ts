@@ -17,10 +17,10 @@ import { KERNEL_PROTOCOLS } from '../../state/ownership.ts'
 import type { Scope } from '../kernel.ts'
 import {
   addressEntry,
+  couldBeOurDestination,
   fdbEntry,
   isOurRoute,
   isPermanent,
-  isPlaceOfOurs,
   neighborEntry,
   routeEntry,
 } from '../snapshot/entries.ts'
@@ -28,18 +28,20 @@ import type { ChangeSlot } from './change_slot.ts'
 import { differenceOf } from './link_difference.ts'
 
 /**
- * Turns notifications into their meaning for us. Silence counts too: setting a device down or removing its
- * last IPv4 address removes IPv4 routes without a notification (fib_sync_down_dev() announces none), so both
- * mean: do a full pass.
+ * Turns notifications into changes for the reconcile loop. Also knows what the kernel does not announce:
+ * setting a device down or removing its last IPv4 address removes IPv4 routes without a notification
+ * (fib_sync_down_dev()), so both are reported as `hasDropped`.
  */
 export class Notifications {
   readonly #scope: Scope
   readonly #slot: ChangeSlot
-  /** All devices by index. */
+  /** All devices, by index. */
   readonly #links = new Map<number, LinkMessage>()
-  /** Indexes of other devices that carry our routes. */
+  /** Indexes of devices that are not ours and carry our routes. */
   readonly #carriers = new Set<number>()
-  /** Addresses by index of their device: a device that is not ours and has one may be the underlay. */
+  /**
+   * Addresses, by index of their device. A device that is not ours and has an address may be the underlay.
+   */
   readonly #addresses = new Map<number, Set<string>>()
   readonly #handlers: ReadonlyMap<number, (buffer: Buffer, start: number, end: number) => void>
 
@@ -64,7 +66,7 @@ export class Notifications {
     while (messages.next()) this.#handlers.get(messages.type)?.(datagram, messages.start, messages.end)
   }
 
-  /** Starts from nothing, after notifications were lost. */
+  /** Forgets all devices and addresses, after notifications were lost. */
   forget(): void {
     this.#links.clear()
     this.#carriers.clear()
@@ -76,7 +78,10 @@ export class Notifications {
     return undefined
   }
 
-  /** How a device is before the first notification; so below. */
+  /**
+   * Takes the present state of a device, which the first notification is compared with. The next two methods
+   * do the same for addresses and routes.
+   */
   learnLink(link: LinkMessage): void {
     this.#links.set(link.index, link)
   }
@@ -89,18 +94,18 @@ export class Notifications {
 
   learnRoute(route: RouteMessage): void {
     const onOurs = this.#ourDevice(route.index) !== undefined
-    if (!onOurs && isOurRoute(route, false, this.#scope)) this.#carry(route)
+    if (!onOurs && isOurRoute(route, false, this.#scope)) this.#noteCarrier(route)
   }
 
   #newLink(link: LinkMessage): void {
-    // AF_BRIDGE tells of the bridge port only, and nothing here depends on that.
+    // AF_BRIDGE is about the bridge port only, and nothing here depends on that.
     if (link.family !== AF_UNSPEC) return
     const was = this.#links.get(link.index)
     this.#links.set(link.index, link)
     const name = this.#ourName(link) ?? this.#ourName(was)
     const difference = was === undefined ? 'appeared' : differenceOf(was, link)
     if (difference === undefined) return
-    // Setting a device down removes its routes; a rename removes it under its old name.
+    // Setting a device down removes its routes. A rename removes the device under its old name.
     const hasDropped = was !== undefined && (was.name !== link.name || (was.up && !link.up))
     if (name !== undefined) this.#slot.device(name, difference, hasDropped)
     else if (this.#carriers.has(link.index)) {
@@ -129,7 +134,7 @@ export class Notifications {
       if (isThere) this.#slot.present(entry)
       else this.#slot.gone(entry)
     } else if (isThere !== known.has(text)) {
-      // The kernel repeats an address each time that a router prolongs its lifetime.
+      // The kernel repeats an address each time a router prolongs its lifetime.
       this.#slot.underlay()
     }
     if (isThere) known.add(text)
@@ -137,8 +142,8 @@ export class Notifications {
   }
 
   /**
-   * The last IPv4 address takes the IPv4 routes of its device with it (fib_disable_ip()), others those that
-   * name it.
+   * With the last IPv4 address of a device the kernel removes all its IPv4 routes (fib_disable_ip()), with
+   * any other address the routes that name it.
    */
   #lostAddress(index: number, text: string): void {
     const name = this.#links.get(index)?.name
@@ -170,33 +175,40 @@ export class Notifications {
     const dev = this.#ourDevice(route.index)
     if (!isOurRoute(route, dev !== undefined, this.#scope)) {
       if (dev !== undefined && !isThere) this.#lostKernelRoute(route, dev)
-      // Runtimes add a route for each pod, the kernel one for each address, which is announced itself.
+      // Ignore routes to single addresses: container runtimes add one for each pod. Ignore the kernel's own:
+      // they follow an address, which is announced itself.
       const byProgram = route.protocol !== RTPROT_KERNEL && !isSingleAddress(route.dst)
       const leads = route.via !== undefined || route.dst.endsWith('/0') || byProgram
       if (dev === undefined && leads) this.#slot.underlay()
-      // Another program's route may have replaced ours, which the kernel does not announce (NLM_F_REPLACE);
-      // or it has left the place free.
-      if (isPlaceOfOurs(route) && (!isThere || route.protocol !== RTPROT_KERNEL))
+      // Another program's route may have replaced ours, which the kernel does not announce (NLM_F_REPLACE),
+      // or may have made room for ours.
+      if (couldBeOurDestination(route) && (!isThere || route.protocol !== RTPROT_KERNEL))
         this.#slot.gone(routeEntry(route, undefined))
       return
     }
-    if (dev === undefined) this.#carry(route)
+    if (dev === undefined) this.#noteCarrier(route)
     const entry = routeEntry(route, this.#links.get(route.index)?.name)
-    // An advertisement may have made its like on another of our devices, which has the same key.
+    // A router advertisement may have made a route with the same key on another of our devices.
     if (dev !== undefined && KERNEL_PROTOCOLS.has(route.protocol))
       this.#slot.everything(`kernel route changed on ${dev}`)
     else if (isThere) this.#slot.present(entry)
     else this.#slot.gone(entry)
   }
 
-  /** The kernel's own route of an IPv6 host address comes back only where the address is set once more. */
+  /**
+   * Reports the address of a lost kernel route as gone: the kernel restores its own route of an IPv6 host
+   * address only when the address is set again.
+   */
   #lostKernelRoute({ protocol, dst }: RouteMessage, dev: string): void {
     if (protocol === RTPROT_KERNEL && dst.includes(':') && prefixLength(dst) === 128)
       this.#slot.gone({ kind: 'address', dev, address: networkAddress(dst), length: 128 })
   }
 
-  /** An IPv6 blackhole route is said to be on `lo`, which means nothing. */
-  #carry(route: RouteMessage): void {
+  /**
+   * Notes that a device carries one of our routes. Not for an IPv6 blackhole route: the kernel reports it on
+   * `lo`, which means nothing.
+   */
+  #noteCarrier(route: RouteMessage): void {
     if (route.index !== 0 && route.type === RTN_UNICAST) this.#carriers.add(route.index)
   }
 

@@ -11,19 +11,22 @@ import { Notifications } from './notifications.ts'
 /** RTNLGRP_LINK 1, RTNLGRP_NEIGH 3, RTNLGRP_IPV4_IFADDR 5, _IPV4_ROUTE 7, _IPV6_IFADDR 9, _IPV6_ROUTE 11 */
 const GROUPS = [1, 3, 5, 7, 9, 11]
 
-/** Room for a burst of some 20,000 messages; the kernel allocates the memory only when needed. */
+/** Room for a burst of about 20,000 messages; the kernel allocates the memory only when needed. */
 const RECEIVE_BYTES = 16 * 1024 * 1024
-/** A queue that overflowed has something to receive, which leads to a check at once: this is for want of memory alone. */
+/**
+ * Interval of the check for lost messages. After an overflow there are messages to receive, which lead to a
+ * check at once; this interval is for messages that the kernel lost for lack of memory.
+ */
 const DROPS_CHECK_MS = 60_000
-/** Most datagrams that are held back until they can be interpreted. */
-const HELD = 20_000
-/** How long endless notifications are waited for. */
+/** How many datagrams are held back at most, until they can be interpreted. */
+const MAX_HELD = 20_000
+/** How long caughtUp() waits where notifications do not end. */
 const CATCH_UP_MS = 300
 const OVERFLOW = 'the notification socket overflowed'
 
 export interface SubscriptionOptions {
   readonly open: OpenRawSocket
-  /** To read what notifications are compared with. */
+  /** Reads the state with which notifications are compared. */
   readonly requests: NetlinkRequests
   readonly scope: Scope
   readonly receiveBytes?: number
@@ -40,11 +43,11 @@ export class Subscription implements AsyncIterable<KernelChange> {
   readonly #notifications: Notifications
   readonly #socket: RawSocket
   readonly #timer: NodeJS.Timeout
-  /** What came while it was read what there is; undefined when that is known. */
+  /** Datagrams that arrived while the present state was being read; undefined once that is known. */
   #held: Buffer[] | undefined
   #check: NodeJS.Immediate | undefined
   #drops = 0
-  /** Something takes what is told. */
+  /** Whether a reader takes the changes. */
   #isFollowed = false
   #closed = false
 
@@ -86,12 +89,15 @@ export class Subscription implements AsyncIterable<KernelChange> {
     }
   }
 
-  /** How a device is by all that was told so far; undefined while that is being read, too. */
+  /**
+   * The state of a device by the notifications so far; undefined for an unknown device, and while the present
+   * state is being read.
+   */
   link(name: string): LinkMessage | undefined {
     return this.#held === undefined && !this.#closed ? this.#notifications.link(name) : undefined
   }
 
-  /** Resolves once all that the kernel has announced so far was taken. */
+  /** Resolves once the reader has taken everything that the kernel has announced so far. */
   async caughtUp(): Promise<void> {
     const endMs = performance.now() + CATCH_UP_MS
     this.#slot.mayHurry = false
@@ -106,17 +112,17 @@ export class Subscription implements AsyncIterable<KernelChange> {
   }
 
   #receive(datagram: Buffer): void {
-    // Once for all that is read in one turn of the loop.
+    // One check for all datagrams of one turn of the event loop.
     this.#check ??= setImmediate(() => {
       this.#check = undefined
       this.#checkDrops()
     })
     if (this.#held === undefined) this.#notifications.receive(datagram)
-    else if (this.#held.length < HELD) this.#held.push(Buffer.from(datagram))
+    else if (this.#held.length < MAX_HELD) this.#held.push(Buffer.from(datagram))
     else this.#slot.everything(OVERFLOW)
   }
 
-  /** The kernel drops what the receive queue has no room for, and only counts it. */
+  /** The kernel drops messages for which the receive queue has no room, and only counts them. */
   #checkDrops(): void {
     if (this.#closed) return
     try {
@@ -130,7 +136,7 @@ export class Subscription implements AsyncIterable<KernelChange> {
   }
 
   /**
-   * Reads the state that notifications are compared with; those that arrive meanwhile are held back. Never
+   * Reads the state with which notifications are compared; holds back those that arrive meanwhile. Never
    * rejects: a failure here fails the reader of the next change. With a reason, a full pass follows.
    */
   async #learn(reason?: string): Promise<void> {
@@ -138,7 +144,7 @@ export class Subscription implements AsyncIterable<KernelChange> {
     this.#held = held
     try {
       await this.#readAll()
-      // Not if there was an overflow meanwhile: then it is read once more.
+      // After an overflow meanwhile, another #learn() is reading the state: leave it to that one.
       if (this.#held === held) {
         this.#held = undefined
         for (const datagram of held) this.#notifications.receive(datagram)
@@ -154,7 +160,7 @@ export class Subscription implements AsyncIterable<KernelChange> {
   async #readAll(): Promise<void> {
     const [notifications, requests, signal] = [this.#notifications, this.#requests, this.#signal]
     const filter = { protocol: this.#scope.routeProtocol, index: 0 }
-    // Asked for together, all of it is read before any snapshot that is asked for later.
+    // All requests are queued now, so the kernel answers them before any snapshot that is requested later.
     const [links, addresses, ...routes] = await Promise.all([
       dumpLinks(requests, signal),
       dumpAddresses(requests, signal),

@@ -4,7 +4,7 @@ import { NetlinkError } from '../../netlink/errno.ts'
 import type { Requests } from '../../netlink/requests.ts'
 import { newLink } from './dumps.ts'
 
-/** Undefined where there is none of that name or index. */
+/** The device with this name or index; undefined where there is none. */
 export async function findLink(
   requests: Requests,
   which: string | number,
@@ -13,7 +13,7 @@ export async function findLink(
   try {
     const write = (writer: MessageWriter) => writeGetLink(writer, which)
     const [link] = await requests.request(`Cannot read device ${which}`, write, newLink, signal)
-    // An alternative name finds a device too, but it is not that device's name.
+    // The kernel also finds a device by an alternative name, which does not count here.
     return link !== undefined && (typeof which === 'number' || link.name === which) ? link : undefined
   } catch (error) {
     if (error instanceof NetlinkError && error.code === 'ENODEV') return undefined
@@ -21,7 +21,7 @@ export async function findLink(
   }
 }
 
-/** Names of devices by index, looked up once each: not to be kept beyond one look at the kernel. */
+/** Names of devices by index, each looked up once. Do not keep it longer than one snapshot. */
 export class DeviceNames {
   readonly #requests: Requests
   readonly #names = new Map<number, string>()
@@ -34,7 +34,7 @@ export class DeviceNames {
     this.#names.set(link.index, link.name)
   }
 
-  /** Looks up those that are not known yet. */
+  /** Looks up the names that are not known yet. */
   async need(indexes: Iterable<number>, signal: AbortSignal): Promise<void> {
     for (const index of indexes) {
       if (index === 0 || this.#names.has(index)) continue
@@ -43,14 +43,14 @@ export class DeviceNames {
     }
   }
 
-  /** What a VXLAN device sends through; '' where that is left to the routes. */
+  /** Name of the interface that a VXLAN device sends through; '' where the routes decide. */
   async underlayOf({ vxlan }: LinkMessage, signal: AbortSignal): Promise<string> {
     const index = vxlan?.underlay ?? 0
     await this.need([index], signal)
     return this.get(index) ?? ''
   }
 
-  /** Undefined for index 0 and for a device that has gone meanwhile. */
+  /** Undefined for index 0 and for a device that was deleted meanwhile. */
   get(index: number): string | undefined {
     return this.#names.get(index)
   }

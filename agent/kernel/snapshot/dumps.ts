@@ -25,14 +25,15 @@ import { NetlinkError } from '../../netlink/errno.ts'
 import type { Requests } from '../../netlink/requests.ts'
 
 /*
- * Each asks the kernel to filter, and filters itself besides: before Linux 4.20 (NETLINK_GET_STRICT_CHK) all comes out.
+ * Each function asks the kernel to filter, and filters the answer too: before Linux 4.20
+ * (NETLINK_GET_STRICT_CHK) the kernel returns everything.
  */
 
 export function dumpLinks(requests: Requests, signal: AbortSignal): Promise<LinkMessage[]> {
   return requests.dump('Cannot list devices', writeLinkDump, newLink, signal)
 }
 
-/** Of one device, or with index 0 of all; IPv4 first. */
+/** Addresses of one device, or with index 0 of all; IPv4 first. */
 export async function dumpAddresses(
   requests: Requests,
   signal: AbortSignal,
@@ -114,8 +115,8 @@ function newNeighbor(buffer: Buffer, start: number, end: number, type: number): 
 }
 
 /**
- * A device or a table that goes away, or a family that is not there, makes a dump fail that has nothing to
- * list.
+ * A dump fails with one of these where the device or table disappeared, or the kernel lacks the family: then
+ * there is nothing to list.
  */
 const GONE: ReadonlySet<string> = new Set(['ENODEV', 'ENOENT', 'ENOTSUP', 'EAFNOSUPPORT'])
 

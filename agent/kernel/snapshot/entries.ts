@@ -18,9 +18,9 @@ const NO_MAC: Mac = parseMac('00:00:00:00:00:00')
 const NO_IP: Ip = parseIp('0.0.0.0')
 
 /**
- * One of our devices. A link with our name that is no VXLAN device comes out with VNI 0 and port 0, which no
- * backend asks for: it is rebuilt then, as flanneld does. `underlay` is the name of the device that it sits
- * on, '' where it sits on none.
+ * One of our devices. A link with such a name that is no VXLAN device gets VNI 0 and port 0, which no backend
+ * asks for, so that it is rebuilt, as in flanneld. `underlay`: the name of the interface that it sends
+ * through, '' where there is none.
  */
 export function linkEntry(message: LinkMessage, underlay: string): Link {
   const { vxlan } = message
@@ -44,13 +44,13 @@ export function linkEntry(message: LinkMessage, underlay: string): Link {
   }
 }
 
-/** Undefined for an IPv6 link-local address, which the kernel makes itself. */
+/** Undefined for an IPv6 link-local address: the kernel makes it itself. */
 export function addressEntry({ address, length }: AddressMessage, dev: string): Address | undefined {
   if (address.includes(':') && scopeOf(address) === 'link-local') return undefined
   return { kind: 'address', dev, address, length }
 }
 
-/** What an FDB entry is known by and is; undefined for one that leads to no VTEP. */
+/** Undefined for an entry without a MAC or a VTEP. */
 export function fdbEntry(message: NeighborMessage, dev: string): FdbEntry | undefined {
   const { mac, address, port, vni, via } = message
   if (mac === undefined || address === undefined) return undefined
@@ -58,21 +58,22 @@ export function fdbEntry(message: NeighborMessage, dev: string): FdbEntry | unde
   return (port ?? vni ?? via) === undefined ? entry : { ...entry, port, vni, via }
 }
 
-/** Undefined for a multicast group, which the kernel lists among the neighbors. */
+/** Undefined for a multicast group: the kernel lists these among the neighbors. */
 export function neighborEntry({ mac, address }: NeighborMessage, dev: string): Neighbor | undefined {
   if (address === undefined || scopeOf(address) === 'multicast') return undefined
   return { kind: 'neighbor', dev, address, mac: mac ?? NO_MAC }
 }
 
-/** Whether a program has set it; a learned one is the kernel's own affair. */
+/** Whether a program has set it. The kernel manages learned entries itself. */
 export function isPermanent({ state }: NeighborMessage): boolean {
   return (state & NUD_PERMANENT) !== 0
 }
 
 /**
- * Whether a route is ours: on one of our devices but not the kernel's own, or with our protocol and into our
- * network. What a router advertisement makes on our device counts as ours, so that it is removed: any pod can
- * send one. `hostRoutes` are those of the addresses on our devices, where they are known.
+ * Whether a route is ours: it is on one of our devices and not the kernel's own, or it has our protocol and
+ * leads into our network. A route on our device from a router advertisement counts as ours, so that it is
+ * removed: any pod can send one. `hostRoutes`: destinations of the addresses on our devices, where they are
+ * known.
  */
 export function isOurRoute(
   route: RouteMessage,
@@ -83,20 +84,21 @@ export function isOurRoute(
   if (route.table !== RT_TABLE_MAIN || route.cloned || route.tos !== 0) return false
   const isOfNetwork = () => networks === undefined || networks.some(network => contains(network, route.dst))
   if (route.protocol === routeProtocol && !onOurDevice) return isOfNetwork()
-  if (!onOurDevice || !isPlaceOfOurs(route)) return false
-  // Our addresses are single ones. An advertised prefix is `proto kernel` too, and only IPv6 has it.
+  if (!onOurDevice || !couldBeOurDestination(route)) return false
+  // Our addresses are single ones. A route from an advertised prefix is `proto kernel` too, but only IPv6 has
+  // it.
   const isOwn = () =>
     hostRoutes === undefined ? isSingleAddress(route.dst) && isOfNetwork() : hostRoutes.has(route.dst)
   return route.protocol !== RTPROT_KERNEL || (route.family === 'ipv6' && !isOwn())
 }
 
-/** Whether one of our routes could have this destination. */
-export function isPlaceOfOurs({ dst }: RouteMessage): boolean {
+/** Whether one of our routes could have this destination: not multicast, not link-local. */
+export function couldBeOurDestination({ dst }: RouteMessage): boolean {
   const scope = scopeOf(networkAddress(dst))
   return scope !== 'multicast' && scope !== 'link-local'
 }
 
-/** `dev` is undefined where the device has gone meanwhile. */
+/** `dev` is undefined where the device was deleted meanwhile. */
 export function routeEntry(route: RouteMessage, dev: string | undefined): Route {
   const { dst, metric, protocol, type, via, onlink, extra } = route
   const base = { kind: 'route', dst, metric, protocol } as const

@@ -45,8 +45,8 @@ export async function readInterfaces(
 }
 
 /**
- * Unicast routes of the main table that are neither ours nor on our devices; of a route over several paths
- * the first.
+ * Unicast routes of the main table that are neither ours nor on our devices. Of a route over several paths,
+ * the first path.
  */
 export async function readOtherRoutes(
   requests: NetlinkRequests,
@@ -67,8 +67,8 @@ export async function readOtherRoutes(
   return facts
 }
 
-/** ENETUNREACH, EHOSTUNREACH: no route. EINVAL: a blackhole. EACCES: a prohibiting one. */
-const NO_WAY: ReadonlySet<string> = new Set(['ENETUNREACH', 'EHOSTUNREACH', 'EINVAL', 'EACCES'])
+/** ENETUNREACH, EHOSTUNREACH: no route. EINVAL: a blackhole route. EACCES: a prohibit route. */
+const NO_ROUTE: ReadonlySet<string> = new Set(['ENETUNREACH', 'EHOSTUNREACH', 'EINVAL', 'EACCES'])
 
 export async function lookUpRoute(
   requests: NetlinkRequests,
@@ -83,7 +83,7 @@ export async function lookUpRoute(
     const dev = route === undefined ? undefined : names.get(route.index)
     return route === undefined || dev === undefined ? undefined : { dev, via: route.via, src: route.src }
   } catch (error) {
-    if (error instanceof NetlinkError && NO_WAY.has(error.code)) return undefined
+    if (error instanceof NetlinkError && NO_ROUTE.has(error.code)) return undefined
     throw error
   }
 }

@@ -7,8 +7,8 @@ import type { Look, Scope } from '../kernel.ts'
 import { readEntries } from './snapshot.ts'
 
 /**
- * Compares the kernel's answer in the receive buffer with that of the last look: entries are made only where
- * it differs.
+ * Compares the kernel's answer, still in the receive buffer, with that of the last look. Builds entries only
+ * where it differs.
  */
 export async function lookAtEntries(
   requests: Requests,
@@ -26,25 +26,28 @@ export async function lookAtEntries(
   return { fingerprint: summed.fingerprint, entries }
 }
 
-/** What there are thousands of. */
-const many: ReadonlySet<number> = new Set([RTM_NEWNEIGH, RTM_NEWROUTE])
+/** Message types of which there can be thousands. */
+const numerous: ReadonlySet<number> = new Set([RTM_NEWNEIGH, RTM_NEWROUTE])
 
-/** Devices are missing: each look reads them by themselves. */
+/** Without devices: each look reads these anyway. */
 const forms: ReadonlyMap<number, MessageForm> = new Map([
   [RTM_NEWADDR, addressForm],
   [RTM_NEWNEIGH, neighborForm],
   [RTM_NEWROUTE, routeForm],
 ])
 
-/** Requests whose dumps are summed up. With `few` nothing is read of what there are thousands of. */
+/**
+ * Requests whose answers are added to a fingerprint. With `few`, messages of the numerous types are not
+ * parsed.
+ */
 class SummedRequests implements Requests {
   readonly #requests: Requests
-  readonly #isRead: (type: number) => boolean
+  readonly #isParsed: (type: number) => boolean
   readonly #fingerprint = new Fingerprint()
 
   constructor(requests: Requests, read: 'all' | 'few') {
     this.#requests = requests
-    this.#isRead = read === 'all' ? () => true : type => !many.has(type)
+    this.#isParsed = read === 'all' ? () => true : type => !numerous.has(type)
   }
 
   get fingerprint(): string {
@@ -57,7 +60,7 @@ class SummedRequests implements Requests {
     const summed: typeof read = (buffer, start, end, type) => {
       const form = forms.get(type)
       if (form !== undefined) this.#fingerprint.add(form, buffer, start, end)
-      return this.#isRead(type) ? read(buffer, start, end, type) : undefined
+      return this.#isParsed(type) ? read(buffer, start, end, type) : undefined
     }
     return this.#requests.dump(act, write, summed, signal)
   }

@@ -17,7 +17,7 @@ import {
   routeEntry,
 } from './entries.ts'
 
-/** All our entries that stand now. The kernel filters, so what is not ours costs next to nothing. */
+/** All our entries that exist now. The kernel filters, so other programs' entries cost next to nothing. */
 export async function readEntries(
   requests: Requests,
   scope: Scope,
@@ -39,7 +39,7 @@ export async function readEntries(
   return entries
 }
 
-/** Our devices alone. */
+/** Only our devices. */
 export async function readDevices(
   requests: Requests,
   scope: Scope,
@@ -49,7 +49,7 @@ export async function readDevices(
   return devices.map(({ entry }) => entry)
 }
 
-/** Those that there are; their names are learned. */
+/** Our devices that exist. Adds their names to `names`. */
 async function findDevices(
   requests: Requests,
   scope: Scope,

@@ -1,5 +1,5 @@
 import { familyOf, type Ip } from '../../../lease/net/ip.ts'
-import { Attributes, NetlinkDecodeError, needHeader } from './attributes.ts'
+import { Attributes, NetlinkDecodeError, requireHeader } from './attributes.ts'
 import { familyNumber } from './family.ts'
 import type { MessageForm } from './fingerprint.ts'
 import { type MessageWriter, NLM_F_CREATE, NLM_F_REPLACE } from './message.ts'
@@ -25,7 +25,7 @@ export const IFA_F_PERMANENT = 0x80
 /** struct ifaddrmsg { __u8 ifa_family, ifa_prefixlen, ifa_flags, ifa_scope; __u32 ifa_index; }; */
 const IFADDRMSG = 8
 
-/** IFA_CACHEINFO 6: lifetimes. */
+/** IFA_CACHEINFO 6 (lifetimes) changes by itself. */
 export const addressForm: MessageForm = { header: IFADDRMSG, changing: 1 << 6 }
 
 export interface AddressMessage {
@@ -37,14 +37,17 @@ export interface AddressMessage {
   readonly flags: number
   /** RT_SCOPE_* */
   readonly scope: number
-  /** Our side: IFA_LOCAL where it is there; IFA_ADDRESS is the peer's on a point-to-point link. */
+  /**
+   * The address of this host: IFA_LOCAL where present, because IFA_ADDRESS is the peer's on a point-to-point
+   * link.
+   */
   readonly address: Ip
-  /** IPv4 only: the name of its device, or `eth0:1` (ip-address(8), label); '' where there is none. */
+  /** IPv4 only: the name of its device, or `eth0:1` (ip-address(8), label); '' where it has none. */
   readonly label: string
 }
 
 export function readAddress(buffer: Buffer, start: number, end: number): AddressMessage {
-  needHeader('an address', start, end, IFADDRMSG)
+  requireHeader('an address', start, end, IFADDRMSG)
   let flags = buffer.readUInt8(start + 2)
   let local: Ip | undefined
   let address: Ip | undefined

@@ -1,7 +1,7 @@
 import { type Ip, ipFromBytes, ipv4At } from '../../../lease/net/ip.ts'
 import { type Mac, macAt } from '../../../lease/net/mac.ts'
 
-/** Bytes that are no netlink message or not the one they claim to be. */
+/** Bytes that are no netlink message, or not one of the expected type. */
 export class NetlinkDecodeError extends Error {
   override name = 'NetlinkDecodeError'
 }
@@ -10,10 +10,10 @@ export class NetlinkDecodeError extends Error {
 export const NLA_TYPE_MASK = 0x3fff
 
 /**
- * Goes through attributes; the same object shows one after the other. Who reads takes what is known by `type` and passes over
- * the rest: kernels add attributes all the time.
+ * Iterates over attributes: after each next() this object shows the next attribute. A reader checks `type`
+ * and skips types that it does not know: new kernels add attributes.
  *
- *   struct nlattr { __u16 nla_len; __u16 nla_type; };
+ * struct nlattr { __u16 nla_len; __u16 nla_type; };
  */
 export class Attributes {
   readonly #buffer: Buffer
@@ -32,11 +32,11 @@ export class Attributes {
       throw new NetlinkDecodeError(`Cannot read a netlink message: it lacks ${start - end} bytes`)
   }
 
-  /** False at the end. Throws NetlinkDecodeError for a length that cannot be. */
+  /** False at the end. Throws NetlinkDecodeError for an impossible length. */
   next(): boolean {
     const at = this.#next
     const left = this.#limit - at
-    // nla_ok(): less than a header at the end is padding.
+    // nla_ok(): fewer bytes than a header at the end are padding.
     if (left < 4) return false
     const length = this.#buffer.readUInt16LE(at)
     if (length < 4 || length > left)
@@ -62,19 +62,19 @@ export class Attributes {
   }
 
   u8(): number {
-    return this.#buffer.readUInt8(this.#need(1))
+    return this.#buffer.readUInt8(this.#require(1))
   }
 
   u16Be(): number {
-    return this.#buffer.readUInt16BE(this.#need(2))
+    return this.#buffer.readUInt16BE(this.#require(2))
   }
 
   u32(): number {
-    return this.#buffer.readUInt32LE(this.#need(4))
+    return this.#buffer.readUInt32LE(this.#require(4))
   }
 
   u32Be(): number {
-    return this.#buffer.readUInt32BE(this.#need(4))
+    return this.#buffer.readUInt32BE(this.#require(4))
   }
 
   /** 4 or 16 bytes. */
@@ -87,7 +87,10 @@ export class Attributes {
     return ipFromBytes(this.#buffer.subarray(this.#start, this.#end))
   }
 
-  /** struct rtvia { __kernel_sa_family_t rtvia_family; __u8 rtvia_addr[]; }: a gateway of the other family (RFC 8950). */
+  /**
+   * struct rtvia { __kernel_sa_family_t rtvia_family; __u8 rtvia_addr[]; }: a gateway of the other family
+   * (RFC 8950).
+   */
   via(): Ip | undefined {
     const bytes = this.bytes().subarray(2)
     return bytes.length === 4 || bytes.length === 16 ? ipFromBytes(bytes) : undefined
@@ -113,7 +116,7 @@ export class Attributes {
     return new Attributes(this.#buffer, this.#start, this.#end)
   }
 
-  #need(bytes: number): number {
+  #require(bytes: number): number {
     if (this.length < bytes)
       throw new NetlinkDecodeError(
         `Cannot read attribute ${this.type}: ${this.length} of ${bytes} bytes are there`,
@@ -122,8 +125,8 @@ export class Attributes {
   }
 }
 
-/** Throws NetlinkDecodeError unless the fixed part of a message is there. */
-export function needHeader(what: string, start: number, end: number, bytes: number): void {
+/** Throws NetlinkDecodeError where the fixed part of a message is incomplete. */
+export function requireHeader(what: string, start: number, end: number, bytes: number): void {
   if (end - start < bytes)
     throw new NetlinkDecodeError(`Cannot read ${what}: ${end - start} of ${bytes} bytes are there`)
 }

@@ -1,24 +1,24 @@
 import { NetlinkDecodeError, NLA_TYPE_MASK } from './attributes.ts'
 
-/** Which parts of a kind of message tell of the object, and which of its age. */
+/** Which parts of a message type describe the object, and which change by themselves, such as ages. */
 export interface MessageForm {
-  /** Of the fixed part, in bytes: a multiple of four. */
+  /** Length of the fixed part in bytes: a multiple of four. */
   readonly header: number
-  /** Bit n: attributes of type n, below 32, change by themselves. */
+  /** Bit n set: attributes of type n (below 32) change by themselves and do not count. */
   readonly changing: number
-  /** False for an object that comes and goes by itself. */
+  /** False for an object that the kernel adds and removes by itself: it does not count. */
   readonly isLasting?: (buffer: Buffer, start: number) => boolean
 }
 
 /**
- * Sums up thousands of messages without an object for each: 64 bits that are the same only where the same
- * messages came in the same order. Reads words, not bytes: a pass that has run once a minute runs in V8's
- * interpreter, where each call of a Buffer's method takes longer than the kernel takes for the message.
+ * Sums up thousands of messages without creating an object for each: 64 bits that are equal only where the
+ * same messages came in the same order. Reads words, not bytes: this code runs once a minute and so in V8's
+ * interpreter, where a call of a Buffer method takes longer than the kernel takes for the message.
  */
 export class Fingerprint {
   #a = 0
   #b = 0
-  #seen: Buffer | undefined
+  #buffer: Buffer | undefined
   #words: Int32Array = new Int32Array()
 
   get text(): string {
@@ -30,27 +30,27 @@ export class Fingerprint {
     if (isLasting?.(buffer, start) === false) return
     if (start + header > end)
       throw new NetlinkDecodeError(`Cannot read a netlink message: it lacks ${start + header - end} bytes`)
-    if (buffer !== this.#seen) this.#see(buffer)
+    if (buffer !== this.#buffer) this.#setBuffer(buffer)
     this.#mix(start, start + header)
     let at = start + header
-    // nla_ok(): less than a header at the end is padding.
+    // nla_ok(): fewer bytes than a header at the end are padding.
     while (end - at >= 4) {
       const head = this.#words[at >> 2] ?? 0
       const length = head & 0xffff
       if (length < 4 || length > end - at)
         throw new NetlinkDecodeError(`Cannot read a netlink attribute: length ${length} of ${end - at} bytes`)
-      // From the attribute's own header on: its length and type count too.
+      // Includes the attribute's header: its length and type count too.
       const type = (head >>> 16) & NLA_TYPE_MASK
       if (type > 31 || ((changing >>> type) & 1) === 0) this.#mix(at, at + length)
       at += (length + 3) & ~3
     }
   }
 
-  /** Datagrams are read into one buffer, of which each is another view; words must lie at multiples of four. */
-  #see(buffer: Buffer): void {
+  /** Maps the buffer to words, once for each new view. Words must start at a multiple of four. */
+  #setBuffer(buffer: Buffer): void {
     const aligned = (buffer.byteOffset & 3) === 0 ? buffer : new Uint8Array(buffer)
     this.#words = new Int32Array(aligned.buffer, aligned.byteOffset, aligned.length >> 2)
-    this.#seen = buffer
+    this.#buffer = buffer
   }
 
   #mix(start: number, end: number): void {
@@ -61,8 +61,8 @@ export class Fingerprint {
     const rest = end & 3
     for (let i = start >> 2; i < whole + Number(rest > 0); i++) {
       // The padding does not count.
-      const word = i < whole ? (words[i] ?? 0) : (this.#seen?.readUIntLE(end - rest, rest) ?? 0)
-      // Rotations carry high bits down, which a product alone does not.
+      const word = i < whole ? (words[i] ?? 0) : (this.#buffer?.readUIntLE(end - rest, rest) ?? 0)
+      // The rotations move high bits down; a multiplication alone does not.
       a = Math.imul(((a << 5) | (a >>> 27)) ^ word, 0x9e3779b1)
       b = Math.imul(((b << 13) | (b >>> 19)) ^ word, 0x85ebca6b)
     }

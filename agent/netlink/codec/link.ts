@@ -1,5 +1,5 @@
 import type { Mac } from '../../../lease/net/mac.ts'
-import { Attributes, needHeader } from './attributes.ts'
+import { Attributes, requireHeader } from './attributes.ts'
 import { AF_UNSPEC } from './family.ts'
 import { type MessageWriter, NLM_F_CREATE, NLM_F_EXCL } from './message.ts'
 import { readVxlan, type VxlanFields, type VxlanMessage, writeVxlan } from './vxlan.ts'
@@ -23,7 +23,10 @@ const IFLA_EXT_MASK = 29
 /** IFLA_PROP_LIST 52 holds IFLA_ALT_IFNAME 53, once for each other name (`ip link property add`). */
 const IFLA_PROP_LIST = 52
 const IFLA_ALT_IFNAME = 53
-/** Carrier taken away, and by whom: IFLA_PROTO_DOWN_REASON 55 has a MASK 1 and a VALUE 2, a bit for each program. */
+/**
+ * A program took the carrier away. IFLA_PROTO_DOWN_REASON 55 has a MASK 1 and a VALUE 2, with one bit for
+ * each program.
+ */
 const IFLA_PROTO_DOWN = 39
 const IFLA_PROTO_DOWN_REASON = 55
 const IFLA_PROTO_DOWN_REASON_MASK = 1
@@ -38,14 +41,17 @@ const RTEXT_FILTER_SKIP_STATS = 1 << 3
 const IFINFOMSG = 16
 
 export interface LinkMessage {
-  /** AF_UNSPEC; AF_BRIDGE where it speaks of a bridge port only, whose RTM_DELLINK does not delete the device. */
+  /**
+   * AF_UNSPEC; AF_BRIDGE where the message is about a bridge port only, and its RTM_DELLINK does not mean
+   * that the device is deleted.
+   */
   readonly family: number
   readonly index: number
   readonly name: string
-  /** Other names of the device (altname). */
+  /** Alternative names of the device (altname). */
   readonly altNames: readonly string[]
   readonly mtu: number
-  /** Administratively. */
+  /** Administrative state. */
   readonly up: boolean
   readonly loopback: boolean
   /** Index of the device that this one is a port of; 0: none. */
@@ -59,7 +65,7 @@ export interface LinkMessage {
 }
 
 export function readLink(buffer: Buffer, start: number, end: number): LinkMessage {
-  needHeader('a link', start, end, IFINFOMSG)
+  requireHeader('a link', start, end, IFINFOMSG)
   const flags = buffer.readUInt32LE(start + 8)
   let name = ''
   let altNames: readonly string[] = []
@@ -109,7 +115,10 @@ function readInfo(attributes: Attributes): { kind: string; vxlan: VxlanMessage |
   return { kind, vxlan: kind === 'vxlan' && data !== undefined ? readVxlan(data) : undefined }
 }
 
-/** `ip link add NAME address MAC mtu MTU type vxlan ...`, down still. The MAC comes with it: udev leaves it alone then. */
+/**
+ * `ip link add NAME address MAC mtu MTU type vxlan ...`; the device is still down. The MAC is set at creation
+ * so that udev does not change it.
+ */
 export function writeNewVxlan(
   writer: MessageWriter,
   link: { readonly name: string; readonly mac: Mac; readonly mtu: number; readonly vxlan: VxlanFields },
@@ -127,7 +136,7 @@ export function writeNewVxlan(
   writer.unnest(info)
 }
 
-/** What to change of a device; what is undefined stays. */
+/** Changes to a device; undefined fields stay as they are. */
 export interface LinkChange {
   readonly mac?: Mac
   readonly mtu?: number
@@ -146,7 +155,7 @@ export function writeSetLink(writer: MessageWriter, index: number, change: LinkC
   if (change.master !== undefined) writer.attributeU32(IFLA_MASTER, change.master)
   if (change.protodown === undefined) return
   writer.attributeU8(IFLA_PROTO_DOWN, 0)
-  // Refused with EBUSY while any reason is left.
+  // The kernel refuses with EBUSY while any reason is left.
   const reason = writer.nest(IFLA_PROTO_DOWN_REASON)
   writer.attributeU32(IFLA_PROTO_DOWN_REASON_MASK, 0xffffffff)
   writer.attributeU32(IFLA_PROTO_DOWN_REASON_VALUE, 0)

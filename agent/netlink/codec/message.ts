@@ -3,10 +3,11 @@ import type { Mac } from '../../../lease/net/mac.ts'
 import { Attributes, NetlinkDecodeError } from './attributes.ts'
 
 /**
- * netlink(7), linux/netlink.h. All numbers are in the byte order of the machine, and every machine that this runs on is
+ * netlink(7), linux/netlink.h. Numbers are in the byte order of the machine; every supported machine is
  * little endian.
  *
- *   struct nlmsghdr { __u32 nlmsg_len; __u16 nlmsg_type; __u16 nlmsg_flags; __u32 nlmsg_seq; __u32 nlmsg_pid; };
+ * struct nlmsghdr { __u32 nlmsg_len; __u16 nlmsg_type; __u16 nlmsg_flags; __u32 nlmsg_seq; __u32 nlmsg_pid;
+ * };
  */
 const HEADER = 16
 
@@ -19,11 +20,14 @@ const NLM_F_REQUEST = 0x1
 export const NLM_F_ACK = 0x4
 export const NLM_F_DUMP_INTR = 0x10
 export const NLM_F_DUMP = 0x300
-/** Of a request that makes something: NLM_F_REPLACE 0x100, NLM_F_EXCL 0x200, NLM_F_CREATE 0x400 */
+/** Flags of a request that creates something: NLM_F_REPLACE 0x100, NLM_F_EXCL 0x200, NLM_F_CREATE 0x400 */
 export const NLM_F_REPLACE = 0x100
 export const NLM_F_EXCL = 0x200
 export const NLM_F_CREATE = 0x400
-/** Of an acknowledgement: NLM_F_CAPPED 0x100 (the request is not repeated), NLM_F_ACK_TLVS 0x200 (attributes follow) */
+/**
+ * Flags of an acknowledgement: NLM_F_CAPPED 0x100 (the request is not repeated), NLM_F_ACK_TLVS 0x200
+ * (attributes follow)
+ */
 const NLM_F_CAPPED = 0x100
 const NLM_F_ACK_TLVS = 0x200
 
@@ -33,12 +37,12 @@ const NLMSGERR_ATTR_MSG = 1
 /** #define NLA_F_NESTED (1 << 15) */
 const NLA_F_NESTED = 0x8000
 
-/** Room that begin() guarantees for one message; the largest that we write has some 200 bytes. */
+/** Room that begin() guarantees for one message; the largest one has about 200 bytes. */
 const MESSAGE_ROOM = 1024
 
 /**
- * Writes messages one after the other into one buffer that is used again and again: programming thousands of peers makes no
- * garbage.
+ * Writes messages one after the other into one buffer, which is reused: programming thousands of peers
+ * allocates no memory for messages.
  */
 export class MessageWriter {
   readonly #buffer: Buffer
@@ -58,7 +62,7 @@ export class MessageWriter {
     this.#end = 0
   }
 
-  /** Starts a message; seq and flags are the sender's, who sets them with stamp(). */
+  /** Starts a message. The sender sets its number and further flags with stamp(). */
   begin(type: number, flags: number): void {
     if (this.#end + MESSAGE_ROOM > this.#buffer.length)
       throw new RangeError(`Cannot write a netlink message: ${this.#buffer.length} bytes are in use`)
@@ -103,7 +107,7 @@ export class MessageWriter {
     this.u32(value)
   }
 
-  /** An attribute that says what it says by being there. */
+  /** An attribute without a value: its presence is the value. */
   attributeFlag(type: number): void {
     this.u16(4)
     this.u16(type)
@@ -141,7 +145,7 @@ export class MessageWriter {
     this.u16(0)
   }
 
-  /** Starts an attribute of attributes; what it returns goes to unnest(). */
+  /** Starts an attribute that contains attributes. Pass the result to unnest(). */
   nest(type: number): number {
     const at = this.#end
     this.u16(0)
@@ -172,7 +176,7 @@ export class MessageWriter {
   }
 }
 
-/** Goes through the messages of one datagram. The same object shows one message after the other. */
+/** Iterates over the messages of one datagram: after each next() this object shows the next message. */
 export class Messages {
   readonly buffer: Buffer
   type = 0
@@ -187,7 +191,7 @@ export class Messages {
     this.buffer = buffer
   }
 
-  /** False at the end. Throws NetlinkDecodeError for a length that cannot be. */
+  /** False at the end. Throws NetlinkDecodeError for an impossible length. */
   next(): boolean {
     const { buffer } = this
     const at = this.#next
@@ -208,15 +212,18 @@ export class Messages {
     return true
   }
 
-  /** Of NLMSG_ERROR and NLMSG_DONE: what they report. */
+  /** The error number and text of an NLMSG_ERROR or NLMSG_DONE; errno 0 is success. */
   outcome(): { readonly errno: number; readonly extack: string | undefined } {
-    // NLMSG_DONE of an old kernel may come without.
+    // NLMSG_DONE of an old kernel may have no number.
     if (this.end - this.start < 4) return { errno: 0, extack: undefined }
     const errno = -this.buffer.readInt32LE(this.start)
     return { errno, extack: (this.flags & NLM_F_ACK_TLVS) === 0 ? undefined : this.#extack() }
   }
 
-  /** struct nlmsgerr { int error; struct nlmsghdr msg; }, then the rest of the request unless capped, then attributes. */
+  /**
+   * struct nlmsgerr { int error; struct nlmsghdr msg; }, then the rest of the request unless capped, then
+   * attributes.
+   */
   #extack(): string | undefined {
     let at = this.start + 4
     if (this.type === NLMSG_ERROR) {

@@ -1,12 +1,12 @@
 import type { Ip } from '../../../lease/net/ip.ts'
 import { familyOf } from '../../../lease/net/ip.ts'
 import type { Mac } from '../../../lease/net/mac.ts'
-import { Attributes, needHeader } from './attributes.ts'
+import { Attributes, requireHeader } from './attributes.ts'
 import { AF_BRIDGE, familyNumber } from './family.ts'
 import type { MessageForm } from './fingerprint.ts'
 import { type MessageWriter, NLM_F_CREATE, NLM_F_REPLACE } from './message.ts'
 
-/** #define RTM_NEWNEIGH 28, RTM_DELNEIGH 29, RTM_GETNEIGH 30: neighbors, and with AF_BRIDGE the FDB. */
+/** #define RTM_NEWNEIGH 28, RTM_DELNEIGH 29, RTM_GETNEIGH 30: neighbors and, with AF_BRIDGE, FDB entries. */
 export const RTM_NEWNEIGH = 28
 export const RTM_DELNEIGH = 29
 const RTM_GETNEIGH = 30
@@ -23,18 +23,24 @@ const NDA_PORT = 6
 const NDA_VNI = 7
 const NDA_IFINDEX = 8
 
-/** struct ndmsg { __u8 family, pad1; __u16 pad2; __s32 ndm_ifindex; __u16 ndm_state; __u8 ndm_flags, ndm_type; }; */
+/**
+ * struct ndmsg { __u8 family, pad1; __u16 pad2; __s32 ndm_ifindex; __u16 ndm_state; __u8 ndm_flags, ndm_type;
+ * };
+ */
 const NDMSG = 12
 const NDM_STATE = 8
 
-/** NDA_CACHEINFO 3: ages, NDA_PROBES 4. What the kernel has learned comes and goes. */
+/**
+ * NDA_CACHEINFO 3 (ages) and NDA_PROBES 4 change by themselves. The kernel adds and removes learned entries
+ * itself.
+ */
 export const neighborForm: MessageForm = {
   header: NDMSG,
   changing: (1 << 3) | (1 << 4),
   isLasting: (buffer, start) => (buffer.readUInt16LE(start + NDM_STATE) & NUD_PERMANENT) !== 0,
 }
 
-/** How packets to a VTEP are sent, where not as the device sends them (vxlan_fdb_info() tells of nothing else). */
+/** Where packets to a VTEP differ from the device's defaults (vxlan_fdb_info() reports nothing else). */
 export interface Detour {
   /** UDP destination port. */
   readonly port: number | undefined
@@ -43,20 +49,20 @@ export interface Detour {
   readonly via: number | undefined
 }
 
-/** A neighbor or an FDB entry, as told by the kernel. */
+/** A neighbor or an FDB entry, as the kernel reports it. */
 export interface NeighborMessage extends Detour {
   /** AF_INET, AF_INET6, AF_BRIDGE. */
   readonly family: number
   readonly index: number
   /** NUD_* */
   readonly state: number
-  /** NDA_DST: the neighbor's address; of an FDB entry the VTEP behind which it lives. */
+  /** NDA_DST: the neighbor's address, or the VTEP of an FDB entry. */
   readonly address: Ip | undefined
   readonly mac: Mac | undefined
 }
 
 export function readNeighbor(buffer: Buffer, start: number, end: number): NeighborMessage {
-  needHeader('a neighbor', start, end, NDMSG)
+  requireHeader('a neighbor', start, end, NDMSG)
   let address: Ip | undefined
   let mac: Mac | undefined
   let port: number | undefined
@@ -82,9 +88,9 @@ export function readNeighbor(buffer: Buffer, start: number, end: number): Neighb
   }
 }
 
-/** The device of a neighbor message, without reading the rest. */
+/** Index of the device of a neighbor message, without parsing the rest. */
 export function neighborIndex(buffer: Buffer, start: number, end: number): number {
-  needHeader('a neighbor', start, end, NDMSG)
+  requireHeader('a neighbor', start, end, NDMSG)
   return buffer.readInt32LE(start + 4)
 }
 
@@ -110,7 +116,10 @@ export function writeNewFdb(writer: MessageWriter, index: number, mac: Mac, vtep
   writer.attributeIp(NDA_DST, vtep)
 }
 
-/** Without a destination the MAC goes with all that it has (vxlan_fdb_parse(), __vxlan_fdb_delete()). */
+/**
+ * Without a destination the kernel deletes the MAC with all its destinations (vxlan_fdb_parse(),
+ * __vxlan_fdb_delete()).
+ */
 export function writeDelFdb(
   writer: MessageWriter,
   index: number,
@@ -128,7 +137,7 @@ export function writeDelFdb(
   if (via !== undefined) writer.attributeU32(NDA_IFINDEX, via)
 }
 
-/** Asks for all of one device: with strict checking the kernel passes over the rest. */
+/** Asks for all entries of one device. The kernel filters by device only with strict checking. */
 export function writeNeighborDump(writer: MessageWriter, family: number, index: number): void {
   writer.begin(RTM_GETNEIGH, 0)
   writeNdmsg(writer, family, 0, 0, 0, 0)

@@ -1,6 +1,6 @@
 import { type Family, familyBits, familyOf, type Ip } from '../../../lease/net/ip.ts'
 import { networkAddress, type Prefix, prefixLength } from '../../../lease/net/prefix.ts'
-import { Attributes, NetlinkDecodeError, needHeader } from './attributes.ts'
+import { Attributes, NetlinkDecodeError, requireHeader } from './attributes.ts'
 import { AF_INET, AF_INET6, familyNumber } from './family.ts'
 import type { MessageForm } from './fingerprint.ts'
 import { type MessageWriter, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE } from './message.ts'
@@ -10,7 +10,10 @@ export const RTM_NEWROUTE = 24
 export const RTM_DELROUTE = 25
 const RTM_GETROUTE = 26
 
-/** #define RT_TABLE_MAIN 254, RTN_UNICAST 1, RTN_BLACKHOLE 6, RT_SCOPE_UNIVERSE 0, RT_SCOPE_NOWHERE 255, RTNH_F_ONLINK 4 */
+/**
+ * #define RT_TABLE_MAIN 254, RTN_UNICAST 1, RTN_BLACKHOLE 6, RT_SCOPE_UNIVERSE 0, RT_SCOPE_NOWHERE 255,
+ * RTNH_F_ONLINK 4
+ */
 export const RT_TABLE_MAIN = 254
 export const RTN_UNICAST = 1
 export const RTN_BLACKHOLE = 6
@@ -19,13 +22,16 @@ const RT_SCOPE_LINK = 253
 const RT_SCOPE_NOWHERE = 255
 const RTNH_F_ONLINK = 4
 
-/** RTPROT_KERNEL 2: routes that the kernel makes itself, for addresses. */
+/** RTPROT_KERNEL 2: routes that the kernel adds itself, for addresses. */
 export const RTPROT_KERNEL = 2
 
-/** #define RTM_F_CLONED 0x200: a cached IPv6 exception, no route of its own. */
+/** #define RTM_F_CLONED 0x200: a cached IPv6 exception, not a configured route. */
 const RTM_F_CLONED = 0x200
 
-/** enum rtattr_type_t: RTA_DST 1, RTA_OIF 4, RTA_GATEWAY 5, RTA_PRIORITY 6, RTA_PREFSRC 7, RTA_METRICS 8, RTA_MULTIPATH 9, ... */
+/**
+ * enum rtattr_type_t: RTA_DST 1, RTA_OIF 4, RTA_GATEWAY 5, RTA_PRIORITY 6, RTA_PREFSRC 7, RTA_METRICS 8,
+ * RTA_MULTIPATH 9, ...
+ */
 const RTA_DST = 1
 const RTA_OIF = 4
 const RTA_GATEWAY = 5
@@ -45,7 +51,7 @@ const RTA_NH_ID = 30
 const RTMSG = 12
 const RTNEXTHOP = 8
 
-/** RTA_CACHEINFO 12: use and ages, RTA_EXPIRES 23. */
+/** RTA_CACHEINFO 12 (use and ages) and RTA_EXPIRES 23 change by themselves. */
 export const routeForm: MessageForm = { header: RTMSG, changing: (1 << 12) | (1 << 23) }
 
 export interface RouteMessage {
@@ -59,21 +65,23 @@ export interface RouteMessage {
   readonly type: number
   readonly cloned: boolean
   readonly onlink: boolean
-  /** Output device, of several the first; 0 where there is none. */
+  /** Index of the output device, the first of several; 0 where there is none. */
   readonly index: number
   readonly via: Ip | undefined
   readonly metric: number
   readonly src: Ip | undefined
-  /** Output devices of a route over several paths; undefined for one with a single path or none. */
+  /**
+   * Indexes of the output devices of a route over several paths; undefined for a route with one path or none.
+   */
   readonly hops: readonly number[] | undefined
   /**
-   * What makes a route behave unlike one that a backend asks for, '' where nothing does: `metrics` (`mtu`, `window` and the
-   * like), `encap`, and `nhid 7`, with which it goes without a notification.
+   * Attributes that no backend sets, '' where there are none: `metrics` (`mtu`, `window` and the like),
+   * `encap`, and `nhid 7`. The kernel removes a route with a next-hop object (`nhid`) without a notification.
    */
   readonly extra: string
 }
 
-/** What a route is written from. */
+/** The fields of a route to write. */
 export interface RouteFields {
   readonly dst: Prefix
   readonly metric: number
@@ -83,12 +91,12 @@ export interface RouteFields {
   readonly onlink?: boolean
 }
 
-/** RTN_UNSPEC 0: of any type, where one is deleted. */
+/** RTN_UNSPEC 0 matches any type when a route is deleted. */
 const TYPES = { unicast: RTN_UNICAST, blackhole: RTN_BLACKHOLE, other: 0 } as const
 
 /** Undefined for a route of another family than IPv4 and IPv6. */
 export function readRoute(buffer: Buffer, start: number, end: number): RouteMessage | undefined {
-  needHeader('a route', start, end, RTMSG)
+  requireHeader('a route', start, end, RTMSG)
   const number = buffer.readUInt8(start)
   if (number !== AF_INET && number !== AF_INET6) return undefined
   const family = number === AF_INET ? 'ipv4' : 'ipv6'
@@ -98,7 +106,7 @@ export function readRoute(buffer: Buffer, start: number, end: number): RouteMess
   const flags = buffer.readUInt32LE(start + 8)
   const route: Writable<RouteMessage> = {
     family,
-    // The kernel keeps host bits zero.
+    // The kernel keeps the host bits zero.
     dst: `${family === 'ipv4' ? '0.0.0.0' : '::'}/${length}` as Prefix,
     tos: buffer.readUInt8(start + 3),
     table: buffer.readUInt8(start + 4),
@@ -157,7 +165,10 @@ function readAttribute(route: Writable<RouteMessage>, length: number, attribute:
   }
 }
 
-/** struct rtnexthop { unsigned short rtnh_len; unsigned char rtnh_flags, rtnh_hops; int rtnh_ifindex; }, then attributes. */
+/**
+ * struct rtnexthop { unsigned short rtnh_len; unsigned char rtnh_flags, rtnh_hops; int rtnh_ifindex; }, then
+ * attributes.
+ */
 function readPaths(bytes: Buffer): { hops: readonly number[]; index: number; via: Ip | undefined } {
   const hops: number[] = []
   let via: Ip | undefined
@@ -178,8 +189,9 @@ function readPaths(bytes: Buffer): { hops: readonly number[]; index: number; via
 }
 
 /**
- * `ip route add DST via VIA dev DEV proto PROTOCOL metric METRIC onlink` in table main; index 0: no DEV. `replace` takes the
- * place of whatever route has the same destination and metric; `add` is refused with EEXIST then.
+ * `ip route add DST via VIA dev DEV proto PROTOCOL metric METRIC onlink` in table main; index 0: no DEV.
+ * `replace` replaces any route with the same destination and metric; `add` is refused with EEXIST where there
+ * is one.
  */
 export function writeNewRoute(
   writer: MessageWriter,
@@ -194,7 +206,7 @@ export function writeNewRoute(
 
 export function writeDelRoute(writer: MessageWriter, route: RouteFields, index: number): void {
   writer.begin(RTM_DELROUTE, 0)
-  // fib_table_delete(): nowhere stands for any scope.
+  // fib_table_delete(): RT_SCOPE_NOWHERE matches any scope.
   writeRouteBody(writer, route, index, RT_SCOPE_NOWHERE)
 }
 

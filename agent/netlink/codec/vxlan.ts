@@ -13,7 +13,7 @@ const IFLA_VXLAN_GROUP6 = 16
 const IFLA_VXLAN_LOCAL6 = 17
 const IFLA_VXLAN_GBP = 23
 
-/** What makes a device behave unlike one that a backend asks for, in the words of `ip -d link`. */
+/** Options that no backend sets, in the words of `ip -d link`. */
 const EXTRA_FLAGS: ReadonlyMap<number, string> = new Map([
   [11, 'proxy'], // IFLA_VXLAN_PROXY
   [12, 'rsc'],
@@ -24,7 +24,7 @@ const EXTRA_FLAGS: ReadonlyMap<number, string> = new Map([
   [25, 'external'], // IFLA_VXLAN_COLLECT_METADATA
   [30, 'vnifilter'],
 ])
-/** IFLA_VXLAN_GPE has no value: it is there or not. */
+/** IFLA_VXLAN_GPE has no value: its presence turns the option on. */
 const IFLA_VXLAN_GPE = 27
 
 export interface VxlanMessage {
@@ -35,11 +35,11 @@ export interface VxlanMessage {
   readonly underlay: number
   readonly learning: boolean
   readonly gbp: boolean
-  /** See EXTRA_FLAGS; '' for a device as backends make it. */
+  /** See EXTRA_FLAGS; '' for a device as the backends create it. */
   readonly extra: string
 }
 
-/** What a device is made with. */
+/** The fields of a device to create. */
 export interface VxlanFields {
   readonly vni: number
   readonly port: number

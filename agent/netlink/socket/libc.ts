@@ -12,37 +12,49 @@ export class LibcError extends ExpectedError {
   }
 }
 
-/** The few C library functions that Node.js does not offer. Each works on the calling thread and throws LibcError. */
+/**
+ * The C library functions that Node.js does not offer. Each runs on the calling thread and throws LibcError.
+ */
 export interface Libc {
   /** setsockopt(2) with an int. */
   setSocketOption(fd: number, level: number, option: number, value: number): void
-  /** getsockopt(2); how many bytes of `value` were filled. */
+  /** getsockopt(2); returns how many bytes of `value` it filled. */
   getSocketOption(fd: number, level: number, option: number, value: Uint8Array): number
-  /** mallopt(3): from now on free memory at the end of the heap goes back to the kernel once it is so many bytes. */
+  /**
+   * mallopt(3): from now on the C library returns free memory at the end of the heap to the kernel once it
+   * exceeds this size.
+   */
   trimHeapAbove(bytes: number): void
-  /** malloc_trim(3): free memory of all threads goes back to the kernel, within about 1 ms. */
+  /** malloc_trim(3): returns free memory of all threads to the kernel, within about 1 ms. */
   releaseFreeMemory(): void
-  /** Sends one datagram to a socket of the file system, or to an abstract one, whose name starts with `@` (unix(7)). */
+  /** Sends one datagram to a unix socket: a path, or an abstract name that starts with `@` (unix(7)). */
   sendToUnixSocket(name: string, text: string): void
   /**
-   * Sends one request to a netlink family (netlink(7)) that answers before the send returns, and fills `answer` with the first
-   * datagram of what it says; how many bytes that are.
+   * Sends one request to a netlink family (netlink(7)) that answers before the send returns. Fills `answer`
+   * with the first datagram of the answer, and returns its length in bytes.
    */
   askNetlink(protocol: number, request: Uint8Array, answer: Uint8Array): number
   /** sendto(2) to the kernel over a netlink socket. */
   sendNetlink(fd: number, datagram: Uint8Array): void
   /**
-   * recvfrom(2) without waiting: the length of the datagram that `into` and `sender` (struct sockaddr_nl) were filled with;
-   * longer than `into` where that is cut off. Undefined where there is none to read.
+   * recvfrom(2) without waiting. Fills `into` with one datagram and `sender` with its struct sockaddr_nl.
+   * Returns the datagram's length, which exceeds that of `into` where it was cut off; undefined where there
+   * is nothing to read.
    */
   receiveNetlink(fd: number, into: Uint8Array, sender: Uint8Array): number | undefined
-  /** ethtool's ETHTOOL_GTXCSUM: whether an interface leaves the checksums of what it sends to the hardware. */
+  /**
+   * ETHTOOL_GTXCSUM of ethtool: whether an interface leaves the checksums of outgoing packets to the
+   * hardware.
+   */
   txChecksum(device: string): boolean
   /** ETHTOOL_STXCSUM. */
   setTxChecksum(device: string, on: boolean): void
 }
 
-/** linux/sockios.h: #define SIOCETHTOOL 0x8946; linux/ethtool.h: #define ETHTOOL_GTXCSUM 0x16, ETHTOOL_STXCSUM 0x17 */
+/**
+ * linux/sockios.h: #define SIOCETHTOOL 0x8946; linux/ethtool.h: #define ETHTOOL_GTXCSUM 0x16, ETHTOOL_STXCSUM
+ * 0x17
+ */
 const SIOCETHTOOL = 0x8946
 const ETHTOOL_GTXCSUM = 0x16
 const ETHTOOL_STXCSUM = 0x17
@@ -53,7 +65,10 @@ const IFNAMSIZ = 16
 /** malloc.h: #define M_TRIM_THRESHOLD -1 */
 const M_TRIM_THRESHOLD = -1
 
-/** #define AF_UNIX 1, AF_INET 2, AF_NETLINK 16, SOCK_DGRAM 2, SOCK_RAW 3, SOCK_CLOEXEC 02000000, MSG_TRUNC 0x20, MSG_DONTWAIT 0x40 */
+/**
+ * #define AF_UNIX 1, AF_INET 2, AF_NETLINK 16, SOCK_DGRAM 2, SOCK_RAW 3, SOCK_CLOEXEC 02000000, MSG_TRUNC
+ * 0x20, MSG_DONTWAIT 0x40
+ */
 const AF_UNIX = 1
 const AF_INET = 2
 const AF_NETLINK = 16
@@ -66,7 +81,7 @@ const MSG_DONTWAIT = 0x40
 type Koffi = typeof import('koffi').default
 type Library = ReturnType<Koffi['load']>
 
-/** Loads koffi, which costs some MB: only who opens a netlink socket pays for it. */
+/** Loads koffi, which takes some MB of memory: call it only where it is needed. */
 export async function loadLibc(): Promise<Libc> {
   const { default: koffi } = await import('koffi')
   const library = koffi.load('libc.so.6')
@@ -119,11 +134,11 @@ function datagrams(
   const recvfrom = library.func(
     'int64_t recvfrom(int, uint8_t *, size_t, int, uint8_t *, _Inout_ uint32_t *)',
   )
-  const withSocket = shortSocket(koffi, library)
-  /** A length, or -1. */
+  const withSocket = socketForOneCall(koffi, library)
+  /** Returns the length, or -1. */
   const send = (fd: number, datagram: Uint8Array, address: Uint8Array) =>
     Number(sendto(fd, datagram, datagram.length, 0, address, address.length))
-  // struct sockaddr_nl of zeros but for the family: the kernel itself.
+  // struct sockaddr_nl with zeros except for the family: the address of the kernel.
   const kernel = Buffer.alloc(12)
   kernel.writeUInt16LE(AF_NETLINK)
   return {
@@ -153,7 +168,7 @@ function datagrams(
 
 function checksumOffload(koffi: Koffi, library: Library): Pick<Libc, 'txChecksum' | 'setTxChecksum'> {
   const ioctl = library.func('int ioctl(int, unsigned long, uint8_t *)')
-  const withSocket = shortSocket(koffi, library)
+  const withSocket = socketForOneCall(koffi, library)
   /** struct ethtool_value { __u32 cmd; __u32 data; }; returns data. */
   const ethtool = (device: string, command: number, data: number): number => {
     const value = koffi.alloc('uint32_t', 2)
@@ -178,8 +193,11 @@ function checksumOffload(koffi: Koffi, library: Library): Pick<Libc, 'txChecksum
   }
 }
 
-/** A socket for one call. Below zero is a failure, of the socket or of the call, and errno is that of `act`. */
-function shortSocket(koffi: Koffi, library: Library) {
+/**
+ * Opens a socket for one call and closes it. A negative result of the call is an error, with the errno of the
+ * call and `act` in its message.
+ */
+function socketForOneCall(koffi: Koffi, library: Library) {
   const socket = library.func('int socket(int, int, int)')
   const close = library.func('int close(int)')
   return (

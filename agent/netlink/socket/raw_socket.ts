@@ -18,36 +18,41 @@ const NETLINK_CAP_ACK = 10
 const NETLINK_EXT_ACK = 11
 const NETLINK_GET_STRICT_CHK = 12
 
-/** Datagrams read in one go: notifications may arrive as fast as they are read. */
-const AT_ONCE = 100
-/** The kernel fills no more than 32 KB of a dump at a time (netlink_recvmsg(), netlink_dump()). */
+/** Datagrams read in one turn of the event loop: notifications may arrive as fast as they are read. */
+const MAX_DATAGRAMS = 100
+/** The kernel sends at most 32 KB of a dump at a time (netlink_recvmsg(), netlink_dump()). */
 const DATAGRAM_BYTES = 64 * 1024
 /** struct sockaddr_nl { sa_family_t nl_family; unsigned short nl_pad; __u32 nl_pid; __u32 nl_groups; }; */
 const SOCKADDR_NL = 12
 const NL_PID = 4
 
-/** What a socket that is opened may be told of. */
+/** Callbacks of an open socket. */
 export interface RawSocketEvents {
-  /** A datagram of the kernel: one or more messages, valid until this returns. May throw: then it counts as failed. */
+  /**
+   * Called with a datagram of the kernel: one or more messages, valid until this returns. An exception fails
+   * the socket.
+   */
   onDatagram(datagram: Buffer): void
-  /** The socket is of no use any more. */
+  /** Called when the socket can no longer be used. */
   onFailure(error: Error): void
 }
 
 export interface RawSocket {
-  /** By which the kernel tells our sockets apart: nlmsg_pid of the answers. */
+  /** The kernel's number of this socket: nlmsg_pid of the answers. */
   readonly port: number
-  /** Returns once the kernel has done all that the datagram asks for. Throws LibcError. */
+  /** Returns once the kernel has handled the whole datagram. Throws LibcError. */
   send(datagram: Buffer): void
-  /** Hands on all that the kernel has sent so far: its answers need no turn of the event loop. */
+  /**
+   * Passes everything that the kernel has sent so far to onDatagram: answers need no turn of the event loop.
+   */
   receive(): void
-  /** Throws where the group is refused. */
+  /** Throws where the kernel refuses the group. */
   join(group: number): void
-  /** Whether all that the kernel has sent so far was read. */
+  /** Whether everything that the kernel has sent so far was read. */
   isEmpty(): boolean
-  /** How many messages the kernel has thrown away for want of room since the socket was opened. */
+  /** How many messages the kernel has dropped for lack of room since the socket was opened. */
   drops(): number
-  /** Keeps the process alive, or no longer. */
+  /** Whether the open socket keeps the process alive. */
   ref(alive: boolean): void
   close(): void
 }
@@ -55,13 +60,13 @@ export interface RawSocket {
 export type OpenRawSocket = (events: RawSocketEvents, receiveBytes: number) => RawSocket
 
 /**
- * Loads the addon. It cannot live in a worker thread, and it ends the process by SIGABRT where a receive overrun is reported
- * to it or one of our callbacks throws: hence NETLINK_NO_ENOBUFS (the kernel then only counts what it throws away) and a `try`
- * in each callback.
+ * Loads the addon. It does not work in a worker thread. It ends the process by SIGABRT when the kernel
+ * reports a receive overrun or one of our callbacks throws. So the socket has NETLINK_NO_ENOBUFS set (the
+ * kernel then only counts dropped messages), and each callback has a `try`.
  */
 export async function loadRawSocket(): Promise<OpenRawSocket> {
   const [{ default: addon }, libc] = await Promise.all([import('netlink/dist/raw.js'), loadLibc()])
-  // For all sockets: what was received is read before anything else is.
+  // Shared by all sockets: a datagram is handled before the next one is received.
   const received = Buffer.allocUnsafeSlow(DATAGRAM_BYTES)
   const sockaddr = Buffer.alloc(SOCKADDR_NL)
   return (events, receiveBytes) => {
@@ -69,7 +74,7 @@ export async function loadRawSocket(): Promise<OpenRawSocket> {
     try {
       const { port } = native.address()
       const fd = findSocket(port)
-      harden(libc, fd, receiveBytes)
+      setOptions(libc, fd, receiveBytes)
       const incoming = new Incoming(events)
       native.on('error', error => incoming.fail(error))
       const receive = (most: number) => {
@@ -80,10 +85,11 @@ export async function loadRawSocket(): Promise<OpenRawSocket> {
           else incoming.take(received.subarray(0, length), sockaddr.readUInt32LE(NL_PID))
         }
       }
-      // The addon makes a buffer for each datagram and calls back: only the first one is read by it.
+      // The addon allocates a buffer for each datagram, so it reads only the first one; receive() reads the
+      // others.
       native.on('message', (datagram, { port: sender }) => {
         incoming.take(datagram, sender)
-        receive(AT_ONCE)
+        receive(MAX_DATAGRAMS)
       })
       return {
         port,
@@ -105,7 +111,7 @@ export async function loadRawSocket(): Promise<OpenRawSocket> {
   }
 }
 
-/** Nothing that is thrown here reaches the addon, which would abort the process. */
+/** Catches every exception of the callbacks: one that reached the addon would abort the process. */
 class Incoming {
   isOpen = true
   readonly #events: RawSocketEvents
@@ -115,7 +121,7 @@ class Incoming {
   }
 
   take(datagram: Buffer, sender: number): void {
-    // Any privileged process may send to us: ignore all but the kernel.
+    // Any privileged process can send to this socket: ignore all senders but the kernel.
     if (sender !== 0) return
     try {
       this.#events.onDatagram(datagram)
@@ -128,14 +134,14 @@ class Incoming {
     try {
       this.#events.onFailure(error instanceof Error ? error : new Error(String(error)))
     } catch (cause) {
-      process.emitWarning(new Error('A netlink socket failed, and so did who was told', { cause }))
+      process.emitWarning(new Error('A netlink socket failed, and so did its failure handler', { cause }))
     }
   }
 }
 
 /**
- * The file descriptor, which the addon keeps to itself: /proc/net/netlink names the inode of the socket with our port, and
- * /proc/self/fd the descriptor of the inode.
+ * The file descriptor, which the addon does not expose: /proc/net/netlink has the inode of the socket with
+ * our port, and /proc/self/fd the descriptor with that inode.
  */
 function findSocket(port: number): number {
   // sk  Eth Pid  Groups  Rmem  Wmem  Dump  Locks  Drops  Inode
@@ -150,7 +156,7 @@ function findSocket(port: number): number {
   )
 }
 
-/** Undefined for a descriptor that was closed meanwhile, as the one of the directory itself. */
+/** Undefined for a descriptor that was closed meanwhile, such as the one of the directory listing. */
 function linkOf(fd: string): string | undefined {
   try {
     return readlinkSync(`/proc/self/fd/${fd}`)
@@ -159,16 +165,19 @@ function linkOf(fd: string): string | undefined {
   }
 }
 
-function harden(libc: Libc, fd: number, receiveBytes: number): void {
+function setOptions(libc: Libc, fd: number, receiveBytes: number): void {
   libc.setSocketOption(fd, SOL_NETLINK, NETLINK_NO_ENOBUFS, 1)
   for (const option of [NETLINK_CAP_ACK, NETLINK_EXT_ACK, NETLINK_GET_STRICT_CHK])
     attempt(() => libc.setSocketOption(fd, SOL_NETLINK, option, 1))
-  // Beyond net.core.rmem_max only with CAP_NET_ADMIN in the first user namespace.
+  // A size above net.core.rmem_max needs CAP_NET_ADMIN in the first user namespace.
   if (!attempt(() => libc.setSocketOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, receiveBytes)))
     libc.setSocketOption(fd, SOL_SOCKET, SO_RCVBUF, receiveBytes)
 }
 
-/** For options that an older kernel (before 4.20) does not know; without them errors say less and dumps bring more. */
+/**
+ * False where it fails: a kernel before 4.20 does not know these options. Its errors have no text, and its
+ * dumps are not filtered.
+ */
 function attempt(act: () => void): boolean {
   try {
     act()
