@@ -15,7 +15,10 @@ import {
   SECRET_BYTES,
 } from '../../lease/join_token.ts'
 
-/** The secret of the join token, and PEM files (certificate and key are one) that only root can read, made from it at each start. */
+/**
+ * The secret of the join token, and the PEM files made from it at each start. Only root can read the files;
+ * one file holds both certificate and key.
+ */
 export interface TlsFiles {
   readonly joinSecret: Uint8Array
   readonly caFile: string
@@ -23,12 +26,18 @@ export interface TlsFiles {
   readonly keyFile: string
 }
 
-/** Where the join token is kept: one line, for root alone. The token's secret is in no other file. */
+/**
+ * Path of the file with the join token: one line, readable by root alone. No other file has the token's
+ * secret.
+ */
 export function tokenFile(dataDir: string): string {
   return join(dataDir, 'join-token')
 }
 
-/** Of the token file; a new secret and no endpoint where there is none. Throws JoinTokenError. */
+/**
+ * Reads the secret and the endpoints of the token file; without a file, a new secret and no endpoint. Throws
+ * JoinTokenError.
+ */
 export async function readToken(
   dataDir: string,
   signal: AbortSignal,
@@ -47,13 +56,13 @@ export async function readToken(
   }
 }
 
-/** Only where it is another one than the file holds. */
+/** Writes the token, unless the file already holds it. */
 export async function writeToken(dataDir: string, token: JoinToken): Promise<void> {
   const [file, text] = [tokenFile(dataDir), `${printJoinToken(token)}\n`]
   if ((await readFile(file, 'utf8').catch(() => undefined)) !== text) await replaceFile(file, text, 0o600)
 }
 
-/** The certificate bears each address that this host has, and the names in these URLs. */
+/** Writes certificates for every address of this host and every host name in `urls`. */
 export async function writeTlsFiles(
   dataDir: string,
   secret: Uint8Array,
@@ -69,7 +78,7 @@ export async function writeTlsFiles(
     await replaceFile(caFile, rootCertificate.toString(), 0o600)
     await replaceFile(hostFile, `${certChain}${privateKey}`, 0o600)
   } catch (error) {
-    // On a full disk those of the last start serve.
+    // On a full disk, use the files of the last start.
     if (!isScarcity(error) || !existsSync(hostFile)) throw error
   }
   return { joinSecret: secret, caFile, certFile: hostFile, keyFile: hostFile }

@@ -16,30 +16,35 @@ export interface EmbeddedEtcdOptions {
   readonly dataDir: string
   /** URLs that clients use, this host's own first. */
   readonly clientUrls: readonly string[]
-  /** URL of other members. */
+  /** URL at which other members reach this one. */
   readonly peerUrl: string
   readonly name: string
-  /** All members that there are, as --initial-cluster has them, where this one joins them; undefined: it is the first. */
+  /**
+   * All members of the cluster that this one joins, in the form of --initial-cluster; undefined: this is the
+   * first member.
+   */
   readonly cluster?: string
-  /** Only who has a certificate of the same authority is answered; undefined: everyone is. */
+  /**
+   * etcd answers only clients with a certificate of the same authority; undefined: it answers every client.
+   */
   readonly tls: TlsFiles | undefined
 }
 
-/** etcd cannot be run here. The message says what to install or to free. */
+/** This host cannot run etcd. The message says what to install or to free. */
 export class EmbeddedEtcdError extends ExpectedError {
   override name = 'EmbeddedEtcdError'
 }
 
-/** What keeps etcd from serving, in words that say what to do, by kind: for /readyz. */
+/** Reasons why etcd does not serve, by kind, for /readyz. Each says what to do. */
 export type Troubles = Map<string, string>
 
 const END = 'end'
-const LITTLE_BYTES = 1024 * 1024
+const DISK_FULL_BYTES = 1024 * 1024
 const STOP_MS = 10_000
 
 /**
- * Runs one member of etcd until `use` has ended, whatever ends it, and stops it only then: the agent that
- * uses it goes first. An etcd that dies is started again, with back-off.
+ * Runs one member of etcd until `use` has ended for any reason, and only then stops it, so that the agent
+ * stops before its etcd. Restarts an etcd that ends by itself, with back-off.
  */
 export async function withEmbeddedEtcd(
   options: EmbeddedEtcdOptions,
@@ -86,19 +91,21 @@ async function supervise(
   }
 }
 
-/** etcd may end without a word then: a page of its file that cannot be had is SIGBUS. */
+/**
+ * On a full disk etcd may end without a log line: SIGBUS, because a page of its data file cannot be written.
+ */
 function isDiskFull(folder: string): boolean {
   try {
     const { bavail, bsize } = statfsSync(folder)
-    return bavail * bsize < LITTLE_BYTES
+    return bavail * bsize < DISK_FULL_BYTES
   } catch {
     return false
   }
 }
 
 /**
- * Where this host has no descriptor or memory left for a process, that is an end like any other: it is tried
- * again.
+ * Where this host has no descriptor or memory left for a process, treats that as an end of etcd, so that it
+ * is started again.
  */
 function asEnd(error: unknown): End {
   if (!isScarcity(error)) throw error
@@ -107,7 +114,7 @@ function asEnd(error: unknown): End {
 
 interface End {
   readonly code: number | string
-  /** What etcd itself says. */
+  /** The reason in etcd's own log. */
   readonly reason: string | undefined
   readonly lastLines: readonly string[]
 }
@@ -118,8 +125,8 @@ async function runOnce(
   log: Log,
   stop: AbortSignal,
 ): Promise<End> {
-  // In a process group of its own, or Ctrl-C in a terminal would end it before the agent; --pdeathsig ends it
-  // even when the agent is killed, so that no orphan holds the port and the data folder.
+  // A process group of its own: otherwise Ctrl-C in a terminal would end etcd before the agent. --pdeathsig
+  // ends etcd when the agent is killed: otherwise it would keep the port and the data folder.
   const child = spawn('setpriv', ['--pdeathsig', 'TERM', '--', 'etcd', ...etcdArguments(options)], {
     stdio: ['ignore', 'ignore', 'pipe'],
     detached: true,
@@ -127,9 +134,9 @@ async function runOnce(
   })
   const lastLines: string[] = []
   let reason: string | undefined
-  // Without a descriptor left there is no stream, and the child's 'error' says so.
-  const said: Readable | null | undefined = child.stderr
-  const lines = said ? createInterface({ input: said }) : undefined
+  // Without a free descriptor the child has no stream, and its 'error' event says so.
+  const output: Readable | null | undefined = child.stderr
+  const lines = output ? createInterface({ input: output }) : undefined
   lines?.on('line', line => {
     log.trace({ etcd: line }, 'embedded etcd')
     reason = fatalReason(line) ?? reason
@@ -159,8 +166,8 @@ function etcdArguments(options: EmbeddedEtcdOptions): string[] {
     `--initial-advertise-peer-urls=${peer}`,
     `--initial-cluster=${cluster ?? `${name}=${peer}`}`,
     `--initial-cluster-state=${cluster === undefined ? 'new' : 'existing'}`,
-    // What a browser could be made to ask: no JSON gateway, no other site's scripts, no other name for this
-    // host (DNS rebinding).
+    // Against requests that a web page makes a browser send: no JSON gateway, no scripts of other sites, no
+    // other name for this host (DNS rebinding).
     '--enable-grpc-gateway=false',
     `--cors=${clientUrls[0]}`,
     `--host-whitelist=${clientUrls.map(url => new URL(url).hostname.replace(/^\[|\]$/g, '')).join(',')}`,
@@ -180,7 +187,10 @@ function tlsArguments({ caFile, certFile, keyFile }: TlsFiles): string[] {
   ])
 }
 
-/** Rejects where there is no etcd to run. 127 is setpriv's code for a program that it does not find. */
+/**
+ * Resolves to the exit code or signal. Rejects where etcd or setpriv is not installed: 127 is setpriv's code
+ * for a program that it does not find.
+ */
 async function exitOf(child: ChildProcess): Promise<number | string> {
   try {
     const [code, killedBy] = await once(child, 'exit')

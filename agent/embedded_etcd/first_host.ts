@@ -12,7 +12,7 @@ import { lookAfter } from './look_after.ts'
 import { preparePlace } from './place.ts'
 import { reachableAddress } from './reachable_address.ts'
 
-/** What flannel's own manifests have. */
+/** The network config of flannel's own manifests. */
 const DEFAULT_NETWORK = '{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}'
 
 /** A host that runs etcd for its agent. */
@@ -22,22 +22,22 @@ export interface HostOptions {
   readonly kernel: UnderlaySource
   readonly log: Log
   readonly troubles: Troubles
-  /** The agent itself, with the way to this etcd. It calls `prepare` once the store is open. */
+  /** Runs the agent with this etcd. It calls `prepare` once the store is open. */
   readonly run: (etcd: EtcdOptions, prepare: Prepare, signal: AbortSignal) => Promise<void>
 }
 
 export type Prepare = (store: Pick<LeaseStore, 'offerNetworkConfig'>, signal: AbortSignal) => Promise<void>
 
 /**
- * For a first host with no etcd at hand: runs one, gives it a network config where it has none, and says how
- * the next host joins. etcd ends after the agent.
+ * Runs a first host without an existing etcd: starts one, stores a network config where it has none, and logs
+ * how the next host joins. etcd ends after the agent.
  */
 export async function runAsFirstHost(options: HostOptions, signal: AbortSignal): Promise<void> {
   const { config, etcd, kernel, log, troubles, run } = options
   const address = await reachableAddress(config, kernel, log, signal)
   const place = await preparePlace(etcd, address, signal)
   await withEmbeddedEtcd(place, troubles, log, signal, async all => {
-    sayHowToJoin(etcd, place, log)
+    logHowToJoin(etcd, place, log)
     const own = { ...etcd, ...place.tls, endpoints: place.clientUrls.slice(0, 1) }
     const prepare: Prepare = (store, one) => offerDefault(store, `${etcd.prefix}/config`, log, one)
     const tasks = [
@@ -48,8 +48,8 @@ export async function runAsFirstHost(options: HostOptions, signal: AbortSignal):
   })
 }
 
-function sayHowToJoin({ prefix }: EtcdOptions, { dataDir, clientUrls, tls }: EmbeddedEtcdOptions, log: Log) {
-  // By the path that this agent was started by: it is mostly the same on the next host.
+function logHowToJoin({ prefix }: EtcdOptions, { dataDir, clientUrls, tls }: EmbeddedEtcdOptions, log: Log) {
+  // The path with which this agent was started: it is usually the same on the next host.
   const program = shellQuote(process.argv[1] ?? 'twilld')
   if (tls !== undefined) {
     const file = tokenFile(dataDir)

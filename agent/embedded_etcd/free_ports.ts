@@ -4,26 +4,26 @@ import { ExpectedError, messageOf } from '../../lease/common/errors.ts'
 import { sleep } from '../../lease/common/sleep.ts'
 import { portHolder } from '../netlink/port_holder.ts'
 
-/** etcd cannot have a port that it needs. The message names who has it and what to do. */
+/** A port that etcd needs is taken. The message names the program that has it, and what to do. */
 export class PortTakenError extends ExpectedError {
   override name = 'PortTakenError'
 }
 
-/** The etcd of an agent that was killed ends within this time. */
-const PATIENCE_MS = 10_000
-const AGAIN_MS = 200
+/** After an agent was killed, its etcd ends within this time. */
+const WAIT_FOR_PORT_MS = 10_000
+const RETRY_MS = 200
 
 /**
- * Resolves once all of these ports are free. Throws PortTakenError: another etcd on one of them would answer
- * in its place, and this node would take its leases from another network. Debian's package starts one when
- * it is installed.
+ * Resolves once all these ports are free. Throws PortTakenError: otherwise another etcd on such a port would
+ * answer, and this node would take its leases from another network. Debian's package starts an etcd when it
+ * is installed.
  */
 export async function waitForFreePorts(urls: readonly string[], signal: AbortSignal): Promise<void> {
-  const untilMs = performance.now() + PATIENCE_MS
+  const untilMs = performance.now() + WAIT_FOR_PORT_MS
   for (const url of urls) {
     for (let trouble = await listenTrouble(url); trouble !== undefined; trouble = await listenTrouble(url)) {
       if (performance.now() >= untilMs) throw new PortTakenError(taken(url, trouble))
-      await sleep(AGAIN_MS, signal)
+      await sleep(RETRY_MS, signal)
     }
   }
 }

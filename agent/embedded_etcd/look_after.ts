@@ -6,7 +6,7 @@ import type { EmbeddedEtcdOptions, Troubles } from './embedded_etcd.ts'
 import { keepMembership } from './membership.ts'
 import { keepSmall } from './upkeep.ts'
 
-/** What an etcd needs beside its process: a small file, and its place among the members. */
+/** Maintains this host's etcd while it runs: keeps its data file small, and its place among the members. */
 export async function lookAfter(
   etcd: EtcdOptions,
   place: EmbeddedEtcdOptions,

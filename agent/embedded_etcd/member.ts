@@ -11,7 +11,7 @@ import { preparePlace } from './place.ts'
 import { reachableAddress } from './reachable_address.ts'
 
 /**
- * For a host that joins a network and runs a member of its etcd too: with three of them, any one may be lost.
+ * Runs a host that joins a network and runs a member of its etcd too: of three members, any one may be lost.
  * The member starts as a learner and votes once it has the data.
  */
 export async function runAsMember(options: HostOptions, signal: AbortSignal): Promise<void> {
@@ -19,8 +19,8 @@ export async function runAsMember(options: HostOptions, signal: AbortSignal): Pr
   const address = await reachableAddress(config, kernel, log, signal)
   const place = await preparePlace(etcd, address, signal)
   const isMember = existsSync(join(place.dataDir, 'member'))
-  const joined = isMember ? place : { ...place, cluster: await enter(etcd, place, log, signal) }
-  // One that restarts can serve its own agent where the others are away.
+  const joined = isMember ? place : { ...place, cluster: await joinCluster(etcd, place, log, signal) }
+  // A member that restarts can serve its own agent while the others cannot be reached.
   const endpoints = isMember ? [...etcd.endpoints, ...place.clientUrls.slice(0, 1)] : etcd.endpoints
   const tasks = [
     (all: AbortSignal) => run({ ...etcd, endpoints }, async () => {}, all),
@@ -30,10 +30,10 @@ export async function runAsMember(options: HostOptions, signal: AbortSignal): Pr
 }
 
 /**
- * Asks the cluster to take this host in. Resolves to its members in the form of --initial-cluster. A member of
- * the same address has lost its data, or never had any: it goes first.
+ * Adds this host to the cluster. Resolves to all members in the form of --initial-cluster. First removes a
+ * member with the same address: it has lost its data, or never had any.
  */
-async function enter(
+async function joinCluster(
   etcd: EtcdOptions,
   { peerUrl, name }: EmbeddedEtcdOptions,
   log: Log,

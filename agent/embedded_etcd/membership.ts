@@ -6,14 +6,14 @@ import type { EtcdOptions } from '../../lease/options.ts'
 import { writeToken } from './credentials.ts'
 import { EmbeddedEtcdError, type EmbeddedEtcdOptions } from './embedded_etcd.ts'
 
-const LOOK_MS = 20_000
-/** A member that lags behind does not know a new one at once. */
-const AGAIN_MS = 1_000
-const LOOKS = 10
+const CHECK_MS = 20_000
+/** A member that lags behind does not know a new member at once. */
+const RETRY_MS = 1_000
+const MAX_READS = 10
 
 /**
- * Keeps this host's place in the etcd cluster: gives it a vote, says its address where that has changed, and
- * writes the addresses of all members into the join token. Rejects with the signal's reason.
+ * Maintains this host's membership in the etcd cluster: gives it a vote, publishes its address where that has
+ * changed, and writes the addresses of all members into the join token. Rejects with the signal's reason.
  */
 export async function keepMembership(
   id: string,
@@ -23,17 +23,22 @@ export async function keepMembership(
   log: Log,
   signal: AbortSignal,
 ): Promise<never> {
-  const said = new ReportOnce()
+  const reported = new ReportOnce()
   for (;;) {
-    await settle(cluster, id, place, signal)
+    await updateOwnMember(cluster, id, place, signal)
     const members = await membersOf(cluster, signal)
     await writeMembers(etcd, place, members)
-    sayMembers(members, said, log)
-    await sleep(LOOK_MS, signal)
+    logMembers(members, reported, log)
+    await sleep(CHECK_MS, signal)
   }
 }
 
-async function settle(cluster: EtcdCluster, id: string, place: EmbeddedEtcdOptions, signal: AbortSignal) {
+async function updateOwnMember(
+  cluster: EtcdCluster,
+  id: string,
+  place: EmbeddedEtcdOptions,
+  signal: AbortSignal,
+) {
   const { peerUrl, dataDir } = place
   const self = await findSelf(cluster, id, signal)
   if (self === undefined)
@@ -51,10 +56,10 @@ async function findSelf(
   id: string,
   signal: AbortSignal,
 ): Promise<ClusterMember | undefined> {
-  for (let look = 1; look <= LOOKS; look++) {
+  for (let read = 1; read <= MAX_READS; read++) {
     const self = (await membersOf(cluster, signal)).find(member => member.id === id)
     if (self !== undefined) return self
-    await sleep(AGAIN_MS, signal)
+    await sleep(RETRY_MS, signal)
   }
   return undefined
 }
@@ -73,10 +78,12 @@ async function writeMembers(
   await writeToken(dataDir, { endpoints, prefix, secret: tls.joinSecret })
 }
 
-/** Two are worse than one: etcd writes only while more than half of its members run. */
-function sayMembers(members: readonly ClusterMember[], said: ReportOnce, log: Log): void {
+/**
+ * Warns of two members, which are worse than one: etcd writes only while more than half of its members run.
+ */
+function logMembers(members: readonly ClusterMember[], reported: ReportOnce, log: Log): void {
   const urls = members.flatMap(({ clientUrls }) => clientUrls)
-  if (members.length === 1 || !said.isNew('members', urls.join(' '))) return
+  if (members.length === 1 || !reported.isNew('members', urls.join(' '))) return
   const spare = Math.ceil(members.length / 2) - 1
   if (spare === 0)
     log.warn({ members: urls }, 'etcd has 2 members and needs both: let a third host join with --member')

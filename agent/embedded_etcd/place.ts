@@ -5,8 +5,8 @@ import { readToken, writeTlsFiles, writeToken } from './credentials.ts'
 import type { EmbeddedEtcdOptions } from './embedded_etcd.ts'
 
 /**
- * The data folder of this host's etcd, with its token and certificates, and the addresses that it listens on:
- * this host's own first, then the one that others reach.
+ * Prepares the data folder of this host's etcd, with its token and certificates, and the addresses on which
+ * it listens: this host's own first, then the one that other hosts reach.
  */
 export async function preparePlace(
   { endpoints, embedded, prefix, joinSecret }: EtcdOptions,
@@ -15,14 +15,14 @@ export async function preparePlace(
 ): Promise<EmbeddedEtcdOptions> {
   const { dataDir, isPlain } = embedded ?? { dataDir: '', isPlain: true }
   const given = new URL(endpoints[0] ?? '')
-  // A member listens on the port that the first host has, where none is given here.
+  // A member listens on the port of the first host, unless a flag names another.
   const own = joinSecret === undefined ? given : new URL(`https://127.0.0.1:${given.port}`)
   const reached = `${own.protocol}//${urlHost(address)}`
   const forOthers = `${reached}:${own.port}`
   const clientUrls = [...new Set([own.origin, forOthers])]
   const peerPort = Number(own.port) + 1
   await mkdir(dataDir, { recursive: true, mode: 0o700 })
-  // Without TLS there are no other members, and none is to be reached from outside.
+  // Without TLS there are no other members, so the peer port is not reachable from outside.
   const plain = {
     dataDir,
     clientUrls,

@@ -13,8 +13,8 @@ import {
 import { whenChosen } from '../underlay/when_chosen.ts'
 
 /**
- * Where other hosts reach this one, before there is a network config that says in which family; waits for an
- * interface.
+ * The address at which other hosts reach this one, chosen before a network config says which family is used.
+ * Waits until an interface can be chosen.
  */
 export async function reachableAddress(
   config: AgentConfig,

@@ -4,18 +4,21 @@ import type { Log } from '../../lease/common/log.ts'
 import { sleep } from '../../lease/common/sleep.ts'
 import type { Troubles } from './embedded_etcd.ts'
 
-const LOOK_MS = 20_000
-/** A smaller file is left alone. */
+const CHECK_MS = 20_000
+/** A smaller file is not defragmented. */
 const SMALL_BYTES = 16 * 1024 * 1024
-/** etcd answers nothing while it writes these bytes to another file: 2 s on a machine with a load of 10 a core. */
+/**
+ * A file with more bytes in use is not defragmented: etcd does not answer while it writes them to another
+ * file, 2 s on a machine with a load of 10 a core.
+ */
 const MOST_IN_USE_BYTES = 64 * 1024 * 1024
-/** A file that grows again after that is left at its size until then. */
-const AGAIN_MS = 3600_000
+/** Time between two defragmentations of a file that grows again. */
+const MIN_INTERVAL_MS = 3600_000
 const ALARM = 'size'
 
 /**
- * Keeps the data file of this host's etcd small, and gets etcd out of the alarm in which it takes no writes. Old
- * revisions are removed by etcd's own compaction; the space that they leave is given back here.
+ * Keeps the data file of this host's etcd small, and clears the alarm in which etcd takes no writes. etcd's
+ * own compaction removes old revisions; this function gives back the space that they leave.
  */
 export async function keepSmall(
   here: EtcdCluster,
@@ -27,9 +30,9 @@ export async function keepSmall(
   for (;;) {
     try {
       const state = await here.state(signal)
-      if (state.isFull) await relieve(here, state, troubles, log, signal)
+      if (state.isFull) await clearAlarm(here, state, troubles, log, signal)
       else troubles.delete(ALARM)
-      if (!state.isFull && isMostlyFree(state) && performance.now() - doneAtMs > AGAIN_MS) {
+      if (!state.isFull && isMostlyFree(state) && performance.now() - doneAtMs > MIN_INTERVAL_MS) {
         doneAtMs = performance.now()
         await here.defragment(signal)
         const after = await here.state(signal)
@@ -39,10 +42,10 @@ export async function keepSmall(
         )
       }
     } catch (error) {
-      // Whatever keeps etcd from answering is reported by the store, or by what starts etcd again.
+      // The store, or the code that restarts etcd, reports why etcd does not answer.
       if (signal.aborted || !(error instanceof ExpectedError)) throw error
     }
-    await sleep(LOOK_MS, signal)
+    await sleep(CHECK_MS, signal)
   }
 }
 
@@ -50,8 +53,8 @@ function isMostlyFree({ bytes, bytesInUse }: MemberState): boolean {
   return bytes > SMALL_BYTES && bytesInUse < bytes / 2 && bytesInUse < MOST_IN_USE_BYTES
 }
 
-/** All that an operator would do by etcdctl; where it is not enough, only deleting keys helps. */
-async function relieve(
+/** Does what an operator would do with etcdctl. Where that is not enough, only deleting keys helps. */
+async function clearAlarm(
   here: EtcdCluster,
   { bytes }: MemberState,
   troubles: Troubles,

@@ -1,6 +1,9 @@
-/** Why an etcd ended by itself, in words that say what to do. Pure; the causes are those of etcd 3.4 and 3.5. */
+/** Why an etcd ended by itself, and what to do. Pure. Knows the causes of etcd 3.4 and 3.5. */
 
-/** The last line of etcd's log that says why it cannot continue: `failed to create WAL: no space left on device`. */
+/**
+ * The reason in a line of etcd's log with which it gave up: `failed to create WAL: no space left on device`.
+ * Undefined for any other line.
+ */
 export function fatalReason(line: string): string | undefined {
   if (!line.startsWith('{')) return undefined
   try {

@@ -6,9 +6,9 @@ import { iptablesOf } from './family_words.ts'
 const directory = '/proc/sys/net/bridge'
 
 /**
- * Where bridged packets do not pass iptables, a Service with a backend on the client's own node fails: the
- * answer comes directly over the bridge, from the backend's address, and the client drops it. Undefined where
- * they do pass.
+ * Warns where bridged packets do not pass iptables. A Service with a backend on the client's own node fails
+ * then: the answer comes directly over the bridge, from the backend's address, and the client drops it.
+ * Undefined where they pass.
  */
 export async function bridgeWarning(overlay: readonly FamilySubnet[]): Promise<string | undefined> {
   for (const { network } of overlay) {
@@ -21,7 +21,10 @@ export async function bridgeWarning(overlay: readonly FamilySubnet[]): Promise<s
   return undefined
 }
 
-/** `text`: what the file holds; undefined where there is none. */
+/**
+ * What to do about one setting; undefined where it is right. `text`: the content of its file; undefined where
+ * there is no file.
+ */
 export function bridgeRemedy(
   name: string,
   text: string | undefined,

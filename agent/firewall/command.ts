@@ -2,7 +2,7 @@ import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 import { ExpectedError, messageOf } from '../../lease/common/errors.ts'
 import type { Log } from '../../lease/common/log.ts'
 
-/** A firewall tool did not do what it was asked to. The message holds the command and what the tool said. */
+/** A firewall tool failed. The message has the command and the tool's error text. */
 export class FirewallError extends ExpectedError {
   override name = 'FirewallError'
 }
@@ -14,8 +14,8 @@ export interface CommandOutput {
 }
 
 /**
- * How nft and the iptables family are run. `missing` for a program that is not installed. Rejects with the
- * signal's reason.
+ * Runs nft or a tool of the iptables family. Resolves to `missing` where the program is not installed.
+ * Rejects with the signal's reason.
  */
 export type RunCommand = (
   command: readonly string[],
@@ -33,7 +33,7 @@ export const runCommand: RunCommand = async ([program = '', ...words], input, si
     child[name]?.setEncoding('utf8').on('data', (text: string) => {
       output[name] += text
     })
-  // A tool that ends before it has read everything closes the pipe; its exit code says what it thought of it.
+  // A tool that ends early closes the pipe; its exit code tells the result.
   child.stdin?.on('error', () => undefined)
   child.stdin?.end(input)
   return await new Promise((resolve, reject) => {
@@ -46,7 +46,7 @@ export const runCommand: RunCommand = async ([program = '', ...words], input, si
   })
 }
 
-/** At `-v 2`: each command and its exit code. */
+/** Logs each command and its exit code at trace level (`-v 2`). */
 export function loggedCommands(log: Log, run: RunCommand): RunCommand {
   return async (command, input, signal) => {
     const output = await run(command, input, signal)
@@ -57,7 +57,7 @@ export function loggedCommands(log: Log, run: RunCommand): RunCommand {
 }
 
 /**
- * Without a descriptor left the child has no streams (EMFILE), and without memory spawn() throws (ENOMEM).
+ * Without a free descriptor the child has no streams (EMFILE), and without memory spawn() throws (ENOMEM).
  */
 function start(
   program: string,
@@ -75,16 +75,17 @@ function cannotRun(program: string, cause: unknown): FirewallError {
   return new FirewallError(`Cannot run ${program}: ${messageOf(cause)}`, { cause })
 }
 
-/** What the tool said that failed, on one line, behind what was wanted. */
+/** The error of a tool that failed: the act, then the tool's error text on one line. */
 export function refusal(act: string, { code, stderr }: CommandOutput): FirewallError {
   const said = stderr.trim().replaceAll(/\s*\n\s*/g, '; ') || `exit code ${code}`
   return new FirewallError(`${act}: ${said}`)
 }
 
 /**
- * False where the tool fails or is not installed: for what needs to be undone only where it could be done.
+ * False where the tool fails or is not installed: for removals of rules that can only exist where the tool
+ * works.
  */
-export async function quietly(act: () => Promise<boolean>): Promise<boolean> {
+export async function falseOnFailure(act: () => Promise<boolean>): Promise<boolean> {
   try {
     return await act()
   } catch (error) {

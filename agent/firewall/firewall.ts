@@ -12,24 +12,23 @@ import { NftMode } from './nft_mode.ts'
 export interface FirewallOptions extends IptablesModeOptions {
   /** The network config's EnableNFTables: nft instead of iptables. */
   readonly nftables: boolean
-  /** Between two looks at the rules. */
+  /** ms between two checks of the rules. */
   readonly resyncMs: number
   /**
-   * A number that differs after every change to nftables of any program; undefined where the kernel does not
-   * tell.
+   * A number that differs after any program changed nftables; undefined where the kernel does not report it.
    */
   readonly nftGeneration?: () => number | undefined
-  /** Called when the trouble may be another. */
+  /** Called when `trouble` may have changed. */
   readonly onChange?: () => void
-  /** Networks that this node had in its last life: their rules are ours too. */
+  /** Networks that this node had in its last run: their rules are ours too. */
   readonly previousNetworks?: readonly Prefix[]
 }
 
 /**
- * Our own chains (iptables) or tables (nft), with flanneld's rules. Compared every `resyncMs` and changed
- * only where they differ, so that a flushed or reloaded firewall gets them back soon. Runs no tool while the
- * kernel tells that nothing has changed. Leaves all other rules alone; ours stay when the agent ends. Where
- * another network of this host has flanneld's names, ours get a suffix.
+ * Our own chains (iptables) or tables (nft), with flanneld's rules. Checked every `resyncMs` and changed only
+ * where they differ, so that a flushed or reloaded firewall gets them back soon. Runs no tool while the
+ * kernel reports no change. Leaves all other rules alone. Our rules stay when the agent ends. Where another
+ * network of this host has flanneld's names, ours get a suffix.
  */
 export class Firewall {
   readonly #options: FirewallOptions
@@ -37,15 +36,15 @@ export class Firewall {
   readonly #mode: FirewallMode
   readonly #otherMode: FirewallMode
   readonly #due = new WakeUp()
-  readonly #stands = new WakeUp()
+  readonly #rightAgain = new WakeUp()
   #overlay: readonly FamilySubnet[]
   #written = false
   /** The nftables generation at which our rules were right. */
-  #stoodAt: number | undefined
-  readonly #said = new ReportOnce()
+  #rightAtGeneration: number | undefined
+  readonly #reported = new ReportOnce()
   #trouble: string | undefined
 
-  /** `overlay`: one a family. `run` says how tools are run. */
+  /** `overlay`: one a family. `run` runs the tools. */
   constructor(
     options: FirewallOptions,
     overlay: readonly FamilySubnet[],
@@ -69,19 +68,19 @@ export class Firewall {
     return this.#trouble
   }
 
-  /** This node has other subnets now. */
+  /** Call it when this node has other subnets. */
   setOverlay(overlay: readonly FamilySubnet[]): void {
     this.#overlay = overlay
-    this.#stoodAt = undefined
+    this.#rightAtGeneration = undefined
     this.#due.set()
   }
 
-  /** Resolves once there is no trouble. One caller. Rejects with the signal's reason. */
-  async standing(signal: AbortSignal): Promise<void> {
-    while (this.#trouble !== undefined) await this.#stands.wait(Number.POSITIVE_INFINITY, signal)
+  /** Resolves once there is no trouble. For one caller only. Rejects with the signal's reason. */
+  async inPlace(signal: AbortSignal): Promise<void> {
+    while (this.#trouble !== undefined) await this.#rightAgain.wait(Number.POSITIVE_INFINITY, signal)
   }
 
-  /** Runs until the signal aborts. A failing tool is reported once, and tried again at the next check. */
+  /** Runs until the signal aborts. Reports a failing tool once, and tries again at the next check. */
   async keep(signal: AbortSignal): Promise<never> {
     const warning = await bridgeWarning(this.#overlay)
     if (warning !== undefined) this.#log.warn({}, warning)
@@ -91,34 +90,34 @@ export class Firewall {
     }
   }
 
-  /** One look at all rules. Rejects with the signal's reason. */
+  /** Checks all rules and repairs them. Rejects with the signal's reason. */
   async pass(signal: AbortSignal): Promise<void> {
     // Read before the check: a change during it leads to another check.
     const generation = this.#options.nftGeneration?.()
-    if (generation !== undefined && generation === this.#stoodAt) return
-    this.#stoodAt = undefined
+    if (generation !== undefined && generation === this.#rightAtGeneration) return
+    this.#rightAtGeneration = undefined
     try {
       const own = this.#ownNetworks()
       if (!this.#written && (await this.#otherMode.removeAll(own, signal)))
         this.#log.info({ of: this.#otherMode.name }, 'firewall rules of the other mode removed')
       const overlay = this.#overlay
       const { changed, warning, names } = await this.#mode.converge(overlay, own, signal)
-      if (changed) this.#sayChanged(names)
-      else if (this.#mode.ofNftables && overlay === this.#overlay) this.#stoodAt = generation
+      if (changed) this.#logChange(names)
+      else if (this.#mode.usesNftables && overlay === this.#overlay) this.#rightAtGeneration = generation
       this.#written = true
-      this.#sayOnce('warn', warning)
+      this.#logOnce('warn', warning)
       this.#settle(undefined)
     } catch (error) {
       if (!(error instanceof FirewallError)) throw error
-      this.#sayOnce(this.#options.ipMasq ? 'error' : 'warn', error.message)
+      this.#logOnce(this.#options.ipMasq ? 'error' : 'warn', error.message)
       this.#settle(error.message)
     }
   }
 
   #settle(trouble: string | undefined): void {
-    // Without masquerading only accepts are missing, which matters where another rule drops.
+    // Without masquerading only our accepts can be missing, which matters only where another rule drops.
     this.#trouble = this.#options.ipMasq ? trouble : undefined
-    if (this.#trouble === undefined) this.#stands.set()
+    if (this.#trouble === undefined) this.#rightAgain.set()
     this.#options.onChange?.()
   }
 
@@ -126,21 +125,21 @@ export class Firewall {
     return [...this.#overlay.map(({ network }) => network), ...(this.#options.previousNetworks ?? [])]
   }
 
-  #sayChanged(names: readonly string[]): void {
+  #logChange(names: readonly string[]): void {
     const { ipMasq, forwardRules } = this.#options
     const overlay = this.#overlay.map(({ network, subnet }) => `${subnet} of ${network}`)
     const what = this.#written ? 'firewall rules repaired' : 'firewall rules written'
     this.#log.info({ by: this.#mode.name, names, overlay, ipMasq, forwardRules }, what)
   }
 
-  #sayOnce(level: 'warn' | 'error', text: string | undefined): void {
-    if (text === undefined) this.#said.isOver('rules')
-    else if (this.#said.isNew('rules', text)) this.#log[level]({}, text)
+  #logOnce(level: 'warn' | 'error', text: string | undefined): void {
+    if (text === undefined) this.#reported.isOver('rules')
+    else if (this.#reported.isNew('rules', text)) this.#log[level]({}, text)
   }
 }
 
 /**
- * Removes all rules of these networks, of both modes and both families, as far as their tools are there; true
+ * Removes all rules of these networks, in both modes and both families, where the tools are installed. True
  * where there were some.
  */
 export async function removeFirewall(

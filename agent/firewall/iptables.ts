@@ -6,42 +6,45 @@ import { blockedBy, type IptablesState, planIptables } from './iptables_plan.ts'
 import { type IptablesChain, isForeign } from './rules.ts'
 
 /**
- * Two kinds of iptables may be on a node at once, each with rules of its own: `iptables` is one,
- * `iptables-legacy` another.
+ * A node can have two kinds of iptables, each with its own rules: `iptables` is one of them, and the suffix
+ * names the other.
  */
 export type IptablesSuffix = '' | '-nft' | '-legacy'
 
-/** How long another program may hold the xtables lock, in seconds, before we say so and try later. */
+/**
+ * How long to wait, in seconds, while another program holds the xtables lock, before reporting it and trying
+ * later.
+ */
 const LOCK_SECONDS = 10
 
 export interface IptablesOutcome {
   readonly changed: boolean
-  /** Another program's rule that keeps our accepts from being asked. */
+  /** Another program's rule that stands before our accepts, so that they do not apply. */
   readonly blockedBy: string | undefined
-  /** The chains hold another network's rules: nothing was changed. */
+  /** True where the chains hold another network's rules: then nothing was changed. */
   readonly foreign: boolean
 }
 
 export interface Convergence {
-  /** Where to put the jump, see planIptables. */
+  /** Whether the jump goes first, see planIptables. */
   readonly first: boolean
-  /** Networks of which rules found in the chains are ours. */
+  /** Rules in the chains that name one of these networks are ours. */
   readonly own: readonly Prefix[]
 }
 
 /**
- * iptables or ip6tables of one kind: reads what concerns us, and changes it in one transaction a table where
- * it differs.
+ * iptables or ip6tables of one kind: reads our chains and the kernel's, and changes them in one transaction a
+ * table where they differ.
  */
 export class Iptables {
   readonly #run: RunCommand
   readonly #name: string
   readonly #suffix: IptablesSuffix
   /**
-   * The rules as printed after our last change, by chain: another release of iptables may print them in other
-   * words.
+   * The rules as printed after our last change, by chain: releases of iptables print the same rule
+   * differently.
    */
-  readonly #own = new Map<string, string>()
+  readonly #printed = new Map<string, string>()
 
   constructor(run: RunCommand, family: Family, suffix: IptablesSuffix) {
     this.#run = run
@@ -72,7 +75,7 @@ export class Iptables {
     return { changed: true, blockedBy: blocker, foreign: false }
   }
 
-  /** Whether kube-proxy or the kubelet keep their rules in this kind. */
+  /** Whether kube-proxy or the kubelet have their rules in this kind. */
   async holdsKubernetes(signal: AbortSignal): Promise<boolean> {
     for (const [table, chain] of [
       ['mangle', 'KUBE-IPTABLES-HINT'],
@@ -82,7 +85,7 @@ export class Iptables {
     return false
   }
 
-  /** Whether one of the chains is there. */
+  /** Whether one of the chains exists. */
   async hasAny(chains: readonly IptablesChain[], signal: AbortSignal): Promise<boolean> {
     for (const { table, chain } of chains)
       if ((await this.#list(table, chain, signal)) !== undefined) return true
@@ -96,7 +99,7 @@ export class Iptables {
     }
   }
 
-  /** Rules of the chain; undefined where there is none of that name. */
+  /** Rules of the chain; undefined where it does not exist. */
   async #list(table: string, chain: string, signal: AbortSignal): Promise<readonly string[] | undefined> {
     const program = `${this.#name}${this.#suffix}`
     const command = [program, '--wait', `${LOCK_SECONDS}`, '--table', table, '--list-rules', chain]
@@ -109,9 +112,9 @@ export class Iptables {
     return output.stdout.split('\n').filter(line => line.startsWith('-A '))
   }
 
-  /** Rules that we wrote ourselves count as desired, however they are printed. */
+  /** Rules that this agent wrote count as desired, however iptables prints them. */
   #recognise(desired: IptablesChain, state: IptablesState): IptablesState {
-    const same = this.#own.get(desired.chain) === key(desired, state.chain)
+    const same = this.#printed.get(desired.chain) === key(desired, state.chain)
     return same ? { ...state, chain: desired.rules } : state
   }
 
@@ -124,18 +127,18 @@ export class Iptables {
   }
 
   async #remember(chains: readonly IptablesChain[], signal: AbortSignal): Promise<void> {
-    this.#own.clear()
+    this.#printed.clear()
     for (const desired of chains)
       if (desired.rules.length > 0)
-        this.#own.set(desired.chain, key(desired, (await this.#read(desired, signal)).chain))
+        this.#printed.set(desired.chain, key(desired, (await this.#read(desired, signal)).chain))
   }
 }
 
-/** How releases of both kinds say it; iptables-nft 1.8.9 calls a chain that is not there incompatible. */
+/** How releases of both kinds say that a chain does not exist; iptables-nft 1.8.9 calls it incompatible. */
 const noChain =
   /No chain\/target\/match|does not exist|No such file|chain `[^']*' in table `[^']*' is incompatible/
 
-/** What was asked for and what the tool answered. */
+/** The desired rules together with those that the tool printed. */
 function key(desired: IptablesChain, actual: readonly string[] | undefined): string {
   return JSON.stringify([desired.rules, actual])
 }

@@ -1,28 +1,28 @@
 import { allFamilies, type Family, familyOf } from '../../lease/net/ip.ts'
 import type { Prefix } from '../../lease/net/prefix.ts'
 import type { FamilySubnet } from '../../lease/node_subnets.ts'
-import { quietly, type RunCommand } from './command.ts'
+import { falseOnFailure, type RunCommand } from './command.ts'
 import { type Convergence, Iptables, type IptablesOutcome, type IptablesSuffix } from './iptables.ts'
 import type { FirewallMode, Outcome } from './mode.ts'
 import { type FirewallWish, iptablesChains, noIptablesChains, suffixOf } from './rules.ts'
 
 export interface IptablesModeOptions extends FirewallWish {
-  /** Put the jump to our accepts first in FORWARD where a rule in front of it rejects or drops everything. */
+  /** Put the jump to our accepts first in FORWARD where a rule before it rejects or drops everything. */
   readonly forwardFirst: boolean
 }
 
 /**
- * Chains of iptables. The kernel can hold two sets of them, nft's and legacy's; ours go where kube-proxy and
- * the kubelet have theirs, else where `iptables` puts them, and nowhere else.
+ * Our rules in iptables. The kernel can hold two sets of chains, nft's and legacy's. Ours go into the set
+ * that kube-proxy and the kubelet use, else into the one that `iptables` uses, and never into both.
  */
 export class IptablesMode implements FirewallMode {
   readonly #options: IptablesModeOptions
   readonly #run: RunCommand
   #chosen: ReadonlyMap<Family, Iptables> | undefined
-  /** Behind flanneld's names, by network, where those names are another network's. */
+  /** Suffixes to flanneld's names, by network, where another network has these names. */
   readonly #suffixes = new Map<Prefix, string>()
   #name = 'iptables'
-  #ofNftables = false
+  #usesNftables = false
 
   constructor(options: IptablesModeOptions, run: RunCommand) {
     this.#options = options
@@ -33,8 +33,8 @@ export class IptablesMode implements FirewallMode {
     return this.#name
   }
 
-  get ofNftables(): boolean {
-    return this.#ofNftables
+  get usesNftables(): boolean {
+    return this.#usesNftables
   }
 
   async converge(
@@ -61,8 +61,8 @@ export class IptablesMode implements FirewallMode {
   }
 
   /**
-   * flanneld's names, or those with a suffix once the former hold another network's rules: then for as long
-   * as we run.
+   * Uses flanneld's names, or names with a suffix once another network has the former; it keeps the suffix
+   * while the agent runs.
    */
   async #convergeFamily(
     family: FamilySubnet,
@@ -92,7 +92,7 @@ export class IptablesMode implements FirewallMode {
     const sets = await this.#sets(signal)
     const chosen = (await this.#kubernetesSet(sets, signal)) ?? ''
     this.#name = `iptables${chosen}`
-    this.#ofNftables = chosen === sets[0]
+    this.#usesNftables = chosen === sets[0]
     const others = sets.filter(suffix => suffix !== chosen)
     const wanted = this.#options.ipMasq || this.#options.forwardRules
     const absent = allFamilies.filter(
@@ -110,8 +110,8 @@ export class IptablesMode implements FirewallMode {
   }
 
   /**
-   * The sets that are there, nft's first. A look at legacy's tables would make them, but not one by
-   * iptables-legacy-save.
+   * The existing sets, nft's first. iptables-legacy-save does not create legacy's tables; other commands that
+   * read them would.
    */
   async #sets(signal: AbortSignal): Promise<readonly IptablesSuffix[]> {
     const version = await this.#run(['iptables', '--version'], '', signal)
@@ -130,7 +130,8 @@ export class IptablesMode implements FirewallMode {
     signal: AbortSignal,
   ): Promise<IptablesSuffix | undefined> {
     for (const suffix of suffixes)
-      if (await quietly(() => new Iptables(this.#run, 'ipv4', suffix).holdsKubernetes(signal))) return suffix
+      if (await falseOnFailure(() => new Iptables(this.#run, 'ipv4', suffix).holdsKubernetes(signal)))
+        return suffix
     return undefined
   }
 
@@ -147,7 +148,7 @@ export class IptablesMode implements FirewallMode {
         const own = networks.filter(network => familyOf(network) === family)
         for (const suffix of ['', ...own.map(suffixOf)]) {
           const removal = () => iptables.converge(noIptablesChains(suffix), { first: false, own }, signal)
-          changed = (await quietly(async () => (await removal()).changed)) || changed
+          changed = (await falseOnFailure(async () => (await removal()).changed)) || changed
         }
       }
     return changed

@@ -1,16 +1,18 @@
 import type { IptablesChain } from './rules.ts'
 
-/** What stands in one of our tables and around it, as `iptables -S` prints it. */
+/**
+ * The rules in one of our chains and in the kernel's chain that jumps to it, as `iptables -S` prints them.
+ */
 export interface IptablesState {
   /** The rules of the kernel's chain, in order. */
   readonly parent: readonly string[]
-  /** Ours; undefined where there is no such chain. */
+  /** The rules of our chain; undefined where it does not exist. */
   readonly chain: readonly string[] | undefined
 }
 
 /**
- * Lines for `iptables-restore --noflush` that make the state as desired; none where it is. `first` moves a
- * jump that a rule in front of it makes useless to the first place.
+ * Lines for `iptables-restore --noflush` that make the state as desired; none where it already is. `first`:
+ * moves the jump to the first place where a rule before it makes it useless.
  */
 export function planIptables(
   desired: IptablesChain,
@@ -28,7 +30,7 @@ export function planIptables(
   return body.length === 0 ? [] : [`*${desired.table}`, ...body, 'COMMIT']
 }
 
-/** The rule that rejects or drops everything before our accepts are asked; undefined where there is none. */
+/** The rule that rejects or drops everything before our accepts; undefined where there is none. */
 export function blockedBy({ jump }: IptablesChain, parent: readonly string[]): string | undefined {
   const at = parent.indexOf(jump)
   const before = at < 0 ? parent : parent.slice(0, at)
@@ -45,11 +47,14 @@ function jumpLines({ jump }: IptablesChain, jumps: number, move: boolean, first:
   const [remove, insert] = [jump.replace('-A', '-D'), jump.replace('-A', '-I')]
   if (move) return [...Array<string>(jumps).fill(remove), insert]
   if (jumps === 0) return [first ? insert : jump]
-  // Once is enough: the first of several is deleted, so the last one stays.
+  // One jump is enough: `-D` deletes the first match, so the last one stays.
   return Array<string>(jumps - 1).fill(remove)
 }
 
-/** Naming one of our chains empties it, which is what deleting it needs; the jump goes first. */
+/**
+ * Deletes the chain and the jumps to it. A line that names the chain empties it, and the jumps go before
+ * `-X`: iptables deletes only an empty chain without references.
+ */
 function removal({ chain, jump }: IptablesChain, jumps: number, there: boolean): readonly string[] {
   const remove = Array<string>(jumps).fill(jump.replace('-A', '-D'))
   return there ? [`:${chain} - [0:0]`, ...remove, `-X ${chain}`] : remove

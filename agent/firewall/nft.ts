@@ -1,6 +1,9 @@
 import { FirewallError, type RunCommand, refusal } from './command.ts'
 
-/** What nft lists of a table, named `ip flannel-ipv4`; undefined where it does not exist. Throws FirewallError. */
+/**
+ * The text that nft lists for a table, named like `ip flannel-ipv4`; undefined where the table does not
+ * exist. Throws FirewallError.
+ */
 export async function listTable(
   run: RunCommand,
   table: string,
@@ -13,14 +16,14 @@ export async function listTable(
   throw refusal(`Cannot read nft table ${table}`, output)
 }
 
-/** All of it in one transaction. Throws FirewallError. */
+/** Runs all commands of `text` in one transaction. Throws FirewallError. */
 export async function runNft(run: RunCommand, text: string, signal: AbortSignal): Promise<void> {
   const output = await run(['nft', '-f', '-'], text, signal)
   if (output === 'missing') throw missing()
   if (output.code !== 0) throw refusal('Cannot change rules by nft', output)
 }
 
-/** Deletes the table also where there is none: `destroy` is younger than nft 1.0.6. */
+/** Commands that delete the table, and succeed where it does not exist: nft 1.0.6 has no `destroy` yet. */
 export function withoutTable(table: string): string {
   return `add table ${table}\ndelete table ${table}\n`
 }

@@ -1,23 +1,23 @@
 import { allFamilies, type Family, familyOf } from '../../lease/net/ip.ts'
 import type { Prefix } from '../../lease/net/prefix.ts'
 import type { FamilySubnet } from '../../lease/node_subnets.ts'
-import { quietly, type RunCommand } from './command.ts'
+import { falseOnFailure, type RunCommand } from './command.ts'
 import type { FirewallMode, Outcome } from './mode.ts'
 import { listTable, runNft, withoutTable } from './nft.ts'
 import { type FirewallWish, isForeign, nftTable, printNftTable, suffixOf } from './rules.ts'
 
 /**
- * A table of nftables for each family that is all ours: read, compared, and replaced whole in one transaction
- * where they differ.
+ * Our rules in nftables: one table of our own for each family, which is replaced as a whole, in one
+ * transaction, where it differs.
  */
 export class NftMode implements FirewallMode {
   readonly name = 'nft'
-  readonly ofNftables = true
+  readonly usesNftables = true
   readonly #wish: FirewallWish
   readonly #run: RunCommand
-  /** How nft printed a table right after we wrote it: another release may do so in other words. */
-  readonly #own = new Map<string, { readonly wanted: string; readonly printed: string }>()
-  /** Behind flanneld's names, by network, where those names are another network's. */
+  /** How nft printed a table right after this agent wrote it: releases print the same rule differently. */
+  readonly #printed = new Map<string, { readonly wanted: string; readonly printed: string }>()
+  /** Suffixes to flanneld's names, by network, where another network has these names. */
   readonly #suffixes = new Map<Prefix, string>()
   #first = true
 
@@ -54,19 +54,20 @@ export class NftMode implements FirewallMode {
   async #converge(family: FamilySubnet, own: readonly Prefix[], signal: AbortSignal): Promise<boolean> {
     const name = await this.#tableFor(family.network, own, signal)
     const wanted = printNftTable(family, this.#wish, this.#suffixes.get(family.network))
-    if (wanted === undefined) return this.#first && (await quietly(() => this.#remove(name, own, signal)))
+    if (wanted === undefined)
+      return this.#first && (await falseOnFailure(() => this.#remove(name, own, signal)))
     const actual = await listTable(this.#run, name, signal)
     if (actual === wanted) return false
-    const known = this.#own.get(name)
+    const known = this.#printed.get(name)
     if (known !== undefined && known.wanted === wanted && known.printed === actual) return false
     await runNft(this.#run, `${withoutTable(name)}${wanted}`, signal)
-    this.#own.set(name, { wanted, printed: (await listTable(this.#run, name, signal)) ?? '' })
+    this.#printed.set(name, { wanted, printed: (await listTable(this.#run, name, signal)) ?? '' })
     return true
   }
 
   /**
-   * flanneld's name, or the one with a suffix once the former holds another network's rules: then for as long
-   * as we run.
+   * Uses flanneld's name, or the name with a suffix once another network has the former; it keeps the suffix
+   * while the agent runs.
    */
   async #tableFor(network: Prefix, own: readonly Prefix[], signal: AbortSignal): Promise<string> {
     const [first, further] = ['', suffixOf(network)].map(suffix => nftTable(familyOf(network), suffix))
@@ -87,7 +88,7 @@ export class NftMode implements FirewallMode {
     for (const family of which) {
       const own = networks.filter(network => familyOf(network) === family)
       for (const suffix of ['', ...own.map(suffixOf)])
-        changed = (await quietly(() => this.#remove(nftTable(family, suffix), own, signal))) || changed
+        changed = (await falseOnFailure(() => this.#remove(nftTable(family, suffix), own, signal))) || changed
     }
     return changed
   }
@@ -99,7 +100,10 @@ export class NftMode implements FirewallMode {
     return true
   }
 
-  /** A packet passes only where every base chain of the hook lets it: nft(8), "VERDICT STATEMENT". */
+  /**
+   * Warns of other base chains that drop. A packet passes only where every base chain of the hook accepts it:
+   * nft(8), "VERDICT STATEMENT".
+   */
   async #dropWarning(signal: AbortSignal): Promise<string | undefined> {
     const output = await this.#run(['nft', 'list', 'chains'], '', signal)
     const chains = output === 'missing' ? [] : droppingChains(output.stdout)
@@ -112,7 +116,8 @@ export class NftMode implements FirewallMode {
 }
 
 /**
- * `ip filter FORWARD`, as `nft list chains` tells it: base chains on the forward hook that drop by policy.
+ * Base chains on the forward hook whose policy is drop, such as `ip filter FORWARD`, in the output of `nft
+ * list chains`.
  */
 export function droppingChains(listing: string): readonly string[] {
   let [table, chain] = ['', '']

@@ -6,17 +6,26 @@ import { nftOf } from './family_words.ts'
 
 /** Which rules are wanted. */
 export interface FirewallWish {
-  /** Masquerade what leaves the overlay, and what a host sends into it under an address from outside. */
+  /**
+   * Masquerade packets that leave the overlay, and packets that a host sends into it from an address outside
+   * it.
+   */
   readonly ipMasq: boolean
-  /** Give a masqueraded connection any port, not the one next to it: two at once then do not collide. */
+  /**
+   * Give a masqueraded connection a random port: with consecutive ports two simultaneous connections can
+   * collide.
+   */
   readonly randomPorts: boolean
   /** Accept forwarded traffic of the overlay. */
   readonly forwardRules: boolean
 }
 
-/** Which packets a rule matches, and what it does with them. */
+/** The packets that a rule matches, and its verdict. */
 interface Rule {
-  /** kube-proxy's mark for packets that it masquerades: --iptables-masquerade-bit=14, for 20 releases. */
+  /**
+   * Matches kube-proxy's mark for packets that it masquerades: the default of its --iptables-masquerade-bit,
+   * 14.
+   */
   readonly marked?: true
   readonly from?: Side
   readonly to?: Side
@@ -28,7 +37,7 @@ interface Side {
   readonly not?: true
 }
 
-/** One of our chains in an iptables table, and the chain of the kernel's that jumps to it. */
+/** One of our chains in an iptables table, and the kernel's chain that jumps to it. */
 export interface IptablesChain {
   readonly table: 'nat' | 'filter'
   readonly parent: 'POSTROUTING' | 'FORWARD'
@@ -44,10 +53,10 @@ const multicast: Readonly<Record<Family, Prefix>> = {
 }
 
 /**
- * Packets between two pods are not translated; packets that leave the overlay are. Packets from outside for a
- * pod of this node keep their sender, and so do packets that kube-proxy has marked. Packets that this host
+ * Packets between two pods are not masqueraded; packets that leave the overlay are. Packets from outside for
+ * a pod of this node keep their source, and so do packets with kube-proxy's mark. Packets that this host
  * sends into the overlay from an outside address (to a Service whose backend is on another node) are
- * masqueraded: else the answer would bypass the tunnel.
+ * masqueraded: otherwise the answer would bypass the tunnel.
  */
 function masqueradeRules({ network, subnet }: FamilySubnet): readonly Rule[] {
   const [inside, outside] = [{ prefix: network }, { prefix: network, not: true as const }]
@@ -71,31 +80,29 @@ function forwardRules({ network }: FamilySubnet): readonly Rule[] {
 }
 
 /**
- * Behind flanneld's names of chains and tables where several networks share a host: '' for the first of them,
- * this for each further one. A chain's name has at most 28 characters, so the network stands in it as eight
- * digits.
+ * Suffix to flanneld's names of chains and tables where several networks share a host: the first has '', each
+ * further one this. A chain's name has at most 28 characters, so the suffix is eight digits of a hash.
  */
 export function suffixOf(network: Prefix): string {
   return `-${createHash('sha256').update(network).digest('hex').slice(0, 8)}`
 }
 
-/**
- * The networks and subnets that rules name, in the words of iptables or nft; those that every network names
- * are left out.
- */
+/** The prefixes in rules of iptables or nft, without those that the rules of every network have. */
 function prefixesIn(text: string): readonly string[] {
   const found = text.match(/(?<![\w:.])(?:\d+(?:\.\d+){3}|[0-9a-f]*:[0-9a-f:]*)\/\d+/g) ?? []
   return [...new Set(found)].filter(prefix => !Object.values<string>(multicast).includes(prefix))
 }
 
-/** Whether rules with flanneld's names are another network's: they name prefixes, and none that we use. */
+/**
+ * Whether rules with flanneld's names are another network's: they have prefixes, but none of our prefixes.
+ */
 export function isForeign(text: string, own: readonly Prefix[]): boolean {
   const prefixes = prefixesIn(text)
   return prefixes.length > 0 && !prefixes.some(prefix => own.some(one => one === prefix))
 }
 
 /**
- * flanneld's chains, rule for rule, so that one takes over from the other in place. A chain that is not
+ * The same chains and rules as flanneld's, so that either can take over from the other. A chain that is not
  * wanted has no rules: it is removed, with its jump.
  */
 export function iptablesChains(
@@ -112,7 +119,7 @@ export function iptablesChains(
   ]
 }
 
-/** Both, without rules: how they are removed. */
+/** Both chains without rules, which means that they are removed. */
 export function noIptablesChains(suffix = ''): readonly [IptablesChain, IptablesChain] {
   const [masq, forward] = [`FLANNEL-POSTRTG${suffix}`, `FLANNEL-FWD${suffix}`]
   return [
@@ -148,15 +155,15 @@ function printIptables({ marked, from, to, verdict }: Rule, comment: string, ran
     .join(' ')
 }
 
-/** `ip flannel-ipv4`: a table of nftables that is all ours. */
+/** Name of our own nftables table for a family: `ip flannel-ipv4`. */
 export function nftTable(family: Family, suffix = ''): string {
   return `${nftOf[family]} flannel-${family}${suffix}`
 }
 
 /**
- * The whole table as `nft list table` prints it; undefined where nothing is wanted in it. The same rules as
- * in iptables. flanneld's nft table differs in two: it leaves a host's packets to remote pods under their
- * outer address, and sees kube-proxy's mark only where no other bit is set.
+ * The whole table as `nft list table` prints it, with the same rules as in iptables; undefined where no rules
+ * are wanted. flanneld's nft table differs in two rules: it does not masquerade a host's packets to remote
+ * pods, and it sees kube-proxy's mark only where no other bit is set.
  */
 export function printNftTable(family: FamilySubnet, wish: FirewallWish, suffix = ''): string | undefined {
   const words = nftOf[familyOf(family.network)]

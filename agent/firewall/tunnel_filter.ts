@@ -2,34 +2,36 @@ import type { Log } from '../../lease/common/log.ts'
 import { ReportOnce } from '../../lease/common/report_once.ts'
 import { WakeUp } from '../../lease/common/wake_up.ts'
 import { allFamilies, type Family, familyOf, type Ip } from '../../lease/net/ip.ts'
-import { FirewallError, loggedCommands, quietly, type RunCommand, runCommand } from './command.ts'
+import { FirewallError, falseOnFailure, loggedCommands, type RunCommand, runCommand } from './command.ts'
 import { listTable, runNft, withoutTable } from './nft.ts'
 
-/** Which packets are a tunnel's, and who may send them. */
+/** The packets of a tunnel, and the peers that may send them. */
 export interface Tunnel {
-  /** `flannel.1`; the table is named after it. */
+  /** `flannel.1`; part of the table's name. */
   readonly device: string
   readonly vni: number
-  /** UDP. */
+  /** UDP port. */
   readonly port: number
   /** The external interface. */
   readonly underlay: string
-  /** Live. */
+  /** Live: changes with the leases. */
   readonly peers: TunnelPeers
 }
 
 export interface TunnelPeers {
-  /** Of the peers that are programmed: made where it is asked for. */
+  /** Public IPs of all programmed peers; built at each call. */
   readonly publicIps: ReadonlySet<Ip>
   hasPublicIp(ip: Ip): boolean
 }
 
 export interface TunnelFilterOptions {
-  /** Between two looks at the rules. */
+  /** ms between two checks of the rules. */
   readonly resyncMs: number
   /** Undefined where this network has no tunnel. */
   readonly tunnel: () => Tunnel | undefined
-  /** A number that every change to nftables, of any program, counts up; undefined where the kernel does not tell. */
+  /**
+   * A number that every change to nftables by any program increments; undefined where the kernel has none.
+   */
   readonly nftGeneration?: (() => number | undefined) | undefined
   readonly log: Log
   readonly run?: RunCommand
@@ -37,30 +39,32 @@ export interface TunnelFilterOptions {
 
 const setOf: Readonly<Record<Family, string>> = { ipv4: 'peers4', ipv6: 'peers6' }
 
-/** What the table held when it was last looked at or written. */
-interface Standing {
+/** The content of the table when it was last read or written. */
+interface TableContent {
   readonly rules: string
   readonly peers: Set<Ip>
 }
 
 /**
- * Drops packets for this node's tunnel that no programmed peer sent: a stranger's, or a pod's. VXLAN
- * authenticates nothing, so this is as much as a host can do by itself. One nft table, read and compared like
- * every rule; a change of a peer changes that one's elements of its sets and looks at no other. The table stays
- * when the agent ends, as the tunnel does.
+ * Drops tunnel packets to this node that no programmed peer sent, such as those of another host or of a pod.
+ * VXLAN has no authentication, so a host alone can do no more. One nft table, checked and repaired like the
+ * other rules. A change of a peer changes only its elements in the table's sets. The table stays when the
+ * agent ends, as the tunnel does.
  */
 export class TunnelFilter {
   readonly #options: TunnelFilterOptions
   readonly #run: RunCommand
   readonly #due = new WakeUp()
-  readonly #said = new ReportOnce()
-  #standing: Standing | undefined
-  /** The rules that were wished for, and how nft printed them: a release may use other words than we. */
+  readonly #reported = new ReportOnce()
+  #content: TableContent | undefined
+  /** The wanted rules, and how nft printed them: releases print the same rule differently. */
   #printed: { readonly wished: string; readonly rules: string } | undefined
-  /** The nftables generation at which the table was as `#standing` says. */
-  #stoodAt: number | undefined
-  #lookedMs = 0
-  /** Public IPs that came or went since the table was last made right: bounded by the leases between two passes. */
+  /** The nftables generation at which the table was as in `#content`. */
+  #knownAtGeneration: number | undefined
+  #readAtMs = 0
+  /**
+   * Public IPs that were added or removed since the last pass: at most as many as leases changed meanwhile.
+   */
   #touched = new Set<Ip>()
 
   constructor(options: TunnelFilterOptions) {
@@ -68,17 +72,17 @@ export class TunnelFilter {
     this.#run = loggedCommands(options.log, options.run ?? runCommand)
   }
 
-  /** A peer with this public IP may have come, or the last one gone; review() follows. */
+  /** A peer with this public IP may have joined, or the last such peer left; review() follows. */
   touch(ip: Ip): void {
     this.#touched.add(ip)
   }
 
-  /** The peers that were touched or the underlay may have changed. */
+  /** Call it when touched peers or the underlay may have changed. */
   review(): void {
     this.#due.set()
   }
 
-  /** Until the signal aborts; call once the first table of leases is known. */
+  /** Keeps the table right until the signal aborts. Call it once the first table of leases is known. */
   async keep(signal: AbortSignal): Promise<never> {
     for (;;) {
       await this.pass(signal)
@@ -92,43 +96,46 @@ export class TunnelFilter {
     const wanted = tunnel()
     if (wanted === undefined) return this.#touched.clear()
     try {
-      // Asked before the look: what changes during it makes another.
+      // Read the generation before the table: a change in between leads to another check.
       const generation = nftGeneration?.()
-      const isKnown = generation !== undefined && generation === this.#stoodAt
-      const isLooked = this.#standing === undefined || (!isKnown && this.#isLookDue())
-      if (isLooked) {
-        await this.#look(wanted, signal)
-        this.#stoodAt = generation
+      const isKnown = generation !== undefined && generation === this.#knownAtGeneration
+      const isRead = this.#content === undefined || (!isKnown && this.#isReadDue())
+      if (isRead) {
+        await this.#read(wanted, signal)
+        this.#knownAtGeneration = generation
       }
-      await this.#converge(wanted, isLooked, signal)
-      if (this.#said.isOver('filter')) log.info({}, 'the tunnel is filtered again')
+      await this.#converge(wanted, isRead, signal)
+      if (this.#reported.isOver('filter')) log.info({}, 'the tunnel is filtered again')
     } catch (error) {
       if (!(error instanceof FirewallError)) throw error
-      this.#standing = undefined
-      if (this.#said.isNew('filter', error.message))
+      this.#content = undefined
+      if (this.#reported.isNew('filter', error.message))
         log.error({}, `the tunnel is not filtered as --tunnel-filter asks: ${error.message}`)
     }
   }
 
-  /** Peers that come and go fast do not make it list thousands of elements each time. */
-  #isLookDue(): boolean {
-    return performance.now() - this.#lookedMs >= this.#options.resyncMs
+  /**
+   * Limits how often the table is read: peers that join and leave fast must not make nft list thousands of
+   * elements each time.
+   */
+  #isReadDue(): boolean {
+    return performance.now() - this.#readAtMs >= this.#options.resyncMs
   }
 
-  async #look({ device }: Tunnel, signal: AbortSignal): Promise<void> {
-    this.#lookedMs = performance.now()
+  async #read({ device }: Tunnel, signal: AbortSignal): Promise<void> {
+    this.#readAtMs = performance.now()
     const text = await listTable(this.#run, tableOf(device), signal)
-    this.#standing = text === undefined ? undefined : readTable(text)
+    this.#content = text === undefined ? undefined : readTable(text)
   }
 
-  async #converge(wanted: Tunnel, isLooked: boolean, signal: AbortSignal): Promise<void> {
+  async #converge(wanted: Tunnel, isRead: boolean, signal: AbortSignal): Promise<void> {
     const wished = printRules(wanted)
-    const standing = this.#standing
-    const isWished = this.#printed?.wished === wished && this.#printed.rules === standing?.rules
-    if (standing === undefined || !isWished) return await this.#replace(wanted, wished, signal)
-    const doubtful = isLooked ? new Set([...wanted.peers.publicIps, ...standing.peers]) : this.#touched
+    const content = this.#content
+    const isWished = this.#printed?.wished === wished && this.#printed.rules === content?.rules
+    if (content === undefined || !isWished) return await this.#replace(wanted, wished, signal)
+    const doubtful = isRead ? new Set([...wanted.peers.publicIps, ...content.peers]) : this.#touched
     this.#touched = new Set()
-    await this.#update(wanted, standing, doubtful, signal)
+    await this.#update(wanted, content, doubtful, signal)
   }
 
   async #replace(wanted: Tunnel, wished: string, signal: AbortSignal): Promise<void> {
@@ -137,50 +144,53 @@ export class TunnelFilter {
     this.#touched = new Set()
     const elements = changeOf('add', table, peers)
     await runNft(this.#run, `${withoutTable(table)}${wished}\n${elements}`, signal)
-    await this.#look(wanted, signal)
-    this.#printed = { wished, rules: this.#standing?.rules ?? '' }
+    await this.#read(wanted, signal)
+    this.#printed = { wished, rules: this.#content?.rules ?? '' }
     this.#options.log.info(
       { table, peers: peers.size },
       'tunnel filter written: packets from others are dropped',
     )
   }
 
-  /** Makes the elements of these public IPs right. */
+  /** Adds or removes the elements of these public IPs where they are wrong. */
   async #update(
     { device, peers }: Tunnel,
-    standing: Standing,
+    content: TableContent,
     doubtful: Iterable<Ip>,
     signal: AbortSignal,
   ): Promise<void> {
-    const wrong = [...doubtful].filter(ip => peers.hasPublicIp(ip) !== standing.peers.has(ip))
+    const wrong = [...doubtful].filter(ip => peers.hasPublicIp(ip) !== content.peers.has(ip))
     if (wrong.length === 0) return
     const [gone, come] = [
-      wrong.filter(ip => standing.peers.has(ip)),
-      wrong.filter(ip => !standing.peers.has(ip)),
+      wrong.filter(ip => content.peers.has(ip)),
+      wrong.filter(ip => !content.peers.has(ip)),
     ]
     const table = tableOf(device)
     const before = this.#options.nftGeneration?.()
     await runNft(this.#run, changeOf('add', table, come) + changeOf('delete', table, gone), signal)
-    for (const ip of gone) standing.peers.delete(ip)
-    for (const ip of come) standing.peers.add(ip)
-    if (before !== undefined && before === this.#stoodAt) this.#seeOwnChange(before)
+    for (const ip of gone) content.peers.delete(ip)
+    for (const ip of come) content.peers.add(ip)
+    if (before !== undefined && before === this.#knownAtGeneration) this.#acceptOwnChange(before)
   }
 
-  /** One transaction counts the generation up by one: where it is further, another program made one too. */
-  #seeOwnChange(before: number): void {
+  /**
+   * Our transaction increments the generation by one. A larger step means that another program changed
+   * nftables too.
+   */
+  #acceptOwnChange(before: number): void {
     const after = this.#options.nftGeneration?.()
-    if (after === before + 1) this.#stoodAt = after
+    if (after === before + 1) this.#knownAtGeneration = after
   }
 }
 
-/** Removes what an agent with --tunnel-filter left; true where there was something. */
+/** Removes the table that an agent with --tunnel-filter left; true where there was one. */
 export async function removeTunnelFilter(
   device: string,
   signal: AbortSignal,
   run: RunCommand = runCommand,
 ): Promise<boolean> {
   const table = tableOf(device)
-  return await quietly(async () => {
+  return await falseOnFailure(async () => {
     if ((await listTable(run, table, signal)) === undefined) return false
     await runNft(run, withoutTable(table), signal)
     return true
@@ -192,9 +202,10 @@ function tableOf(device: string): string {
 }
 
 /**
- * A second network on this host may use the same port: the VNI is 24 bits behind the 8 bytes of UDP and the
- * first 4 of VXLAN (RFC 7348, 5). On any interface but the external one a packet must come by the way that
- * leads back to its sender too: otherwise a pod could send in a peer's name.
+ * A second network on this host may use the same port, so the rule also matches the VNI: 24 bits after the 8
+ * bytes of UDP and the first 4 of VXLAN (RFC 7348, 5). A packet on any interface but the external one is
+ * dropped unless the route to its source leads back through that interface: otherwise a pod could send with a
+ * peer's address.
  */
 function printRules({ device, vni, port, underlay }: Tunnel): string {
   return `table ${tableOf(device)} {
@@ -212,7 +223,7 @@ function printRules({ device, vni, port, underlay }: Tunnel): string {
 }`
 }
 
-/** Empty for no addresses. */
+/** nft commands that add or delete these addresses; empty where there are none. */
 function changeOf(verb: 'add' | 'delete', table: string, ips: Iterable<Ip>): string {
   return allFamilies
     .map(family => {
@@ -223,10 +234,10 @@ function changeOf(verb: 'add' | 'delete', table: string, ips: Iterable<Ip>): str
 }
 
 /**
- * Splits what nft lists into rules, without their counters, and elements. nft prints addresses in canonical
+ * Splits nft's listing into rules, without their counters, and elements. nft prints addresses in canonical
  * text.
  */
-function readTable(text: string): Standing {
+function readTable(text: string): TableContent {
   const peers = new Set<Ip>()
   const rules = text
     .replaceAll(/elements = \{([^}]*)\}/g, (_, list: string) => {

@@ -89,7 +89,7 @@ export class HostSide {
    */
   async #keepFiles(node: NodeNow, signal: AbortSignal): Promise<never> {
     await this.#programmed.wait(Number.POSITIVE_INFINITY, signal)
-    await this.firewall.standing(signal)
+    await this.firewall.inPlace(signal)
     return await this.files.keep(() => node.cniConfig, signal)
   }
 

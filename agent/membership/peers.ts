@@ -13,9 +13,7 @@ import type { Entry } from '../state/entry.ts'
 import { printEntry } from '../state/print.ts'
 import { DerivedLeases } from './derived_leases.ts'
 
-/**
- * Owner of this node's own entries in a DesiredState. No lease has this name: a node's name is never empty.
- */
+/** Owner of this node's own entries in a DesiredState. No lease has this name: no node's name is empty. */
 export const SELF = ''
 
 /**
@@ -227,9 +225,7 @@ export class Peers {
     this.state.set(node, [], touched)
   }
 
-  /**
-   * Names the peer, or this node, that has an entry which this peer asks for; undefined where there is none.
-   */
+  /** Names the peer, or this node, that already has an entry which this peer asks for; or undefined. */
   #contended(peer: Lease, entries: readonly Entry[]): string | undefined {
     const [conflict] = this.state.conflicts(peer.node, entries)
     if (conflict === undefined) return undefined

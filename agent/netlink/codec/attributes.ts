@@ -13,7 +13,7 @@ export const NLA_TYPE_MASK = 0x3fff
  * Iterates over attributes: after each next() this object shows the next attribute. A reader checks `type`
  * and skips types that it does not know: new kernels add attributes.
  *
- * struct nlattr { __u16 nla_len; __u16 nla_type; };
+ *   struct nlattr { __u16 nla_len; __u16 nla_type; };
  */
 export class Attributes {
   readonly #buffer: Buffer

@@ -6,8 +6,9 @@ import { Attributes, NetlinkDecodeError } from './attributes.ts'
  * netlink(7), linux/netlink.h. Numbers are in the byte order of the machine; every supported machine is
  * little endian.
  *
- * struct nlmsghdr { __u32 nlmsg_len; __u16 nlmsg_type; __u16 nlmsg_flags; __u32 nlmsg_seq; __u32 nlmsg_pid;
- * };
+ *   struct nlmsghdr {
+ *     __u32 nlmsg_len; __u16 nlmsg_type; __u16 nlmsg_flags; __u32 nlmsg_seq; __u32 nlmsg_pid;
+ *   };
  */
 const HEADER = 16
 

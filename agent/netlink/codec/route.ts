@@ -10,10 +10,7 @@ export const RTM_NEWROUTE = 24
 export const RTM_DELROUTE = 25
 const RTM_GETROUTE = 26
 
-/**
- * #define RT_TABLE_MAIN 254, RTN_UNICAST 1, RTN_BLACKHOLE 6, RT_SCOPE_UNIVERSE 0, RT_SCOPE_NOWHERE 255,
- * RTNH_F_ONLINK 4
- */
+/** #define RT_TABLE_MAIN 254, RTN_UNICAST 1, RTN_BLACKHOLE 6, RT_SCOPE_UNIVERSE 0, RTNH_F_ONLINK 4, ... */
 export const RT_TABLE_MAIN = 254
 export const RTN_UNICAST = 1
 export const RTN_BLACKHOLE = 6
@@ -28,10 +25,7 @@ export const RTPROT_KERNEL = 2
 /** #define RTM_F_CLONED 0x200: a cached IPv6 exception, not a configured route. */
 const RTM_F_CLONED = 0x200
 
-/**
- * enum rtattr_type_t: RTA_DST 1, RTA_OIF 4, RTA_GATEWAY 5, RTA_PRIORITY 6, RTA_PREFSRC 7, RTA_METRICS 8,
- * RTA_MULTIPATH 9, ...
- */
+/** enum rtattr_type_t: RTA_DST 1, RTA_OIF 4, RTA_GATEWAY 5, RTA_PRIORITY 6, RTA_PREFSRC 7, ... */
 const RTA_DST = 1
 const RTA_OIF = 4
 const RTA_GATEWAY = 5
@@ -45,8 +39,10 @@ const RTA_ENCAP = 22
 const RTA_NH_ID = 30
 
 /**
- *   struct rtmsg { __u8 rtm_family, rtm_dst_len, rtm_src_len, rtm_tos, rtm_table, rtm_protocol, rtm_scope, rtm_type;
- *                  __u32 rtm_flags; };
+ *   struct rtmsg {
+ *     __u8 rtm_family, rtm_dst_len, rtm_src_len, rtm_tos, rtm_table, rtm_protocol, rtm_scope, rtm_type;
+ *     __u32 rtm_flags;
+ *   };
  */
 const RTMSG = 12
 const RTNEXTHOP = 8
@@ -165,10 +161,7 @@ function readAttribute(route: Writable<RouteMessage>, length: number, attribute:
   }
 }
 
-/**
- * struct rtnexthop { unsigned short rtnh_len; unsigned char rtnh_flags, rtnh_hops; int rtnh_ifindex; }, then
- * attributes.
- */
+/** struct rtnexthop { u16 rtnh_len; u8 rtnh_flags, rtnh_hops; int rtnh_ifindex; }, then attributes. */
 function readPaths(bytes: Buffer): { hops: readonly number[]; index: number; via: Ip | undefined } {
   const hops: number[] = []
   let via: Ip | undefined

@@ -288,7 +288,7 @@ describe.skipIf(whyNoBed() !== undefined)("the firewall in the kernel's tables",
       'iptables is not installed: install iptables, or set EnableNFTables to true in the network config'
     expect([made.trouble, log.said('not installed')]).toEqual([text, [text]])
     lacking = false
-    const standing = made.standing(never)
+    const standing = made.inPlace(never)
     await made.pass(never)
     await standing
     expect(made.trouble).toBeUndefined()
