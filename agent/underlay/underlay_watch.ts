@@ -150,7 +150,7 @@ export class UnderlayWatch {
       this.#warnOfFlags(fresh, verdict.choice)
     if (verdict.kind === 'stands') {
       if (this.trouble !== undefined) log.info({}, `external interface is back: ${placeOf(verdict.choice)}`)
-      else if (!isDeepStrictEqual(verdict.choice, before)) this.#logChoice(verdict.choice)
+      else if (looksDifferent(verdict.choice, before)) this.#logChoice(verdict.choice)
       this.trouble = undefined
       if (verdict.better !== undefined) this.#warnOfBetter(verdict.better, verdict.choice)
     } else if (verdict.kind === 'moves') {
@@ -211,6 +211,11 @@ export class UnderlayWatch {
     const { network, scope, endpoints } = this.#options
     return hostNetworks(this.#facts, { network, devices: scope.devices, external, endpoints, ownSubnets })
   }
+}
+
+/** Whether an operator has to know: the prefixes on the link may change without a line. */
+function looksDifferent(a: UnderlayChoice, b: UnderlayChoice): boolean {
+  return placeOf(a) !== placeOf(b) || a.underlayMtu !== b.underlayMtu || `${a.publicIps}` !== `${b.publicIps}`
 }
 
 function placeOf({ name, localIps }: UnderlayChoice): string {

@@ -6,6 +6,7 @@ import { loadRawSocket } from '../../agent/netlink/socket/raw_socket.ts'
 import { printEntry } from '../../agent/state/print.ts'
 import { adding } from '../contract/kernel.ts'
 import { entries } from '../support/entries.ts'
+import { runSync } from '../support/exec.ts'
 import { OwnBed } from '../support/kernel_bed.ts'
 import { enterOwnNetns } from '../support/own_netns.ts'
 
@@ -145,6 +146,24 @@ describe.skipIf(whyNot !== undefined)(`changes of the kernel ${whyNot ?? ''}`, (
     ['route add 172.16.0.0/12 via 192.168.0.254'],
   ])('of the underlay are told as such and ask for no full pass: %s', async command => {
     expect(await toldOf(() => bed.ip(command))).toMatchObject({ everything: [], underlay: true, present: [] })
+  })
+
+  test.each([
+    ['ip rule add to 10.1.0.0/16 table 52 pref 100'],
+    ['ip -6 rule add to fd00::/16 prohibit pref 100'],
+    ['sysctl -qw net.ipv4.ip_forward=0'],
+    ['sysctl -qw net.ipv6.conf.all.forwarding=0'],
+    ['sysctl -qw net.ipv4.conf.all.rp_filter=1'],
+  ])('of rules and of forwarding are told as changes of the underlay: %s', async command => {
+    runSync(['sysctl', '-qw', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1'])
+    runSync(['sysctl', '-qw', 'net.ipv4.conf.all.rp_filter=0'])
+    const act = () => expect(runSync(['sh', '-c', command])).toMatchObject({ code: 0 })
+    expect(await toldOf(act)).toMatchObject({ everything: [], underlay: true, present: [] })
+  })
+
+  test('of the settings of one device, as each pod brings some, are not told', async () => {
+    const act = () => void runSync(['sh', '-c', 'echo 1 >/proc/sys/net/ipv4/conf/eth1/rp_filter'])
+    expect(await toldOf(act)).toMatchObject(nothing)
   })
 
   test.each([

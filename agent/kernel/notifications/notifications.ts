@@ -4,6 +4,7 @@ import { AF_BRIDGE, AF_UNSPEC } from '../../netlink/codec/family.ts'
 import { type LinkMessage, RTM_DELLINK, RTM_NEWLINK, readLink } from '../../netlink/codec/link.ts'
 import { Messages } from '../../netlink/codec/message.ts'
 import { neighborIndex, RTM_DELNEIGH, RTM_NEWNEIGH, readNeighbor } from '../../netlink/codec/neighbor.ts'
+import { isOfAllDevices, RTM_DELRULE, RTM_NEWNETCONF, RTM_NEWRULE } from '../../netlink/codec/netconf.ts'
 import {
   type RouteMessage,
   RT_TABLE_MAIN,
@@ -48,7 +49,7 @@ export class Notifications {
   constructor(scope: Scope, slot: ChangeSlot) {
     this.#scope = scope
     this.#slot = slot
-    this.#handlers = new Map([
+    this.#handlers = new Map<number, (buffer: Buffer, start: number, end: number) => void>([
       [RTM_NEWLINK, (buffer, start, end) => this.#newLink(readLink(buffer, start, end))],
       [RTM_DELLINK, (buffer, start, end) => this.#delLink(readLink(buffer, start, end))],
       [RTM_NEWADDR, (buffer, start, end) => this.#address(buffer, start, end, true)],
@@ -57,6 +58,10 @@ export class Notifications {
       [RTM_DELNEIGH, (buffer, start, end) => this.#neighbor(buffer, start, end, false)],
       [RTM_NEWROUTE, (buffer, start, end) => this.#route(buffer, start, end, true)],
       [RTM_DELROUTE, (buffer, start, end) => this.#route(buffer, start, end, false)],
+      // Of whichever family: a VPN's rule leads pods elsewhere, and `sysctl net.ipv4.ip_forward=0` nowhere.
+      [RTM_NEWRULE, () => slot.underlay()],
+      [RTM_DELRULE, () => slot.underlay()],
+      [RTM_NEWNETCONF, (buffer, start, end) => this.#settings(buffer, start, end)],
     ])
   }
 
@@ -202,6 +207,10 @@ export class Notifications {
   #lostKernelRoute({ protocol, dst }: RouteMessage, dev: string): void {
     if (protocol === RTPROT_KERNEL && dst.includes(':') && prefixLength(dst) === 128)
       this.#slot.gone({ kind: 'address', dev, address: networkAddress(dst), length: 128 })
+  }
+
+  #settings(buffer: Buffer, start: number, end: number): void {
+    if (isOfAllDevices(buffer, start, end)) this.#slot.underlay()
   }
 
   /**

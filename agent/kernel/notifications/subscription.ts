@@ -8,8 +8,11 @@ import { dumpAddresses, dumpLinks, dumpRoutes } from '../snapshot/dumps.ts'
 import { ChangeSlot } from './change_slot.ts'
 import { Notifications } from './notifications.ts'
 
-/** RTNLGRP_LINK 1, RTNLGRP_NEIGH 3, RTNLGRP_IPV4_IFADDR 5, _IPV4_ROUTE 7, _IPV6_IFADDR 9, _IPV6_ROUTE 11 */
-const GROUPS = [1, 3, 5, 7, 9, 11]
+/**
+ * RTNLGRP_LINK 1, RTNLGRP_NEIGH 3, RTNLGRP_IPV4_IFADDR 5, _IPV4_ROUTE 7, _IPV4_RULE 8, _IPV6_IFADDR 9, _IPV6_ROUTE 11,
+ * _IPV6_RULE 19, _IPV4_NETCONF 24, _IPV6_NETCONF 25
+ */
+const GROUPS = [1, 3, 5, 7, 8, 9, 11, 19, 24, 25]
 
 /** Room for a burst of about 20,000 messages; the kernel allocates the memory only when needed. */
 const RECEIVE_BYTES = 16 * 1024 * 1024

@@ -10,7 +10,7 @@ const NAMED = 10
 export class RoundLog {
   readonly #log: Log
   /** Refused entries by key, with the error already logged. */
-  readonly #refused = new Map<string, string>()
+  readonly #refused = new Map<string, Error>()
 
   constructor(log: Log) {
     this.#log = log
@@ -40,27 +40,56 @@ export class RoundLog {
   }
 
   #writeRefusals(results: readonly Result[], failing: ReadonlyMap<string, unknown>): void {
-    const fresh = results.filter(
-      ({ operation, error }) =>
-        error !== undefined && this.#refused.get(entryKey(operation.entry)) !== error.message,
+    const fresh: Refusal[] = []
+    for (const { operation, error } of results) {
+      const key = entryKey(operation.entry)
+      if (error === undefined || this.#refused.get(key)?.message === error.message) continue
+      this.#refused.set(key, error)
+      fresh.push({ text: printOperation(operation), error })
+    }
+    const over: Refusal[] = []
+    for (const [key, error] of this.#refused) {
+      if (failing.has(key)) continue
+      this.#refused.delete(key)
+      over.push({ text: key, error })
+    }
+    this.#writeCauses(fresh, ({ text, error }, more) =>
+      this.#log.error({ operation: text, error, ...more }, 'the kernel refuses: tried again with back-off'),
     )
-    for (const { operation, error } of fresh)
-      this.#refused.set(entryKey(operation.entry), error?.message ?? '')
-    for (const { operation, error } of fresh.slice(0, NAMED))
-      this.#log.error(
-        { operation: printOperation(operation), error },
-        'the kernel refuses: tried again with back-off',
-      )
-    if (fresh.length > NAMED)
-      this.#log.error({ entries: fresh.length - NAMED }, 'the kernel refuses more: tried again with back-off')
-
-    const over = [...this.#refused.keys()].filter(key => !failing.has(key))
-    for (const key of over) this.#refused.delete(key)
-    for (const key of over.slice(0, NAMED))
-      this.#log.info({ entry: key }, 'the kernel no longer refuses this entry')
-    if (over.length > NAMED)
-      this.#log.info({ entries: over.length - NAMED }, 'the kernel no longer refuses other entries')
+    this.#writeCauses(over, ({ text }, more) =>
+      this.#log.info({ entry: text, ...more }, 'the kernel no longer refuses this entry'),
+    )
   }
+
+  /** One line for each cause: what keeps one entry off a device keeps off all of them. */
+  #writeCauses(refusals: readonly Refusal[], say: (first: Refusal, more: object) => void): void {
+    const byCause = new Map<string, Refusal[]>()
+    for (const refusal of refusals) {
+      const cause = causeOf(refusal.error)
+      const alike = byCause.get(cause)
+      if (alike === undefined) byCause.set(cause, [refusal])
+      else alike.push(refusal)
+    }
+    const causes = [...byCause.values()]
+    for (const [first, ...alike] of causes.slice(0, NAMED)) {
+      if (first === undefined) continue
+      const named = alike.slice(0, NAMED).map(({ text }) => text)
+      say(first, alike.length === 0 ? {} : { entries: alike.length + 1, alike: named })
+    }
+    if (causes.length > NAMED) this.#log.info({ causes: causes.length - NAMED }, 'there are more such causes')
+  }
+}
+
+/** A refused entry, in words. */
+interface Refusal {
+  readonly text: string
+  readonly error: Error
+}
+
+/** `Cannot add route 10.1.5.0/24 ...: CAUSE`; an explained one without the kernel's own word, which may differ. */
+function causeOf({ message }: Error): string {
+  const start = message.indexOf(': ')
+  return message.slice(start + 1).split('; the kernel says ', 1)[0] ?? message
 }
 
 /** Printed only when the line is written: at start there are thousands. */

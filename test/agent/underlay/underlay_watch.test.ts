@@ -72,6 +72,10 @@ describe('a watch on the underlay', () => {
     interfaces = [{ ...nic('lan0', '192.168.0.1/24'), index: 2, underlayMtu: 1400 }]
     expect(await review()).toBe('lan0 192.168.0.1')
     expect(await review()).toBeUndefined()
+    const said = log.lines.length
+    routes = [...routes, { ...byDefault('lan0'), dst: parsePrefix('192.168.0.0/24') }]
+    expect(await watch.review(signal)).toMatchObject({ onLink: ['192.168.0.0/24'] })
+    expect(log.lines).toHaveLength(said)
   })
 
   it('stays with what stands, whatever would be better, and says so once', async () => {

@@ -97,8 +97,22 @@ describe('the log of rounds', () => {
     })
   })
 
-  it('names ten of many refusals, and counts the others', () => {
-    write(Array.from({ length: 200 }, (_, n) => refused(n)))
+  it('is one line for each cause, which names ten more entries and counts all', () => {
+    const down = (code: string) => `disable_ipv6 is 1: set it to 0; the kernel says ${code} (${code})`
+    const six = Array.from({ length: 200 }, (_, n) => refused(n, down(n % 2 ? 'EACCES' : 'EINVAL')))
+    write([...six, refused(200)])
+    expect(said()).toEqual(Array(2).fill('error the kernel refuses: tried again with back-off'))
+    expect(log.lines[0]?.fields).toMatchObject({
+      operation: 'add route 10.1.0.0/24 via 192.168.0.0 dev eth0 proto 117',
+      entries: 200,
+    })
+    expect(log.lines[0]?.fields).toHaveProperty('alike.length', 10)
+    write([])
+    expect(said().slice(2)).toEqual(Array(2).fill('info the kernel no longer refuses this entry'))
+  })
+
+  it('names ten of many causes', () => {
+    write(Array.from({ length: 200 }, (_, n) => refused(n, `cause ${n}`)))
     expect(said()).toHaveLength(11)
     write([])
     expect(said()).toHaveLength(22)
