@@ -1,5 +1,5 @@
-// Builds the agent and its CLI into a folder: what they load, the native parts of one architecture, and a list of whose code that is
-// (SBOM, CycloneDX). `node manifests/package/bundle.mjs FOLDER x64|arm64` does it for the image.
+// Builds the agent and its CLI into a folder: the code that they load, the native parts of one architecture, and an SBOM (CycloneDX)
+// that lists the packages in it. The image is built with `node manifests/package/bundle.mjs FOLDER x64|arm64`.
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import {
@@ -19,7 +19,7 @@ import { fileURLToPath } from 'node:url'
 
 const readJson = file => JSON.parse(readFileSync(file, 'utf8'))
 
-/** `arch`: in Node.js's words. */
+/** `arch`: as Node.js names it, `x64` or `arm64`. */
 export function makeBundle(folder, arch) {
   const built = mkdtempSync(join(tmpdir(), 'twill-bundle-'))
   execFileSync(process.execPath, ['esbuild.config.mjs', join(built, 'dist')], { stdio: 'inherit' })
@@ -39,7 +39,7 @@ export function makeBundle(folder, arch) {
   )
 }
 
-/** koffi's of another architecture than this one is not installed: it is fetched, and has to be what the lock says. */
+/** koffi's native part. Where it is for another architecture it is not installed: fetches it, and checks it against the lock. */
 function layNativeParts(dist, folder, arch) {
   const netlink = `native/netlink-${arch}.node`
   cpSync(join(dist, netlink), join(folder, netlink))
@@ -61,7 +61,7 @@ function layNativeParts(dist, folder, arch) {
   }
 }
 
-/** npm's own list, cut to what is in the bundle, and the same at each build. */
+/** npm's own SBOM, reduced to the packages in the bundle, and identical at each build. */
 function writeSbom(file, packages) {
   const words = ['sbom', '--sbom-format=cyclonedx', '--package-lock-only', '--omit=dev']
   const { serialNumber: _, ...sbom } = JSON.parse(execFileSync('npm', words, { maxBuffer: 1 << 26 }))
@@ -81,7 +81,7 @@ function writeSbom(file, packages) {
   writeFileSync(file, `${JSON.stringify({ ...sbom, metadata, components, dependencies }, null, 1)}\n`)
 }
 
-/** SOURCE_DATE_EPOCH (https://reproducible-builds.org/specs/source-date-epoch/), else when the sources were committed. */
+/** SOURCE_DATE_EPOCH (https://reproducible-builds.org/specs/source-date-epoch/), else the time of the last commit. */
 export function sourceDate() {
   const { SOURCE_DATE_EPOCH } = process.env
   const seconds =

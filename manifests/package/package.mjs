@@ -1,5 +1,5 @@
 // `npm run package [-- amd64|arm64 [FOLDER]]` puts twill_VERSION_ARCH.deb and twill-VERSION-linux-ARCH.tgz (for `npm install -g`)
-// into packages/. Nothing is fetched for the architecture of this machine, and the same sources make the same bytes.
+// into packages/. It fetches nothing for the architecture of this machine. The same sources give the same bytes.
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import {
@@ -26,7 +26,7 @@ if (nodeArchs[arch] === undefined) {
   process.exit(2)
 }
 const source = JSON.parse(read('package.json'))
-/** A pre-release comes before its release. */
+/** Debian sorts `~` before the end: a pre-release comes before its release. */
 const debianVersion = source.version.replace('-', '~')
 const date = sourceDate()
 process.env.SOURCE_DATE_EPOCH = `${date.getTime() / 1000}`
@@ -58,7 +58,7 @@ function makeDeb(root) {
   return file
 }
 
-/** Units, manual pages, completion, the file of variables, documents. */
+/** Adds units, manual pages, completion, the file of variables, documents. */
 function putText(root) {
   for (const unit of ['twilld.service', 'twilld@.service']) {
     const text = read(`manifests/systemd/${unit}`)
@@ -104,7 +104,7 @@ function putControl(root) {
     put(root, `DEBIAN/${script}`, read(`manifests/package/debian/${script}`), 0o755)
 }
 
-/** No dependencies and no scripts: all that it needs is in it. */
+/** The tarball's package.json: no dependencies and no scripts, as the tarball contains all that it needs. */
 function makeTarball(root) {
   cpSync(bundle, join(root, 'dist'), { recursive: true })
   for (const file of ['README.md', 'LICENSE', 'CHANGELOG.md']) cpSync(file, join(root, file))
@@ -152,7 +152,7 @@ function debianChangelog() {
   return `twill (${debianVersion}) unstable; urgency=medium\n\n  * See NEWS.gz.\n\n -- ${maintainer}  ${when}\n`
 }
 
-/** What a binary of the bundle prints. */
+/** The output of a binary of the bundle. */
 function said(binary, ...words) {
   return execFileSync(process.execPath, [join(bundle, binary), ...words], { encoding: 'utf8' })
 }
