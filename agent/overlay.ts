@@ -54,8 +54,8 @@ export interface OverlayOptions {
   readonly log: Log
 }
 
-const FOLLOW = 'follow the changes of the kernel'
-const REVIEW = 'look at the interfaces'
+const FOLLOW = 'follow kernel changes'
+const REVIEW = 'read the interfaces'
 const PROGRAM = 'program the kernel'
 
 /** A node that has its lease. Follows the leases, the underlay and the kernel, each in its own task. */

@@ -19,7 +19,7 @@ export async function lookAfter(
   const here = await openCluster({ ...secured, endpoints: [own] }, log)
   const cluster = await openCluster({ ...secured, endpoints: [...new Set([...etcd.endpoints, own])] }, log)
   try {
-    const id = await here.until('ask our etcd', () => here.ownId(signal), signal)
+    const id = await here.until('ask the embedded etcd for its member ID', () => here.ownId(signal), signal)
     await runTogether(signal, [
       all => keepSmall(here, troubles, log, all),
       // Without TLS there are no other members.

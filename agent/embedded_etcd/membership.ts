@@ -47,7 +47,7 @@ async function updateOwnMember(
         'that was removed. Move it away and start again',
     )
   if (!self.peerUrls.includes(peerUrl))
-    await cluster.until('tell etcd our address', () => cluster.movePeer(id, peerUrl, signal), signal)
+    await cluster.until('update our address in etcd', () => cluster.movePeer(id, peerUrl, signal), signal)
   if (self.isLearner) await cluster.until('vote in etcd', () => cluster.promote(id, signal), signal)
 }
 

@@ -109,7 +109,7 @@ export class NftMode implements FirewallMode {
     const chains = output === 'missing' ? [] : droppingChains(output.stdout)
     if (chains.length === 0) return undefined
     return (
-      `What is not accepted in ${chains.join(', ')} is dropped there, whatever our own table accepts: ` +
+      `Packets that ${chains.join(', ')} does not accept are dropped there, whatever our own table accepts: ` +
       'accept the overlay in it, or set EnableNFTables to false in the network config'
     )
   }

@@ -81,7 +81,7 @@ export async function joinNetwork(options: JoinOptions, signal: AbortSignal): Pr
   const standing =
     hostNetworks.overlapping.length === 0
       ? new Set<Prefix>()
-      : await retrier.until('read what stands in the kernel', readSubnets, signal)
+      : await retrier.until('read our routes in the kernel', readSubnets, signal)
   return { scope, underlay, ownLease, self, previousNetworks, standing }
 }
 

@@ -58,7 +58,7 @@ export class Membership {
     const onUnexpected = (node: string, error: unknown) =>
       log.error(
         { node, err: error },
-        'a peer could not be derived from its lease: refused, please report this',
+        'peer refused: deriving its entries failed with an unexpected error; please report this',
       )
     this.#peers = new Peers(network, backend, self, underlay, onUnexpected, standing, onPublicIp)
     this.#conflicts = new Conflicts(reporter)

@@ -105,7 +105,7 @@ export class OwnLease {
       this.#options.log.warn(
         { before: old, now: prefix },
         `this node's subnet was ${old} and is ${prefix} now: pods made before keep addresses of ${old}, which other nodes no ` +
-          'longer reach; make these pods again, and the bridge (cni0, docker0) where it keeps its old address',
+          'longer reach; recreate these pods, and the bridge (cni0, docker0) where it keeps its old address',
       )
     }
   }

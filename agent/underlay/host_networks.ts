@@ -87,8 +87,8 @@ export function overlapWarnings(
       around.length === 0
         ? []
         : [
-            `the pod network ${network} lies inside ${around.slice(0, MAX_NAMED).join(' and ')}, to which this host is connected: a host ` +
-              'there whose address is in the pod network cannot be reached; choose another Network in the network config unless none is',
+            `the pod network ${network} lies inside ${around.slice(0, MAX_NAMED).join(' and ')}, to which this host is connected: hosts ` +
+              'there with an address in the pod network cannot be reached; if there are any, choose another Network in the network config',
           ]
     const inside = overlapping.filter(({ prefix }) => overlaps(network, prefix))
     const widest = inside.filter(

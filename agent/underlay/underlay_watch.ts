@@ -162,7 +162,7 @@ export class UnderlayWatch {
       const trouble =
         verdict.next === undefined
           ? messageOf(fresh)
-          : `external interface ${placeOf(before)} is gone; ${placeOf(verdict.next)} is taken once it has been away for ${seconds} s`
+          : `external interface ${placeOf(before)} is gone; this node uses ${placeOf(verdict.next)} once it has been away for ${seconds} s`
       if (this.trouble !== trouble) log.error({ stays: before.name }, trouble)
       this.trouble = trouble
     }
@@ -174,8 +174,8 @@ export class UnderlayWatch {
     this.#reported.add(place)
     this.#options.log.warn(
       { stays: placeOf(choice) },
-      `${place} would be chosen as external interface at the next start (${better.reason}): this node stays with ${placeOf(choice)} ` +
-        'while that stands; to make one of them last, name its address with --iface',
+      `${place} would be chosen as external interface at the next start (${better.reason}): this node keeps ${placeOf(choice)} ` +
+        'while that exists; to choose one of them permanently, name its address with --iface',
     )
   }
 

@@ -47,7 +47,7 @@ export async function explainPort(
   const device = links.find(link => link.name !== name && link.vxlan?.port === vxlan.port)
   const holder =
     portHolder('udp', vxlan.port) ??
-    (device && `device ${device.name}, whose options (${device.vxlan?.extra || 'gbp'}) do not go with it`)
+    (device && `device ${device.name}, whose options (${device.vxlan?.extra || 'gbp'}) conflict with it`)
   return `UDP port ${vxlan.port} is taken by ${holder ?? 'an unknown program'}: stop it, or set another Port in the network config`
 }
 

@@ -270,8 +270,8 @@ describe.skipIf(whyNoBed() !== undefined)("the firewall in the kernel's tables",
     await node.exec(['iptables', '-P', 'FORWARD', 'DROP'])
     const { made, log } = await firewall({ nftables: true }, { overlay: [ipv4] })
     await made.pass(never)
-    expect(log.said('is dropped there')[0]).toMatch(
-      /^What is not accepted in ip filter FORWARD is dropped there/,
+    expect(log.said('are dropped there')[0]).toMatch(
+      /^Packets that ip filter FORWARD does not accept are dropped there/,
     )
   })
 

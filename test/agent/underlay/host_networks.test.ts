@@ -43,8 +43,8 @@ describe('the networks that a host lives on', () => {
     const found = read([lo, nic('eth0', '10.244.3.7/8')], routes, { network })
     expect(found.overlapping.map(({ prefix }) => prefix)).toEqual(['10.244.3.7/32', '10.244.0.1/32'])
     expect(overlapWarnings(network, found)).toEqual([
-      'the pod network 10.244.0.0/16 lies inside 10.0.0.0/8, to which this host is connected: a host there whose address is in ' +
-        'the pod network cannot be reached; choose another Network in the network config unless none is',
+      'the pod network 10.244.0.0/16 lies inside 10.0.0.0/8, to which this host is connected: hosts there with an address in ' +
+        'the pod network cannot be reached; if there are any, choose another Network in the network config',
       "the pod network 10.244.0.0/16 overlaps 10.244.3.7/32, which is this host's own address on eth0; 10.244.0.1/32, which is " +
         'the default gateway on eth0: no subnet is chosen or programmed over these; choose another Network in the network config',
     ])
