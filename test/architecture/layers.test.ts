@@ -321,6 +321,9 @@ const seeAll = new Set(['agent/agent.ts', 'agent/main.ts', 'agent/overlay.ts'])
 /** The only files that lie flat in agent/: wiring, entry, and two leaves. */
 const hall = ['agent.ts', 'exit_code.ts', 'main.ts', 'overlay.ts', 'version.ts']
 
+/** A room with more lines is hard to know: it becomes several. */
+const MOST_LINES = 1_600
+
 const declared = Object.keys(JSON.parse(readSource('package.json')).dependencies)
 const files = [...sourceFiles('lease'), ...sourceFiles('agent')]
 const tests = sourceFiles('test')
@@ -342,6 +345,15 @@ describe('the layers', () => {
   it('have a rule for each room', () => {
     const rooms = new Set(files.map(file => file.slice(0, file.lastIndexOf('/') + 1)))
     expect([...rooms].filter(room => room !== 'agent/' && !(room in mayUse))).toEqual([])
+  })
+
+  it(`hold at most ${MOST_LINES} lines in a folder's own files`, () => {
+    const lines = new Map<string, number>()
+    for (const file of files) {
+      const room = file.slice(0, file.lastIndexOf('/') + 1)
+      lines.set(room, (lines.get(room) ?? 0) + readSource(file).trimEnd().split('\n').length)
+    }
+    expect(Array.from(lines).filter(([, count]) => count > MOST_LINES)).toEqual([])
   })
 
   it('keep lease/ free of agent/', () => {
