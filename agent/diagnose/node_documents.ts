@@ -19,7 +19,7 @@ import { podPairs, probedPeers, probeTargets } from './probe_targets.ts'
 import { type StatusDocument, statusDocument } from './status_document.ts'
 import type { Hop } from './trace/hop.ts'
 import { type Trace, trace, type WayBack, withWayBack } from './trace/trace.ts'
-import { EndpointError, podNameOf, traceEndpoints } from './trace/trace_endpoints.ts'
+import { EndpointError, podNameOf, refuseElsewhere, traceEndpoints } from './trace/trace_endpoints.ts'
 import { type AskTrace, answerTrace, wayBack } from './way_back.ts'
 
 /** Source of the documents' facts: an agent's own state, or the store and the kernel read by the CLI. */
@@ -93,6 +93,8 @@ export function nodeDocuments(source: NodeSource): AgentDocuments {
       const [view, facts] = await Promise.all([source.view(signal), source.hostFacts(signal)])
       const pods = await podsNamed([from, to], source, signal)
       const [src, dst] = traceEndpoints([from, to], view.leases.table, pods)
+      const networks = view.network.families.map(one => one.network)
+      refuseElsewhere({ ...view, leases: view.leases.table, networks }, src, dst)
       const there = trace({ ...view, leases: view.leases.table, facts }, src, dst)
       return withWayBack(there, await wayBack(view, there, source.probePort, source.ask, signal))
     },

@@ -1,6 +1,7 @@
+import { isIP } from 'node:net'
 import { ExpectedError } from '../../lease/common/errors.ts'
-import { type Family, familyOf, type Ip } from '../../lease/net/ip.ts'
-import { addressAt, networkAddress } from '../../lease/net/prefix.ts'
+import { type Family, familyOf, type Ip, parseIp } from '../../lease/net/ip.ts'
+import { addressAt, contains, networkAddress } from '../../lease/net/prefix.ts'
 import type { NodeView } from './node_view.ts'
 import type { ProbeTarget } from './probe_result.ts'
 
@@ -17,11 +18,10 @@ export function probedPeers({ self, leases, refused }: NodeView): readonly strin
   return [...leases.table.keys()].filter(node => node !== self.node && !refused.has(node))
 }
 
-/** One for each family that both nodes have. Throws ProbeTargetError. */
-export function probeTargets(view: NodeView, peer: string, port: number): readonly ProbeTarget[] {
+/** One for each family that both nodes have; `word` is a peer's name or public IP, or an address in its subnet. Throws ProbeTargetError. */
+export function probeTargets(view: NodeView, word: string, port: number): readonly ProbeTarget[] {
   const { self, leases, backend, underlay } = view
-  if (!probedPeers(view).includes(peer))
-    throw new ProbeTargetError(`There is no peer '${peer}' that can be probed: twill map lists the nodes`)
+  const peer = peerNamed(view, word)
   const { underlayMtu } = underlay
   const overlayMtu = backend.overlayMtu(underlay)
   return (leases.table.get(peer)?.subnets ?? []).flatMap(({ prefix, publicIp }) => {
@@ -31,6 +31,21 @@ export function probeTargets(view: NodeView, peer: string, port: number): readon
     const relays = relaysTo(view, peer, familyOf(prefix))
     return [{ node: peer, publicIp, overlayIp, from, underlayMtu, overlayMtu, port, relays }]
   })
+}
+
+function peerNamed(view: NodeView, word: string): string {
+  const peers = probedPeers(view)
+  if (peers.includes(word)) return word
+  const ip = isIP(word) === 0 ? undefined : parseIp(word)
+  const names = (node: string) =>
+    (view.leases.table.get(node)?.subnets ?? []).some(
+      ({ prefix, publicIp }) => ip !== undefined && (publicIp === ip || contains(prefix, ip)),
+    )
+  const peer = peers.find(names)
+  if (peer !== undefined) return peer
+  const isSelf = view.self !== undefined && (view.self.node === word || names(view.self.node))
+  const why = isSelf ? `'${word}' is this host itself` : `There is no peer '${word}' that can be probed`
+  throw new ProbeTargetError(`${why}: twill map lists the nodes`)
 }
 
 /**

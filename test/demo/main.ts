@@ -1,7 +1,7 @@
 import { endProcess, endWhereOutputFails } from '../../agent/runtime/end_process.ts'
 import { whyNoBed } from '../support/bed.ts'
 import { helpFor } from '../support/help.ts'
-import { removeKeptBeds, removeLeftovers } from '../support/leftovers.ts'
+import { keptBeds, removeBed, removeLeftovers } from '../support/leftovers.ts'
 import { type Join, join, type Leave, leave, showJoin, showLeave } from './membership.ts'
 import { type DemoOptions, parseOptions, UsageError, usage } from './options.ts'
 import { lostPings, type Ping, pingAll, showPings } from './pings.ts'
@@ -29,7 +29,7 @@ async function main(): Promise<number> {
   const options = parseOptions(process.argv.slice(2), process.env.TWILL_SHELTER === 'inside')
   const why = whyNoBed()
   if (why !== undefined) throw new UsageError(why)
-  if (options.down) return takeDown()
+  if (options.down) return takeDown(options.name)
   const screen = new Screen({ silent: options.json })
   const stage = await Stage.create(options)
   try {
@@ -147,7 +147,7 @@ function showKept(screen: Screen, stage: Stage): void {
       `ip netns exec ${node.pod.netns} bash # into its pod`,
       `ip netns exec ${node.host.netns} node dist/twill.js map --etcd-endpoints=${stage.endpoint}`,
       `less ${node.agent.process.logFile}`,
-      'npm run demo -- --down                      # takes it all down',
+      `npm run demo -- --down ${stage.bed.id}   # takes it all down`,
     ].join('\n'),
   )
 }
@@ -157,10 +157,20 @@ function print(text: string): number {
   return 0
 }
 
-function takeDown(): number {
-  // Also of a demo that was killed.
-  const removed = [...removeKeptBeds(), ...removeLeftovers()]
-  process.stdout.write(removed.length === 0 ? 'Nothing is up.\n' : `Taken down: ${removed.join(', ')}\n`)
+/** What killed demos left, and the kept one; of several kept ones the named one alone: others may be in use. Throws UsageError. */
+function takeDown(name: string | undefined): number {
+  const removed = removeLeftovers()
+  const kept = keptBeds()
+  if (name === undefined && kept.length > 1)
+    throw new UsageError(
+      `${kept.length} demos are up: --down takes the name of one, or all: ${kept.join(', ')}`,
+    )
+  const wanted = name === undefined || name === 'all' ? kept : kept.filter(id => id === name)
+  if (name !== undefined && name !== 'all' && ![...wanted, ...removed].includes(name))
+    throw new UsageError(`There is no demo '${name}'; up: ${kept.join(', ') || 'none'}`)
+  for (const id of wanted) removeBed(id)
+  const down = [...wanted, ...removed]
+  process.stdout.write(down.length === 0 ? 'Nothing is up.\n' : `Taken down: ${down.join(', ')}\n`)
   return 0
 }
 

@@ -11,6 +11,8 @@ export interface DemoOptions {
   readonly keep: boolean
   readonly json: boolean
   readonly down: boolean
+  /** The demo that --down takes down: its name, or `all`; undefined: the one that is up. */
+  readonly name: string | undefined
 }
 
 /** A command line that cannot be carried out. */
@@ -26,13 +28,13 @@ export const usage = `npm run demo -- [options]
   --backend NAME    vxlan, or host-gw: plain routes, no tunnel
   --two-segments    nodes behind a router; vxlan with DirectRouting, so that both kinds of path show
   --keep            leave it all up in the end, and print how to look around
-  --down            take down what --keep left
+  --down [NAME]     take down what --keep left: the demo of that name where several are up, or all
   --json            print JSON alone
 `
 
 /** Throws UsageError. `sheltered`: in namespaces that end with us. */
 export function parseOptions(words: readonly string[], sheltered: boolean): DemoOptions {
-  const { values } = parse(words)
+  const { values, positionals } = parse(words)
   const nodes = Number(values.nodes ?? 3)
   if (!Number.isInteger(nodes) || nodes < 2 || nodes > 50)
     throw new UsageError(`--nodes is '${values.nodes}': it must be a number from 2 to 50`)
@@ -47,8 +49,11 @@ export function parseOptions(words: readonly string[], sheltered: boolean): Demo
     )
   const keep = values.keep ?? false
   if (keep && sheltered) throw new UsageError('--keep needs root: without, all namespaces end with the demo')
-  const down = values.down ?? false
-  return { nodes, families: families(values), backend, twoSegments, keep, json: values.json ?? false, down }
+  const { down = false, json = false } = values
+  const [name, ...more] = positionals
+  if (more.length > 0 || (name !== undefined && !down))
+    throw new UsageError(`'${positionals.join(' ')}' is no option\n\n${usage}`)
+  return { nodes, families: families(values), backend, twoSegments, keep, json, down, name }
 }
 
 function families({ ipv6, dual }: { ipv6?: boolean; dual?: boolean }): readonly Family[] {
@@ -60,6 +65,7 @@ function parse(words: readonly string[]) {
   try {
     return parseArgs({
       args: [...words],
+      allowPositionals: true,
       options: {
         nodes: { type: 'string' },
         backend: { type: 'string' },

@@ -125,6 +125,16 @@ describe.skipIf(why !== undefined)('twill trace', () => {
     })
   })
 
+  it('sends the operator to the host of the source, and out of the overlay', async () => {
+    const own = pod1?.address() ?? ''
+    await expect(trace(facts.pod, own)).rejects.toThrow(
+      `at ${facts.peerIp}, and a trace begins on the host of its source: run it there; or run \`twill trace ${own} ${facts.pod}\` here`,
+    )
+    await expect(trace(own, '8.8.8.8')).rejects.toThrow(
+      /8\.8\.8\.8 is no address of the network 10\.244\.0\.0\/16.*: `ip route get 8\.8\.8\.8` shows the way to it/,
+    )
+  })
+
   it('names the peer whose lease agents refuse', async () => {
     const key = '/coreos.com/network/subnets/10.244.200.0-24'
     await overlay.etcd.ctl('put', key, '{"PublicIP":"127.0.0.1","PublicIPv6":null,"BackendType":"vxlan"}')

@@ -64,7 +64,7 @@ export class Bed implements Ground {
     return Array.from(this.processes, one => section(one, charactersEach)).join('\n')
   }
 
-  /** Leaves the bed standing when this process ends; `removeKeptBeds` takes it down. */
+  /** Leaves the bed standing when this process ends; `removeBed` takes it down. */
   keep(): void {
     open.delete(this)
     claimBed(this.id, true)

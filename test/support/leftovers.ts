@@ -33,11 +33,9 @@ export function removeLeftovers(): string[] {
   return left
 }
 
-/** Removes the beds that were to be kept; their ids. */
-export function removeKeptBeds(): string[] {
-  const kept = bedIds().filter(id => readOwner(id)?.kept)
-  for (const id of kept) removeBed(id)
-  return kept
+/** The beds that are to be kept; their ids. */
+export function keptBeds(): string[] {
+  return bedIds().filter(id => readOwner(id)?.kept)
 }
 
 /**

@@ -1,4 +1,4 @@
-import { parseIp } from '../../../lease/net/ip.ts'
+import { familyOf, type Ip, parseIp } from '../../../lease/net/ip.ts'
 import { type Prefix, parsePrefix } from '../../../lease/net/prefix.ts'
 import { openReservations } from '../../../lease/registry.ts'
 import type { Reservations } from '../../../lease/reservations.ts'
@@ -16,6 +16,7 @@ const reserveFlags = { ...subnetFlags, 'public-ip': list("the node's public IP; 
 export const reserve = command({ flags: reserveFlags, readsStore: true }, async (values, context) => {
   const subnets = needed('subnet', values.subnet, parsePrefix)
   const publicIps = needed('public-ip', values['public-ip'], parseIp)
+  refuseUnpaired(subnets, publicIps)
   const came = await ask(values.timeout, context, (store, signal) =>
     store.reserve(subnets, publicIps, signal),
   )
@@ -37,6 +38,20 @@ export const release = command({ flags: subnetFlags, readsStore: true }, async (
 function needed<T>(flag: string, texts: readonly string[], parse: (text: string) => T): readonly T[] {
   if (texts.length === 0) throw new FlagError(`--${flag} is missing`)
   return texts.map(parse)
+}
+
+/** A node has one public IP for each of its subnets, of the same family. Throws FlagError. */
+function refuseUnpaired(subnets: readonly Prefix[], publicIps: readonly Ip[]): void {
+  for (const family of ['ipv4', 'ipv6'] as const) {
+    const [prefixes, ips] = [subnets, publicIps].map(all => all.filter(one => familyOf(one) === family))
+    const [wanted = 0, given = 0] = [prefixes?.length, ips?.length]
+    if (wanted > 1)
+      throw new FlagError(`--subnet: ${prefixes?.join(' and ')} are of one family, a node has one of each`)
+    if (wanted !== given)
+      throw new FlagError(
+        `--public-ip: ${given} ${family} addresses are given for ${wanted} ${family} subnets, one each is needed`,
+      )
+  }
 }
 
 async function ask<T>(

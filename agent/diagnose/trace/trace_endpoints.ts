@@ -1,7 +1,8 @@
 import { ExpectedError } from '../../../lease/common/errors.ts'
-import type { LeaseTable } from '../../../lease/lease.ts'
+import type { Lease, LeaseTable } from '../../../lease/lease.ts'
 import { AddressError, familyOf, type Ip, parseIp } from '../../../lease/net/ip.ts'
-import { addressAt, networkAddress, type Prefix } from '../../../lease/net/prefix.ts'
+import { addressAt, contains, networkAddress, type Prefix } from '../../../lease/net/prefix.ts'
+import type { TraceInput } from './walk.ts'
 
 /** An operand stands for no address, or for none that this node traces. */
 export class EndpointError extends ExpectedError {
@@ -26,6 +27,27 @@ export function traceEndpoints(
     if (from !== undefined) return [from, to]
   }
   throw new EndpointError(`${operands.join(' and ')} have no address family in common`)
+}
+
+/** Throws EndpointError for a packet that does not start on this host, or does not go into the network. */
+export function refuseElsewhere(
+  { self, leases, networks }: Pick<TraceInput, 'self' | 'leases'> & { readonly networks: readonly Prefix[] },
+  from: Ip,
+  to: Ip,
+): void {
+  const holds = ({ subnets }: Lease, ip: Ip) => subnets.some(({ prefix }) => contains(prefix, ip))
+  if (!networks.some(prefix => contains(prefix, to)) && ![...leases.values()].some(lease => holds(lease, to)))
+    throw new EndpointError(
+      `${to} is no address of the network ${networks.join(' + ')}: \`ip route get ${to}\` shows the way to it`,
+    )
+  const owner = [...leases.values()].find(lease => holds(lease, from))
+  if (self === undefined || owner === undefined || holds(self, from)) return
+  const swapped = holds(self, to)
+    ? `; or run \`twill trace ${to} ${from}\` here, which shows the way back too`
+    : ''
+  throw new EndpointError(
+    `${from} is on ${owner.node} at ${owner.subnets.find(({ prefix }) => contains(prefix, from))?.publicIp}, and a trace begins on the host of its source: run it there${swapped}`,
+  )
 }
 
 function addressesOf(word: string, leases: LeaseTable): readonly Ip[] {

@@ -53,6 +53,26 @@ describe('twill reserve and release on a real etcd', () => {
     })
   })
 
+  it('takes one public IP of the family of each subnet, and writes nothing otherwise', async () => {
+    const refused = async (flags: string) => {
+      const { code, err } = await twill(`reserve ${store} ${flags}`)
+      return [code, err]
+    }
+    expect(await refused('--subnet=10.244.6.0/24 --public-ip=fd00::5')).toEqual([
+      exitCode.badFlag,
+      'twill: --public-ip: 0 ipv4 addresses are given for 1 ipv4 subnets, one each is needed\n',
+    ])
+    expect(await refused('--subnet=10.244.6.0/24 --public-ip=192.168.0.5 --public-ip=192.168.0.6')).toEqual([
+      exitCode.badFlag,
+      'twill: --public-ip: 2 ipv4 addresses are given for 1 ipv4 subnets, one each is needed\n',
+    ])
+    expect(await refused('--subnet=10.244.6.0/24 --subnet=10.244.7.0/24 --public-ip=192.168.0.5')).toEqual([
+      exitCode.badFlag,
+      'twill: --subnet: 10.244.6.0/24 and 10.244.7.0/24 are of one family, a node has one of each\n',
+    ])
+    expect(await etcd.ctl('get', '/coreos.com/network/subnets/10.244.6.0-24')).toBe('')
+  })
+
   it('names a flag that is missing or no address', async () => {
     expect(await twill(`reserve ${store} --public-ip=192.168.0.5`)).toMatchObject({
       code: exitCode.badFlag,
