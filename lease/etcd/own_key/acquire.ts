@@ -20,7 +20,7 @@ import {
 import { ask, writeOf } from './ask.ts'
 import { type Claim, create, type Lost, lost, remove, rewrite } from './claim.ts'
 import { describeLease } from './describe.ts'
-import { type Candidate, candidate, candidates } from './identity.ts'
+import { type Candidate, candidate, candidates, wasOwn } from './identity.ts'
 
 const ACTIVITY = 'claim a subnet'
 
@@ -163,10 +163,9 @@ class Search {
   /** Peers of a store that lost its data will soon claim their subnets again. Throws LeaseRefusedError. */
   #choose(standing: readonly Record[], wanted: readonly Prefix[]): readonly Prefix[] {
     const { network } = this.#request
-    const { lastSeen, folder, tuning } = this.#ctx
-    const isOwn = (lease: Lease) => folder + lease.node === lastSeen.own?.key
+    const { lastSeen, tuning } = this.#ctx
     const returning = lastSeen.gracePeers.leases
-      .filter(lease => !isOwn(lease))
+      .filter(lease => !wasOwn(this.#ctx, this.#request, lease))
       .flatMap(lease => lease.subnets.map(subnet => subnet.prefix))
     try {
       const standingPrefixes = standing.flatMap(record => taken(network, record))

@@ -74,3 +74,14 @@ export function hasSameMac(a: Lease | undefined, b: Lease | undefined): boolean 
   const macs = macsOf(b)
   return macsOf(a).some(mac => macs.includes(mac))
 }
+
+/** Whether a lease that etcd has lost was this node's, by its cache, its tunnel device or its subnet.env. */
+export function wasOwn(ctx: EtcdContext, request: LeaseRequest, lease: Lease): boolean {
+  const { previousSubnets, publicIps, deviceMacs = [] } = request
+  const isInFile = lease.subnets.some(({ prefix }) => previousSubnets.includes(prefix))
+  return (
+    ctx.folder + lease.node === ctx.lastSeen.own?.key ||
+    macsOf(lease).some(mac => deviceMacs.includes(mac)) ||
+    (isInFile && isHeldBy(lease, publicIps))
+  )
+}

@@ -2,6 +2,8 @@ import { rm } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
 import { defaultTuning } from '../../../lease/etcd/client/tuning.ts'
+import { parsePrefix } from '../../../lease/net/prefix.ts'
+import { follow, requestOf } from '../../contract/lease_store.ts'
 import { type EtcdServer, type EtcdServerOptions, startEtcd } from '../../support/etcd.ts'
 import { EtcdBed, fastTuning } from '../../support/etcd_bed.ts'
 import { EtcdNode } from '../../support/etcd_node.ts'
@@ -247,6 +249,23 @@ describe('etcd that lost its data', () => {
     expect(smallest).toBe(4)
     expect(nodes.map(node => node.lost)).toEqual([undefined, undefined, undefined, undefined])
     expect(bed.log.said(/^etcd has lost its data: its revision went back from \d+ to \d+/).length).toBe(4)
+  })
+
+  test('while a node starts that remembers its subnet by subnet.env alone gives it that subnet', async () => {
+    const bed = await start()
+    await (await startNode(bed, 1, '10.1.77.0/24')).stop()
+    const store = bed.openNode()
+    const stop = new AbortController()
+    cleanUps.push(async () => stop.abort())
+    const network = await store.networkConfig(stop.signal)
+    await follow(store, stop.signal).until(table => table.has('10.1.77.0-24'))
+    await bed.server.restart({ fresh: true })
+    await until('the loss to be seen', () => bed.log.said('etcd has lost its data').length > 0)
+    await bed.writeConfig(config)
+    const previousSubnets = [parsePrefix('10.1.77.0/24')]
+    const { deviceMacs, ...request } = requestOf(1, network)
+    const lease = await store.acquire({ ...request, previousSubnets }, stop.signal)
+    expect(lease.node).toBe('10.1.77.0-24')
   })
 
   test('is not believed about a peer that is silent, until the grace is over', async () => {
