@@ -19,7 +19,7 @@ const LOCK_SECONDS = 10
 
 export interface IptablesOutcome {
   readonly changed: boolean
-  /** Another program's rule that stands before our accepts, so that they do not apply. */
+  /** Another program's rule before our accepts that makes them ineffective; undefined where there is none. */
   readonly blockedBy: string | undefined
   /** True where the chains hold another network's rules: then nothing was changed. */
   readonly foreign: boolean

@@ -44,7 +44,7 @@ export class OwnLease {
   #underlay: Underlay
   #lease: Lease | undefined
   #moved = new AbortController()
-  /** Why our own lease is not what it should be, for readiness; undefined while all is well. */
+  /** Why this node does not hold its lease as published, for readiness; undefined while it does. */
   trouble: string | undefined
 
   constructor(options: OwnLeaseOptions, underlay: Underlay) {

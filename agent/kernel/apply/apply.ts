@@ -23,7 +23,8 @@ const ENODEV = 19
 type Dependent = Exclude<Entry, Link>
 
 /**
- * The last known state of a device, from notifications: with its index, the kernel need not be asked for it.
+ * The last state of a device that notifications reported, if any: with its index, the agent need not ask the
+ * kernel.
  */
 type KnownLink = (name: string) => LinkMessage | undefined
 

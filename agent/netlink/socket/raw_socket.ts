@@ -66,9 +66,7 @@ export type OpenRawSocket = (events: RawSocketEvents, receiveBytes: number) => R
  */
 export async function loadRawSocket(): Promise<OpenRawSocket> {
   const [{ default: addon }, libc] = await Promise.all([import('netlink/dist/raw.js'), loadLibc()])
-  // Shared by all sockets: a datagram is handled before the next one is received.
-  const received = Buffer.allocUnsafeSlow(DATAGRAM_BYTES)
-  const sockaddr = Buffer.alloc(SOCKADDR_NL)
+  const read = datagramReader(libc)
   return (events, receiveBytes) => {
     const native = new addon.RawNetlinkSocket(NETLINK_ROUTE)
     try {
@@ -77,24 +75,15 @@ export async function loadRawSocket(): Promise<OpenRawSocket> {
       setOptions(libc, fd, receiveBytes)
       const incoming = new Incoming(events)
       native.on('error', error => incoming.fail(error))
-      const receive = (most: number) => {
-        for (let i = 0; i < most && incoming.isOpen; i++) {
-          const length = libc.receiveNetlink(fd, received, sockaddr)
-          if (length === undefined) return
-          if (length > received.length) incoming.fail(new Error(`A netlink datagram has ${length} bytes`))
-          else incoming.take(received.subarray(0, length), sockaddr.readUInt32LE(NL_PID))
-        }
-      }
-      // The addon allocates a buffer for each datagram, so it reads only the first one; receive() reads the
-      // others.
+      // The addon allocates a buffer for each datagram, so it reads only the first one; read() reads the others.
       native.on('message', (datagram, { port: sender }) => {
         incoming.take(datagram, sender)
-        receive(MAX_DATAGRAMS)
+        read(fd, incoming, MAX_DATAGRAMS)
       })
       return {
         port,
         send: datagram => libc.sendNetlink(fd, datagram),
-        receive: () => receive(Number.POSITIVE_INFINITY),
+        receive: () => read(fd, incoming, Number.POSITIVE_INFINITY),
         join: group => native.addMembership(group),
         isEmpty: () => readMemory(libc, fd, SK_MEMINFO_RMEM_ALLOC) === 0,
         drops: () => readMemory(libc, fd, SK_MEMINFO_DROPS),
@@ -107,6 +96,23 @@ export async function loadRawSocket(): Promise<OpenRawSocket> {
     } catch (error) {
       native.close()
       throw error
+    }
+  }
+}
+
+/**
+ * Reads up to `most` datagrams of a socket into one buffer. All sockets share it: a datagram is handled before
+ * the next one is received.
+ */
+function datagramReader(libc: Libc): (fd: number, incoming: Incoming, most: number) => void {
+  const received = Buffer.allocUnsafeSlow(DATAGRAM_BYTES)
+  const sockaddr = Buffer.alloc(SOCKADDR_NL)
+  return (fd, incoming, most) => {
+    for (let i = 0; i < most && incoming.isOpen; i++) {
+      const length = libc.receiveNetlink(fd, received, sockaddr)
+      if (length === undefined) return
+      if (length > received.length) incoming.fail(new Error(`A netlink datagram has ${length} bytes`))
+      else incoming.take(received.subarray(0, length), sockaddr.readUInt32LE(NL_PID))
     }
   }
 }
