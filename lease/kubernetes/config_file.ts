@@ -40,7 +40,7 @@ export class ConfigFile {
       const remedy =
         cause instanceof NetworkConfigError
           ? ''
-          : '; mount the ConfigMap with net-conf.json there, or set --net-config-path'
+          : '; mount the ConfigMap with net-conf.json there, or set --net-config-path (kubectl -n kube-flannel get configmap kube-flannel-cfg -o yaml shows it)'
       throw new NetworkConfigError(
         `Cannot use the network config ${this.#file}: ${messageOf(cause)}${remedy}`,
         { cause },

@@ -126,7 +126,7 @@ async function firstChange(store: LeaseStore, signal: AbortSignal): Promise<Leas
 
 /** Errors that waiting cannot fix: they need an operator, or nothing listens there. */
 const lasting =
-  /refused|ENOTFOUND|getaddrinfo|name resolution|certificate|TLS|SSL|authentication|permission denied|user name is empty|unauthorized|forbidden|\b40[13]\b/i
+  /refused|ENOTFOUND|getaddrinfo|cannot be resolved|ENETUNREACH|ENOENT|EISDIR|has no network config|certificate|TLS|SSL|authentication|permission denied|user name is empty|unauthorized|forbidden|\b40[13]\b/i
 
 /** Keeps the log line of a waiting store: its reason tells the operator why the wait failed. */
 class LogTail implements Log {
@@ -157,7 +157,7 @@ class LogTail implements Log {
   #remember(fields: object, message: string): void {
     const { error, reason } = fields as { error?: unknown; reason?: unknown }
     // Without the activity: the error that contains this text names it.
-    const text = message.replace(/^Cannot [^:]*, trying again: /, '')
+    const text = message.replace(/^Cannot [^:]*, trying again: |, waiting for it(?=:)/, '')
     this.last = typeof reason === 'string' ? reason : text
     if (error instanceof Error) this.last = `${text}: ${error.message}`
     if (lasting.test(this.last)) this.#onLasting()

@@ -116,6 +116,27 @@ describe('the output of twill', () => {
     )
   })
 
+  it.each([
+    ['a name that is none', '--etcd-endpoints=http://no-such-host.invalid:2379', /cannot be resolved/],
+    ['nothing that listens', '--etcd-endpoints=http://127.0.0.1:9', /ECONNREFUSED/],
+    [
+      'a file of TLS that is missing',
+      '--etcd-endpoints=https://127.0.0.1:9 --etcd-cafile=/no-such-file',
+      /ENOENT/,
+    ],
+    [
+      'a prefix without a network config',
+      '--etcd-prefix=/other --etcd-endpoints=ETCD',
+      /has no network config/,
+    ],
+  ])('ends at once where waiting does not help: %s', async (_, flags, says) => {
+    const { err } = await twill(
+      `map --timeout=600 --cache-file=/none ${flags.replace('ETCD', etcd.endpoint)}`,
+    )
+    expect(err).toMatch(says)
+    expect(err).not.toContain('within')
+  })
+
   it('takes flags as twilld does', async () => {
     for (const flags of [
       `-etcd-endpoints ${etcd.endpoint} -json`,
