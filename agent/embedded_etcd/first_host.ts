@@ -8,7 +8,7 @@ import type { AgentConfig } from '../config/config.ts'
 import type { UnderlaySource } from '../kernel/kernel.ts'
 import { tokenFile } from './credentials.ts'
 import { type EmbeddedEtcdOptions, type Troubles, withEmbeddedEtcd } from './embedded_etcd.ts'
-import { lookAfter } from './look_after.ts'
+import { maintainEtcd } from './maintain_etcd.ts'
 import { preparePlace } from './place.ts'
 import { reachableAddress } from './reachable_address.ts'
 
@@ -42,7 +42,7 @@ export async function runAsFirstHost(options: HostOptions, signal: AbortSignal):
     const prepare: Prepare = (store, one) => offerDefault(store, `${etcd.prefix}/config`, log, one)
     const tasks = [
       (one: AbortSignal) => run(own, prepare, one),
-      (one: AbortSignal) => lookAfter(own, place, troubles, log, one),
+      (one: AbortSignal) => maintainEtcd(own, place, troubles, log, one),
     ]
     await runTogether(all, tasks)
   })

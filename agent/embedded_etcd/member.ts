@@ -6,7 +6,7 @@ import type { EtcdOptions } from '../../lease/options.ts'
 import { openCluster } from '../../lease/registry.ts'
 import { type EmbeddedEtcdOptions, withEmbeddedEtcd } from './embedded_etcd.ts'
 import type { HostOptions } from './first_host.ts'
-import { lookAfter } from './look_after.ts'
+import { maintainEtcd } from './maintain_etcd.ts'
 import { preparePlace } from './place.ts'
 import { reachableAddress } from './reachable_address.ts'
 
@@ -24,7 +24,7 @@ export async function runAsMember(options: HostOptions, signal: AbortSignal): Pr
   const endpoints = isMember ? [...etcd.endpoints, ...place.clientUrls.slice(0, 1)] : etcd.endpoints
   const tasks = [
     (all: AbortSignal) => run({ ...etcd, endpoints }, async () => {}, all),
-    (all: AbortSignal) => lookAfter(etcd, place, troubles, log, all),
+    (all: AbortSignal) => maintainEtcd(etcd, place, troubles, log, all),
   ]
   await withEmbeddedEtcd(joined, troubles, log, signal, all => runTogether(all, tasks))
 }

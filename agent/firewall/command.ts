@@ -77,8 +77,8 @@ function cannotRun(program: string, cause: unknown): FirewallError {
 
 /** The error of a tool that failed: the act, then the tool's error text on one line. */
 export function refusal(act: string, { code, stderr }: CommandOutput): FirewallError {
-  const said = stderr.trim().replaceAll(/\s*\n\s*/g, '; ') || `exit code ${code}`
-  return new FirewallError(`${act}: ${said}`)
+  const text = stderr.trim().replaceAll(/\s*\n\s*/g, '; ') || `exit code ${code}`
+  return new FirewallError(`${act}: ${text}`)
 }
 
 /**

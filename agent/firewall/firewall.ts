@@ -20,7 +20,7 @@ export interface FirewallOptions extends IptablesModeOptions {
   readonly nftGeneration?: () => number | undefined
   /** Called when `trouble` may have changed. */
   readonly onChange?: () => void
-  /** Networks that this node had in its last run: their rules are ours too. */
+  /** Networks that this node had in its previous run: their rules are ours too. */
   readonly previousNetworks?: readonly Prefix[]
 }
 

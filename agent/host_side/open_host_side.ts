@@ -17,7 +17,7 @@ export interface HostSideWish
   readonly config: AgentConfig
   readonly network: NetworkConfig
   readonly self: Lease
-  /** Networks that this node had in its last run. */
+  /** Networks that this node had in its previous run. */
   readonly previousNetworks: readonly Prefix[]
   /** Called when the firewall, the files or the host may have become ready or unready. */
   readonly onChange: () => void

@@ -13,7 +13,7 @@ import { TWILL_PROTOCOL } from '../state/ownership.ts'
 import { overlapWarnings } from '../underlay/host_networks.ts'
 import { openUnderlay } from '../underlay/open_underlay.ts'
 import type { UnderlayWatch } from '../underlay/underlay_watch.ts'
-import { readDeviceMacs, readEarlierLife, readStandingSubnets } from './earlier_life.ts'
+import { readDeviceMacs, readPreviousRun, readStandingSubnets } from './previous_run.ts'
 
 export interface JoinOptions {
   readonly config: AgentConfig
@@ -36,7 +36,7 @@ export interface Joined {
   readonly underlay: UnderlayWatch
   readonly ownLease: OwnLease
   readonly self: Lease
-  /** Networks that this node had in its last run. */
+  /** Networks that this node had in its previous run. */
   readonly previousNetworks: readonly Prefix[]
   /**
    * Destinations of our routes that the kernel already had at start; empty where no network of the host
@@ -45,10 +45,10 @@ export interface Joined {
   readonly standing: ReadonlySet<Prefix>
 }
 
-/** Chooses the external interface and claims the lease: the one of the last run where it is still free. */
+/** Chooses the external interface and claims the lease: the one of the previous run where it is still free. */
 export async function joinNetwork(options: JoinOptions, signal: AbortSignal): Promise<Joined> {
   const { config, network, backend, kernel, retrier, log, waitsFor } = options
-  const { previousNetworks, subnetsInFile } = await readEarlierLife(config.subnetFile, signal)
+  const { previousNetworks, subnetsInFile } = await readPreviousRun(config.subnetFile, signal)
   const networks = [...network.families.map(family => family.network), ...previousNetworks]
   const scope: Scope = { devices: backend.devices, routeProtocol: TWILL_PROTOCOL, networks }
   const underlay = await openUnderlay(

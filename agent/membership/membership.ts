@@ -62,7 +62,7 @@ export class Membership {
       )
     this.#peers = new Peers(network, backend, self, underlay, onUnexpected, standing, onPublicIp)
     this.#conflicts = new Conflicts(reporter)
-    this.#host = this.#lookAtHost()
+    this.#host = this.#readHost()
     this.#peers.setHost(this.#host)
   }
 
@@ -136,7 +136,7 @@ export class Membership {
    * HostPriority. `heard`: the value of `peers.nextAge()` when the kernel reported the change.
    */
   reviewHost(heard?: number): ReadonlySet<string> {
-    const host = this.#lookAtHost()
+    const host = this.#readHost()
     if (isDeepStrictEqual(host, this.#host)) return new Set()
     this.#host = host
     return this.#peers.setHost(host, heard)
@@ -152,7 +152,7 @@ export class Membership {
     return this.#conflicts.report(() => this.#self.node, signal)
   }
 
-  #lookAtHost(): HostNetworks {
+  #readHost(): HostNetworks {
     return this.#hostNetworks(this.#self.subnets.map(({ prefix }) => prefix))
   }
 

@@ -5,10 +5,10 @@ import type { Kernel, Scope } from '../kernel/kernel.ts'
 import { readPreviousNetworks, readPreviousSubnets } from '../node_files/subnet_env.ts'
 
 /**
- * Networks and subnets that this node had in its last run, from subnet.env; empty lists where there is no
+ * Networks and subnets that this node had in its previous run, from subnet.env; empty lists where there is no
  * such file.
  */
-export async function readEarlierLife(subnetFile: string, signal: AbortSignal) {
+export async function readPreviousRun(subnetFile: string, signal: AbortSignal) {
   const subnetEnv = (await readWhole(subnetFile, signal)) ?? ''
   return {
     previousNetworks: readPreviousNetworks(subnetEnv),

@@ -7,7 +7,7 @@ import { keepMembership } from './membership.ts'
 import { keepSmall } from './upkeep.ts'
 
 /** Maintains this host's etcd while it runs: keeps its data file small, and its place among the members. */
-export async function lookAfter(
+export async function maintainEtcd(
   etcd: EtcdOptions,
   place: EmbeddedEtcdOptions,
   troubles: Troubles,
