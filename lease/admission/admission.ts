@@ -8,14 +8,17 @@ import type { HostNetworks } from './host_networks.ts'
 import { BEFORE_START, HostPriority } from './host_priority.ts'
 import { ShareRules } from './share_rules.ts'
 
-/** One family's share of a peer's lease, and why it is not let in: undefined where it is. */
+/** One family's part of a peer's lease. */
 interface Claim {
   readonly node: string
-  /** Which claim was seen first; those of one table by age. */
+  /**
+   * Position in the sequence in which claims and changes of the host were seen; claims of one table by age.
+   */
   readonly order: number
   readonly subnet: Subnet
-  /** When it was let in, counted as `order`; undefined where it is not. */
+  /** When it was admitted, in the same sequence as `order`; undefined where it is refused. */
   heldSince: number | undefined
+  /** Why the claim is refused; undefined where it is admitted. */
   reason: string | undefined
 }
 
@@ -25,78 +28,98 @@ interface Peer {
 }
 
 /**
- * Keeps the invariant that a lease is foreign input: what reaches a backend lies inside the network, overlaps neither our
- * own subnets nor another peer's, and is sent to an address that can be a peer's. One public IP in two leases is no conflict:
- * a host that was given another's address must not be cut off by what that one left.
+ * Decides which peers' leases may be programmed. A lease is foreign input: an admitted subnet lies inside the
+ * network, overlaps neither our own subnets nor an admitted peer's, and its public IP can be a peer's. The
+ * same public IP in two leases is no conflict: a host may have been given the address of a node that is gone
+ * and left its lease behind.
  *
- * Where two peers claim the same addresses, the one that is let in stays, whatever its age, until it goes or takes another subnet; of those
- * that come together the older (by `since`, then by name) is let in. A claim is one family's: a peer with one bad family keeps the other.
- * The same holds between a peer and the host's own networks: a network that the host is given later does not cut off a peer that is
- * programmed, unless this node itself is reached by it. `overHost` names both.
- * What it costs depends on what changed and what that stood in the way of, not on how many peers there are.
+ * Where two peers claim the same addresses, the admitted one stays, whatever its age, until its lease is
+ * removed or names another subnet. Of peers that appear together the older is admitted (by `since`, then by
+ * name). Each family is judged by itself: a peer with one refused family keeps the other. The host's own
+ * networks follow the same rule: a network that the host gets later does not cut off a programmed peer,
+ * unless this node itself is reached through that network. `overHost` names both.
+ *
+ * The cost of an update depends on what changed and on the claims that overlap it, not on the number of
+ * peers.
  */
 export class Admission {
-  /** Peers with at least one family let in, with those families alone. Live: it changes with `update`. */
+  /**
+   * Peers with at least one admitted family; their leases hold only the admitted families. Live: changes with
+   * `update`.
+   */
   readonly admitted: ReadonlyMap<string, Lease>
-  /** Why a peer, or one of its families, is not let in. Live, as `admitted`; a peer can be in both. */
+  /** Why a peer, or one of its families, is refused. Live, as `admitted`; a peer can be in both. */
   readonly refused: ReadonlyMap<string, string>
-  /** Public IPs that several leases have, and in which. Live, as `admitted`. */
+  /** Public IPs that several leases have, with the nodes of those leases. Live, as `admitted`. */
   readonly shared: ReadonlyMap<Ip, readonly string[]>
 
   readonly #admitted = new Map<string, Lease>()
   readonly #refused = new Map<string, string>()
   #peers = new Map<string, Peer>()
-  /** Claims that are sound by themselves. */
+  /** Claims that break no rule by themselves; each may still overlap another one. */
   #prefixes = new PrefixIndex<Claim>()
   readonly #publicIps = new ClaimedIps()
-  #claims = 0
+  #nextOrder = 0
   readonly #rules: ShareRules
   readonly #host: HostPriority
   #hostChanged = false
-  /** Subnets that were programmed before this process: none of the host's networks came before them. */
-  #standing: ReadonlySet<Prefix>
+  /**
+   * Subnets that were programmed before this process started. They count as older than all of the host's
+   * networks.
+   */
+  #programmedBefore: ReadonlySet<Prefix>
 
-  /** `now` is monotonic, in ms. */
+  /** `programmedBefore`: subnets that an earlier process programmed. `now` is monotonic, in ms. */
   constructor(
     network: NetworkConfig,
-    standing: ReadonlySet<Prefix> = new Set(),
+    programmedBefore: ReadonlySet<Prefix> = new Set(),
     now: () => number = () => performance.now(),
   ) {
-    this.#standing = standing
+    this.#programmedBefore = programmedBefore
     this.#host = new HostPriority(now)
-    this.#rules = new ShareRules(network, this.#host, () => this.#claims++)
+    this.#rules = new ShareRules(network, this.#host, () => this.#nextOrder++)
     this.admitted = this.#admitted
     this.refused = this.#refused
     this.shared = this.#publicIps.shared
   }
 
-  /** An age between those of the claims that were let in before and after this call. */
+  /**
+   * A position in the sequence of claims: after all claims admitted before this call, before all admitted
+   * later.
+   */
   nextAge(): number {
-    return this.#claims++
+    return this.#nextOrder++
   }
 
   /**
-   * The host's own networks from the next `update` on, which then judges all peers again. `heard`: the age at which it was
-   * heard that they may have changed, where it was.
+   * Sets the host's own networks. The next `update` judges all peers by them. `heard`: the value of
+   * `nextAge()` when the kernel reported a change of the host's networks; undefined where it reported none.
    */
   setHost(host: HostNetworks, heard?: number): void {
     this.#host.set(host, heard)
     this.#hostChanged = true
   }
 
-  /** The nodes whose lease, let in or not, is sound and has this public IP. */
+  /**
+   * The nodes that claim this public IP, admitted or refused; claims that break a rule by themselves do not
+   * count.
+   */
   nodesAt(ip: Ip): readonly string[] {
     return this.#publicIps.nodesAt(ip)
   }
 
-  /** Which of the host's own networks are not reached, as peers that are programmed had their addresses first: some of them, in words. */
+  /**
+   * The host's own networks that this host cannot reach, because peers that were programmed first have their
+   * addresses. Sentences for the operator, three at most.
+   */
   get overHost(): readonly string[] {
     return this.#host.lostTo(prefix => [...this.#prefixes.overlapping(prefix)].filter(isHeld))
   }
 
   /**
-   * Takes over what changed in the table. Returns the peers whose share in `admitted` may differ: those that changed and
-   * those that stood behind or before them; all where it is the first time, `self` has other subnets or the host other networks.
+   * Applies the changes of the table. Returns the nodes whose entry in `admitted` may differ: those in
+   * `changed` and those that claim the same addresses. Judges all peers at the first call, after `setHost`,
+   * and where `self` has other subnets.
    */
   update(
     self: Lease,
@@ -119,7 +142,7 @@ export class Admission {
     this.#judge(dirty, touched)
     for (const node of touched) this.#settle(node)
     for (const ip of publicIps) this.#publicIps.settle(ip)
-    if (table.size > 0) this.#standing = new Set()
+    if (table.size > 0) this.#programmedBefore = new Set()
     return { changed: touched }
   }
 
@@ -151,15 +174,16 @@ export class Admission {
 
   #peer(lease: Lease, old: readonly Claim[], dirty: Set<Claim>): Peer {
     const { node } = lease
-    // A reservation that no node has taken up leads nowhere, and stands in no peer's way.
+    // No host answers at the public IP of an unused reservation. It must not keep a peer out either.
     const unused = lease.backendType === '' ? 'it is reserved, and no node has taken it yet' : undefined
     const claims = lease.subnets.map((subnet): Claim => {
       const before = old.find(claim => claim.subnet.prefix === subnet.prefix)
-      const heldSince = before?.heldSince ?? (this.#standing.has(subnet.prefix) ? BEFORE_START : undefined)
+      const heldSince =
+        before?.heldSince ?? (this.#programmedBefore.has(subnet.prefix) ? BEFORE_START : undefined)
       const unsound = unused ?? this.#rules.unsound(subnet, heldSince)
       const holds = before !== undefined && before.reason === undefined
       const reason = unsound ?? (holds ? undefined : 'not judged yet')
-      const order = before?.order ?? this.#claims++
+      const order = before?.order ?? this.#nextOrder++
       const claim = { node, order, subnet, heldSince: unsound === undefined ? heldSince : undefined, reason }
       if (unsound === undefined) this.#link(claim)
       if (unsound === undefined && !holds) dirty.add(claim)
@@ -180,31 +204,36 @@ export class Admission {
     this.#publicIps.delete(publicIp, claim.node)
   }
 
-  /** A claim that is let in stays; of the others, the first to come gets what nothing holds. */
+  /**
+   * An admitted claim stays. Of the others, the first in order gets the addresses that no admitted claim has.
+   */
   #judge(dirty: Set<Claim>, touched: Set<string>): void {
     for (const claim of [...dirty].sort((a, b) => a.order - b.order)) {
       const before = claim.reason
       if (before === undefined) continue
-      claim.reason = this.#standsBehind(claim)
-      claim.heldSince = claim.reason === undefined ? (claim.heldSince ?? this.#claims++) : undefined
+      claim.reason = this.#heldByOther(claim)
+      claim.heldSince = claim.reason === undefined ? (claim.heldSince ?? this.#nextOrder++) : undefined
       if (claim.reason !== before) touched.add(claim.node)
     }
   }
 
-  /** Which claim that is let in has what this one wants; undefined where none does. */
-  #standsBehind(claim: Claim): string | undefined {
+  /** Names the admitted claim that overlaps this one; undefined where there is none. */
+  #heldByOther(claim: Claim): string | undefined {
     for (const { node, subnet, reason } of this.#claimants(claim))
       if (reason === undefined)
         return `subnet ${claim.subnet.prefix} overlaps ${subnet.prefix} of '${node}', which had it first: remove whichever of the two leases is stale`
     return undefined
   }
 
-  /** Sound claims to the same addresses, this one among them. */
+  /** All claims in `#prefixes` that overlap this one, itself included. */
   #claimants({ subnet }: Claim): Iterable<Claim> {
     return this.#prefixes.overlapping(subnet.prefix)
   }
 
-  /** Why this node's own lease cannot stand beside a peer's: both ask for the same subnet or public IP. */
+  /**
+   * Why this node's own lease conflicts with a peer's: both claim the same subnet or public IP; undefined
+   * where not.
+   */
   conflictWith(peer: Lease): string | undefined {
     if (this.#rules.isSelf(peer)) return undefined
     for (const subnet of peer.subnets) {
@@ -230,7 +259,7 @@ function isHeld({ reason }: Claim): boolean {
   return reason === undefined
 }
 
-/** Nodes by their lease's age, then by name; those that have none left come first. */
+/** Nodes by their lease's age, then by name; those without a lease come first. */
 function byAge(nodes: Iterable<string>, table: LeaseTable): readonly string[] {
   const since = (node: string) => table.get(node)?.since ?? Number.NEGATIVE_INFINITY
   return [...nodes].sort((a, b) => since(a) - since(b) || (a < b ? -1 : Number(a > b)))

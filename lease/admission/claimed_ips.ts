@@ -1,6 +1,6 @@
 import type { Ip } from '../net/ip.ts'
 
-/** Which nodes claim a public IP. One that several claim is no conflict, but is told of. */
+/** Which nodes claim which public IP. An IP that several nodes claim is no conflict, but is reported. */
 export class ClaimedIps {
   /** Public IPs that several nodes claim, and which nodes. Live: it changes with `settle`. */
   readonly shared: ReadonlyMap<Ip, readonly string[]>
@@ -28,7 +28,10 @@ export class ClaimedIps {
     if (nodes.length === 0) this.#nodes.delete(ip)
   }
 
-  /** After the claims of a change: thousands of them may be of one IP. */
+  /**
+   * Updates `shared` for one IP. Call once an update has added all its claims: thousands of them may have the
+   * same IP.
+   */
   settle(ip: Ip): void {
     const nodes = this.nodesAt(ip)
     if (nodes.length < 2) this.#shared.delete(ip)

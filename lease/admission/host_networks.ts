@@ -1,24 +1,27 @@
 import type { Ip } from '../net/ip.ts'
 import { contains, edgesOf, overlaps, type Prefix } from '../net/prefix.ts'
 
-/** Addresses that the host itself uses, and what for: the words complete `10.0.5.0/24 ...`. */
+/** Addresses that the host itself uses, and for what. */
 export interface HostNetwork {
   readonly prefix: Prefix
-  /** `is connected to eth0`, `is the default gateway`. */
+  /** Completes `10.0.5.0/24, which ...`: `is connected to eth0`, `is the default gateway`. */
   readonly use: string
   /**
-   * Which leases would take these addresses from the host: all that overlap, or, for a route of another program, those
-   * that lie inside of it. `smaller`: only those that lie inside and are not equal, as an equal route may be one that
-   * flanneld left for this very peer.
+   * Which leases are refused because they would take these addresses from the host. `overlapping`: all that
+   * overlap them. `inside`, for routes of other programs: those inside this prefix. `smaller`: those inside
+   * it and not equal, because an equal route may be one that flanneld left for this very peer.
    */
   readonly refuses: 'overlapping' | 'inside' | 'smaller'
-  /** This node itself is reached by it, and its tunnel with it: it goes before a peer that is programmed already. */
+  /**
+   * The node itself, and so its tunnel, is reached through it: it takes precedence even over programmed
+   * peers.
+   */
   readonly carriesNode: boolean
 }
 
 /**
- * What the host lives on: no lease is chosen or programmed over it, however it came into the store. Read from the kernel by
- * the agent.
+ * Networks and addresses that the host itself needs: no lease is chosen or programmed over them, whoever
+ * wrote it into the store. The agent reads them from the kernel.
  */
 export interface HostNetworks {
   /** Those that overlap the pod network. */
@@ -31,18 +34,21 @@ export interface HostNetworks {
 
 export const noHostNetworks: HostNetworks = { overlapping: [], connected: [], addresses: new Set() }
 
-/** What of the host a lease for that prefix would take away; undefined where nothing. */
+/** The host's network that a lease for this prefix would take away; undefined where there is none. */
 export function hostNetworkUnder(prefix: Prefix, { overlapping }: HostNetworks): HostNetwork | undefined {
   return overlapping.find(host => isTakenBy(prefix, host))
 }
 
-/** Whether a lease for that prefix would take it away. */
+/** Whether a lease for this prefix would take the host's network away. */
 export function isTakenBy(prefix: Prefix, host: HostNetwork): boolean {
   if (host.refuses === 'overlapping') return overlaps(host.prefix, prefix)
   return contains(host.prefix, prefix) && (host.refuses === 'inside' || host.prefix !== prefix)
 }
 
-/** Why packets for a node cannot be sent to this public IP over the host's interfaces; undefined where they can. */
+/**
+ * Why packets for a node cannot be sent to this public IP over the host's interfaces; undefined where they
+ * can.
+ */
 export function edgeOfNetwork(publicIp: Ip, { connected }: HostNetworks): string | undefined {
   for (const prefix of connected) {
     const edges = edgesOf(prefix)

@@ -2,29 +2,34 @@ import type { Subnet } from '../lease.ts'
 import { contains, type Prefix } from '../net/prefix.ts'
 import { type HostNetwork, type HostNetworks, isTakenBy, noHostNetworks } from './host_networks.ts'
 
-/** A claim of this age was programmed before this process. */
+/** Age of a claim that an earlier process programmed. */
 export const BEFORE_START = -1
 
-/** A network of the host that was away for longer, in ms, has become a new one. */
+/** A network of the host that was gone for longer than this counts as a new one. */
 const FLAP_MS = 60_000
-/** So many of what is alike are named. */
+/** At most this many networks, and this many subnets of each, are named. */
 const NAMED = 3
 
-/** A subnet that is programmed, and for whom. */
+/** A subnet that is programmed, and its node. */
 export interface HeldSubnet {
   readonly node: string
   readonly subnet: Subnet
 }
 
 /**
- * Whether the host's own networks or a peer that is programmed comes first: what was there first stays, except that nothing is
- * programmed over what this node itself is reached by. A peer that comes in while a network of the host flaps leaves again.
+ * Whether the host's own network or a programmed peer takes precedence where both have the same addresses:
+ * the one that was there first. Exception: a network through which this node itself is reached always takes
+ * precedence. A peer that was admitted while a network of the host flapped is refused again once the network
+ * is back.
  */
 export class HostPriority {
   readonly #now: () => number
   #networks: HostNetworks = noHostNetworks
-  /** Networks that a claim was refused for, or that were new at a look, since when, counted as the claims' ages are. */
-  readonly #seniors = new Map<Prefix, { readonly since: number; seenMs: number }>()
+  /**
+   * When each of the host's networks appeared: `since` is in the sequence of the claims' ages. Holds networks
+   * that a claim was refused for and those that appeared while the agent ran.
+   */
+  readonly #appeared = new Map<Prefix, { readonly since: number; seenMs: number }>()
 
   /** `now` is monotonic, in ms. */
   constructor(now: () => number) {
@@ -35,29 +40,38 @@ export class HostPriority {
     return this.#networks
   }
 
-  /** `heard`: the age of the change that this look followed, which what is new has; a claim of a later age comes after it. */
+  /**
+   * Takes the host's networks as just read. `heard`: the age at which the kernel reported the change; new
+   * networks get this age, and take precedence over claims of a later age.
+   */
   set(networks: HostNetworks, heard?: number): void {
     const stood = new Set(this.#networks.overlapping.map(({ prefix }) => prefix))
-    for (const [prefix, senior] of this.#seniors)
-      if (stood.has(prefix)) senior.seenMs = this.#now()
-      else if (this.#now() - senior.seenMs > FLAP_MS) this.#seniors.delete(prefix)
+    for (const [prefix, entry] of this.#appeared)
+      if (stood.has(prefix)) entry.seenMs = this.#now()
+      else if (this.#now() - entry.seenMs > FLAP_MS) this.#appeared.delete(prefix)
     for (const { prefix } of networks.overlapping)
-      if (heard !== undefined && !stood.has(prefix) && !this.#seniors.has(prefix))
-        this.#seniors.set(prefix, { since: heard, seenMs: this.#now() })
+      if (heard !== undefined && !stood.has(prefix) && !this.#appeared.has(prefix))
+        this.#appeared.set(prefix, { since: heard, seenMs: this.#now() })
     this.#networks = networks
   }
 
-  /** The network that a claim would take from the host, which has it first. `heldSince`: the claim's age; undefined: it is not let in. */
+  /**
+   * The host's network that takes precedence over a claim for this prefix; undefined where there is none.
+   * `heldSince`: the claim's age, undefined where it is not admitted.
+   */
   firstUnder(prefix: Prefix, heldSince: number | undefined, nextAge: () => number): HostNetwork | undefined {
     const wasFirst = ({ prefix, carriesNode }: HostNetwork) =>
-      heldSince === undefined || carriesNode || (this.#seniors.get(prefix)?.since ?? heldSince) < heldSince
+      heldSince === undefined || carriesNode || (this.#appeared.get(prefix)?.since ?? heldSince) < heldSince
     const host = this.#networks.overlapping.find(it => isTakenBy(prefix, it) && wasFirst(it))
-    if (host !== undefined && !this.#seniors.has(host.prefix))
-      this.#seniors.set(host.prefix, { since: nextAge(), seenMs: this.#now() })
+    if (host !== undefined && !this.#appeared.has(host.prefix))
+      this.#appeared.set(host.prefix, { since: nextAge(), seenMs: this.#now() })
     return host
   }
 
-  /** Networks whose addresses peers had first, some of them, in words. `heldUnder`: what is programmed there. */
+  /**
+   * The host's networks that programmed peers take precedence over, as sentences, at most three. `heldUnder`:
+   * the programmed subnets that overlap a prefix.
+   */
   lostTo(heldUnder: (prefix: Prefix) => readonly HeldSubnet[]): readonly string[] {
     const named: Prefix[] = []
     const texts: string[] = []

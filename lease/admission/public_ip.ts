@@ -2,7 +2,10 @@ import { familyOf, type Ip, scopeOf } from '../net/ip.ts'
 import { contains, overlaps, type Prefix } from '../net/prefix.ts'
 import { edgeOfNetwork, type HostNetworks } from './host_networks.ts'
 
-/** Why no node can be reached by this public IP from this host; undefined where one can. The words follow the address. */
+/**
+ * Why no node can be reached at this public IP from this host, as words that follow the address; undefined
+ * where one can.
+ */
 export function publicIpTrouble(publicIp: Ip, network: Prefix, host: HostNetworks): string | undefined {
   if (familyOf(publicIp) !== familyOf(network)) return `is not ${familyOf(network)}`
   const scope = scopeOf(publicIp)

@@ -7,8 +7,8 @@ import type { HostPriority } from './host_priority.ts'
 import { publicIpTrouble } from './public_ip.ts'
 
 /**
- * The rules for one family's share of a lease by itself, whatever other peers have: it lies inside the network, takes neither
- * this node's nor the host's own addresses, and is sent to an address that can be a peer's.
+ * The rules that one family's subnet in a lease must keep, whatever other peers have: it lies inside the
+ * network, takes neither this node's nor the host's own addresses, and its public IP can be a peer's.
  */
 export class ShareRules {
   self: Lease | undefined
@@ -16,14 +16,17 @@ export class ShareRules {
   readonly #host: HostPriority
   readonly #nextOrder: () => number
 
-  /** `nextOrder` counts what comes, as claims are counted. */
+  /** `nextOrder` returns the next position in the sequence of claims. */
   constructor(network: NetworkConfig, host: HostPriority, nextOrder: () => number) {
     this.#network = network
     this.#host = host
     this.#nextOrder = nextOrder
   }
 
-  /** What is wrong with a subnet whatever other leases say; undefined where nothing is. `heldSince`: it is programmed. */
+  /**
+   * Which rule the subnet breaks, and the remedy; undefined where none. `heldSince`: since when it is
+   * programmed.
+   */
   unsound({ prefix, publicIp }: Subnet, heldSince: number | undefined): string | undefined {
     const family = familyOf(prefix)
     const network = this.#network.families.find(it => it.family === family)?.network
@@ -36,23 +39,23 @@ export class ShareRules {
       return `public IP ${publicIp} lies in the subnet ${prefix} that it leads to: ${remedy}`
     return (
       this.takesOurs({ prefix, publicIp }, remedy) ??
-      this.#takesFromHost(prefix, heldSince) ??
-      this.#leadsNowhere({ prefix, publicIp }, network, remedy) ??
+      this.#takesHostNetwork(prefix, heldSince) ??
+      this.#badPublicIp({ prefix, publicIp }, network, remedy) ??
       (couldBeLeased(this.#network, prefix)
         ? undefined
         : `subnet ${prefix} is more than a quarter of the network ${network}, which no lease can be: delete it`)
     )
   }
 
-  /** Which of its networks the host would lose; undefined where none. */
-  #takesFromHost(prefix: Prefix, heldSince: number | undefined): string | undefined {
+  /** Names the host's network that the subnet would take away; undefined where there is none. */
+  #takesHostNetwork(prefix: Prefix, heldSince: number | undefined): string | undefined {
     const host = this.#host.firstUnder(prefix, heldSince, this.#nextOrder)
     if (host === undefined) return undefined
     return `subnet ${prefix} overlaps ${host.prefix}, which ${host.use}: give that node a subnet outside of it`
   }
 
-  /** Why the host would reach the wrong machine; undefined where it would not. */
-  #leadsNowhere(
+  /** Why the public IP cannot be the peer's; undefined where it can. */
+  #badPublicIp(
     { prefix, publicIp }: Pick<Subnet, 'prefix' | 'publicIp'>,
     network: Prefix,
     remedy: string,
@@ -63,7 +66,9 @@ export class ShareRules {
     return trouble && `public IP ${publicIp} of ${prefix} ${trouble}: ${remedy}`
   }
 
-  /** What of this node's own the share would take. */
+  /**
+   * Names this node's own subnet or public IP that the peer's subnet takes; undefined where it takes none.
+   */
   takesOurs({ prefix, publicIp }: Pick<Subnet, 'prefix' | 'publicIp'>, remedy: string): string | undefined {
     for (const own of this.self?.subnets ?? []) {
       if (overlaps(own.prefix, prefix))
@@ -75,7 +80,10 @@ export class ShareRules {
     return undefined
   }
 
-  /** By name; or by all that a lease is about, as an earlier life of this node may have it under another key. */
+  /**
+   * Whether it is this node's own lease: by name, or by equal subnets and public IPs, because an earlier
+   * process of this node may have used another key.
+   */
   isSelf(lease: Lease): boolean {
     const { self } = this
     if (self === undefined) return false

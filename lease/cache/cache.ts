@@ -1,7 +1,7 @@
 /**
- * The format of the lease cache: the last known leases on disk, so that a node that starts while its store is away has its
- * peers. A file is believed only as a whole: its first line names format, version and checksum of the second. It is a hint:
- * whatever is wrong with it is a CacheError, and the node starts without it.
+ * The format of the lease cache: the last known leases on disk, so that a node that starts while its store is
+ * away has its peers. The first line names format and version and holds the checksum of the second line. A
+ * file is used as a whole or not at all: any fault is a CacheError, and the node starts without it.
  */
 
 import { createHash } from 'node:crypto'
@@ -22,24 +22,30 @@ const MAX_DATE_MS = 8.64e15
 const MAX_NAME = 300
 
 export interface CachedLeases<Notes = unknown> {
-  /** Names the store and the place in it, as `etcd /coreos.com/network`; a cache of another scope is refused. */
+  /** Names the store and the place in it: `etcd /coreos.com/network`. A cache of another scope is refused. */
   readonly scope: string
-  /** Unix ms, a valid date; a node without a clock of its own may have saved it in its past or future. */
+  /**
+   * Unix ms, a valid date. It may lie in the future or far in the past: the node may have no clock of its
+   * own.
+   */
   readonly savedAtMs: number
-  /** The network config's JSON; undefined where it is not the store's. */
+  /** The network config's JSON; undefined where it is not known, or is in a file of its own (Kubernetes). */
   readonly networkConfig: string | undefined
   /** Our own among them. */
   readonly leases: readonly Lease[]
-  /** What else that store has to remember. */
+  /** What the store keeps besides the leases. */
   readonly notes: Notes
 }
 
-/** A cache that cannot be used. The message names the file and the reason; the remedy is always to start without it. */
+/**
+ * A cache that cannot be used. The message names the file and the reason; the remedy is always to start
+ * without it.
+ */
 export class CacheError extends ExpectedError {
   override name = 'CacheError'
 }
 
-/** Throws CacheError for more than is read back. */
+/** Throws CacheError where the text is longer than MAX_CACHE_BYTES: it would not be read back. */
 export function encodeCache(cached: CachedLeases): string {
   const body = JSON.stringify({ ...cached, leases: cached.leases.map(leaseJson) })
   const text = `${JSON.stringify({ format: FORMAT, version: VERSION, sha256: sha256(body) })}\n${body}\n`
@@ -53,7 +59,10 @@ function leaseJson({ subnets, ...lease }: Lease): object {
   return { ...lease, subnets: subnets.map(subnetJson) }
 }
 
-/** `readNotes` turns the store's own notes into a typed value, or throws an Error. Throws CacheError and nothing else. */
+/**
+ * `readNotes` turns the store's own notes into a typed value, or throws an Error. Throws CacheError and
+ * nothing else.
+ */
 export function decodeCache<Notes>(
   text: string,
   scope: string,
@@ -78,7 +87,7 @@ export function decodeCache<Notes>(
   }
 }
 
-/** The second line, as its first vouches for it. */
+/** The second line, after the first line's format, version and checksum were checked. Throws CacheError. */
 function checkedBody(text: string): string {
   const [head = '', body = '', rest] = text.split('\n', 3)
   if (rest !== '') throw new CacheError('it is cut short')

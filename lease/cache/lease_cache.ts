@@ -8,19 +8,20 @@ import { ReportOnce } from '../common/report_once.ts'
 import { type CachedLeases, CacheError, decodeCache, encodeCache, MAX_CACHE_BYTES } from './cache.ts'
 
 export interface LeaseCacheOptions<Notes> {
-  /** Undefined: nothing is remembered. */
+  /** Undefined: no cache is kept. */
   readonly file: string | undefined
   readonly scope: string
   /** Turns foreign notes into a typed value, or throws an Error. */
   readonly readNotes: (notes: unknown) => Notes
-  /** Changes are written together, at most so often. */
+  /** Changes within this time are written together. */
   readonly saveMs: number
   readonly log: Log
 }
 
 /**
- * The one file in which a store keeps what it saw last. Reading never fails: a file that cannot be used is one line in the
- * log. Neither does writing: the file is then as it was, and the next change tries again.
+ * The file in which a store keeps the leases that it saw last. Reading never fails: a file that cannot be
+ * used is logged and ignored. Writing never fails either: the failure is logged once, the file keeps its old
+ * content, and the next change tries again.
  */
 export class LeaseCache<Notes> {
   readonly #options: LeaseCacheOptions<Notes>
@@ -35,8 +36,8 @@ export class LeaseCache<Notes> {
   }
 
   /**
-   * What the file held when it was first asked for, until there is something new to write; undefined where there is none, or none
-   * that can be used.
+   * The file's content at the first call, until `save` has new content to write; undefined where there is no
+   * file or it cannot be used.
    */
   load(): Promise<CachedLeases<Notes> | undefined> {
     this.#loaded ??= this.#load()
@@ -56,7 +57,7 @@ export class LeaseCache<Notes> {
     }
   }
 
-  /** There is something new to write; `content` is asked for it when it is written. */
+  /** Schedules a write. `content` is called when the file is written. */
   save(content: () => Omit<CachedLeases<Notes>, 'scope'>): void {
     if (this.#options.file === undefined) return
     this.#content = content
@@ -105,7 +106,7 @@ async function readCacheFile(file: string): Promise<string | undefined> {
   }
 }
 
-/** Throws CacheError; the file is then as it was. */
+/** Throws CacheError; the file then keeps its old content. */
 async function writeCacheFile(file: string, text: string): Promise<void> {
   try {
     await refuseSharedFolder(file)
@@ -115,7 +116,10 @@ async function writeCacheFile(file: string, text: string): Promise<void> {
   }
 }
 
-/** A user who may write to the folder could put another file in its place: leases of any kind, or a link. */
+/**
+ * Throws CacheError where another user may write to the folder: that user could replace the file by other
+ * leases or by a link.
+ */
 async function refuseSharedFolder(file: string): Promise<void> {
   const folder = dirname(file)
   const facts = await stat(folder).catch((error: NodeJS.ErrnoException) => {

@@ -1,16 +1,16 @@
 /**
- * What is wrong with JSON that people write by hand, in words that they can act on: Go and JavaScript both say little more
- * than "invalid character". Texts are bounded by `parseJson` before they come here.
+ * Explains faults in hand-written JSON so that an operator can mend them; Go and JavaScript say little more
+ * than "invalid character". `parseJson` bounds the text before it comes here.
  */
 
-/** One piece of the text; `kind` is what it is, valid JSON or not. */
+/** One piece of the text, valid JSON or not. */
 interface Token {
   readonly kind: 'comment' | 'string' | 'quoted' | 'mark' | 'word'
   readonly text: string
   readonly at: number
 }
 
-/** A place in the text that is inside of an object or a list, and what is expected there. */
+/** An object or list that is still open at a place in the text, and what is expected there. */
 interface Level {
   readonly isObject: boolean
   readonly keys: Set<string>
@@ -25,7 +25,7 @@ const pattern =
 
 const literal = /^(true|false|null|-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?)$/
 
-/** The first fault that a person would know by a name, with its line and column; undefined where it is none of those. */
+/** The first fault that has a well-known name, with its line and column; undefined where there is none. */
 export function nameFault(text: string): string | undefined {
   if (text.includes('\0')) return 'it is UTF-16, as some Windows programs save text: save it as UTF-8'
   if (isEncodedTwice(text))
@@ -42,7 +42,9 @@ export function nameFault(text: string): string | undefined {
   return open > 0 ? `it ends before it is complete: ${open} bracket(s) are not closed` : undefined
 }
 
-/** A string that only looks like an object with a key is some other mistake. */
+/**
+ * Whether the text is JSON inside of a JSON string. Both levels must parse: another text has another fault.
+ */
 function isEncodedTwice(text: string): boolean {
   if (!/^\s*"\s*\{\s*\\"(\\.|[^"\\])*"\s*$/.test(text)) return false
   try {
@@ -64,7 +66,10 @@ function faultOf(token: Token, before: Token | undefined): string | undefined {
   return isValue && endsValue ? `a missing comma or colon before ${shown(token)}` : undefined
 }
 
-/** Keys that stand twice in one object, whatever their case, as `Backend.VNI`: Go and JavaScript take the last one. */
+/**
+ * Keys that occur twice in one object, whatever their case: `Backend.VNI`. Go and JavaScript take the last
+ * one.
+ */
 export function duplicateKeys(text: string): readonly string[] {
   const levels: Level[] = []
   const found: string[] = []

@@ -1,6 +1,6 @@
 /**
- * The one reader for foreign JSON: bounded in size and depth before it is parsed, and read as Go's encoding/json reads it,
- * since flanneld's configs and values are written for that.
+ * The one reader for foreign JSON: bounded in size and depth before it is parsed, and read as Go's
+ * encoding/json reads it, since flanneld's configs and values are written for that.
  */
 
 import { DataError, messageOf } from '../common/errors.ts'
@@ -8,11 +8,14 @@ import { DataError, messageOf } from '../common/errors.ts'
 /** Bytes of a whole lease in etcd, and of one family's backend data: flannel writes about 200 and 50. */
 export const MAX_LEASE_BYTES = 64 * 1024
 export const MAX_BACKEND_DATA_BYTES = 4 * 1024
-/** Deeper than anything that flannel writes, shallow enough for every recursive function that may meet it later. */
+/**
+ * Deeper than anything that flannel writes, shallow enough for every recursive function that may meet it
+ * later.
+ */
 const MAX_DEPTH = 32
 const MAX_PRINTED = 120
 
-/** Text that is no JSON, or more of it than is read. The message says what is wrong with it. */
+/** The text is no JSON, or longer or deeper than allowed. The message says what is wrong. */
 export class JsonError extends DataError {
   override name = 'JsonError'
 }
@@ -20,7 +23,7 @@ export class JsonError extends DataError {
 /** Keys in lower case: Go matches a key with a field in any case, and the last one in the text wins. */
 export type Fields = ReadonlyMap<string, unknown>
 
-/** A value of at most `maxBytes` of text and MAX_DEPTH levels. Throws JsonError and nothing else. */
+/** Parses a text of at most `maxBytes` and MAX_DEPTH levels. Throws JsonError and nothing else. */
 export function parseJson(text: string, maxBytes: number): unknown {
   // Every UTF-16 unit is at least one byte: a huge text is refused before it is measured.
   if (text.length > maxBytes || Buffer.byteLength(text) > maxBytes)
@@ -52,7 +55,10 @@ export function field(fields: Fields, name: string): unknown {
   return fields.get(name.toLowerCase()) ?? undefined
 }
 
-/** The JSON object under a name; look up fixed names only. Throws JsonError, as do the three below. */
+/**
+ * The value as a JSON object; `name` is for the message. Look up fixed keys only. Throws JsonError, as do the
+ * three functions below.
+ */
 export function asObject(name: string, value: unknown): Readonly<Record<string, unknown>> {
   if (typeof value === 'object' && value !== null && !Array.isArray(value))
     return value as Record<string, unknown>
@@ -79,11 +85,13 @@ export function printJson(value: unknown): string {
   const start = typeof value === 'string' ? value.slice(0, MAX_PRINTED + 1) : value
   const text = JSON.stringify(start) ?? 'nothing'
   if (text.length <= MAX_PRINTED) return text
-  // Copied: V8 keeps the whole of a text alive for a slice of it.
+  // Copied, because V8 keeps a whole text in memory as long as a slice of it is in use.
   return `${Buffer.from(text.slice(0, MAX_PRINTED))}...`
 }
 
-/** The text that Go's json.Marshal writes: compact, with `<`, `>`, `&` and the two line separators escaped. */
+/**
+ * The text that Go's json.Marshal writes: compact, with `<`, `>`, `&` and the two line separators escaped.
+ */
 export function goJson(value: unknown): string {
   return JSON.stringify(value).replace(
     /[<>&\u2028\u2029]/g,
@@ -91,12 +99,15 @@ export function goJson(value: unknown): string {
   )
 }
 
-/** Windows' editors begin a file with one. */
+/** Editors on Windows put a byte order mark at the start of a file. */
 function withoutByteOrderMark(text: string): string {
   return text.charCodeAt(0) === 0xfeff ? text.slice(1) : text
 }
 
-/** Counts brackets outside of strings, without recursion. Of a text that is no JSON, it says whatever it counts. */
+/**
+ * Counts brackets outside of strings, without recursion. For a text that is no JSON the result has no
+ * meaning.
+ */
 function isDeeperThan(text: string, limit: number): boolean {
   let depth = 0
   for (let at = 0; at < text.length; at++) {
@@ -109,7 +120,9 @@ function isDeeperThan(text: string, limit: number): boolean {
   return false
 }
 
-/** Position of the closing quote of the string that opens at `start`; the text's length where there is none. */
+/**
+ * Position of the closing quote of the string that opens at `start`; the text's length where there is none.
+ */
 function endOfString(text: string, start: number): number {
   for (let at = start + 1; at < text.length; at++) {
     const char = text.charCodeAt(at)

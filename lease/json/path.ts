@@ -1,9 +1,9 @@
-/** Foreign JSON, looked at one step at a time. */
+/** Whether a foreign value is an object, whose fields may be looked at. */
 export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/** What stands at that path of keys; undefined where there is nothing. */
+/** The value at that path of keys; undefined where there is none. */
 export function at(value: unknown, ...path: string[]): unknown {
   let here = value
   for (const key of path) {

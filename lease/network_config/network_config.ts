@@ -13,12 +13,12 @@ export interface FamilyNetwork {
   readonly subnetMax: Ip
 }
 
-/** How many addresses a node's subnet of the family has. */
+/** How many addresses a node's subnet has. */
 export function subnetSize({ family, subnetLength }: FamilyNetwork): bigint {
   return prefixSize(family, subnetLength)
 }
 
-/** How many subnets there are to lease. */
+/** How many subnets nodes can lease. */
 export function subnetCount(network: FamilyNetwork): bigint {
   return (ipToNumber(network.subnetMax) - ipToNumber(network.subnetMin)) / subnetSize(network) + 1n
 }
@@ -28,8 +28,8 @@ export interface NetworkConfig {
   /** One or two, IPv4 first. */
   readonly families: readonly FamilyNetwork[]
   /**
-   * `type` in lower case. `options` is the Backend object as it was written, without Type: a backend looks its keys up in
-   * any case, as Go's JSON does, and can name them in the operator's own spelling.
+   * `type` in lower case. `options` is the Backend object as written, without Type: a backend looks up keys
+   * in any case, as Go's JSON does, and names them in the operator's own spelling.
    */
   readonly backend: { readonly type: string; readonly options: Readonly<Record<string, unknown>> }
   readonly enableNftables: boolean

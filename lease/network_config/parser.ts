@@ -7,13 +7,13 @@ import { type FamilyNetwork, type NetworkConfig, NetworkConfigError, subnetSize 
 import { whyNoPods } from './special_networks.ts'
 
 /**
- * Who cuts the network into subnets. `leased`: the nodes themselves, by SubnetLen, SubnetMin and SubnetMax (etcd).
- * `assigned`: Kubernetes, by podCIDR: those three keys are not judged, and subnetLength, subnetMin and
- * subnetMax of the result say only how flannel would have cut it.
+ * How the network is divided into subnets. `leased` (etcd): by the nodes themselves, with SubnetLen,
+ * SubnetMin and SubnetMax. `assigned` (Kubernetes): by podCIDR; those three keys are not checked, and
+ * subnetLength, subnetMin and subnetMax of the result only say how flannel would have divided it.
  */
 export type SubnetSource = 'leased' | 'assigned'
 
-/** All that differs between the families. Lengths in bits. */
+/** What differs between the families. Lengths in bits. */
 interface FamilyRules {
   readonly family: Family
   readonly enable: string
@@ -25,9 +25,9 @@ interface FamilyRules {
   readonly example: string
   readonly defaultLength: number
   readonly maxLength: number
-  /** The smallest network that is of use where no subnet length is given. */
+  /** Prefix length of the smallest network that is allowed where no subnet length is given. */
   readonly maxNetworkLength: number
-  /** How flannel's sentence for a network smaller than that begins. */
+  /** Start of flannel's message for a smaller network. */
   readonly tooSmall: string
 }
 
@@ -63,8 +63,9 @@ const familyRules: readonly FamilyRules[] = [
 ]
 
 /**
- * Parses flannel's JSON: keys in any case, unknown ones ignored, null as if it were missing. No Backend means VXLAN, as
- * flannel's documents say. Messages begin with flannel's own sentence where flannel has one. Throws NetworkConfigError.
+ * Parses flannel's JSON. Keys may have any case, unknown keys are ignored, null counts as missing. A config
+ * without Backend means VXLAN, as flannel's documents say. Messages begin with flannel's own sentence where
+ * flannel has one. Throws NetworkConfigError.
  */
 export function parseNetworkConfig(
   text: string,
@@ -111,9 +112,9 @@ function parseFamily(fields: Fields, rules: FamilyRules, subnets: SubnetSource):
   const min = address(fields, rules.min, rules.family)
   const max = address(fields, rules.max, rules.family)
   if (subnets === 'assigned')
-    return cut(rules.family, network, defaultLength(network, rules), undefined, undefined)
+    return familyNetwork(rules.family, network, defaultLength(network, rules), undefined, undefined)
   checkLength(network, length, rules)
-  const result = cut(rules.family, network, length ?? defaultLength(network, rules), min, max)
+  const result = familyNetwork(rules.family, network, length ?? defaultLength(network, rules), min, max)
   checkBound(result, result.subnetMin, rules.min, rules)
   checkBound(result, result.subnetMax, rules.max, rules)
   if (ipToNumber(result.subnetMin) > ipToNumber(result.subnetMax))
@@ -148,8 +149,10 @@ function prefixIn(text: string, refuse: (what: string, cause: unknown) => Networ
   }
 }
 
-/** flannel skips the first subnet where SubnetMin is not given, and takes all up to the last. */
-function cut(
+/**
+ * As flannel: without SubnetMin the first subnet is left out, without SubnetMax all up to the last are used.
+ */
+function familyNetwork(
   family: Family,
   network: Prefix,
   subnetLength: number,
@@ -222,7 +225,7 @@ function address(fields: Fields, key: string, family: Family): Ip | undefined {
   throw new NetworkConfigError(`${key} is ${printJson(value)}: an ${family} address in quotes is needed`)
 }
 
-/** Undefined where it is missing or 0, which is how Go says it. */
+/** Undefined where the key is missing or 0: Go does not tell them apart. */
 function wholeNumber(fields: Fields, key: string): number | undefined {
   const value = field(fields, key) ?? 0
   if (typeof value === 'number' && Number.isInteger(value) && value >= 0) return value || undefined

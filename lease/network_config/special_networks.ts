@@ -1,6 +1,9 @@
 import { overlaps, type Prefix, parsePrefix } from '../net/prefix.ts'
 
-/** What no pod can have an address in (IANA's registries of special-purpose addresses). 240.0.0.0/4 is unicast to Linux. */
+/**
+ * Networks in which no pod can have an address (IANA's registries of special-purpose addresses). Linux treats
+ * 240.0.0.0/4 as unicast.
+ */
 const special: readonly (readonly [Prefix, string])[] = [
   [parsePrefix('0.0.0.0/8'), '"this host"'],
   [parsePrefix('127.0.0.0/8'), 'loopback'],
@@ -12,7 +15,7 @@ const special: readonly (readonly [Prefix, string])[] = [
   [parsePrefix('ff00::/8'), 'multicast'],
 ]
 
-/** Why pods cannot live in that network; undefined where they can. */
+/** Why pods cannot have addresses in that network; undefined where they can. */
 export function whyNoPods(network: Prefix): string | undefined {
   const found = special.find(([prefix]) => overlaps(prefix, network))
   return found && `${network} overlaps ${found[0]}, which is for ${found[1]} and never for pods`

@@ -15,12 +15,15 @@ const TOP = [
   'IPv6SubnetMax',
   'Backend',
 ]
-/** Name and MacPrefix are for Windows nodes, and mean nothing here. */
+/** Name and MacPrefix are for Windows nodes and have no effect here. */
 const VXLAN = ['Type', 'VNI', 'Port', 'MTU', 'GBP', 'Learning', 'DirectRouting', 'Name', 'MacPrefix']
-/** No more are named of one config. */
+/** Most warnings for one config. */
 const MAX_WARNINGS = 10
 
-/** Keys of a sound network config that change nothing, by name: misspelt, in the wrong place, or written twice. */
+/**
+ * Warnings about keys of a valid network config that have no effect: misspelt, in the wrong place, or written
+ * twice.
+ */
 export function networkConfigWarnings(text: string): readonly string[] {
   const fields = asObject('the network config', parseJson(text, MAX_LEASE_BYTES))
   const backend = asObject('Backend', lastOf(fields, 'backend') ?? {})
@@ -39,7 +42,7 @@ export function networkConfigWarnings(text: string): readonly string[] {
   return warnings.slice(0, MAX_WARNINGS)
 }
 
-/** Under that key in any case. */
+/** The value of the key in any case; the last one counts. */
 function lastOf(fields: object, key: string): unknown {
   return Object.entries(fields).findLast(([name]) => name.toLowerCase() === key)?.[1]
 }
@@ -64,7 +67,10 @@ function misplaced(key: string, before: string, names: readonly string[], where:
   return name === undefined ? undefined : `${before}${name} of the network config is ignored: it ${where}`
 }
 
-/** Whether the second text begins with the first, or becomes it by a letter or two added, dropped or exchanged. */
+/**
+ * Whether the second text begins with the first, or differs from it by at most two letters added, dropped or
+ * exchanged.
+ */
 function isNear(a: string, b: string): boolean {
   if (b.startsWith(a)) return true
   if (Math.abs(a.length - b.length) > 2) return false
