@@ -16,13 +16,16 @@ import {
 } from './network_config/network_config.ts'
 import { LeaseRefusedError } from './store.ts'
 
-/** Among so many of the lowest free subnets one is drawn, so that nodes that start at once seldom collide. As flannel. */
+/**
+ * A subnet is drawn from this many of the lowest free ones, as in flannel, so that nodes that start at the
+ * same time seldom collide.
+ */
 const CANDIDATES = 100
 
 /**
- * One subnet a family, in the network's order: the previous one where it is free and fits, otherwise one of the lowest
- * free subnets, drawn uniformly and for each family by itself. `random` returns a number from 0 up to but not including 1.
- * Throws LeaseRefusedError where a family has no free subnet.
+ * Chooses one subnet for each family, in the network's order: the previous one where it is free and fits the
+ * network, otherwise one of the lowest free subnets, drawn uniformly and separately for each family. `random`
+ * returns a number in [0, 1). Throws LeaseRefusedError where a family has no free subnet.
  */
 export function chooseSubnets(
   network: NetworkConfig,
@@ -44,7 +47,9 @@ export function chooseSubnets(
   })
 }
 
-/** Whether these could have been chosen for the network: one prefix a family, in its order, each one of its subnets. */
+/**
+ * Whether the prefixes fit the network: one for each family, in the network's order, each one of its subnets.
+ */
 export function fits(network: NetworkConfig, prefixes: readonly Prefix[]): boolean {
   return (
     prefixes.length === network.families.length &&
@@ -55,7 +60,9 @@ export function fits(network: NetworkConfig, prefixes: readonly Prefix[]): boole
   )
 }
 
-/** Whether the network could ever lease it, under another SubnetLen as well: a quarter of the network at most. */
+/**
+ * Whether the network could lease this prefix under some SubnetLen: it is at most a quarter of the network.
+ */
 export function couldBeLeased(network: NetworkConfig, prefix: Prefix): boolean {
   const family = network.families.find(one => one.family === familyOf(prefix))
   return (
@@ -75,7 +82,10 @@ function fitsFamily(family: FamilyNetwork, prefix: Prefix): boolean {
   )
 }
 
-/** Counts up from subnetMin and jumps over what is taken: n log n in the taken, whatever the size of the network. */
+/**
+ * Counts up from subnetMin and jumps over taken subnets: n log n in their number, whatever the size of the
+ * network.
+ */
 function lowestFree(network: FamilyNetwork, taken: Prefix[]): Prefix[] {
   const { family, subnetLength, subnetMin, subnetMax } = network
   const size = subnetSize(network)

@@ -1,7 +1,7 @@
 import { field, fieldsOf, MAX_BACKEND_DATA_BYTES, printJson } from './json/json.ts'
 import { isUnicast, type Mac, parseMac } from './net/mac.ts'
 
-/** The tunnel end that a node publishes for one family: flannel's `{"VNI":1,"VtepMAC":"12:c6:65:89:b4:e3"}`. */
+/** The VTEP that a node publishes for one family: flannel's `{"VNI":1,"VtepMAC":"12:c6:65:89:b4:e3"}`. */
 export interface Vtep {
   /** 24 bits (RFC 7348); undefined: an old flanneld release, which publishes none. */
   readonly vni: number | undefined
@@ -9,7 +9,10 @@ export interface Vtep {
   readonly mac: Mac
 }
 
-/** Backend data that no tunnel can be made of. The text says which value and why; it ends a sentence about the peer. */
+/**
+ * Backend data that cannot be used for a tunnel. The text ends a sentence about the peer: which value, and
+ * why.
+ */
 export interface UnusableData {
   readonly unusable: string
 }
@@ -19,10 +22,10 @@ export type BackendData = Vtep | UnusableData | undefined
 
 const MAX_VNI = 0xffffff
 
-/** Foreign JSON, read once where it enters; keys in any case, as in Go. Never throws. */
+/** Reads the foreign JSON value; keys may have any case, as in Go. Never throws. */
 export function readBackendData(value: unknown): BackendData {
   if (value === undefined || value === null) return undefined
-  // Printed before it is looked at: depth is bounded by the reader of the whole text.
+  // `parseJson` has bounded the depth, so that stringify cannot overflow the stack.
   const text = JSON.stringify(value)
   if (Buffer.byteLength(text) > MAX_BACKEND_DATA_BYTES)
     return {
@@ -42,13 +45,16 @@ export function readBackendData(value: unknown): BackendData {
   return { vni, mac }
 }
 
-/** What is published: flanneld recovers its MAC by cutting this text at `:"` and `"}`, so VNI first, VtepMAC last. */
+/**
+ * The JSON to publish, VNI first and VtepMAC last: flanneld recovers its MAC by splitting this text at `:"`
+ * and `"}`.
+ */
 export function backendDataJson(data: BackendData): unknown {
   const vtep = vtepOf(data)
   return vtep && { VNI: vtep.vni, VtepMAC: vtep.mac }
 }
 
-/** Undefined where there is none to be had. */
+/** Undefined where the data name no usable VTEP. */
 export function vtepOf(data: BackendData): Vtep | undefined {
   return data !== undefined && 'mac' in data ? data : undefined
 }

@@ -2,18 +2,18 @@
 export interface ClusterMember {
   /** A decimal number. */
   readonly id: string
-  /** Empty while it has never run. */
+  /** Empty until the member has run once. */
   readonly name: string
   readonly peerUrls: readonly string[]
-  /** Empty while it has never run. */
+  /** Empty until the member has run once. */
   readonly clientUrls: readonly string[]
   /** It receives the data but has no vote yet, and answers no client. */
   readonly isLearner: boolean
 }
 
-/** Of the member that answers. */
+/** State of the member that answers. */
 export interface MemberState {
-  /** Size of its data file, and how much of it is not free. */
+  /** Size of its data file in bytes, and how many of them are in use. */
   readonly bytes: number
   readonly bytesInUse: number
   /** The file has reached its limit: etcd takes no writes until the alarm is cleared. */
@@ -25,19 +25,24 @@ export interface EtcdCluster {
   /** The id of the member that answers. */
   ownId(signal: AbortSignal): Promise<string>
   members(signal: AbortSignal): Promise<readonly ClusterMember[]>
-  /** Resolves to all members, the new one too, which has no name yet. */
+  /** Resolves to all members, with the new one, which has no name yet. */
   addLearner(peerUrl: string, signal: AbortSignal): Promise<readonly ClusterMember[]>
   promote(id: string, signal: AbortSignal): Promise<void>
   remove(id: string, signal: AbortSignal): Promise<void>
   movePeer(id: string, peerUrl: string, signal: AbortSignal): Promise<void>
   state(signal: AbortSignal): Promise<MemberState>
-  /** Removes all revisions but the newest; the space is free then, not given back. */
+  /**
+   * Removes all revisions except the newest. The space is then free inside the data file; `defragment` gives
+   * it back.
+   */
   compact(signal: AbortSignal): Promise<void>
-  /** Gives back free space. The member that answers serves nothing meanwhile. */
+  /** Gives free space back to the file system. The member that answers serves no requests meanwhile. */
   defragment(signal: AbortSignal): Promise<void>
   /** Clears the alarms of the member that answers. */
   disarm(signal: AbortSignal): Promise<void>
-  /** Its whole data, as `etcdctl snapshot save` writes it. Throws where it did not come whole. */
+  /**
+   * All data of the member, as `etcdctl snapshot save` writes it. Throws where the snapshot is incomplete.
+   */
   snapshot(signal: AbortSignal): AsyncIterable<Uint8Array>
   /** Tries again until it works. Rejects with the signal's reason. */
   until<T>(activity: string, act: () => Promise<T>, signal: AbortSignal): Promise<T>

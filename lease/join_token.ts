@@ -18,7 +18,7 @@ export class JoinTokenError extends ExpectedError {
 }
 
 export const SECRET_BYTES = 16
-/** What every token begins with: a search for secrets finds it. */
+/** Every token begins with this text, so that scanners for leaked secrets can find it. */
 const MARK = 'twill1_'
 const CHECKSUM_BYTES = 4
 const MOST_CHARACTERS = 2048

@@ -2,10 +2,10 @@ import type { BackendData } from './backend_data.ts'
 import type { Ip } from './net/ip.ts'
 import type { Prefix } from './net/prefix.ts'
 
-/** What one node owns in one family, and where to send what is for it. */
+/** What one node owns in one family, and where packets for it are sent. */
 export interface Subnet {
   readonly prefix: Prefix
-  /** Where the node is reached on the underlay; of the prefix's family. */
+  /** The node's address on the underlay; of the prefix's family. */
   readonly publicIp: Ip
   /** What the node published for its backend. */
   readonly backendData: BackendData
@@ -19,31 +19,35 @@ export interface Lease {
   readonly backendType: string
   readonly subnets: readonly Subnet[]
   /**
-   * Age: of leases that are seen at once and claim the same thing, the smaller is the older and wins. etcd's create_revision, a Node's
-   * creationTimestamp in ms. Comparable within one store only.
+   * Age: of leases that appear together and claim the same addresses, the one with the smaller value is older
+   * and wins. etcd: the key's create_revision. Kubernetes: the Node's creationTimestamp in ms. Comparable
+   * within one store only.
    */
   readonly since: number
 }
 
 /**
- * All leases of a network by `node`, one's own among them. A table from a watch is live: it keeps changing, and each
- * change is told afterwards. Iterate over it in one go, and copy what has to stay as it was; the leases never change.
+ * All leases of a network by `node`, this node's own among them. A table from a watch is live: it changes
+ * first, and the watch reports each change afterwards. Iterate over it without awaiting, and copy what must
+ * stay; a lease object never changes.
  */
 export type LeaseTable = ReadonlyMap<string, Lease>
 
-/** Something in the store that should be a lease and is none; nothing is ever removed because of it. */
+/** A value in the store that should be a lease and is none. Nothing is ever removed because of it. */
 export interface LeaseProblem {
-  /** The key or Node it stands under. */
+  /** The key or Node that holds the value. */
   readonly key: string
   /** Names the value and the rule that it breaks, and what to do. */
   readonly reason: string
 }
 
-/** A complete table, and which of its nodes may differ from what was told before (all, in the first one). */
+/**
+ * A complete table, and the nodes whose lease may differ since the last change (in the first change: all).
+ */
 export interface LeaseTableChange {
   readonly table: LeaseTable
   readonly changed: ReadonlySet<string>
-  /** All that stand when they are asked for, not only the new ones; at most some thousand. */
+  /** All problems at the time of reading, not only new ones; at most MOST_REFUSED of them. */
   readonly problems: readonly LeaseProblem[]
 }
 

@@ -3,7 +3,7 @@ import { familyOf } from './net/ip.ts'
 import type { Prefix } from './net/prefix.ts'
 import type { NetworkConfig } from './network_config/network_config.ts'
 
-/** One family: the whole overlay's prefix and this node's. */
+/** One family's prefix of the whole overlay, and of this node. */
 export interface FamilySubnet {
   readonly network: Prefix
   readonly subnet: Prefix

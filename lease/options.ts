@@ -10,25 +10,34 @@ export interface EtcdOptions {
   readonly endpoints: readonly string[]
   /** Starts with `/`, ends without: `/coreos.com/network`. */
   readonly prefix: string
-  /** PEM files; undefined where not given. A CA alone is honoured. Read again when they change. */
+  /**
+   * PEM files; undefined where not given. A CA without certificate and key is allowed. Read again when they
+   * change.
+   */
   readonly caFile: string | undefined
   readonly certFile: string | undefined
   readonly keyFile: string | undefined
   readonly username: string | undefined
   readonly password: string | undefined
-  /** `http://[user:password@]host:port`, asked with CONNECT; undefined: etcd is reached directly, whatever the variables say. */
+  /**
+   * `http://[user:password@]host:port`, reached with CONNECT; undefined: etcd is reached directly, and proxy
+   * variables of the environment are ignored.
+   */
   readonly proxy?: string | undefined
-  /** How long before its end a lease is renewed. */
+  /** How long before its end a lease is renewed, in ms. */
   readonly renewMarginMs: number
-  /** Last known leases are kept in here, so that a start with the store away brings the overlay up; undefined: nowhere. */
+  /**
+   * The file with the last known leases, so that a start without the store still brings the overlay up;
+   * undefined: none is kept.
+   */
   readonly cacheFile: string | undefined
-  /** This host runs the etcd itself, or with `joinSecret` a member of it, with its data in that folder. */
+  /** This host runs etcd itself, or, with `joinSecret`, a member of it; its data lie in `dataDir`. */
   readonly embedded?: {
     readonly dataDir: string
-    /** Without TLS: who reaches its port can write. */
+    /** Without TLS: every host that can reach its port can write. */
     readonly isPlain: boolean
   }
-  /** Of a join token: this host makes its client certificate from it, and has no TLS files. */
+  /** The secret of a join token: this host derives its client certificate from it, and has no TLS files. */
   readonly joinSecret?: Uint8Array
 }
 

@@ -4,7 +4,10 @@ import type { EtcdOptions, StoreOptions } from './options.ts'
 import type { Reservations } from './reservations.ts'
 import type { LeaseStore } from './store.ts'
 
-/** One line a store. Loaded on demand: a node that uses etcd never pays for the Kubernetes client, nor the reverse. */
+/**
+ * Opens the store. Each is loaded on demand: a node that uses etcd does not load the Kubernetes client, nor
+ * the reverse.
+ */
 export async function openStore(options: StoreOptions, log: Log): Promise<LeaseStore> {
   switch (options.kind) {
     case 'etcd':
@@ -14,10 +17,10 @@ export async function openStore(options: StoreOptions, log: Log): Promise<LeaseS
   }
 }
 
-/** How a store marks its last-seen file. */
+/** How a store marks its lease cache. */
 export interface LastSeenMarks {
   readonly scope: string
-  /** Names of the store that the file was written for, out of its notes. Throws JsonError. */
+  /** Names of the store that the cache was written for, from its notes. Throws JsonError. */
   readonly storesOf: (notes: unknown) => readonly string[]
 }
 

@@ -2,11 +2,15 @@ import type { Ip } from './net/ip.ts'
 import type { Prefix } from './net/prefix.ts'
 import type { StoreHealth } from './store.ts'
 
-/** Subnets that are set aside for a node, by its public IP: its lease on them never runs out, whether it runs or not. */
+/**
+ * Subnets reserved for a node, by its public IP: the node's lease on them never expires, whether it runs or
+ * not.
+ */
 export interface Reservations {
   /**
-   * One subnet and public IP a family, IPv4 first. A lease that the node holds on them becomes a reservation as it stands.
-   * Rejects with LeaseRefusedError where another node holds part of them, or they do not fit the network config.
+   * One subnet and one public IP for each family, IPv4 first. A lease that the node holds on them becomes a
+   * reservation and keeps its value. Rejects with LeaseRefusedError where another node holds part of them, or
+   * they do not fit the network config.
    */
   reserve(
     subnets: readonly Prefix[],
@@ -15,8 +19,9 @@ export interface Reservations {
   ): Promise<'reserved' | 'was reserved'>
 
   /**
-   * `removed` where no node published anything under it; `runs out`: what a node published stands, as a lease which that
-   * node renews as long as it runs. Rejects with LeaseRefusedError where there is no such reservation.
+   * `removed`: no node had published anything under the reservation. `runs out`: the value that a node
+   * published stays, as a lease that this node renews while it runs. Rejects with LeaseRefusedError where
+   * there is no such reservation.
    */
   release(subnets: readonly Prefix[], signal: AbortSignal): Promise<'removed' | 'runs out'>
 

@@ -6,147 +6,180 @@ import type { Mac } from './net/mac.ts'
 import type { Prefix } from './net/prefix.ts'
 import type { NetworkConfig } from './network_config/network_config.ts'
 
-/** What a node asks for. A renewed or re-claimed lease is asked for in the same words. */
+/** What a node asks for. Renewing or claiming again uses the same request. */
 export interface LeaseRequest {
   readonly network: NetworkConfig
-  /** One a family that the network has, in the network's order. */
+  /** One for each family of the network, in its order. */
   readonly publicIps: readonly Ip[]
   /**
-   * The lease that this node runs with: it stays this node's, and only what is published in it changes. The subnet is not
-   * chosen again, whatever the store says; `keep` finds out.
+   * The lease that this node already runs with. The subnet is not chosen again, whatever the store holds;
+   * only the published data change. `keep` finds out whether the store agrees.
    */
   readonly held?: Lease | undefined
-  /** Subnets of an earlier life (subnet.env, the tunnel device's address), taken again where they are free and fit the network. */
+  /**
+   * Subnets of an earlier process of this node (from subnet.env, the tunnel device's address), taken again
+   * where they are free and fit the network.
+   */
   readonly previousSubnets: readonly Prefix[]
-  /** What the host itself lives on: no subnet that overlaps one of these is chosen. */
+  /** The host's own networks: no subnet that overlaps one of them is chosen. */
   readonly hostNetworks?: readonly Prefix[]
-  /** MACs of this node's tunnel devices, as far as there are any. */
+  /** MACs of this node's existing tunnel devices. */
   readonly deviceMacs?: readonly Mac[]
   readonly backendType: string
   /**
-   * The backend data to publish, one a family in the network's order (undefined: publish none). Called with the lease
-   * that stood under this node's name before, if any, so that a VTEP keeps the MAC that its peers know.
+   * The backend data to publish, one for each family in the network's order (undefined: publish none). Called
+   * with the lease that this node's name had before, if any, so that a VTEP keeps the MAC that its peers
+   * know.
    */
   readonly backendData: (previous: Lease | undefined) => readonly BackendData[]
 }
 
-/** What a network config must be beyond its own rules, and what is done about one that cannot be used. */
+/** What the caller demands of a network config beyond its own rules, and what happens where it is not met. */
 export interface ConfigDemands {
-  /** Throws NetworkConfigError, as for a backend that there is not. */
+  /** Throws NetworkConfigError, for instance for an unknown backend. */
   readonly accept?: (network: NetworkConfig) => void
-  /** `wait` where it is not given: until it is mended. */
+  /** `wait` (the default): until an operator mends the config. */
   readonly onInvalid?: 'wait' | 'reject'
 }
 
 /**
- * Who owns which subnet. What every implementation promises:
+ * The store of who owns which subnet. Every implementation promises:
  *
- * - Each method waits for its store as long as it takes; what it waits for is logged once and again when it changes.
- *   It rejects with the signal's reason when aborted.
+ * - Each method waits for its store as long as needed. It logs what it waits for once, and again when that
+ *   changes. It rejects with the signal's reason when aborted.
  * - A subnet has one owner. What another node wrote is never overwritten or removed.
- * - A store that cannot be read never shrinks the table: `watch` says nothing until it knows.
- * - Nothing here knows of the kernel.
+ * - A store that cannot be read never shrinks the table: `watch` yields nothing until it knows.
+ * - A store knows nothing of the kernel.
  */
 export interface LeaseStore {
   /**
-   * For the first host of a network: stores a network config where there is none: the last one that this host has seen, or this.
-   * Resolves to it if it was stored.
+   * For the first host of a network: where the store has no network config, stores the last one that this
+   * host has seen, or else `text`. Resolves to the text that was stored; undefined where there was one
+   * already.
    */
   offerNetworkConfig?(text: string, signal: AbortSignal): Promise<string | undefined>
 
   /**
-   * Waits until there is one that can be used. Rejects with NetworkConfigError where `onInvalid` asks for it, and where it
-   * comes from a file.
+   * Waits until the network has a config that can be used. Rejects with NetworkConfigError where `onInvalid`
+   * asks for it, and where the config comes from a file.
    */
   networkConfig(signal: AbortSignal, demands?: ConfigDemands): Promise<NetworkConfig>
 
   /**
-   * Claims, or claims again, this node's subnets and publishes its data. Where none can be had as things stand (out of
-   * subnets) it keeps looking, says so once in the log and in `health().trouble`, with figures and remedy. Rejects with
-   * LeaseRefusedError only where looking on cannot help.
+   * Claims, or claims again, this node's subnets and publishes its data. While no subnet is free it keeps
+   * looking, and reports it once in the log and in `health().trouble`, with figures and remedy. Rejects with
+   * LeaseRefusedError only where waiting cannot help.
    */
   acquire(request: LeaseRequest, signal: AbortSignal): Promise<Lease>
 
   /**
-   * Keeps what `acquire` gave, renewing it in time, until the signal aborts (resolves) or it is ours no more
-   * (rejects with LeaseLostError). `onKept` is called each time that the store was seen to hold it as we published it.
+   * Keeps and renews the acquired lease. Resolves when the signal aborts; rejects with LeaseLostError when
+   * the lease is no longer ours. Calls `onKept` each time that the store was seen to hold the lease as we
+   * published it.
    */
   keep(lease: Lease, signal: AbortSignal, onKept?: () => void): Promise<void>
 
   /**
-   * The first value is a complete table; each later one too, and it may be the same one, which lives on. Changes that come
-   * faster than they are taken are folded into one. Ends only by the signal.
+   * The first value is a complete table. Later values are complete too, and may be the same live table.
+   * Changes that arrive faster than the caller takes them are merged into one. Ends only by the signal.
    */
   watch(signal: AbortSignal): AsyncIterable<LeaseTableChange>
 
-  /** When each lease was renewed last and when it ends, by node; a call for each. For stores whose leases end. */
+  /**
+   * When each lease was renewed last and when it ends, by node; makes one call for each. Only in stores whose
+   * leases end.
+   */
   leaseTimes?(signal: AbortSignal): Promise<ReadonlyMap<string, LeaseTimes>>
 
-  /** Of a pod, one try; empty if it has none yet. For stores that know pods. Rejects with an ApiError. */
+  /**
+   * The pod's addresses, one try; empty where it has none yet. Only in stores that know pods. Rejects with an
+   * ApiError.
+   */
   podAddresses?(namespace: string, name: string, signal: AbortSignal): Promise<readonly Ip[]>
 
   /** URLs that the store is reached by. */
   readonly endpoints?: readonly string[]
 
-  /** How the store does just now; for health, metrics and the log. */
+  /** The store's state now; for health, metrics and the log. */
   health(): StoreHealth
 
   /**
-   * This node's address or way to the store has changed: connections that may lead nowhere are opened again at once, not when
-   * their time-out ends. For stores that keep connections.
+   * Call when this node's address or its route to the store has changed: opens connections again at once
+   * instead of waiting for their time-out. Only in stores that keep connections.
    */
   reconnect?(): void
 
-  /** Lets go of connections and timers. The lease stays. */
+  /** Closes connections and timers. The lease stays. */
   close(): Promise<void>
 
-  /** Where this node is an object in the store that others look at (Kubernetes); undefined elsewhere. */
+  /**
+   * Where the store has an object for this node that operators and schedulers read (Kubernetes); undefined
+   * elsewhere.
+   */
   readonly reporter?: NodeReporter
 }
 
-/** Of one lease, as Date.now() counts; undefined for a reservation, which is not renewed and does not end. */
+/** Times of one lease in Unix ms; undefined for a reservation, which is not renewed and does not end. */
 export interface LeaseTimes {
   readonly renewedAtMs: number | undefined
   readonly endsAtMs: number | undefined
 }
 
-/** What this node and those who run the cluster tell each other through the node's own object. */
+/** Information between this node and the cluster's operators, through the node's own object. */
 export interface NodeReporter {
-  /** Public IPs that the operator chose for this node, at most one a family: before they are known, no interface is. */
+  /**
+   * Public IPs that the operator chose for this node, at most one for each family. They choose the external
+   * interface, so ask before it is chosen.
+   */
   publicIpHints(signal: AbortSignal): Promise<readonly Ip[]>
 
-  /** Call once traffic can flow: pods may be scheduled here. Waits for its store as long as it takes. */
+  /**
+   * Call once traffic can flow: allows pods to be scheduled on this node. Waits for the store as long as
+   * needed.
+   */
   announceReady(signal: AbortSignal): Promise<void>
 
-  /** Shows a problem with this node's own lease to the cluster's operator; others' (by `key`) are left to their nodes. */
+  /**
+   * Shows a problem with this node's own lease to the cluster's operator. Problems of other nodes (by `key`)
+   * are left to their own agents.
+   */
   report(problem: LeaseProblem, signal: AbortSignal): Promise<void>
 }
 
 export interface StoreHealth {
-  /** Date.now() of the last answer from the store; undefined before the first. */
+  /** Unix ms of the last answer from the store; undefined before the first. */
   readonly lastContactMs: number | undefined
-  /** Why it cannot be reached now, with the endpoint; undefined while it answers. */
+  /** Why the store cannot be reached now, with the endpoint; undefined while it answers. */
   readonly trouble: string | undefined
-  /** How long something has not worked, in ms; 0 while all does. Other answers of the store do not end it. */
+  /**
+   * How long, in ms, the oldest current trouble has lasted; 0 without trouble. Other answers of the store do
+   * not end it.
+   */
   readonly troubleMs: number
-  /** What another host does with our lease or our public IP, and what to do about it; undefined while none does. */
+  /**
+   * What another host does with our lease or our public IP, and what to do about it; undefined while none
+   * does.
+   */
   readonly conflict?: string | undefined
-  /** What an operator must do though the store answers, as where the network config was changed; undefined: nothing. */
+  /**
+   * What an operator must do although the store answers, for instance after a change of the network config;
+   * undefined: nothing.
+   */
   readonly notice?: string | undefined
-  /** How often each activity (`watch the peers`) has failed and was tried again. */
+  /** How often each activity (`watch the peers`) has failed and was retried. */
   readonly failures?: ReadonlyMap<string, number>
   /** Watches that broke, ended or fell behind, and were opened again. */
   readonly watchRestarts?: number
   /** Connections made after the first one; undefined where the store does not keep any. */
   readonly reconnects?: number
-  /** When our lease ends if it is not renewed, as Date.now() counts; undefined where it does not end. */
+  /** When our lease ends if it is not renewed, in Unix ms; undefined where it does not end. */
   readonly leaseEndsAtMs?: number | undefined
 }
 
-/** The lease is another node's, or gone. */
+/** Our lease is now another node's, or gone. */
 export class LeaseLostError extends ExpectedError {
   override name = 'LeaseLostError'
-  /** Who holds our subnet now; undefined where no node does. */
+  /** The lease of the node that holds our subnet now; undefined where no node does. */
   readonly holder: Lease | undefined
   constructor(message: string, holder: Lease | undefined, options?: ErrorOptions) {
     super(message, options)
@@ -154,7 +187,10 @@ export class LeaseLostError extends ExpectedError {
   }
 }
 
-/** No lease can be had as things stand: out of subnets, or none that fits. The message says the figures and the remedy. */
+/**
+ * No lease is possible at present: no free subnet, or none that fits. The message has the figures and the
+ * remedy.
+ */
 export class LeaseRefusedError extends ExpectedError {
   override name = 'LeaseRefusedError'
 }

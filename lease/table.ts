@@ -7,23 +7,27 @@ import type { NetworkConfig } from './network_config/network_config.ts'
 /** What was read under one key: a lease (`node` is the key), or why there is none. */
 export type Reading = Lease | LeaseProblem
 
-/** So many problems and so many leases outside of the network are kept: who may write one may write any number. */
+/**
+ * Most problems, and most leases outside of the network, that are kept: a client that may write one may write
+ * any number.
+ */
 export const MOST_REFUSED = 1_000
 
-/** One taker's slot: what changed since it last took. Never longer than the keys that there are. */
+/** What changed since one caller of `watch` last took it. Never more keys than the table has had. */
 interface Taker {
   changed: Set<string>
   readonly due: WakeUp
 }
 
 /**
- * Folds what a store reads into a table, and hands it out as LeaseStore.watch promises. Two rules keep peers alive:
+ * Builds the lease table from what a store reads, and hands it out as LeaseStore.watch promises. Two rules
+ * protect the peers:
  *
- * - Before the first whole list nothing is handed out, so that nothing can be taken for gone.
- * - A value that is no lease removes nothing: the last good lease of that key stands until the key itself is gone, and
- *   the problem is reported beside it.
+ * - Nothing is handed out before the first complete list, so that no peer counts as gone too early.
+ * - A value that is no lease removes nothing: the last good lease of its key stays until the key itself is
+ *   gone, and the problem is reported beside it.
  *
- * Of leases that lie outside of the network, which nothing is made of, it holds no more than can be looked at.
+ * Leases outside of the network are never programmed; it keeps at most MOST_REFUSED of them.
  */
 export class LiveTable {
   readonly #leases = new Map<string, Lease>()
@@ -33,13 +37,16 @@ export class LiveTable {
   #failure: { readonly error: unknown } | undefined
   #problemList: readonly LeaseProblem[] | undefined
   readonly #network: NetworkConfig | undefined
-  /** Their keys. */
+  /** Keys of leases outside of the network. */
   readonly #outside = new Set<string>()
 
-  /** All leases that stand now. Live, one and the same for all takers: a copy would cost each change the whole table. */
+  /**
+   * All current leases. Live, and one table for all callers: a copy would cost the whole table for each
+   * change.
+   */
   readonly table: LeaseTable = this.#leases
 
-  /** `network`: undefined where it is not known. */
+  /** `network`: undefined where the config is not known; every lease then counts as inside. */
   constructor(network: NetworkConfig | undefined) {
     this.#network = network
   }
@@ -49,7 +56,7 @@ export class LiveTable {
     return this.#problemList
   }
 
-  /** A complete listing: keys that are not in it are gone. */
+  /** Takes a complete list: removes the keys that are not in it. */
   list(readings: Iterable<Reading>): void {
     const read = new Set<string>()
     for (const reading of readings) {
@@ -63,17 +70,15 @@ export class LiveTable {
     }
   }
 
-  /** One key was written. */
   put(reading: Reading): void {
     this.#set(reading)
   }
 
-  /** One key is gone. */
   remove(key: string): void {
     this.#unset(key)
   }
 
-  /** Whether it is a lease of which a part lies in the network. */
+  /** Whether it is a lease with at least one subnet in the network. */
   isOfNetwork(reading: Reading): reading is Lease {
     if ('reason' in reading) return false
     const { families } = this.#network ?? {}
@@ -89,8 +94,8 @@ export class LiveTable {
   }
 
   /**
-   * The live table as soon as it is complete, with all its keys as changed; then again whenever something differs. What
-   * changes between two takes is folded into the second. Rejects with the signal's reason.
+   * Yields the live table once it is complete, with all its keys as changed, and again after each change.
+   * Changes between two takes are merged into the second. Rejects with the signal's reason.
    */
   async *watch(signal: AbortSignal): AsyncGenerator<LeaseTableChange, never, undefined> {
     const taker: Taker = { changed: new Set(this.#leases.keys()), due: new WakeUp() }
@@ -106,7 +111,8 @@ export class LiveTable {
         yield {
           table: this.table,
           changed,
-          // Made where it is asked for: not for each of thousands of changes.
+          // A getter, because few callers read it: making the list for each of thousands of changes would be
+          // costly.
           get problems() {
             return live.problems
           },
@@ -135,7 +141,10 @@ export class LiveTable {
     this.#touch(key)
   }
 
-  /** Whether there is room for it. */
+  /**
+   * Counts a key as outside of the network. Returns false, and removes it, where MOST_REFUSED others are
+   * kept.
+   */
   #takeOutside(key: string): boolean {
     const isFull = this.#outside.size >= MOST_REFUSED && !this.#outside.has(key)
     if (isFull) this.#unset(key)
@@ -164,7 +173,7 @@ function keyOf(reading: Reading): string {
   return 'reason' in reading ? reading.key : reading.node
 }
 
-/** Whether two leases of one node say the same. */
+/** Whether two leases of one node are equal. */
 function isSame(a: Lease, b: Lease): boolean {
   return (
     a.since === b.since &&

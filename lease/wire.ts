@@ -6,8 +6,8 @@ import { AddressError, type Family, familyOf, type Ip, isOnePerFamily, parseIp }
 import { networkAddress, type Prefix, parsePrefix, prefixLength } from './net/prefix.ts'
 
 /**
- * flannel's etcd format: what stands in and under `<prefix>/subnets/`. Leases are written to the byte as flanneld writes
- * them and read with all that Go's JSON lets through.
+ * flannel's etcd format: the keys and values under `<prefix>/subnets/`. Leases are written byte for byte as
+ * flanneld writes them, and read as leniently as Go's JSON reads them.
  */
 
 /** A key or value that is no lease. The message names the key, the value and the remedy. */
@@ -15,15 +15,15 @@ export class WireError extends DataError {
   override name = 'WireError'
 }
 
-/** What a node publishes under its subnet key. `publicIps` and `backendData` one a family, in the order of the prefixes. */
+/** What a node publishes under its subnet key; `publicIps` and `backendData` in the order of the prefixes. */
 export interface LeaseValue {
   readonly publicIps: readonly Ip[]
-  /** Left out of the text where empty, as backend data are where undefined. */
+  /** Left out of the text where empty, as are undefined backend data. */
   readonly backendType: string
   readonly backendData: readonly BackendData[]
 }
 
-/** All that differs between the families. flanneld takes no key with a longer prefix than `maxLength` bits. */
+/** What differs between the families. flanneld accepts no key with a prefix longer than `maxLength` bits. */
 const perFamily: Readonly<
   Record<Family, { publicIp: string; backendData: string; maxLength: number; none: Ip }>
 > = {
@@ -34,15 +34,15 @@ const perFamily: Readonly<
 /** Characters of a backend's name: flannel's longest is `tencent-vpc`. */
 export const MAX_BACKEND_TYPE = 64
 
-/** Stands for the IPv4 subnet where there is only an IPv6 one. */
+/** In a key, the IPv4 part of a lease with IPv6 only. */
 const NO_IPV4 = '0.0.0.0-0'
 const keyPattern = /^(\d+\.\d+\.\d+\.\d+)-(\d+)(?:&([a-f\d:]+)-(\d+))?$/
 
 /**
- * `10.1.5.0-24`, `10.12.13.0-24&fd00:12:13::-56` or, for IPv6 alone, `0.0.0.0-0&fd00:12:13::-56`: flanneld's own form,
- * though its allocator then finds the whole of IPv4 taken. A form that it cannot parse would be worse: flanneld reads a
- * listing with one such key as empty and removes every peer. Throws WireError unless there is one prefix, or one of each
- * family with IPv4 first.
+ * `10.1.5.0-24`, `10.12.13.0-24&fd00:12:13::-56` or, for IPv6 alone, `0.0.0.0-0&fd00:12:13::-56`. The last
+ * form is flanneld's own, although its allocator then counts all of IPv4 as taken; a form that it cannot
+ * parse would be worse: flanneld reads a list with one such key as empty and removes every peer. Throws
+ * WireError unless there is one prefix, or one of each family with IPv4 first.
  */
 export function encodeSubnetKey(prefixes: readonly Prefix[]): string {
   if (!isOnePerFamily(prefixes))
@@ -79,7 +79,8 @@ export function encodeLeaseValue({ publicIps, backendType, backendData }: LeaseV
         'one a family is needed',
     )
   const at = (family: Family) => publicIps.findIndex(ip => familyOf(ip) === family)
-  // Go writes fields in the order of its struct. The zero IPv4 address is never null there, and the IPv6 one always is.
+  // Go writes fields in the order of its struct: a missing IPv4 address as 0.0.0.0, a missing IPv6 address as
+  // null.
   return goJson({
     PublicIP: publicIps[at('ipv4')] ?? perFamily.ipv4.none,
     PublicIPv6: publicIps[at('ipv6')] ?? null,
@@ -90,8 +91,9 @@ export function encodeLeaseValue({ publicIps, backendType, backendData }: LeaseV
 }
 
 /**
- * The lease under a key, which is also its holder's name. `since` is the key's create_revision. A family whose public IP
- * is missing has the unspecified address, as in Go; at least one must have one. Throws WireError.
+ * The lease under a key; the key is also the node's name. `since` is the key's create_revision. A family
+ * without a public IP gets the unspecified address, as in Go; at least one family must have one. Throws
+ * WireError.
  */
 export function decodeLease(key: string, value: string, since: number): Lease {
   const prefixes = decodeSubnetKey(key)

@@ -1,31 +1,13 @@
-import type { Lease, LeaseTable, Subnet } from '../lease.ts'
+import type { Lease, LeaseTable } from '../lease.ts'
 import type { Ip } from '../net/ip.ts'
 import type { Prefix } from '../net/prefix.ts'
 import { PrefixIndex } from '../net/prefix_index.ts'
 import type { NetworkConfig } from '../network_config/network_config.ts'
+import { type Claim, isAdmitted, type Peer } from './claim.ts'
 import { ClaimedIps } from './claimed_ips.ts'
 import type { HostNetworks } from './host_networks.ts'
 import { BEFORE_START, HostPriority } from './host_priority.ts'
 import { ShareRules } from './share_rules.ts'
-
-/** One family's part of a peer's lease. */
-interface Claim {
-  readonly node: string
-  /**
-   * Position in the sequence in which claims and changes of the host were seen; claims of one table by age.
-   */
-  readonly order: number
-  readonly subnet: Subnet
-  /** When it was admitted, in the same sequence as `order`; undefined where it is refused. */
-  heldSince: number | undefined
-  /** Why the claim is refused; undefined where it is admitted. */
-  reason: string | undefined
-}
-
-interface Peer {
-  readonly lease: Lease
-  readonly claims: readonly Claim[]
-}
 
 /**
  * Decides which peers' leases may be programmed. A lease is foreign input: an admitted subnet lies inside the
@@ -113,7 +95,7 @@ export class Admission {
    * addresses. Sentences for the operator, three at most.
    */
   get overHost(): readonly string[] {
-    return this.#host.lostTo(prefix => [...this.#prefixes.overlapping(prefix)].filter(isHeld))
+    return this.#host.lostTo(prefix => [...this.#prefixes.overlapping(prefix)].filter(isAdmitted))
   }
 
   /**
@@ -245,18 +227,14 @@ export class Admission {
 
   #settle(node: string): void {
     const peer = this.#peers.get(node)
-    const good = peer?.claims.filter(claim => claim.reason === undefined) ?? []
-    const bad = peer?.claims.filter(claim => claim.reason !== undefined) ?? []
+    const good = peer?.claims.filter(isAdmitted) ?? []
+    const bad = peer?.claims.filter(claim => !isAdmitted(claim)) ?? []
     if (peer === undefined || good.length === 0) this.#admitted.delete(node)
     else if (bad.length === 0) this.#admitted.set(node, peer.lease)
     else this.#admitted.set(node, { ...peer.lease, subnets: good.map(claim => claim.subnet) })
     if (bad.length === 0) this.#refused.delete(node)
     else this.#refused.set(node, bad.map(claim => claim.reason).join('; '))
   }
-}
-
-function isHeld({ reason }: Claim): boolean {
-  return reason === undefined
 }
 
 /** Nodes by their lease's age, then by name; those without a lease come first. */

@@ -1,11 +1,14 @@
 export interface BudgetLimits {
-  /** At once. */
+  /** Most that can be spent at once. */
   readonly most: number
-  /** In the long run. */
+  /** How much is added each second. */
   readonly perSecond: number
 }
 
-/** Limits what changes of the host, or others, may cost. Times are of a monotonic clock, in ms. */
+/**
+ * A token bucket: limits the work that events from outside, such as changes of the host, can cause. Times are
+ * of a monotonic clock, in ms.
+ */
 export class Budget {
   readonly #limits: BudgetLimits
   #left: number
@@ -16,7 +19,7 @@ export class Budget {
     this.#left = limits.most
   }
 
-  /** False, and nothing is taken, where it does not suffice. */
+  /** Takes the amount. Returns false, and takes nothing, where less is left. */
   spend(amount: number, nowMs = performance.now()): boolean {
     this.#refill(nowMs)
     if (this.#left < amount) return false
@@ -24,7 +27,7 @@ export class Budget {
     return true
   }
 
-  /** Until one can be spent; 0: now. */
+  /** Time in ms until an amount of one can be spent; 0: now. */
   waitMs(nowMs = performance.now()): number {
     this.#refill(nowMs)
     return this.#left >= 1 ? 0 : ((1 - this.#left) * 1000) / this.#limits.perSecond

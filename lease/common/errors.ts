@@ -8,8 +8,8 @@ export class ExpectedError extends Error {
 }
 
 /**
- * What is wrong with foreign data. It has no stack, which V8 makes by reading the code again: a flood of such
- * data would spend more time on that than on the data.
+ * A fault in foreign data. It has no stack trace: V8 would parse the source code again to make one, and a
+ * flood of such data would cost more time for that than for the data.
  */
 export class DataError extends ExpectedError {
   override name = 'DataError'

@@ -1,18 +1,18 @@
 import { closeSync, openSync } from 'node:fs'
 import { ExpectedError, messageOf } from './errors.ts'
 
-/** A part of the program was not loaded: this host has no file descriptors for it now. */
+/** A part of the program could not be loaded: this host has no file descriptors left for it now. */
 export class LoadError extends ExpectedError {
   override name = 'LoadError'
 }
 
-/** More files than one part of the program consists of. */
+/** More than the number of files in one part of the program. */
 const SPARE_DESCRIPTORS = 24
 
 /**
- * A part of the program that is loaded when it is first needed. Node.js never again tries a module whose file it
- * could not open once: without descriptors nothing is loaded, and the next call tries again. The promise rejects
- * with LoadError then.
+ * Loads a part of the program when it is first needed. Node.js never tries a module again whose file it could
+ * not open once. So nothing is loaded while descriptors are short: the promise then rejects with LoadError,
+ * and the next call tries again.
  */
 export function lazily<T>(load: () => Promise<T>): () => Promise<T> {
   let loaded: Promise<T> | undefined

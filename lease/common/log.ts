@@ -1,5 +1,6 @@
 /**
- * The logger that every room takes: pino's shape, fields first. `agent/status/log/logger.ts` makes the real one.
+ * The logger that every room takes: pino's shape, fields first. `agent/status/log/logger.ts` makes the real
+ * one.
  */
 export interface Log {
   trace(fields: object, message: string): void

@@ -1,6 +1,6 @@
-/** The longest piece of foreign text that is shown. */
+/** Most characters of one piece of foreign text. */
 const PIECE = 200
-/** The longest sentence of this program, with such pieces in it. */
+/** Most characters of one of this program's sentences, with such pieces in it. */
 const SENTENCE = 2_000
 
 /**
@@ -19,7 +19,7 @@ export function printable(text: string, most = PIECE): string {
   return cut.replaceAll(unprintable, escaped)
 }
 
-/** A document for a person: the same for every text in it. */
+/** A copy of the document in which every text, keys included, went through `printable`. */
 export function printableDocument<T>(document: T, most = SENTENCE): T {
   const shown = (value: unknown): unknown => {
     if (typeof value === 'string') return printable(value, most)
@@ -30,14 +30,14 @@ export function printableDocument<T>(document: T, most = SENTENCE): T {
   return shown(document) as T
 }
 
-/** JSON of the same value, of which a terminal shows every character: what steers it stands escaped in its strings. */
+/** JSON of the same value. Characters that could steer a terminal are escaped inside its strings. */
 export function printableJson(document: unknown): string {
   return JSON.stringify(document, null, 2).replaceAll(unprintable, char =>
     char === '\n' ? char : escaped(char),
   )
 }
 
-/** In UTF-16 units, as JSON has it. */
+/** JSON's escape, one for each UTF-16 unit. */
 function escaped(char: string): string {
   return Array.from(
     { length: char.length },

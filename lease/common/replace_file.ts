@@ -9,16 +9,19 @@ export class WholeFileError extends ExpectedError {
   override name = 'WholeFileError'
 }
 
-/** Text, or parts of a file that come one by one: an error among them leaves the old content. */
+/** Text, or parts of a file that arrive one by one; an error among them leaves the old content in place. */
 type Content = string | AsyncIterable<Uint8Array>
 
-/** A draft of this age was left by a process that was killed. */
+/** A draft older than this was left by a process that was killed. */
 const STALE_MS = 60_000
 
-/** Of what is read: more than any file that is written here, but for etcd's data. */
+/** Most bytes that are read back: more than any file written here, except etcd's data. */
 const MOST_BYTES = 4 * 2 ** 20
 
-/** The file's text; undefined where the file is missing, cannot be read, or is no regular one of a few megabytes. */
+/**
+ * The file's text; undefined where it is missing, cannot be read, is no regular file or is larger than
+ * MOST_BYTES.
+ */
 export async function readWhole(path: string, signal: AbortSignal): Promise<string | undefined> {
   try {
     signal.throwIfAborted()

@@ -5,20 +5,21 @@
 export class ReportOnce {
   readonly #said = new Map<string, string>()
 
-  /** Whether to report it now: it is new or its text changed. */
+  /** Whether to report the trouble now: it is new or its text changed. */
   isNew(key: string, words: string): boolean {
     if (this.#said.get(key) === words) return false
     this.#said.set(key, words)
     return true
   }
 
-  /** Forgets it. Returns whether it had been reported. */
+  /** Forgets the trouble. Returns whether it had been reported. */
   isOver(key: string): boolean {
     return this.#said.delete(key)
   }
 
   /**
-   * Compares with all troubles of now, texts by key: reports new and changed ones, and those that are over.
+   * Takes all current troubles, texts by key: reports new and changed ones, and calls `over` for those that
+   * ended.
    */
   settle(
     now: ReadonlyMap<string, string>,

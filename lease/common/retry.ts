@@ -5,11 +5,11 @@ import { sleep } from './sleep.ts'
 import { TroubleLog, type TroubleLogOptions } from './trouble_log.ts'
 
 export interface RetryOptions extends RetryLimits, TroubleLogOptions {
-  /** That many failures, or failures for that long, mean that the store is away. */
+  /** After that many failures, or failures for that long, the store counts as away. */
   readonly away: { readonly failures: number; readonly afterMs: number }
   /** Whether a later try can succeed; any other error is thrown at once. */
   readonly isTrouble: (error: unknown) => boolean
-  /** Whether only an operator can end it, as with a missing permission. */
+  /** Whether only an operator can end the trouble, such as a missing permission. */
   readonly needsOperator?: (error: unknown) => boolean
   /** How long the store asked to be left alone. */
   readonly askedMs?: (error: unknown) => number
@@ -17,7 +17,7 @@ export interface RetryOptions extends RetryLimits, TroubleLogOptions {
   readonly random: () => number
 }
 
-/** Most activities whose failures are counted. */
+/** Failures are counted for at most this many activities. */
 const ACTIVITIES = 20
 
 /**
@@ -62,14 +62,14 @@ export class Retrier {
     return this.#restarts
   }
 
-  /** A watch is opened again. */
+  /** Counts a watch that is opened again. */
   restarted(): void {
     this.#restarts++
   }
 
   /**
-   * Retries until it works. Rejects with the signal's reason, and with an error that is no trouble or that
-   * `isFinal` takes.
+   * Retries `act` until it succeeds. Rejects with the signal's reason, and with an error that is no trouble
+   * or for which `isFinal` is true.
    */
   async until<T>(
     activity: string,
@@ -81,8 +81,8 @@ export class Retrier {
   }
 
   /**
-   * As `until`, but once the store counts as away, asks `instead` after each failure; what that returns,
-   * unless undefined, is the result.
+   * As `until`, but calls `instead` after each failure while the store counts as away. A result of `instead`
+   * other than undefined is returned.
    */
   async untilOr<T>(
     activity: string,
@@ -132,7 +132,7 @@ export class Retrier {
         this.failed(activity, error, signal)
         const answer = instead()
         if (answer !== undefined) {
-          this.clear(activity) // This activity is not retried any more; the watches report the store's state.
+          this.clear(activity) // This activity is no longer retried; the watches report the store's state.
           return answer
         }
         await this.pause(attempt, signal, this.#options.askedMs?.(error))
@@ -152,7 +152,7 @@ export class Retrier {
     else this.#log.failed(activity, text, this.#troubles.get(activity)?.since ?? 0)
   }
 
-  /** Notes a trouble that is certain, and logs it. */
+  /** Notes a trouble and logs it at once. */
   note(activity: string, text: string): void {
     this.wait(activity, text)
     this.#log.say(activity, text)

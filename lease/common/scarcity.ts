@@ -2,13 +2,15 @@ import type { Log } from './log.ts'
 import { Retrier } from './retry.ts'
 
 /**
- * Resources that a host runs out of for a while: file descriptors, memory, disk space, processes, socket
- * buffers. Which calls fail so (errno(3)): EMFILE and ENFILE open(2), ENOMEM and EAGAIN fork(2), ENOSPC,
- * EDQUOT and EFBIG write(2), ENOBUFS send(2).
+ * Error codes (errno(3)) of a host that has run out of a resource for a while: EMFILE and ENFILE of open(2)
+ * are file descriptors, ENOMEM and EAGAIN of fork(2) memory and processes, ENOSPC, EDQUOT and EFBIG of
+ * write(2) disk space, ENOBUFS of send(2) socket buffers.
  */
 const scarce = new Set(['EMFILE', 'ENFILE', 'ENOMEM', 'EAGAIN', 'ENOSPC', 'EDQUOT', 'EFBIG', 'ENOBUFS'])
 
-/** Whether the error, or one of its causes, says that the host ran out of a resource: a later try can succeed. */
+/**
+ * Whether the error, or one of its causes, says that the host ran out of a resource: a later try can succeed.
+ */
 export function isScarcity(error: unknown): boolean {
   if (!(error instanceof Error)) return false
   const isItself = 'code' in error && typeof error.code === 'string' && scarce.has(error.code)

@@ -1,6 +1,6 @@
 /**
- * One command line that a POSIX shell reads back as exactly these words: for commands that a log or the CLI
- * prints to be pasted. The words may be foreign input (a network config, a device name).
+ * One command line from which a POSIX shell reads exactly these words: for commands in a log or the CLI that
+ * an operator pastes. The words may be foreign input (a network config, a device name).
  */
 export function shellQuote(...words: readonly string[]): string {
   return words.map(quoted).join(' ')

@@ -1,11 +1,12 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
-/** Pieces of work of at most some 0.1 ms each that are done in one go. */
+/** Pieces of work in one slice; each takes at most about 0.1 ms. */
 const PIECES = 50
 
 /**
- * Foreign work in slices, with a turn of the event loop after each. A stream whose next value has already
- * arrived never lets the loop turn: a flood of changes would hold up the kernel's answers, timers and HTTP.
+ * Divides work that foreign input causes into slices, with a turn of the event loop after each. A stream
+ * whose next value has already arrived never lets the event loop turn: a flood of changes would hold up the
+ * kernel's answers, timers and HTTP.
  */
 export class Slices {
   #left = PIECES

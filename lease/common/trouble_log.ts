@@ -13,12 +13,15 @@ export interface TroubleLogOptions {
 
 /** The same text is logged at most once in this time. */
 const SAY_AGAIN_MS = 300_000
-/** Troubles that end before they are logged: after so many within `SAY_AGAIN_MS` the next is logged at once. */
+/**
+ * After this many troubles within `SAY_AGAIN_MS` that ended before they were logged, the next one is logged
+ * at once.
+ */
 const BRIEF = 3
-/** Most texts that are remembered: an endpoint can invent any number of them. */
+/** Most texts that are remembered: an endpoint could send any number of different ones. */
 const TEXTS = 20
 
-/** Logs what activities fail by: each text once, and only once it lasts or keeps coming back. */
+/** Logs why activities fail: each text once, and only when the failure lasts or keeps returning. */
 export class TroubleLog {
   readonly #options: TroubleLogOptions
   /** When each text was last logged. */

@@ -2,12 +2,15 @@
 const LONGEST_MS = 2 ** 31 - 1
 
 /**
- * Wakes all that wait for it. A set() without a waiter is kept, so that the next wait resolves at once: work
- * that arrives between two waits is never missed, and any number of set() calls wakes once.
+ * Wakes all waiters. A set() without a waiter is kept, so that the next wait resolves at once: work that
+ * arrives between two waits is never missed, and any number of set() calls wakes once.
  */
 export class WakeUp {
   #due = false
-  /** A waiter was woken but has not run yet: it will see what a further set() is about. */
+  /**
+   * A waiter was woken but has not run yet. It will see the cause of any further set(), so that one is not
+   * kept.
+   */
   #waking = false
   readonly #waiters = new Set<() => void>()
 

@@ -4,7 +4,7 @@ import { DataError } from '../common/errors.ts'
 /** The IP version. Only codecs may branch on it. */
 export type Family = 'ipv4' | 'ipv6'
 
-/** Both, in the order in which they are named. */
+/** Both families, in the order in which lists name them. */
 export const allFamilies: readonly Family[] = ['ipv4', 'ipv6']
 
 declare const ipBrand: unique symbol
@@ -16,7 +16,7 @@ export class AddressError extends DataError {
   override name = 'AddressError'
 }
 
-/** Longer than any address, prefix or MAC: longer foreign text is refused unread. */
+/** More characters than any address, prefix or MAC has. A longer text is refused without parsing it. */
 const MAX_TEXT = 64
 
 /** Parses strictly: no leading zeros, no zone id, no prefix length. Throws AddressError. */
@@ -49,8 +49,8 @@ function withHexTail(text: string): string {
 }
 
 /**
- * Throws AddressError where the text is too long for any address, before it is parsed or repeated in a
- * message.
+ * Throws AddressError where the text is too long for any address. Call it before the text is parsed or quoted
+ * in a message.
  */
 export function refuseLongText(text: string): void {
   if (text.length > MAX_TEXT)
@@ -93,7 +93,9 @@ export function familyOf(address: string): Family {
   return address.includes(':') ? 'ipv6' : 'ipv4'
 }
 
-/** Whether there is one address or prefix, or one of each family with IPv4 first: the form that a lease has. */
+/**
+ * Whether the list has one address or prefix, or one of each family with IPv4 first, as a lease must have.
+ */
 export function isOnePerFamily(addresses: readonly string[]): boolean {
   return ['ipv4', 'ipv6', 'ipv4+ipv6'].includes(addresses.map(familyOf).join('+'))
 }
@@ -140,7 +142,7 @@ export function scopeOf(ip: Ip): IpScope {
   return familyOf(ip) === 'ipv6' ? ipv6Scope(ip) : ipv4Scope(ip)
 }
 
-/** Makes no bytes: a kernel snapshot asks it thousands of times. */
+/** Allocates no bytes: a kernel snapshot calls this thousands of times. */
 function ipv4Scope(ip: Ip): IpScope {
   const first = Number.parseInt(ip, 10)
   // Since Linux 5.3 the rest of 0.0.0.0/8 is unicast (ipv4_is_zeronet()).
@@ -148,7 +150,8 @@ function ipv4Scope(ip: Ip): IpScope {
   if (first === 127) return 'loopback'
   if (first >= 224 && first <= 239) return 'multicast'
   if (ip.startsWith('169.254.')) return 'link-local'
-  // Linux sends to and from 240.0.0.0/4 as to any other unicast address (ipv4_is_lbcast() alone is broadcast).
+  // Linux sends to and from 240.0.0.0/4 as to any other unicast address (ipv4_is_lbcast() alone is
+  // broadcast).
   return ip === '255.255.255.255' ? 'broadcast' : 'global'
 }
 

@@ -87,7 +87,7 @@ export function contains(outer: Prefix, inner: Ip | Prefix): boolean {
   return true
 }
 
-/** The bits of an address's byte that a prefix of that length fixes. */
+/** The bits of byte `index` of an address that a prefix of this length fixes. */
 function byteMask(length: number, index: number): number {
   const fixed = Math.min(Math.max(length - 8 * index, 0), 8)
   return (0xff00 >> fixed) & 0xff
@@ -103,8 +103,8 @@ export function prefixSize(family: Family, length: number): bigint {
 }
 
 /**
- * The two addresses of a connected network that no host can have. Undefined where all are hosts': in a /31 (RFC 3021) and
- * in IPv6, which has no broadcast.
+ * Network and broadcast address of a connected network, which no host can have. Undefined where hosts can
+ * have all addresses: in a /31 (RFC 3021), and in IPv6, which has no broadcast.
  */
 export function edgesOf(prefix: Prefix): { readonly network: Ip; readonly broadcast: Ip } | undefined {
   const { family, last } = prefixRange(prefix)
@@ -112,7 +112,7 @@ export function edgesOf(prefix: Prefix): { readonly network: Ip; readonly broadc
   return { network: networkAddress(prefix), broadcast: ipFromNumber(last, family) }
 }
 
-/** First and last address as numbers: the form in which subnets are counted through. */
+/** First and last address as numbers, for counting through subnets. */
 export function prefixRange(prefix: Prefix): { family: Family; first: bigint; last: bigint } {
   const family = familyOf(prefix)
   const first = ipToNumber(networkAddress(prefix))

@@ -10,8 +10,8 @@ import {
 } from './prefix.ts'
 
 /**
- * Values by prefix, asked for by overlap. A table for each length in use: networks cut all their subnets
- * alike, so that a question is a look-up or two, not a walk.
+ * Values by prefix, found by overlap. Has one table for each prefix length in use: all subnets of a network
+ * usually have one length, so a search is one or two look-ups instead of a walk over all values.
  */
 export class PrefixIndex<T> {
   readonly #families: Readonly<Record<Family, Map<number, Map<Prefix, T[]>>>> = {
@@ -40,7 +40,7 @@ export class PrefixIndex<T> {
     if (table.size === 0) lengths.delete(prefixLength(prefix))
   }
 
-  /** Values whose prefix holds this one or lies in it, this one's own among them. */
+  /** Values whose prefix contains this one or lies inside it; those of an equal prefix too. */
   *overlapping(prefix: Prefix): Iterable<T> {
     for (const [length, table] of this.#families[familyOf(prefix)])
       for (const key of keysToLookAt(prefix, length, table)) yield* table.get(key) ?? []
@@ -48,8 +48,8 @@ export class PrefixIndex<T> {
 }
 
 /**
- * Of a table of one length: the prefix that holds the given one, or all that it holds, by the shorter way to
- * them.
+ * The keys of one table that overlap the prefix: the one that contains it, or all inside it. Counts through
+ * the possible keys or walks over the table, whichever takes fewer steps.
  */
 function* keysToLookAt(
   prefix: Prefix,
