@@ -20,8 +20,8 @@ export interface HostNetwork {
 }
 
 /**
- * Networks and addresses that the host itself needs: no lease is chosen or programmed over them, whoever
- * wrote it into the store. The agent reads them from the kernel.
+ * Networks and addresses that the host itself needs. No lease is chosen or programmed over them, also none
+ * that an operator wrote into the store. The agent reads them from the kernel.
  */
 export interface HostNetworks {
   /** Those that overlap the pod network. */
