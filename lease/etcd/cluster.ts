@@ -10,7 +10,7 @@ import { openRetrier } from './client/retrier.ts'
 import { defaultTuning } from './client/tuning.ts'
 import { readMembers } from './members.ts'
 
-/** A change of the members is answered once it is applied. */
+/** etcd answers a change of the members only once it is applied. */
 const CALL_MS = 15_000
 const CHECKSUM_BYTES = 32
 

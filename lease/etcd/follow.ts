@@ -11,19 +11,19 @@ import { checkHistory, contradicts, latest } from './records/history.ts'
 const ACTIVITY = 'watch the peers'
 
 /**
- * Keeps a table equal to the keys under `<prefix>/subnets/`: lists at revision R, watches from R+1. A broken
- * watch is resumed after its last event, because 5,000 nodes that all list after a restart of etcd would
- * overload it; the table is listed again a little later, or at once where the revision is compacted or the
- * store has lost its data.
+ * Keeps the table equal to the keys under `<prefix>/subnets/`: lists at revision R, watches from R+1. A
+ * broken watch is resumed after its last event, because 5,000 nodes that all list after a restart of etcd
+ * would overload it. The table is then listed again a little later; at once where the revision is compacted
+ * or the store has lost its data.
  */
 export class Follower {
   readonly #ctx: EtcdContext
   readonly #table: LiveTable
-  /** The revision up to which the table is complete; undefined: list it. */
+  /** The revision up to which the table is complete; undefined: it must be listed. */
   #revision: number | undefined
   /** Whether the watch broke since the last listing. */
   #broke = false
-  /** The newest key of those that the table was read from. */
+  /** The newest key in the table. It shows later whether etcd still has the same history. */
   #witness: KeyValue | undefined
   #interrupt: () => void = () => {}
   readonly #slices = new Slices()
@@ -46,7 +46,7 @@ export class Follower {
         try {
           await this.#listAndWatch(signal)
         } catch (error) {
-          this.#meet(error, signal)
+          this.#watchFailed(error, signal)
           this.#ctx.retrier.restarted()
           if (isAway()) this.#listCached()
         }
@@ -63,8 +63,8 @@ export class Follower {
     this.#interrupt()
   }
 
-  /** A compacted revision is no trouble: the table is listed again. */
-  #meet(error: unknown, signal: AbortSignal): void {
+  /** Handles the end of a watch. A compacted revision is no trouble: the table is listed again. */
+  #watchFailed(error: unknown, signal: AbortSignal): void {
     this.#broke = true
     if (error instanceof EtcdError && error.kind === 'compacted') {
       this.#revision = undefined
@@ -77,7 +77,8 @@ export class Follower {
 
   /** Returns when it is time to list again. */
   async #listAndWatch(signal: AbortSignal): Promise<void> {
-    // This call shows that the store has lost its data: a watch from a future revision is only silent.
+    // A watch from a future revision is only silent, so this call finds out whether the store has lost its
+    // data.
     const range = keysUnder(this.#ctx.folder)
     if (this.#revision !== undefined)
       await checkHistory(this.#ctx.client, this.#ctx.folder, this.#witness, signal)
@@ -127,14 +128,14 @@ export class Follower {
     }
     const { revision } = await client.rangeAs(keysUnder(folder), read, signal)
     this.#ctx.retrier.over(ACTIVITY)
-    // Where the loss is already known, nothing known is left to compare with.
+    // After a known loss of data `lastSeen.at` is undefined: there is no history to compare with.
     if (isOther && lastSeen.at !== undefined) client.foundOtherHistory()
     lastSeen.gracePeers.settle(leases, tuning.clock.now())
     for (const lease of leases) this.#ctx.onLease(lease)
     this.#table.list([...refused, ...leases, ...lastSeen.gracePeers.leases])
     this.#broke = false
     this.#witness = witness
-    this.#saw(revision)
+    this.#tableIsAt(revision)
     return revision
   }
 
@@ -161,19 +162,19 @@ export class Follower {
     }
     const outlived = lastSeen.gracePeers.settle(leases, tuning.clock.now())
     for (const node of outlived) this.#table.remove(node)
-    // What came in between asks for another listing.
+    // A listing was asked for meanwhile: the batch must not count as seen.
     signal.throwIfAborted()
     this.#witness = latest(this.#witness, batch.puts)
-    this.#saw(batch.through)
+    this.#tableIsAt(batch.through)
   }
 
-  #saw(revision: number): void {
+  #tableIsAt(revision: number): void {
     this.#revision = revision
     const at = this.#ctx.client.known
     if (at) this.#ctx.lastSeen.sawTable({ ...at, revision }, () => [...this.#table.table.values()])
   }
 
-  /** Used only while nothing newer is known. */
+  /** Lists the cached leases, unless the table is already known from etcd. */
   #listCached(): void {
     const { lastSeen } = this.#ctx
     if (lastSeen.savedAtMs === undefined || this.#revision !== undefined || this.#table.table.size > 0) return

@@ -1,10 +1,10 @@
-/** When leases were renewed last and when they end: etcd tells it of one etcd lease at a time. */
+/** When leases were renewed last and when they end. etcd answers for one etcd lease at a time. */
 import type { LeaseTimes } from '../store.ts'
 import { type KeyValue, keysUnder } from './client/keys.ts'
 import type { EtcdContext } from './records/context.ts'
 import { NO_LEASE } from './records/record.ts'
 
-/** Calls at once: one connection answers some thousands a second. */
+/** Calls at the same time: one connection answers some thousands a second. */
 const AT_ONCE = 64
 
 export async function leaseTimes(

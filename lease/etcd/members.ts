@@ -4,11 +4,11 @@ import type { EtcdClient } from './client/client.ts'
 import { EtcdError } from './client/error.ts'
 import type { EtcdContext } from './records/context.ts'
 
-/** What comes from etcd is bounded as any foreign input: no cluster has more members, no URL is longer. */
+/** Bounds for etcd's answer, which is foreign input: no cluster has more members, no URL is longer. */
 const MOST_MEMBERS = 20
 const LONGEST_URL = 256
 
-/** The members that etcd names, without what is no URL of the same kind. */
+/** The client URLs of the members that etcd names; without texts that are no URL of the same scheme. */
 export async function readMembers(
   client: EtcdClient,
   signal: AbortSignal,
@@ -24,8 +24,8 @@ export async function readMembers(
 }
 
 /**
- * Keeps the endpoints equal to the members, where agents run etcd themselves: a host that joined by the first
- * one's address finds the others when that is lost. Rejects with the signal's reason.
+ * Keeps the endpoints equal to the members where agents run etcd themselves: a host that joined through the
+ * first host still finds the others when the first one is lost. Rejects with the signal's reason.
  */
 export async function followMembers(ctx: EtcdContext, signal: AbortSignal): Promise<never> {
   for (;;) {

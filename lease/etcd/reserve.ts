@@ -67,7 +67,9 @@ export async function release(
   })
 }
 
-/** Reads, and writes what the look asks for if nothing changed meanwhile; else reads again. */
+/**
+ * Reads the keys and commits the transaction that `look` returns; reads again where a key changed meanwhile.
+ */
 async function untilDecided<T>(
   ctx: EtcdContext,
   activity: string,

@@ -70,7 +70,7 @@ export class EtcdLeaseStore implements LeaseStore, Reservations {
     return this.#config.wait(signal, demands)
   }
 
-  /** Stores a network config where there is none: the last one seen, or this. Resolves to it if it was stored. */
+  /** See LeaseStore.offerNetworkConfig. */
   async offerNetworkConfig(text: string, signal: AbortSignal): Promise<string | undefined> {
     await this.#load()
     const offered = this.#ctx.lastSeen.networkConfig ?? text
@@ -175,7 +175,7 @@ export class EtcdLeaseStore implements LeaseStore, Reservations {
     this.#ctx.client.learn(this.#ctx.lastSeen.endpoints)
   }
 
-  /** etcd lost its data: keeps the known peers for a grace, or until they register again. */
+  /** etcd has lost its data: keeps the known peers for the grace period, or until they register again. */
   #reset(before: Head, after: Head): void {
     const { lastSeen, tuning, log, onReset } = this.#ctx
     const peers = lastSeen.storeWasReset()

@@ -27,7 +27,7 @@ import type { EtcdTuning } from './tuning.ts'
 
 export type { ICompare, IKeyValue, IRequestOp, IResponseHeader, IWatchResponse } from 'etcd3'
 
-/** One host's channels and one token: each call once, with a deadline. */
+/** The channels and the token for one host. Each call is made once, with a deadline. */
 export class Calls {
   readonly kv: KVClient
   readonly lease: LeaseClient
@@ -36,7 +36,7 @@ export class Calls {
   readonly #etcd: Channels
   readonly #login: Login | undefined
   readonly #timeoutMs: number
-  /** At `-v 2`: each request and how it went. */
+  /** Logs each request and its outcome at `-v 2`. */
   readonly #trace: (request: string, error?: Error | null) => void
   readonly #running = new Set<{ cancel(): void }>()
   #token: Promise<string | undefined> | undefined
@@ -91,7 +91,7 @@ export class Calls {
     for (const call of this.#running) call.cancel()
   }
 
-  /** Counts as running until it is told to end. */
+  /** Counts the stream as running until the returned function is called. */
   hold(stream: { cancel(): void }): () => void {
     this.#running.add(stream)
     return () => this.#running.delete(stream)

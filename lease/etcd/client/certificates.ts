@@ -13,10 +13,10 @@ import { ipToBytes, parseIp } from '../../net/ip.ts'
 import { bitString, element, explicit, integer, octetString, oid, sequence, set, TRUE, utf8 } from './der.ts'
 
 /**
- * The certificates of a network whose etcd the agents run themselves. The authority's key is derived from
- * the secret in the join token, so every host that has the token makes the same authority and signs its own
- * certificate: no request has to be answered by anyone, and there is no other secret. X.509 v3, RFC 5280;
- * Ed25519, RFC 8410.
+ * The certificates of a network whose agents run etcd themselves. The authority's key is derived from the
+ * secret in the join token: every host that has the token derives the same authority and signs its own
+ * certificate. So a host needs no other host to sign, and no other secret. X.509 v3, RFC 5280; Ed25519, RFC
+ * 8410.
  */
 export interface HostCertificate {
   readonly rootCertificate: Buffer
@@ -28,15 +28,18 @@ const ED25519 = sequence(oid('1.3.101.112'))
 /** The head of a PKCS #8 key whose last 32 bytes are the seed. */
 const PKCS8_HEAD = Buffer.from('302e020100300506032b657004220420', 'hex')
 /**
- * A certificate ends with its token, not by time: hosts without a clock can join. 99991231235959Z means
- * that there is no end.
+ * Certificates do not expire, because hosts without a clock must be able to join; a new token ends them all.
+ * 99991231235959Z means no end (RFC 5280, 4.1.2.5).
  */
 const VALIDITY = sequence(
   element(0x17, Buffer.from('700101000000Z')),
   element(0x18, Buffer.from('99991231235959Z')),
 )
 
-/** For this host: a server that is reached by these names and addresses, or a client, which needs none. PEM. */
+/**
+ * This host's certificate, in PEM. `names`: the names and addresses at which clients reach it as a server; a
+ * client needs none.
+ */
 export function issueCertificate(secret: Uint8Array, names: readonly string[] = []): HostCertificate {
   const authority = authorityKey(secret)
   const name = authorityName(authority)
@@ -48,7 +51,7 @@ export function issueCertificate(secret: Uint8Array, names: readonly string[] = 
   const serial = Buffer.concat([Buffer.from([1]), randomBytes(15)])
   const leaf = certificate(authority, name, commonName('twill host'), host.publicKey, serial, [
     extension('2.5.29.15', true, bitString(Buffer.from([0x80]), 7)), // keyUsage: digitalSignature
-    // extKeyUsage: serverAuth and clientAuth. Members of etcd are both to each other.
+    // extKeyUsage: serverAuth and clientAuth. A member of etcd is both to the other members.
     extension('2.5.29.37', false, sequence(oid('1.3.6.1.5.5.7.3.1'), oid('1.3.6.1.5.5.7.3.2'))),
     ...(names.length === 0 ? [] : [subjectAltName(names)]),
   ])
@@ -61,7 +64,7 @@ function authorityKey(secret: Uint8Array): KeyObject {
   return createPrivateKey({ key: Buffer.concat([PKCS8_HEAD, seed]), format: 'der', type: 'pkcs8' })
 }
 
-/** Another network's authority has another name. */
+/** Contains a hash of the key, so that each network's authority has another name. */
 function authorityName(key: KeyObject): Buffer {
   const spki = createPublicKey(key).export({ type: 'spki', format: 'der' })
   return commonName(`twill network ${createHash('sha256').update(spki).digest('hex').slice(0, 16)}`)

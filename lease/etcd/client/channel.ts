@@ -1,7 +1,7 @@
 /**
- * The only file that sees the grpc-js library: its channels, whose TLS is opened here. The library would send
- * an endpoint's IP address as server name, which TLS forbids (RFC 6066, section 3): Node.js 26 refuses it,
- * earlier releases warn (DEP0123).
+ * The only file that uses the grpc-js library: its channels. It opens TLS itself, because the library would
+ * send an endpoint's IP address as server name, which TLS forbids (RFC 6066, section 3): Node.js 26 refuses
+ * it, earlier releases warn (DEP0123).
  */
 import { isIP, type Socket } from 'node:net'
 import { connect, createSecureContext, type SecureContext } from 'node:tls'
@@ -16,10 +16,10 @@ import {
 } from '@grpc/grpc-js'
 import type { Credentials } from './credentials.ts'
 
-// grpc-js writes raw lines on stderr about what is logged here as well.
+// grpc-js writes raw lines to stderr about failures that are logged here as well.
 if (process.env.GRPC_VERBOSITY === undefined) setLogVerbosity(logVerbosity.NONE)
 
-/** What the library's clients call to get their channel. */
+/** The library's clients call it to get their channel. */
 export type ChannelFactory = (
   address: string,
   insecure: ChannelCredentials,
@@ -36,9 +36,9 @@ export function channelFactory(endpoint: string, credentials: Credentials): Chan
 }
 
 /**
- * The way to an endpoint: direct, for a host's proxy variables are for what it fetches from the internet,
- * unless a proxy is asked for. The library reads that from variables alone; these name it for every endpoint,
- * whatever `no_proxy` says.
+ * How an endpoint is reached: directly, unless the options name a proxy. The host's proxy variables are meant
+ * for downloads from the internet. The library reads proxies from variables only; these options name the
+ * proxy for every endpoint, whatever `no_proxy` says.
  */
 export function proxyOptions(proxy: string | undefined): ChannelOptions {
   if (proxy === undefined) return { 'grpc.enable_http_proxy': 0 }
@@ -83,7 +83,7 @@ class TlsCredentials extends ChannelCredentials {
     const options = {
       socket,
       secureContext: this.#secureContext,
-      // Without a server name, node checks that the certificate bears `host`.
+      // Without a server name, Node.js checks that the certificate bears `host`.
       host: this.#host,
       servername: isIP(this.#host) === 0 ? this.#host : '',
       ALPNProtocols: ['h2'],

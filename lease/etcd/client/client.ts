@@ -22,9 +22,9 @@ export class EtcdClient {
   readonly #ended = new WeakSet<Connection>()
   #connection: Promise<Connection> | undefined
   #closed = false
-  /** Counts the resets, so that concurrent calls report one reset once. */
+  /** Counts the resets, so that concurrent calls report each one only once. */
   #epoch = 0
-  /** Date of the last answer, in Unix ms. */
+  /** Unix ms of the last answer. */
   lastContactMs: number | undefined
   /** Connections made after the first one. */
   reconnects = -1
@@ -33,10 +33,9 @@ export class EtcdClient {
   /** The newest state of the store in any answer. */
   known: Head | undefined
   /**
-   * Called before an answer is returned that cannot come from the same store as earlier ones: its cluster id
-   * differs, or its revision is below one that was known before the call. A cluster that is recreated with
-   * the same token and URLs has the same id (server/membership computes it from those), so mostly the
-   * revision tells.
+   * Called before an answer is returned that shows another store: the cluster id differs, or the revision
+   * went back. A cluster recreated with the same token and URLs has the same id (server/membership), so
+   * mostly the revision tells.
    */
   onReset: (before: Head, after: Head) => void = () => {}
 
@@ -68,17 +67,17 @@ export class EtcdClient {
     return this.rangeAs(range, kv => kv, signal)
   }
 
-  /** What `read` makes of each key. Values are foreign and as large as etcd lets them be: do not keep them. */
+  /** All keys, each converted by `read`. Values are foreign and large: keep only what `read` needs. */
   rangeAs<T>(range: KeyRange, read: (kv: KeyValue) => T, signal: AbortSignal): Promise<Listing<T>> {
     return this.#tracked(connection => connection.range(range, read), signal)
   }
 
-  /** As it stood at that revision. Rejects with EtcdError, kind `compacted` where that is gone. */
+  /** The key at that revision. Rejects with EtcdError, kind `compacted` where it is gone. */
   keyAt(key: string, revision: number, signal: AbortSignal): Promise<Listing> {
     return this.#tracked(connection => connection.keyAt(key, revision), signal)
   }
 
-  /** The store's revision, at little cost; asked over keys that this node may read. */
+  /** The store's revision, at little cost. `range`: any keys that this node may read. */
   async head(range: KeyRange, signal: AbortSignal): Promise<Head> {
     return this.#tracked(connection => connection.head(range), signal)
   }
@@ -92,7 +91,7 @@ export class EtcdClient {
     return this.#call(connection => connection.grant(ttlSeconds), signal)
   }
 
-  /** About the cluster itself. */
+  /** A call about the cluster itself, not its keys. */
   admin<T>(act: (calls: Connection['admin']) => Promise<T>, signal: AbortSignal): Promise<T> {
     return this.#call(connection => act(connection.admin), signal)
   }
@@ -107,8 +106,8 @@ export class EtcdClient {
   }
 
   /**
-   * See Connection.watch; continues where `reconnect` ended it or the token expired. Throws EtcdError, kind `compacted` where the
-   * revision is gone, or the signal's reason.
+   * As Connection.watch, and continues after `reconnect` or an expired token. Throws EtcdError, kind
+   * `compacted` where the revision is gone, or the signal's reason.
    */
   async *watch(range: KeyRange, fromRevision: number, signal: AbortSignal): AsyncGenerator<WatchBatch> {
     let isOver = silentTrouble()
@@ -128,7 +127,7 @@ export class EtcdClient {
     }
   }
 
-  /** Parts of a snapshot of the whole store, from one endpoint. */
+  /** A snapshot of the whole store in parts, from one endpoint. */
   async *snapshot(signal: AbortSignal): AsyncGenerator<Uint8Array> {
     const connection = await this.#connect(signal)
     try {
@@ -140,15 +139,14 @@ export class EtcdClient {
 
   #heard({ clusterId, revision, through }: WatchBatch, fromRevision: number): void {
     this.lastContactMs = this.#tuning.clock.date()
-    // The first batch tells that member's revision: a member that is behind, or was restored, would stay
-    // silent.
+    // The first batch shows a member that is behind or was restored, which would otherwise stay silent.
     if (through === 0 && revision < fromRevision - 1)
       throw new Error(`it is at revision ${revision}, and ${fromRevision - 1} was known`)
     if (clusterId === this.known?.clusterId && revision > this.known.revision)
       this.known = { clusterId, revision }
   }
 
-  /** The keys show another history than the known one, though the revision is as high. */
+  /** Call when the keys show another history than the known one, although the revision is as high. */
   foundOtherHistory(): void {
     const { known } = this
     if (known === undefined) return
@@ -156,7 +154,7 @@ export class EtcdClient {
     this.onReset(known, known)
   }
 
-  /** Ends what is open; the next call connects again. */
+  /** Ends all open connections; the next call connects again. */
   reconnect(): void {
     for (const connection of this.#open) {
       this.#retired.add(connection)
@@ -172,7 +170,7 @@ export class EtcdClient {
     this.reconnect()
   }
 
-  /** For linearizable calls: their answers are never older than what was known before the call. */
+  /** For linearizable calls, whose answers are never older than the state known before the call. */
   async #tracked<T extends Head>(
     act: (connection: Connection) => Promise<T>,
     signal: AbortSignal,
@@ -231,7 +229,7 @@ export class EtcdClient {
     }
   }
 
-  /** Leaves running streams alone: a slow answer must not break a watch and make it list 5,000 leases again. */
+  /** Running streams stay open: a slow answer must not break a watch and make it list 5,000 leases again. */
   #failed(connection: Connection, error: unknown, signal: AbortSignal): unknown {
     if (signal.aborted) return signal.reason
     if (this.#closed) return new EtcdError('closed', connection.endpoint, 'the store was closed')

@@ -7,10 +7,7 @@ import { changeOp, compare, head, keyValue, rangeBytes, watchBatch } from './mes
 import { type PageRequest, readPages } from './pages.ts'
 import type { EtcdTuning } from './tuning.ts'
 
-/**
- * What the store asks of one host, with one reading of the TLS files. After any error it is useless: open
- * another.
- */
+/** The calls to one host, with the TLS files as read once. After any error it is useless: open another. */
 export class Connection {
   readonly endpoint: string
   readonly #calls: Calls
@@ -33,7 +30,7 @@ export class Connection {
     this.#timeoutMs = timeoutMs
   }
 
-  /** What `read` makes of each key. */
+  /** All keys of the range, each converted by `read`. */
   async range<T>(range: KeyRange, read: (kv: KeyValue) => T): Promise<Listing<T>> {
     const ask = async ({ from, limit, revision, keysOnly }: PageRequest) => {
       const where = { ...rangeBytes(range), ...(from && { key: from }) }
@@ -45,7 +42,7 @@ export class Connection {
     return await readPages(ask, read)
   }
 
-  /** One key as it stood at that revision. */
+  /** One key as it was at that revision. */
   async keyAt(key: string, revision: number): Promise<Listing> {
     const answer = await this.#calls.kv.range({ key: Buffer.from(key), revision })
     return { ...head(answer.header), kvs: answer.kvs.map(keyValue) }
@@ -74,7 +71,7 @@ export class Connection {
     return (await this.#calls.lease.leaseGrant({ TTL: ttlSeconds })).ID
   }
 
-  /** -1 s left: there is no such etcd lease. */
+  /** Seconds left: -1 where there is no such etcd lease. */
   async timeToLive(
     leaseId: string,
   ): Promise<{ readonly grantedSeconds: number; readonly leftSeconds: number }> {
@@ -82,7 +79,7 @@ export class Connection {
     return { grantedSeconds: Number(answer.grantedTTL), leftSeconds: Number(answer.TTL) }
   }
 
-  /** One that is gone already is a success. */
+  /** An etcd lease that is already gone counts as success. */
   async revoke(leaseId: string): Promise<void> {
     await this.#calls.lease.leaseRevoke({ ID: leaseId }).catch((error: unknown) => {
       if (!/lease not found/.test(String(error))) throw error
@@ -124,7 +121,7 @@ export class Connection {
     }
   }
 
-  /** Parts of a snapshot, in order. */
+  /** A snapshot in parts, in order. */
   async *snapshot(signal: AbortSignal): AsyncGenerator<Uint8Array> {
     const stream = await this.#calls.openSnapshot()
     const cancel = () => stream.cancel()

@@ -2,14 +2,17 @@ import { readFile } from 'node:fs/promises'
 import type { EtcdOptions } from '../../options.ts'
 import { issueCertificate } from './certificates.ts'
 
-/** PEM. Without a CA the system's CAs count; certificate and key come as a pair or not at all. */
+/** PEM. Without a CA the system's CAs are trusted. Certificate and key are both given or both missing. */
 export interface Credentials {
   readonly rootCertificate?: Buffer
   readonly certChain?: Buffer
   readonly privateKey?: Buffer
 }
 
-/** A CA alone is honoured. Empty for an endpoint without TLS; made here where there is a join token. Rejects where a file cannot be read. */
+/**
+ * Reads the TLS files, or derives the certificate from the join token. A CA without certificate and key is
+ * allowed. Empty for an endpoint without TLS. Rejects where a file cannot be read.
+ */
 export async function readCredentials(
   endpoint: string,
   { caFile, certFile, keyFile, joinSecret }: EtcdOptions,

@@ -1,9 +1,12 @@
-/** flanneld's users write `http://host:2379/`; gRPC wants no path. */
+/** Without the path: flanneld's users write `http://host:2379/`, and gRPC accepts no path. */
 export function normalEndpoint(endpoint: string): string {
   return endpoint.trim().replace(/\/+$/, '')
 }
 
-/** Where a client asks, one at a time. The order is random, so that many nodes spread over them. */
+/**
+ * The endpoints that a client tries one after the other. The order is random, so that many nodes spread over
+ * them.
+ */
 export class Endpoints {
   readonly #given: readonly string[]
   readonly #random: () => number
@@ -20,7 +23,7 @@ export class Endpoints {
     return this.#all
   }
 
-  /** The one that the next call goes to. */
+  /** The endpoint for the next call. */
   get current(): string {
     return this.#all[this.#at] ?? ''
   }
@@ -29,7 +32,10 @@ export class Endpoints {
     this.#at = (this.#at + 1) % this.#all.length
   }
 
-  /** More of the same cluster; those that were learned before and are no longer named go. */
+  /**
+   * Adds endpoints of the same cluster. Removes endpoints learned earlier that this list lacks, but never the
+   * given ones nor the current one.
+   */
   learn(endpoints: readonly string[]): void {
     const { current } = this
     const named = endpoints.map(normalEndpoint)

@@ -7,9 +7,7 @@ import { ExpectedError, messageOf } from '../../common/errors.ts'
  */
 export type EtcdErrorKind = 'trouble' | 'compacted' | 'no lease' | 'token' | 'ended' | 'closed'
 
-/**
- * A call that etcd did not answer as asked. The message names endpoint, cause and, where known, the remedy.
- */
+/** A call to etcd failed. The message names endpoint, cause and, where known, the remedy. */
 export class EtcdError extends ExpectedError {
   override name = 'EtcdError'
   readonly kind: EtcdErrorKind
@@ -21,7 +19,7 @@ export class EtcdError extends ExpectedError {
   }
 }
 
-/** What TLS and gRPC say, in words that name the fault. */
+/** Messages of TLS and gRPC, and texts that name the fault. */
 const translations: readonly (readonly [RegExp, string])[] = [
   [
     /alert (bad certificate|certificate|unknown ca|decrypt error|handshake failure)/i,
@@ -33,7 +31,7 @@ const translations: readonly (readonly [RegExp, string])[] = [
     'it closes the connection at once, as one that speaks TLS alone does',
   ],
   [/^null$/, 'no connection could be made'],
-  // What grpc-js makes of any answer but 200 to CONNECT.
+  // grpc-js's message when a proxy answers CONNECT with anything but 200.
   [/^undefined$/, 'the proxy does not connect us to it'],
   [/^Name resolution failed for target (?:dns:)?(\S+)$/, 'the name $1 cannot be resolved'],
 ]
@@ -59,7 +57,7 @@ const remedies: readonly (readonly [RegExp, string])[] = [
   [/no leader/i, 'its cluster has no quorum, or this member is cut off from it'],
 ]
 
-/** gRPC wraps the cause in its own words: returns the part that an operator can act on. */
+/** Makes an EtcdError. gRPC wraps the cause in its own words: keeps the part that an operator can act on. */
 export function etcdError(error: unknown, endpoint: string): EtcdError {
   if (error instanceof EtcdError) return error
   const reason = plainReason(messageOf(error))
@@ -83,7 +81,7 @@ function plainReason(message: string): string {
     .replace(/\.? ?Resolution note:.*$/s, '')
     .replace(/^(Error: )+/, '')
     .replace(/^etcdserver: /, '')
-    // A time stamp or thread number would make each text a new one.
+    // Removes time stamps and thread numbers, which would make each text a new one for the log.
     .replace(/\s*\(?\d{4}-\d\d-\d\dT[\d:.]+(Z|[+-]\d\d:\d\d)\)?/g, '')
     .replace(/\b[0-9A-F]{8,16}:error:[0-9A-F]+:[^:]*:[^:]*:([^:]+).*$/is, '$1')
     .trim()
@@ -94,7 +92,10 @@ function plainReason(message: string): string {
   return /^Deadline exceeded/i.test(text) || /DEADLINE_EXCEEDED/.test(message) ? 'no answer in time' : text
 }
 
-/** Tells which failures are tried again without a word: a connection that this client ended, and once a token that expired. */
+/**
+ * Returns a test for failures that are retried without a log line: connections that this client ended, and
+ * the first expired token.
+ */
 export function silentTrouble(): (failure: unknown) => boolean {
   let tokens = 1
   return failure =>

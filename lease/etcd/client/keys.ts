@@ -1,4 +1,4 @@
-/** The shapes of etcd's key space that the store uses; those of the library stay in connection.ts. */
+/** The types for etcd's key space that the store uses; the library's types stay in calls.ts. */
 
 export interface KeyValue {
   readonly key: string
@@ -9,7 +9,7 @@ export interface KeyValue {
   readonly leaseId: string
 }
 
-/** What every answer of etcd says: which cluster, and at which revision. */
+/** The part that every answer of etcd has: cluster and revision. */
 export interface Head {
   readonly clusterId: string
   readonly revision: number
@@ -25,7 +25,7 @@ export interface KeyRange {
   readonly to: string | undefined
 }
 
-/** Holds while the key is at this mod_revision, or while no key of the range exists. */
+/** True while the key has this mod_revision, or while no key of the range exists. */
 export type Condition = { readonly key: string; readonly modRevision: number } | { readonly absent: KeyRange }
 
 export type Change =
@@ -39,12 +39,15 @@ export type Change =
 export interface Transaction {
   readonly conditions: readonly Condition[]
   readonly changes: readonly Change[]
-  /** Also reads, after the changes, the keys of the range that were created after that revision, without their values. */
+  /**
+   * Also reads, after the changes, the keys of the range that were created after that revision, without their
+   * values.
+   */
   readonly createdSince?: { readonly range: KeyRange; readonly revision: number }
 }
 
 /**
- * `held`: all conditions held, and the changes were made at `revision`. `created`: the answer to
+ * `held`: all conditions were true, and the changes were made at `revision`. `created`: the answer to
  * `createdSince`.
  */
 export interface Outcome extends Head {

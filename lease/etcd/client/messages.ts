@@ -1,9 +1,9 @@
-/** Converts etcd's messages from and to the store's shapes: pure, and every foreign text is bounded. */
+/** Converts etcd's messages from and to the types in keys.ts. Pure; bounds the size of every foreign text. */
 import { MAX_LEASE_BYTES } from '../../json/json.ts'
 import type { ICompare, IKeyValue, IRequestOp, IResponseHeader, IWatchResponse } from './calls.ts'
 import type { Change, Condition, Head, KeyRange, KeyValue, WatchBatch } from './keys.ts'
 
-/** Longer than any key of flannel's. */
+/** More bytes than any flannel key has. */
 const MAX_KEY_BYTES = 1_024
 
 export function rangeBytes(range: KeyRange): { key: Buffer; range_end?: Buffer } {
@@ -12,7 +12,7 @@ export function rangeBytes(range: KeyRange): { key: Buffer; range_end?: Buffer }
 }
 
 /**
- * Compared over a range, `version = 0` holds only where no key of the range stands (etcdserver/apply.go,
+ * Compared over a range, `version = 0` is true only where no key of the range exists (etcdserver/apply.go,
  * applyCompare).
  */
 export function compare(condition: Condition): ICompare {
@@ -49,7 +49,7 @@ export function keyValue(kv: IKeyValue): KeyValue {
   }
 }
 
-/** Foreign and of any size: one byte more than allowed suffices for the reader to refuse it. */
+/** The foreign text, cut to one byte more than allowed: the reader then refuses it. */
 function textOf(bytes: Buffer, max: number): string {
   return bytes.toString('utf8', 0, Math.min(bytes.length, max + 1))
 }

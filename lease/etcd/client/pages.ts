@@ -2,23 +2,25 @@ import { Slices } from '../../common/slices.ts'
 import type { Head, KeyValue, Listing } from './keys.ts'
 
 /**
- * Bytes of one answer: more than 1,000 leases as nodes write them, and two values of the largest size that
- * etcd takes.
+ * Most bytes of one answer: room for more than 1,000 leases as nodes write them, and for two values of the
+ * largest size that etcd accepts.
  */
 export const MAX_ANSWER_BYTES = 4 * 1024 * 1024
 
-/** Keys of the first page: even if each has the largest value, etcd can read them before the call's deadline. */
+/**
+ * Keys of the first page: etcd can read them before the call's deadline even if each has the largest value.
+ */
 const FIRST_LIMIT = 16
 const MOST = 1_024
 const MOST_GROWTH = 8
-/** Of values in one page, as far as the page before lets expect. */
+/** Bytes of values that one page aims at, judged by the size of the page before. */
 const PAGE_BYTES = 1024 * 1024
 
 export interface Page extends Head {
   readonly kvs: readonly KeyValue[]
-  /** Of all values in the answer. */
+  /** Bytes of all values in the answer. */
   readonly bytes: number
-  /** The last key, whole; undefined where no key follows. */
+  /** The page's last key, uncut; undefined where no key follows. */
   readonly last: Buffer | undefined
 }
 
@@ -32,9 +34,9 @@ export interface PageRequest {
 }
 
 /**
- * All keys of a range at one revision, in answers of bounded size: values are foreign and may have 1.5 MB
- * each. `ask` rejects where an answer would be larger than MAX_ANSWER_BYTES. A value that fits into no
- * answer reads as empty. What `read` makes of a key is kept, and nothing else: there may be any number.
+ * Reads all keys of a range at one revision, in answers of bounded size: values are foreign and may have 1.5
+ * MB each. `ask` rejects where an answer would be larger than MAX_ANSWER_BYTES. A value that fits into no
+ * answer is read as empty. Only the results of `read` are kept, because there may be any number of keys.
  */
 export async function readPages<T>(
   ask: (request: PageRequest) => Promise<Page>,
@@ -68,7 +70,7 @@ export async function readPages<T>(
   }
 }
 
-/** As many keys as fill a page where their values are as large as those of the page before. */
+/** The number of keys that fill a page if their values are as large as those of the page before. */
 function nextLimit({ limit, keysOnly }: PageRequest, bytes: number): number {
   if (keysOnly) return 1
   const fitting = Math.floor((limit * PAGE_BYTES) / Math.max(1, bytes))

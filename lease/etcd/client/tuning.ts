@@ -1,12 +1,12 @@
-/** Times that tests shorten and production leaves alone. */
+/** The store's times. Tests shorten them; production uses the defaults. */
 export interface EtcdTuning {
-  /** Life of a lease that is not renewed: flannel's. */
+  /** How long a lease lasts without renewal, as in flannel. */
   readonly ttlSeconds: number
   /** Time for one call before the next endpoint is tried. */
   readonly callTimeoutMs: number
   /**
-   * HTTP/2 pings: a connection whose other end is silent for the sum of both is dead. etcd refuses less than
-   * 5 s.
+   * HTTP/2 pings: a connection counts as dead once its other end has been silent for the sum of both. etcd
+   * refuses an interval below 5 s.
    */
   readonly keepaliveMs: number
   readonly keepaliveTimeoutMs: number
@@ -18,21 +18,19 @@ export interface EtcdTuning {
   readonly lastRetryMs: number
   /** How long a failure lasts before it is logged: choosing another leader takes 1 to 3 s. */
   readonly sayAfterMs: number
-  /** How often the own key is read without an event. */
+  /** How often this node's own key is read without an event. */
   readonly checkMs: number
   /** How often the table is read again although the watch works. */
   readonly relistMs: number
-  /**
-   * After a watch broke and was resumed, the table is read again within this time, spread over it at random.
-   */
+  /** After a broken watch was resumed, the table is read again at a random time within this one. */
   readonly relistAfterBreakMs: number
-  /** How often the network is searched again while it has no free subnet. */
+  /** How often a free subnet is searched for again while there is none. */
   readonly refusedRetryMs: number
-  /** With a cache, how long a start waits for the first answer. */
+  /** How long a start with a cache waits for etcd's first answer. */
   readonly cacheAfterMs: number
   /** How long another host's agent has to answer. */
   readonly askMs: number
-  /** How long peers stay that a store with lost data no longer names. */
+  /** How long peers are kept that are missing from a store which has lost its data. */
   readonly graceMs: number
   /** Changes of the lease cache are written together, at most this often. */
   readonly saveMs: number

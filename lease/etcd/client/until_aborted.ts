@@ -1,4 +1,6 @@
-/** Ends the waiting only: the call itself ends at its deadline or with its connection. */
+/**
+ * Rejects when the signal aborts. The call itself continues until its deadline or the end of its connection.
+ */
 export function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   promise.catch(() => {})
   return new Promise((resolve, reject) => {

@@ -3,28 +3,28 @@ import type { Ip } from '../../net/ip.ts'
 import { PrefixIndex } from '../../net/prefix_index.ts'
 
 /**
- * Peers that a store no longer names because it lost its data. Each stays until its time is over or a lease
- * in the store claims its subnet or public IP.
+ * Peers whose leases the store lost with its data. Each is kept until its grace period ends or a lease in the
+ * store claims its subnet or public IP.
  */
 export class GracePeers {
   readonly #leases = new Map<string, { readonly lease: Lease; readonly until: number }>()
 
-  /** `until` is on the monotonic clock. A peer that is here already keeps its time. */
+  /** `until` is on the monotonic clock. A peer that is already kept keeps its time. */
   add(leases: Iterable<Lease>, until: number): void {
     for (const lease of leases)
       if (!this.#leases.has(lease.node)) this.#leases.set(lease.node, { lease, until })
   }
 
   /**
-   * Removes those that `standing` contradicts and those whose time is over. Returns those removed that do not
-   * stand.
+   * Removes the peers whose subnet or public IP a `current` lease claims, and those whose time is over.
+   * Returns the removed ones that have no current lease.
    */
-  settle(standing: Iterable<Lease>, now: number): readonly string[] {
+  settle(current: Iterable<Lease>, now: number): readonly string[] {
     if (this.#leases.size === 0) return []
     const nodes = new Set<string>()
     const publicIps = new Set<Ip>()
     const prefixes = new PrefixIndex<true>()
-    for (const lease of standing) {
+    for (const lease of current) {
       nodes.add(lease.node)
       for (const { prefix, publicIp } of lease.subnets) {
         publicIps.add(publicIp)
@@ -47,7 +47,7 @@ export class GracePeers {
     return [...this.#leases.values()].map(({ lease }) => lease)
   }
 
-  /** When the first time ends; undefined where there is none. */
+  /** When the first grace period ends; undefined without peers. */
   get firstEnd(): number | undefined {
     let first: number | undefined
     for (const { until } of this.#leases.values()) first = Math.min(first ?? until, until)

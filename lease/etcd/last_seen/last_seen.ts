@@ -11,14 +11,14 @@ import type { EtcdTuning } from '../client/tuning.ts'
 import { GracePeers } from './grace_peers.ts'
 import { type Notes, readNotes, storeNames } from './notes.ts'
 
-/** What the file of this store is marked with. */
+/** The mark of this store in its lease cache. */
 export function etcdScope({ prefix }: EtcdOptions): string {
   return `etcd ${prefix}`
 }
 
 /**
  * What this node knows while etcd does not answer or has lost its data: the last network config, table and
- * own key, which are also kept in a file, and the peers that outlive a loss of data.
+ * own key, which are also kept in a file, and the peers kept after a loss of data.
  */
 export class LastSeen {
   readonly gracePeers = new GracePeers()
@@ -29,11 +29,11 @@ export class LastSeen {
   #endpoints: readonly string[] = []
   #networkConfig: string | undefined
   #own: KeyValue | undefined
-  /** Whether it was written since etcd lost its data. */
+  /** Whether `#own` was written since etcd lost its data. */
   #isOwnInHistory = false
   #at: Head | undefined
   #leases: () => readonly Lease[] = () => []
-  /** The network config, where it comes from the cache and etcd's has not been seen since. */
+  /** The network config from the cache, until etcd's own is read; undefined otherwise. */
   unconfirmedConfig: string | undefined
   #savedAtMs: number | undefined
   #loaded: Promise<void> | undefined
@@ -62,7 +62,7 @@ export class LastSeen {
     else if (cached !== undefined) this.#take(cached)
   }
 
-  /** Where members of the cluster answered, beyond what the options say. */
+  /** URLs at which members of the cluster answered, besides those in the options. */
   get endpoints(): readonly string[] {
     return this.#endpoints
   }
@@ -75,7 +75,7 @@ export class LastSeen {
     return this.#own
   }
 
-  /** The same; undefined where it belongs to a history that etcd has lost. */
+  /** As `own`; undefined where it belongs to a history that etcd has lost. */
   get ownInHistory(): KeyValue | undefined {
     return this.#isOwnInHistory ? this.#own : undefined
   }
@@ -94,7 +94,10 @@ export class LastSeen {
     return this.#savedAtMs
   }
 
-  /** Leases of another network are not ours; the key that this node holds is ours in any network. */
+  /**
+   * Forgets cached leases where they are of another network config. Our own key is kept: it is ours in any
+   * network.
+   */
   sawNetworkConfig(text: string): void {
     if (this.#networkConfig !== undefined && this.#networkConfig !== text) {
       this.#log.info({}, 'The network config is not the one of the lease cache: starting without it')
@@ -118,7 +121,7 @@ export class LastSeen {
     this.#save()
   }
 
-  /** `leases` is called when it is needed. */
+  /** `leases` is called when the table is needed. */
   sawTable(at: Head, leases: () => readonly Lease[]): void {
     this.#at = at
     this.#leases = leases
@@ -126,7 +129,9 @@ export class LastSeen {
     this.#save()
   }
 
-  /** The store lost its data: all leases seen so far get their grace. */
+  /**
+   * Call when the store has lost its data: keeps all known peers for the grace period. Returns their number.
+   */
   storeWasReset(): number {
     this.gracePeers.add(this.leases, this.#tuning.clock.now() + this.#tuning.graceMs)
     this.#at = undefined
@@ -140,7 +145,7 @@ export class LastSeen {
     await this.#cache.close()
   }
 
-  /** Why a sound cache is of no use here. */
+  /** Why a valid cache cannot be used here; undefined where it can. */
   #unusable({ notes, networkConfig }: CachedLeases<Notes>): string | undefined {
     const names = new Set(storeNames(this.#options))
     if (!notes.endpoints.some(name => names.has(name)))
@@ -164,14 +169,14 @@ export class LastSeen {
     this.#at = notes.at
     this.#savedAtMs = cached.savedAtMs
     this.#leases = () => cached.leases
-    this.#takeRemembered(cached)
+    this.#takeGracePeers(cached)
   }
 
   /**
-   * Time passes while the agent is down too. A clock that was set back or far ahead grants at most the whole
-   * grace.
+   * The grace period also runs while the agent is down. A clock that was set back or far ahead grants at most
+   * the whole period.
    */
-  #takeRemembered(cached: CachedLeases<Notes>): void {
+  #takeGracePeers(cached: CachedLeases<Notes>): void {
     const { clock, graceMs } = this.#tuning
     const passed = Math.max(0, clock.date() - cached.savedAtMs)
     const left = new Map(cached.notes.remembered)

@@ -5,23 +5,23 @@ import { normalEndpoint } from '../client/endpoint.ts'
 import type { Head, KeyValue } from '../client/keys.ts'
 
 const MAX_TEXT = 1024
-/** Longer than any grace. */
+/** Longer than any grace period. */
 const MAX_MS = 1e12
 
-/** What an etcd store writes beside the leases. */
+/** What an etcd store writes into the cache besides the leases. */
 export interface Notes {
   /** See storeNames. */
   readonly endpoints: readonly string[]
   readonly at: Head | undefined
   /** Our own key as we wrote it last. */
   readonly own: KeyValue | undefined
-  /** Time left in ms of the peers that outlive a loss of etcd's data, by name. */
+  /** Ms left for each peer that is kept after etcd lost its data, by name. */
   readonly remembered: readonly (readonly [string, number])[]
 }
 
 /**
- * By one of these a store is known again. A network with a join token keeps it wherever its etcd moves: the
- * token's hash is one of the names.
+ * Names of the store; a cache that has one of them belongs to it. A network with a join token has a hash of
+ * the token as name, which stays the same wherever its etcd moves.
  */
 export function storeNames({ endpoints, joinSecret }: EtcdOptions): readonly string[] {
   const all = endpoints.map(normalEndpoint)
@@ -30,7 +30,7 @@ export function storeNames({ endpoints, joinSecret }: EtcdOptions): readonly str
   return [...all, `network ${hash.slice(0, 16)}`]
 }
 
-/** Foreign input, as the whole file. Throws JsonError. */
+/** Reads the notes, which are foreign input. Throws JsonError. */
 export function readNotes(value: unknown): Notes {
   const notes = asObject('notes', value)
   const remembered = asList('remembered', notes.remembered).map((entry): [string, number] => {

@@ -18,12 +18,12 @@ const PREFIXES = [
   '/flannel',
   '/network',
 ]
-/** An answer of etcd's v2 API that holds a network config is some hundred bytes. */
+/** An answer of etcd's v2 API with a network config has a few hundred bytes. */
 const MAX_ANSWER_BYTES = 64 * 1024
 
 /**
- * Where else a network config is, while none is where this node looks; the words follow "there is one".
- * Leaves out what cannot be read (no permission, no v2 API).
+ * Where else etcd has a network config, while the configured prefix has none; the words follow "there is
+ * one". Leaves out places that cannot be read (no permission, no v2 API).
  */
 export async function findConfigElsewhere(
   ctx: EtcdContext,

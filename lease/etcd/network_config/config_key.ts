@@ -17,7 +17,7 @@ const KEEPS_OLD = 'this node keeps the one that it started with'
 const example = '{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}'
 
 /**
- * The network config under `<prefix>/config`. A running node keeps the one that it started with: a later
+ * The network config under `<prefix>/config`. A running node keeps the config that it started with: a later
  * change, or a config that cannot be used, is reported and ends nothing.
  */
 export class ConfigKey {
@@ -39,7 +39,7 @@ export class ConfigKey {
   }
 
   /**
-   * Waits for a config that can be used; the last one seen serves while etcd is away. Rejects with
+   * Waits for a config that can be used; while etcd is away, the last one seen is used. Rejects with
    * NetworkConfigError only where `onInvalid` asks for it.
    */
   async wait(signal: AbortSignal, demands: ConfigDemands): Promise<NetworkConfig> {
@@ -62,7 +62,7 @@ export class ConfigKey {
         if (text !== missing) this.notice = undefined
         return this.#start(candidate, network)
       }
-      // Often enough for an operator who waits, as flanneld does.
+      // As often as flanneld: an operator may be waiting.
       await sleep(Math.min(tuning.lastRetryMs, 1_000 * (attempt + 1)), signal)
     }
   }
@@ -129,7 +129,7 @@ export class ConfigKey {
       )
   }
 
-  /** Once for each text. */
+  /** Logs and keeps the notice, once for each text. */
   #say(notice: string): void {
     if (this.notice !== notice) this.#ctx.log.error({ key: this.#ctx.configKey }, notice)
     this.notice = notice
@@ -150,8 +150,8 @@ export class ConfigKey {
   }
 
   /**
-   * Where etcd does not answer at all, the cache serves after a moment, not only at a call's deadline.
-   * Undefined where there is no cache, or where the answer is an error.
+   * Reads the config. Where etcd does not answer, uses the cache after `cacheAfterMs`, before the call's
+   * deadline. Undefined where there is no cache, or where the answer is an error.
    */
   #readSoon(signal: AbortSignal): Promise<string | typeof missing | undefined> {
     const { lastSeen, tuning } = this.#ctx
@@ -215,7 +215,7 @@ function tryParse(text: string): NetworkConfig | NetworkConfigError {
   }
 }
 
-/** A command for a shell on this host. The password is asked for, not shown. */
+/** A command for a shell on this host. etcdctl asks for the password; the command does not contain it. */
 function putCommand(ctx: EtcdContext, options: EtcdOptions): string {
   const flags: string[] = [`--endpoints=${[...ctx.client.endpoints].sort().join(',')}`]
   if (options.caFile !== undefined) flags.push(`--cacert=${options.caFile}`)

@@ -25,11 +25,12 @@ import { type Candidate, candidate, candidates, wasOwn } from './identity.ts'
 const ACTIVITY = 'claim a subnet'
 
 /**
- * Claims a subnet: the one that this node holds, else one of an earlier life, else a free one. A lost race is
- * normal: read again. Where no subnet is free it keeps looking: a lease may expire at any time.
+ * Claims a subnet: the one that this node holds, else one that an earlier process of this node had, else a
+ * free one. Another node may be faster, which is normal: the keys are then read again. While no subnet is
+ * free it keeps looking: a lease may expire at any time.
  */
 export async function acquire(ctx: EtcdContext, request: LeaseRequest, signal: AbortSignal): Promise<Claim> {
-  // The network config just came from the cache: etcd is away, so do not wait for another call's deadline.
+  // With a network config from the cache, etcd is away: do not wait for another call's deadline.
   const cached = ctx.lastSeen.unconfirmedConfig === undefined ? undefined : cachedClaim(ctx, request)
   if (cached) return cached
   const search = new Search(ctx, request)
@@ -51,14 +52,14 @@ export async function acquire(ctx: EtcdContext, request: LeaseRequest, signal: A
   }
 }
 
-/** The claim with the data to publish now. The keeper writes it, as it repairs any other difference. */
+/** The claim with the data to publish now. The keeper writes them, as it repairs any other difference. */
 export function republish(ctx: EtcdContext, request: LeaseRequest, kv: KeyValue, previous: Lease): Claim {
   const value = valueFor(request, previous)
   const lease = decodeLease(previous.node, value, kv.createRevision)
   return { request, lease, value, kv, grantedAt: ctx.grants.grantedAt(kv.leaseId), confirmed: false }
 }
 
-/** What this node held when it was last seen; `keep` finds out whether it still does. */
+/** The claim in the cache; `keep` finds out whether etcd still has it. */
 function cachedClaim(ctx: EtcdContext, request: LeaseRequest): Claim | undefined {
   const { own, savedAtMs } = ctx.lastSeen
   const record = own && savedAtMs !== undefined ? readRecord(ctx.folder, own) : undefined
@@ -80,8 +81,11 @@ class Search {
    */
   #preferred: readonly Prefix[]
   readonly #left = new Set<string>()
-  /** Keys whose writer was asked, with the value at that time; false where another host's agent answered. */
-  readonly #isSilent = new Map<string, string | false>()
+  /**
+   * Keys whose writer was asked whether it runs: its write (see `writeOf`) where it did not answer, false
+   * where it did.
+   */
+  readonly #asked = new Map<string, string | false>()
 
   constructor(ctx: EtcdContext, request: LeaseRequest) {
     this.#ctx = ctx
@@ -95,7 +99,7 @@ class Search {
     const { records, revision } = await listRecords(this.#ctx, couldBeOwn, signal)
     for (const { kv } of records) checkOwn(this.#ctx, kv)
     const own = candidates(this.#ctx, this.#request, records).filter(
-      ({ record }) => this.#isSilent.get(record.kv.key) !== false,
+      ({ record }) => this.#asked.get(record.kv.key) !== false,
     )
     const [held, ...surplus] = own.filter(({ record }) => this.#unfit(record, records) === undefined)
     if (held && this.#mustAsk(held)) return this.#ask(held.record, signal)
@@ -108,13 +112,13 @@ class Search {
   }
 
   #mustAsk({ isDoubtful, record }: Candidate): boolean {
-    return isDoubtful && this.#isSilent.get(record.kv.key) !== writeOf(record.kv)
+    return isDoubtful && this.#asked.get(record.kv.key) !== writeOf(record.kv)
   }
 
   async #ask({ kv, lease }: Record, signal: AbortSignal): Promise<Lost> {
     const answer = await ask(this.#ctx, kv, signal)
     if (answer === undefined) return lost
-    this.#isSilent.set(kv.key, !answer.isAlive && writeOf(kv))
+    this.#asked.set(kv.key, !answer.isAlive && writeOf(kv))
     if (answer.isAlive)
       this.#ctx.log.warn(
         { key: kv.key, value: kv.value },
@@ -131,7 +135,7 @@ class Search {
     return rewrite(this.#ctx, this.#request, kv, value, isReserved, signal)
   }
 
-  /** Why this node's own lease cannot be kept; undefined where it can. */
+  /** Why this node's own lease cannot be kept; undefined where it can be. */
   #unfit({ prefixes, kv }: Record, records: readonly Record[]): string | undefined {
     const { network } = this.#request
     if (!fits(network, prefixes)) return 'it does not fit the network config'
@@ -151,8 +155,8 @@ class Search {
       if (released === lost) return lost
       if (released) gone.add(one.record)
     }
-    const standing = records.filter(record => !gone.has(record))
-    this.#preferred = this.#choose(standing, [
+    const remaining = records.filter(record => !gone.has(record))
+    this.#preferred = this.#choose(remaining, [
       ...this.#preferred,
       ...unfit.flatMap(({ record }) => record.prefixes),
     ])
@@ -160,26 +164,29 @@ class Search {
     return create(this.#ctx, this.#request, this.#preferred, value, revision, signal)
   }
 
-  /** Peers of a store that lost its data will soon claim their subnets again. Throws LeaseRefusedError. */
-  #choose(standing: readonly Record[], wanted: readonly Prefix[]): readonly Prefix[] {
+  /**
+   * Also avoids the subnets of peers kept after a loss of data: they will soon claim them again. Throws
+   * LeaseRefusedError.
+   */
+  #choose(remaining: readonly Record[], wanted: readonly Prefix[]): readonly Prefix[] {
     const { network } = this.#request
     const { lastSeen, tuning } = this.#ctx
     const returning = lastSeen.gracePeers.leases
       .filter(lease => !wasOwn(this.#ctx, this.#request, lease))
       .flatMap(lease => lease.subnets.map(subnet => subnet.prefix))
     try {
-      const standingPrefixes = standing.flatMap(record => taken(network, record))
-      const all = [...standingPrefixes, ...returning, ...(this.#request.hostNetworks ?? [])]
+      const remainingPrefixes = remaining.flatMap(record => taken(network, record))
+      const all = [...remainingPrefixes, ...returning, ...(this.#request.hostNetworks ?? [])]
       return choose(network, all, wanted, tuning.random)
     } catch (error) {
-      const widest = error instanceof LeaseRefusedError && widestTaker(network, standing)
+      const widest = error instanceof LeaseRefusedError && widestTaker(network, remaining)
       throw widest ? new LeaseRefusedError(`${error.message}; the widest of them is ${widest}`) : error
     }
   }
 
   /**
-   * True where the key was removed. Never removes a reservation or what another node may have written. Lost:
-   * the key changed.
+   * Removes the key, unless it is a reservation or another node may have written it. Resolves to true where
+   * it was removed, to `lost` where it changed.
    */
   async #release(
     { record, isRemovable }: Candidate,
@@ -201,7 +208,7 @@ class Search {
   }
 }
 
-/** The key that takes the most subnets, where one takes more than one; undefined where each takes one. */
+/** The key that takes the most subnets; undefined where every key takes one. */
 function widestTaker(network: NetworkConfig, records: readonly Record[]): string | undefined {
   const spare = (prefix: Prefix) => {
     const family = network.families.find(one => one.family === familyOf(prefix))

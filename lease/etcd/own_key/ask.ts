@@ -10,16 +10,16 @@ import { NO_LEASE } from '../records/record.ts'
 
 export interface Answer {
   readonly isAlive: boolean
-  /** The key's revision after all that was read of it. */
+  /** The key's newest revision that was read. */
   readonly modRevision: number
 }
 
-/** Undefined where the key changed before it could be touched: read it again. */
+/** Asks the writer of the key. Undefined where the key changed before it could be touched: read it again. */
 export async function ask(ctx: EtcdContext, kv: KeyValue, signal: AbortSignal): Promise<Answer | undefined> {
   let modRevision = await touch(ctx, kv, signal)
   if (modRevision === undefined) return undefined
-  // Not AbortSignal.timeout: Node may collect it as garbage while a signal made of it is waited for, and then
-  // it never fires.
+  // Not AbortSignal.timeout: Node.js may collect that signal as garbage while one derived from it is in use,
+  // and then it never fires.
   const stop = new AbortController()
   const end = () => stop.abort(signal.reason)
   const timer = setTimeout(end, ctx.tuning.askMs)
@@ -38,7 +38,7 @@ export async function ask(ctx: EtcdContext, kv: KeyValue, signal: AbortSignal): 
   return { isAlive: false, modRevision }
 }
 
-/** Resolves to the new revision, undefined where the key is no longer as it was read. */
+/** Resolves to the new revision; undefined where the key has changed since it was read. */
 export async function touch(
   ctx: EtcdContext,
   { key, modRevision }: KeyValue,
@@ -50,15 +50,16 @@ export async function touch(
 }
 
 /**
- * What only the key's writer changes: it stays the same while the writer is silent, whatever other hosts do.
+ * The part of a key that only its writer changes. It stays the same while the writer is silent, whatever
+ * other hosts do.
  */
 export function writeOf({ leaseId, value }: KeyValue): string {
   return `${leaseId} ${value}`
 }
 
 /**
- * Others may ask at the same time: their touch is no answer. A reservation has no etcd lease, and is touched
- * in answer.
+ * Whether a change of the key is the writer's answer. The touch of another host that asks at the same time is
+ * none. A reservation has no etcd lease to change; its writer answers by a touch of its own.
  */
 function isAnswer(asked: KeyValue, put: KeyValue): boolean {
   return writeOf(put) !== writeOf(asked) || asked.leaseId === NO_LEASE

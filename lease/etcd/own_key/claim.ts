@@ -11,33 +11,36 @@ import { type KeyValue, keysUnder, type Outcome, type Transaction } from '../cli
 import type { EtcdContext } from '../records/context.ts'
 import { NO_LEASE, olderOwner, readRecords, vacant } from '../records/record.ts'
 
-/** What this node holds, and the state in which it last saw the key. */
+/** A subnet that this node holds, and its key as this node last saw it. */
 export interface Claim {
   readonly request: LeaseRequest
-  /** As this node publishes it. */
+  /** The lease as this node publishes it. */
   readonly lease: Lease
-  /** Its text: the value that the key must have. */
+  /** The lease's text: the value that the key must have. */
   readonly value: string
   /** The key as last seen or written. */
   readonly kv: KeyValue
   /**
-   * When the etcd lease was granted, on the monotonic clock; undefined for a reservation or another's etcd
-   * lease.
+   * When the etcd lease was granted, on the monotonic clock; undefined for a reservation, and for an etcd
+   * lease that another process was granted.
    */
   readonly grantedAt: number | undefined
-  /** False while it comes from the cache and etcd has not confirmed it. */
+  /** False while the claim comes from the cache and etcd has not confirmed it. */
   readonly confirmed: boolean
-  /** The write by which another node took the key: it stays that node's, also where our public IP becomes its one. */
+  /**
+   * The write (see `writeOf`) by which another node took the key. The key stays that node's even if it later
+   * publishes our public IP.
+   */
   readonly takenBy?: string
 }
 
-/** Another client was faster: read again. */
+/** The key changed since it was read: read it again. */
 export const lost = Symbol('lost the race')
 export type Lost = typeof lost
 
 /**
- * Creates the key for these subnets. They were found free in the listing of `revision`: a key created since
- * then that overlaps in the second family is older and wins.
+ * Creates the key for these subnets, which were free in the listing of `revision`. A key created since then
+ * that overlaps in the second family is older and wins.
  */
 export async function create(
   ctx: EtcdContext,
@@ -91,7 +94,7 @@ export async function rewrite(
   return claimOf(ctx, request, { ...own, value, leaseId, modRevision: outcome.revision })
 }
 
-/** Writes a key with an etcd lease, which is kept for the next try where the write failed. */
+/** Writes a key with an etcd lease. Where the write fails, the etcd lease is kept for the next try. */
 async function attach(
   { client, grants }: EtcdContext,
   leaseId: string,
@@ -109,7 +112,7 @@ async function attach(
   }
 }
 
-/** False where the key is no longer as it was read; nothing was removed then. */
+/** Removes the key. Resolves to false, and removes nothing, where it has changed since it was read. */
 export async function remove(
   ctx: EtcdContext,
   { key, modRevision }: { readonly key: string; readonly modRevision: number },
@@ -122,7 +125,7 @@ export async function remove(
   return outcome.held
 }
 
-/** What this node holds, where the key is as it was published. */
+/** The claim for a key that this node has just written. */
 export function claimOf(ctx: EtcdContext, request: LeaseRequest, kv: KeyValue): Claim {
   const lease = decodeLease(kv.key.slice(ctx.folder.length), kv.value, kv.createRevision)
   ctx.grants.used(kv.leaseId)

@@ -10,8 +10,8 @@ import { candidate, hasSameMac } from './identity.ts'
 import { Rewrites } from './rewrites.ts'
 
 /**
- * A claim, and when to write it again. Each state of the own key that was read is judged here: still ours,
- * written by another program, or another node's.
+ * A claim, and when to write it again. Decides for each state of our key that was read whether it is still
+ * ours, was written by another program, or is another node's.
  */
 export class HeldClaim {
   readonly #ctx: EtcdContext
@@ -33,12 +33,12 @@ export class HeldClaim {
     return this.#claim
   }
 
-  /** When it is due to be written again, on the monotonic clock. */
+  /** When the key is due to be written again, on the monotonic clock. */
   get renewAt(): number {
     return this.#renewAt
   }
 
-  /** When the lease ends if it is not renewed, as Date.now() counts; undefined for a reservation. */
+  /** When the lease ends if it is not renewed, in Unix ms; undefined for a reservation. */
   get endsAtMs(): number | undefined {
     const { clock, ttlSeconds } = this.#ctx.tuning
     const { kv, grantedAt } = this.#claim
@@ -46,33 +46,38 @@ export class HeldClaim {
     return clock.date() + grantedAt + ttlSeconds * 1000 - clock.now()
   }
 
-  /** Our value was just written. */
+  /** Call when our value was just written. */
   wrote(claim: Claim): void {
     this.#wroteAt = this.#ctx.tuning.clock.now()
     this.#renewAt = this.#renewalOf(claim)
   }
 
-  /** etcd holds the claim. Returns whether the key has the value that this node publishes. */
+  /**
+   * Call when etcd was seen to hold the claim. Returns whether the key has the value that this node
+   * publishes.
+   */
   confirm(claim: Claim): boolean {
     if (!this.#claim.confirmed)
       this.#ctx.log.info({ key: claim.kv.key }, `etcd confirms our lease ${printLease(claim.lease)}`)
     this.#claim = { ...claim, confirmed: true }
     const isAsPublished = claim.kv.value === claim.value
-    if (isAsPublished) this.#rewrites.standsAsOurs()
+    if (isAsPublished) this.#rewrites.isAsWritten()
     return isAsPublished
   }
 
-  /** It is no longer kept. */
+  /** Call when the claim is no longer kept. */
   over(): void {
     this.#rewrites.over()
   }
 
-  /** Takes the key's current state into the claim. Throws LeaseLostError where it is another node's. */
+  /**
+   * Updates the claim from the key's current state. Throws LeaseLostError where the key is another node's.
+   */
   takeIn(record: Record, signal: AbortSignal): Promise<Lost | undefined> | Lost | undefined {
     const { kv } = record
     const { kv: before, confirmed } = this.#claim
     if (!confirmed) return this.#confirmCached(record, signal)
-    // Two histories of etcd may have written the key at the same revision.
+    // Both revisions must be equal: after a restore, another write may have the same modRevision.
     if (kv.modRevision === before.modRevision && kv.createRevision === before.createRevision) return undefined
     if (kv.value === before.value && kv.leaseId === before.leaseId) return this.#answer(kv, signal)
     if (this.#claim.takenBy === writeOf(kv)) throw this.#lost(record, 'was taken by')
@@ -83,14 +88,15 @@ export class HeldClaim {
     const hasOurMac = hasSameMac(lease, this.#claim.lease)
     if (hasOurIp && (hasOurMac || macsOf(lease).length === 0)) return this.#rewritten(record)
     if (!hasOurIp && !hasOurMac) return this.#takeInForeign(record, signal)
-    // A stray write to our key, a host that has our address or its copy, or one that took the key while etcd did not hear us.
+    // Three causes are possible: a stray write to our key, a host with our address or a copy of this one, or
+    // a host that took the key while we did not reach etcd. Asking tells.
     return this.#askWriter(record, hasOurMac ? 'MAC' : 'public IP', signal)
   }
 
   /**
-   * Another node's value under our key. A copy of what that node's own key holds, written by hand and so
-   * without an etcd lease, is a stray write: no node holds two subnets. Anything else may be an operator's
-   * decision, or a new owner.
+   * Another node's value is under our key. If it is a copy of the value under that node's own key, written by
+   * hand and so without an etcd lease, it is a stray write: no node holds two subnets. Anything else may be
+   * an operator's decision, or a new owner.
    */
   async #takeInForeign(record: Record, signal: AbortSignal): Promise<Lost | undefined> {
     const { kv, lease } = record
@@ -119,8 +125,8 @@ export class HeldClaim {
   }
 
   /**
-   * The claim comes from the cache. The key may be another node's by now, or the cache a copy of another
-   * machine's.
+   * Confirms a claim from the cache. The key may be another node's by now, or the cache may be a copy of
+   * another machine's.
    */
   async #confirmCached(record: Record, signal: AbortSignal): Promise<Lost | undefined> {
     const { request } = this.#claim
@@ -140,8 +146,8 @@ export class HeldClaim {
   }
 
   /**
-   * The key was written: by us without an answer, as an operator's reservation, by another program here, or
-   * by a node.
+   * The key was written: by us in a call without an answer, by an operator as a reservation, or by another
+   * program.
    */
   #rewritten(record: Record): undefined {
     const { kv, lease } = record
@@ -158,7 +164,7 @@ export class HeldClaim {
       this.#ctx.log.info({ key: kv.key }, `${kv.key} is no longer a reservation: it is renewed`)
     else this.#rewrites.saw(record)
     if (kv.value === value && kv.leaseId === NO_LEASE) this.#renewAt = Number.POSITIVE_INFINITY
-    // Two programs that each repair the key at once would never end.
+    // Waits between repairs: two programs that each repaired the key at once would never stop.
     else this.#renewAt = Math.max(this.#ctx.tuning.clock.now(), this.#wroteAt + this.#ctx.tuning.checkMs)
   }
 
@@ -172,7 +178,7 @@ export class HeldClaim {
     )
   }
 
-  /** Never for a reservation; at once for an unknown etcd lease. */
+  /** When to renew: never for a reservation, at once for an unknown etcd lease. */
   #renewalOf(claim: Claim): number {
     if (claim.kv.leaseId === NO_LEASE) return Number.POSITIVE_INFINITY
     if (claim.grantedAt === undefined) return this.#ctx.tuning.clock.now()

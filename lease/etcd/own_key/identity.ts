@@ -1,8 +1,9 @@
 /**
- * Whose an existing key is. In this order: the key that this node holds (written by this process, named by
- * its cache or by subnet.env), then the MAC of its tunnel device, then its public IP, which counts only where
- * the node remembers nothing. Addresses move between hosts (DHCP, virtual IPs) and machines are cloned: where
- * the evidence fits another host too, that host's agent is asked before the key is touched.
+ * Decides whether an existing key is this node's own. The evidence, strongest first: the key that this node
+ * holds (written by this process, named by its cache or by subnet.env), the MAC of its tunnel device, its
+ * public IP. The public IP counts only where the node has no record of an earlier key: addresses move between
+ * hosts (DHCP, virtual IPs), and machines are cloned. Where the evidence also fits another host, that host's
+ * agent is asked before the key is changed.
  */
 import type { Lease } from '../../lease.ts'
 import type { LeaseRequest } from '../../store.ts'
@@ -10,19 +11,19 @@ import type { EtcdContext } from '../records/context.ts'
 import { isHeldBy, NO_LEASE, type Record, readRecord } from '../records/record.ts'
 import { macsOf } from './describe.ts'
 
-/** Why a key counts as this node's own, the surest first. */
+/** Why a key counts as this node's own, strongest first. */
 const evidences = ['written', 'remembered', 'mac', 'publicIp'] as const
 
 export interface Candidate {
   readonly record: Record
   readonly evidence: (typeof evidences)[number]
-  /** The evidence fits another host as well: see `ask`. */
+  /** The evidence also fits another host: see `ask`. */
   readonly isDoubtful: boolean
   /** This node certainly wrote it: it may be removed. */
   readonly isRemovable: boolean
 }
 
-/** Keys that may be this node's, the surest first; then reserved ones, then the oldest. */
+/** Keys that may be this node's: the strongest evidence first, then reservations, then the oldest. */
 export function candidates(
   ctx: EtcdContext,
   request: LeaseRequest,
@@ -69,7 +70,7 @@ function isAsCached(ctx: EtcdContext, { kv, lease }: Record): boolean {
   return own.value === kv.value || hasSameMac(readRecord(ctx.folder, own)?.lease, lease)
 }
 
-/** Whether both name the MAC of one tunnel device. */
+/** Whether both name the same tunnel device's MAC. */
 export function hasSameMac(a: Lease | undefined, b: Lease | undefined): boolean {
   const macs = macsOf(b)
   return macsOf(a).some(mac => macs.includes(mac))

@@ -22,8 +22,8 @@ const ACTIVITY = 'keep the lease'
 const WATCHING = 'watch the lease'
 
 /**
- * Keeps one claim. There is one act: read the own key and repair it. The watch on the key, the renewal's time
- * and a slow timer only say that it is time to look, so a lost or repeated event changes nothing.
+ * Keeps one claim by one action: read our key and repair it. The watch on the key, the time of renewal and a
+ * slow timer only trigger this action, so a lost or repeated event changes nothing.
  */
 export class Keeper {
   readonly #ctx: EtcdContext
@@ -80,8 +80,8 @@ export class Keeper {
   }
 
   /**
-   * Logs loudly, and nothing else: the kernel keeps forwarding, and etcd will say whether the subnet is still
-   * ours.
+   * Logs an error when the lease runs out, and does nothing else: the kernel keeps forwarding, and etcd will
+   * tell whether the subnet is still ours.
    */
   #guardEnd({ kv, grantedAt }: Claim): void {
     clearTimeout(this.#end)
@@ -125,7 +125,8 @@ export class Keeper {
   }
 
   /**
-   * The key expired while we could not renew it, or was deleted. The same subnet is ours again if it is free.
+   * The key is gone: it expired while we could not renew it, or was deleted. Claims the same subnet again if
+   * it is still free.
    */
   async #reclaim(signal: AbortSignal): Promise<Claim | Lost> {
     const { request, lease, kv, value } = this.#held.claim
@@ -147,7 +148,7 @@ export class Keeper {
     return claim
   }
 
-  /** Reports each later change; the look that this wakes reads what was before. */
+  /** Wakes the loop at each later change; the first wake-up reads all earlier ones. */
   async #watchKey(signal: AbortSignal): Promise<never> {
     const { clock, lastRetryMs } = this.#ctx.tuning
     for (let attempt = 0; ; attempt++) {

@@ -13,8 +13,8 @@ const ACTIVITY = 'look for other hosts with our public IP'
 const ASKED = 8
 
 /**
- * Other leases with our public IP. Most were left by a node that had the address before, and do no harm.
- * Where the agent of one answers, two hosts have one address: this is reported while it answers.
+ * Finds other leases with our public IP. Most were left by a node that had the address before, and do no
+ * harm. Where the agent of one answers, two hosts have one address: this is reported while it answers.
  */
 export class Namesakes {
   readonly #ctx: EtcdContext
@@ -23,9 +23,11 @@ export class Namesakes {
   readonly #due = new WakeUp()
   /** Keys whose agent did not answer, with the value at that time. */
   readonly #silent = new Map<string, string>()
-  /** Leases seen with our public IP, by node: followed by events, for the table has thousands of others. */
+  /**
+   * Leases with our public IP, by node. Updated by events, because the table has thousands of other leases.
+   */
   #known = new Map<string, Lease>()
-  /** Our own node when the whole table was last read for them. */
+  /** Our own node's name when `#known` was last read from the whole table. */
   #readAs: string | undefined
 
   constructor(ctx: EtcdContext, own: () => Lease, publicIps: readonly Ip[]) {
@@ -34,7 +36,7 @@ export class Namesakes {
     this.#publicIps = publicIps
   }
 
-  /** Until the signal aborts; rejects with its reason. */
+  /** Runs until the signal aborts; rejects with its reason. */
   async run(signal: AbortSignal): Promise<never> {
     const { retrier, tuning, conflicts } = this.#ctx
     this.#ctx.onLease = lease => {
@@ -56,7 +58,10 @@ export class Namesakes {
     }
   }
 
-  /** The answer of an agent is no reason to ask it again: two hosts would ask each other without a pause. */
+  /**
+   * Whether the lease is a reason to look again. The answer of an agent is none: two hosts would ask each
+   * other without a pause.
+   */
   #isNews(lease: Lease): boolean {
     const { node } = lease
     const isNamesake = this.#isNamesake(lease)

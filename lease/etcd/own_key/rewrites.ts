@@ -4,13 +4,16 @@ import type { Record } from '../records/record.ts'
 import { describeLease } from './describe.ts'
 
 const CONFLICT = 'rewritten'
-/** Writes within this many checks of each other make a fight. */
+/** Writes within this many check intervals count as one conflict. */
 const CHECKS = 5
 
-/** Writes of our own key by another program. Each is repaired; a program that keeps writing is reported. */
+/**
+ * Counts writes to our own key by another program. Each is repaired; a program that keeps writing is reported
+ * as a conflict.
+ */
 export class Rewrites {
   readonly #ctx: EtcdContext
-  /** When, on the monotonic clock. */
+  /** When each write was seen, on the monotonic clock. */
   #times: readonly number[] = []
 
   constructor(ctx: EtcdContext) {
@@ -29,8 +32,8 @@ export class Rewrites {
     if (count <= 2) log.warn({ key, value }, text)
   }
 
-  /** The key is as we wrote it. */
-  standsAsOurs(): void {
+  /** Call when the key was seen as we wrote it. */
+  isAsWritten(): void {
     if (this.#recent().length < 2) this.#ctx.conflicts.delete(CONFLICT)
   }
 

@@ -6,7 +6,7 @@ import type { EtcdTuning } from '../client/tuning.ts'
 import type { LastSeen } from '../last_seen/last_seen.ts'
 import type { Grants } from './grants.ts'
 
-/** What every part of one etcd store works with. */
+/** What all parts of one etcd store share. */
 export interface EtcdContext {
   readonly client: EtcdClient
   readonly retrier: Retrier
@@ -14,13 +14,13 @@ export interface EtcdContext {
   readonly log: Log
   readonly lastSeen: LastSeen
   readonly grants: Grants
-  /** What other hosts do with our lease or our public IP, by the part that found it. */
+  /** Conflicts with other hosts about our lease or our public IP, by the part that found it. */
   readonly conflicts: Map<string, string>
   /** Called when etcd has lost its data, before the answer that shows it is returned. */
   readonly onReset: Set<() => void>
   /** Called for each lease of the network that is read. */
   onLease: (lease: Lease) => void
-  /** Called for each lease that is gone, by name. */
+  /** Called with the node's name for each lease that is gone. */
   onGone: (node: string) => void
   /** `/coreos.com/network/config`. */
   readonly configKey: string

@@ -2,16 +2,20 @@ import type { EtcdClient } from '../client/client.ts'
 import type { EtcdTuning } from '../client/tuning.ts'
 
 /**
- * The etcd leases that this process was granted: only these may it revoke. One that is not known to be in use
- * is kept for the next write, so that hours of refused writes leave one etcd lease behind and not thousands.
+ * The etcd leases that this process was granted; it may revoke only these. One that is not known to be in use
+ * is kept for the next write, so that hours of refused writes leave one etcd lease behind instead of
+ * thousands.
  */
 export class Grants {
   readonly #client: EtcdClient
   readonly #tuning: EtcdTuning
   readonly #grantedAt = new Map<string, number>()
-  /** By key, the etcd lease that it was last written with. */
+  /** The etcd lease that each key was last written with. */
   readonly #written = new Map<string, string>()
-  /** `key`: where a write without an answer may have put it; undefined where it is attached to nothing. */
+  /**
+   * An etcd lease that is not known to be in use. `key`: the key to which a write without an answer may have
+   * attached it; undefined where it is attached to none.
+   */
   #spare: { readonly leaseId: string; readonly key: string | undefined; readonly uses: number } | undefined
 
   constructor(client: EtcdClient, tuning: EtcdTuning) {
@@ -19,7 +23,10 @@ export class Grants {
     this.#tuning = tuning
   }
 
-  /** For a write of that key: the one left over while seven eighths of its life are left, else a new one. */
+  /**
+   * Resolves to an etcd lease for a write of this key: the spare one while less than an eighth of its life is
+   * over, else a new one.
+   */
   async take(key: string, signal: AbortSignal): Promise<string> {
     const { clock, ttlSeconds } = this.#tuning
     const spare = this.#spare
@@ -36,14 +43,14 @@ export class Grants {
     return leaseId
   }
 
-  /** The write was done. */
+  /** Call when the write was done: the etcd lease is in use. */
   used(leaseId: string): void {
     if (this.#spare?.leaseId === leaseId) this.#spare = undefined
   }
 
   /**
-   * The key was written with that etcd lease: revokes the one that it was written with before. A stray write
-   * or deletion of the key in between has left that attached to nothing.
+   * Call when the key was written with this etcd lease: revokes the one that it was written with before,
+   * which a stray write or a deletion of the key may have left without a key.
    */
   async wrote(key: string, leaseId: string, signal: AbortSignal): Promise<void> {
     const before = this.#written.get(key)
@@ -52,15 +59,15 @@ export class Grants {
   }
 
   /**
-   * This write was certainly not carried out. An earlier one without an answer may have been: it stays for
-   * that key.
+   * Call when this write was certainly not carried out. If an earlier write of the key had no answer, the
+   * etcd lease stays reserved for that key.
    */
   giveBack(leaseId: string): void {
     if (this.#spare?.leaseId === leaseId && this.#spare.uses === 1)
       this.#spare = { leaseId, key: undefined, uses: 0 }
   }
 
-  /** etcd no longer knows it. */
+  /** Call when etcd no longer knows the etcd lease. */
   forget(leaseId: string): void {
     this.#grantedAt.delete(leaseId)
     if (this.#spare?.leaseId === leaseId) this.#spare = undefined
@@ -71,8 +78,8 @@ export class Grants {
   }
 
   /**
-   * Call once the key is attached to another etcd lease: revoking then removes only what an unanswered write
-   * may have left. Not worth a retry: it expires by itself.
+   * Call once the key is attached to another etcd lease: revoking then removes at most what a write without
+   * an answer left. Failures are ignored, because an etcd lease expires by itself.
    */
   async revoke(leaseId: string, signal: AbortSignal): Promise<void> {
     if (!this.#grantedAt.has(leaseId)) return

@@ -1,6 +1,7 @@
 /**
- * Whether etcd still has the history that a table was read from. A restored snapshot starts an older history,
- * whose revision may have passed the known one before this node looks: then only its keys tell.
+ * Checks whether etcd still has the history that a table was read from. A restored snapshot starts an older
+ * history, whose revision may already be higher than the known one when this node looks: only the keys then
+ * show it.
  */
 import type { LeaseTable } from '../../lease.ts'
 import type { EtcdClient } from '../client/client.ts'
@@ -8,7 +9,7 @@ import { EtcdError } from '../client/error.ts'
 import { type KeyValue, keysUnder, oneKey } from '../client/keys.ts'
 import type { EtcdContext } from './context.ts'
 
-/** The newest key of these and the one before. */
+/** The newest of these keys and the one before. */
 export function latest(before: KeyValue | undefined, kvs: readonly KeyValue[]): KeyValue | undefined {
   return kvs.reduce(
     (last, kv) => (last === undefined || kv.modRevision > last.modRevision ? kv : last),
@@ -17,8 +18,8 @@ export function latest(before: KeyValue | undefined, kvs: readonly KeyValue[]): 
 }
 
 /**
- * Tells the client where the history is another one. `witness` is the newest key as it was then. Missing
- * revisions that etcd compacted are no evidence.
+ * Tells the client where etcd has another history. `witness` is the newest key of the known history, as it
+ * was then. Missing revisions that etcd compacted prove nothing.
  */
 export async function checkHistory(
   client: EtcdClient,
@@ -35,17 +36,17 @@ export async function checkHistory(
   const isUnchanged = now?.modRevision === modRevision && now.value === witness.value
   if (isUnchanged) return
   if (now === undefined || now.modRevision > modRevision) {
-    const before = await valueAt(client, witness, signal)
+    const before = await writeAt(client, witness, signal)
     if (before === undefined || before === witness.value) return
   }
   client.foundOtherHistory()
 }
 
 /**
- * The key's state when the witness was written: `none` where that revision wrote nothing; undefined where
- * compacted.
+ * The key's value as written at the witness's revision; `none` where that revision did not write it,
+ * undefined where it is compacted.
  */
-async function valueAt(client: EtcdClient, { key, modRevision }: KeyValue, signal: AbortSignal) {
+async function writeAt(client: EtcdClient, { key, modRevision }: KeyValue, signal: AbortSignal) {
   try {
     const [kv] = (await client.keyAt(key, modRevision, signal)).kvs
     return kv?.modRevision === modRevision ? kv.value : 'none'
@@ -56,16 +57,20 @@ async function valueAt(client: EtcdClient, { key, modRevision }: KeyValue, signa
 }
 
 /**
- * A key created before that revision which the table of that revision does not know belongs to another
- * history. A missing name proves nothing: its value may have been no lease then.
+ * Whether the key proves another history: it existed at that revision, and the table of that revision has no
+ * lease of this creation. Where the table has no lease of the node at all, only a key that was not written
+ * since counts: an older value may have been no lease.
  */
 export function contradicts(table: LeaseTable, revision: number, kv: KeyValue, node: string): boolean {
   const since = table.get(node)?.since
-  const stoodThen = since === undefined ? kv.modRevision <= revision : kv.createRevision <= revision
-  return stoodThen && since !== kv.createRevision
+  const existedThen = since === undefined ? kv.modRevision <= revision : kv.createRevision <= revision
+  return existedThen && since !== kv.createRevision
 }
 
-/** Compares our own key in etcd with how this node wrote it: a key's revisions never decrease. */
+/**
+ * Compares our own key in etcd with what this node wrote last: a key's revision never decreases within one
+ * history.
+ */
 export function checkOwn({ client, lastSeen }: EtcdContext, kv: KeyValue): void {
   const { ownInHistory: own } = lastSeen
   if (own?.key !== kv.key) return

@@ -10,13 +10,13 @@ import { type Condition, type Head, type KeyValue, keysUnder } from '../client/k
 import type { EtcdContext } from './context.ts'
 
 /**
- * The etcd lease id 0 means none: the key never expires, and its subnet is reserved for the public IP in it.
+ * etcd lease id 0 means none: the key never expires, and its subnet is reserved for the public IP in its
+ * value.
  */
 export const NO_LEASE = '0'
 
 /**
- * A subnet key in etcd. `lease` is undefined where the value is no lease; the subnet counts as taken all the
- * same.
+ * A subnet key in etcd. `lease` is undefined where the value is no lease; the subnet still counts as taken.
  */
 export interface Record {
   readonly kv: KeyValue
@@ -37,8 +37,8 @@ export function readRecords(folder: string, kvs: readonly KeyValue[]): readonly 
 }
 
 /**
- * All records, with the values of those that `needsValue` names: a value is foreign and may have 64 KB of
- * which a lease takes 200 bytes.
+ * Lists all records, but keeps only the values of those for which `needsValue` is true: a value is foreign
+ * and may have 64 KB, while a lease needs 200 bytes.
  */
 export async function listRecords(
   { client, folder }: Pick<EtcdContext, 'client' | 'folder'>,
@@ -55,8 +55,8 @@ export async function listRecords(
 }
 
 /**
- * A node is known by its public IP in the first family that it shares with the lease: IPv4 where there is
- * IPv4, so that a renumbered IPv6 prefix does not cost the node its subnet.
+ * Whether the lease is held by a node with these public IPs. Compares only the first family that both have,
+ * IPv4 where possible, so that a renumbered IPv6 prefix does not cost the node its subnet.
  */
 export function isHeldBy(lease: Lease | undefined, publicIps: readonly Ip[]): boolean {
   for (const { publicIp } of lease?.subnets ?? []) {
@@ -67,8 +67,8 @@ export function isHeldBy(lease: Lease | undefined, publicIps: readonly Ip[]): bo
 }
 
 /**
- * The oldest record that claims part of these prefixes and existed before that revision. A key that could be
- * no lease of this network, for instance one that covers all of it, claims nothing.
+ * The oldest record that claims part of these prefixes and existed before that revision. A key that no lease
+ * of this network could have, for instance one that covers all of it, claims nothing.
  */
 export function olderOwner(
   network: NetworkConfig,
@@ -84,9 +84,9 @@ export function olderOwner(
 }
 
 /**
- * A lease without an etcd lease, which never expires. Where this node knows the value `before`, a stray write
- * does not make one: only what was one already, flannel's short form, or this node's own value without its
- * etcd lease counts.
+ * Whether the key is a reservation: a lease without an etcd lease, which never expires. `before`: the key as
+ * this node last saw it. A stray write over it makes no reservation; only a key that was one already,
+ * flannel's short form, or this node's own value without its etcd lease counts.
  */
 export function isReservation(before: KeyValue | undefined, kv: KeyValue, lease: Lease | undefined): boolean {
   if (kv.leaseId !== NO_LEASE) return false
@@ -94,7 +94,7 @@ export function isReservation(before: KeyValue | undefined, kv: KeyValue, lease:
   return before.leaseId === NO_LEASE || lease?.backendType === '' || isSameLease(before, lease)
 }
 
-/** In any order and with any spaces that an operator wrote. */
+/** Compares the leases, not the texts: an operator may write the fields in any order and with spaces. */
 function isSameLease(before: KeyValue, lease: Lease | undefined): boolean {
   if (lease === undefined) return false
   return isDeepStrictEqual(
@@ -103,13 +103,13 @@ function isSameLease(before: KeyValue, lease: Lease | undefined): boolean {
   )
 }
 
-/** The subnets that a key takes from the pool: those that could be leased in this network. */
+/** The subnets that a key takes from the free ones: those that could be leased in this network. */
 export function taken(network: NetworkConfig, { prefixes }: Record): readonly Prefix[] {
   return prefixes.filter(prefix => couldBeLeased(network, prefix))
 }
 
 /**
- * Holds while no key exists for the first prefix, whatever its second is: `10.1.5.0-24` and
+ * True while no key exists for the first prefix, whatever its second prefix is: `10.1.5.0-24` and
  * `10.1.5.0-24&fd00:5::-64` are two keys, and etcd would allow both.
  */
 export function vacant(folder: string, prefixes: readonly Prefix[]): Condition {
