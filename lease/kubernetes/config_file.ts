@@ -8,12 +8,15 @@ import { parseNetworkConfig } from '../network_config/parser.ts'
 import { networkConfigWarnings } from '../network_config/warnings.ts'
 import type { ConfigDemands } from '../store.ts'
 
-/** net-conf.json of the ConfigMap: read at start; the kubelet writes a changed one within minutes. */
+/**
+ * net-conf.json of the ConfigMap. Read at start and followed: the kubelet writes a changed one within
+ * minutes.
+ */
 export class ConfigFile {
   readonly #file: string
   readonly #log: Log
   #running: NetworkConfig | undefined
-  /** What an operator must do as the file has changed; undefined: nothing. */
+  /** What an operator must do after a change of the file; undefined: nothing. */
   notice: string | undefined
 
   constructor(file: string, log: Log) {

@@ -44,7 +44,7 @@ export function openKubernetesStore(
   return new KubernetesStore(options, names, session, log)
 }
 
-/** What the last-seen file of this store is marked with. Throws ApiConfigError. */
+/** The mark of this store in its lease cache. Throws ApiConfigError. */
 export function kubernetesScope(options: KubernetesOptions): string {
   return scopeOf(loadAccess(options).url, annotationNames(options.annotationPrefix))
 }
@@ -104,7 +104,7 @@ export class KubernetesStore implements LeaseStore, NodeReporter {
   async keep(lease: Lease, signal: AbortSignal): Promise<void> {
     const own = await this.#ownNode(signal)
     const until = this.#until(signal)
-    // A Node recreated has lost its conditions too.
+    // A recreated Node has lost its conditions.
     const recreated = async () => {
       if (this.#announced) await this.announceReady(until)
     }

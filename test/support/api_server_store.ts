@@ -21,7 +21,7 @@ export const testTiming: Timing = {
   watchSilenceMs: 20_000,
   watchForMs: 60_000,
   joinsForMs: 5_000,
-  recallAfterMs: 100,
+  cacheAfterMs: 100,
   sayAfterMs: 0,
   configEveryMs: 20,
   saveMs: 50,

@@ -8,9 +8,9 @@ import { proxyFor } from './proxy.ts'
 
 /** Where the API server is and which credentials to send; of a kubeconfig only the current context. */
 export interface Access {
-  /** One cluster and one user, without token: TLS material, passwords, exec plugins. */
+  /** One cluster and one user: TLS material, passwords, exec plugins; the token is apart. */
   readonly config: ClientConfig
-  /** As given, without a slash at the end and without a password in it. */
+  /** The URL as given, without a trailing slash and without a password. */
   readonly url: string
   readonly token: BearerToken
   readonly groups: readonly string[]
@@ -76,7 +76,8 @@ function access({ server, origin, cluster = {}, user = {}, tokenFile }: Given): 
   const plain = url.startsWith('http:')
   const insecure = cluster['insecure-skip-tls-verify'] === true
   const proxy = proxyFor(new URL(url), cluster['proxy-url'], process.env)
-  // The library refuses http:// where TLS is to be verified; there is none, and kubectl proxy needs it.
+  // The library refuses http:// unless TLS verification is off. `kubectl proxy` needs http://, and has no TLS
+  // to verify.
   const patched = {
     ...cluster,
     server: url,
@@ -97,9 +98,7 @@ function access({ server, origin, cluster = {}, user = {}, tokenFile }: Given): 
   return { config, url, place, isProxied: proxy !== undefined, token: bearer, groups, origin, warnings }
 }
 
-/**
- * The server's URL without `user:password@`, which no log may show, and those two as a kubeconfig names them.
- */
+/** The server's URL without `user:password@`, which no log may show, and both as fields of a kubeconfig. */
 function splitLogin(
   server: string,
   cluster: Readonly<Record<string, unknown>>,
@@ -124,7 +123,10 @@ function splitLogin(
   }
 }
 
-/** What exec plugins are told (client.authentication.k8s.io): several refuse to run without it. */
+/**
+ * Adds the information that exec plugins get (client.authentication.k8s.io): several refuse to run without
+ * it.
+ */
 function withExecInfo(user: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
   const { exec } = user
   if (!isRecord(exec)) return user

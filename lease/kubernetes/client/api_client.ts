@@ -7,21 +7,21 @@ import { type ApiAction, refusal } from './api_error.ts'
 export interface ApiRequest {
   readonly action: ApiAction
   readonly method: 'GET' | 'PATCH' | 'POST'
-  /** With the query: `/api/v1/nodes?limit=100`. */
+  /** Path and query: `/api/v1/nodes?limit=100`. */
   readonly path: string
   readonly accept?: string
   readonly contentType?: string
   readonly body?: unknown
 }
 
-/** Where the client reports what it saw, for health. */
+/** The client reports the server's answers here, for health. */
 export interface ApiContact {
   /** Bytes came from the server. */
   answered(): void
 }
 
 /**
- * Requests to the API server, one try each. Uses node:https and not the library's typed API: that one needs
+ * Requests to the API server, one try each. Uses node:https instead of the library's typed API, which needs
  * 240 MB to decode 5,000 Nodes, and a TLS handshake for each call.
  */
 export class ApiClient {
@@ -43,8 +43,8 @@ export class ApiClient {
   }
 
   /**
-   * The parsed JSON. Rejects with ApiError where the answer is no 2xx, with node's error where there was
-   * none.
+   * Resolves to the parsed JSON. Rejects with ApiError where the answer is no 2xx, with Node.js' error where
+   * there was no answer.
    */
   async json(what: ApiRequest, signal: AbortSignal): Promise<unknown> {
     const response = await this.open(what, signal)
@@ -56,7 +56,10 @@ export class ApiClient {
     await this.#pour(await this.open(what, signal), what.action, take)
   }
 
-  /** A 2xx answer, its body unread: the caller must read or destroy it. Rejects as `json` does. */
+  /**
+   * Resolves to a 2xx answer with its body unread: the caller must read or destroy it. Rejects as `json`
+   * does.
+   */
   async open(what: ApiRequest, signal: AbortSignal): Promise<IncomingMessage> {
     signal.throwIfAborted()
     const options = await this.#config.requestOptions()
@@ -95,7 +98,7 @@ export class ApiClient {
         resolve(response)
       })
       const timer = setTimeout(() => request.destroy(this.#silence(what.action)), this.#answerWithinMs)
-      // libuv follows with ten probes, one a second: a path that died is found in half a minute.
+      // libuv then sends ten probes, one a second: a broken path is found in half a minute.
       request.on('socket', socket => socket.setKeepAlive(true, 20_000))
       request.on('error', cause => {
         clearTimeout(timer)

@@ -12,19 +12,19 @@ import { printSent } from './sent.ts'
 export interface ApiConfig {
   /** `https://10.96.0.1:443`, without a slash at the end. */
   readonly url: string
-  /** The URL, and the proxy where there is one, for messages. */
+  /** The URL, and the proxy if there is one; for messages. */
   readonly place: string
   readonly isProxied: boolean
   /** What an operator should correct although it works; for the log, once. */
   readonly warnings: readonly string[]
   /**
-   * TLS material, agent and authorization for one request, files and exec plugins read again where they
-   * changed.
+   * TLS material, agent and authorization for one request. Files and exec plugins are read again where they
+   * have changed.
    */
   requestOptions(): Promise<RequestOptions>
   /**
-   * After a 401: forgets tokens and certificates, so that the next request reads all files again; what was
-   * sent, in words.
+   * Call after a 401: forgets tokens and certificates, so that the next request reads all files again.
+   * Returns which credentials were sent, in words.
    */
   forget(sent: RequestOptions): string
   close(): void
@@ -49,7 +49,7 @@ export function openApiConfig(where: Where): ApiConfig {
       try {
         access = loadAccess(where)
       } catch {
-        // Half-written: keep what was read before; the next 401 reads it again.
+        // The file is half-written: keeps the old credentials; the next 401 reads it again.
       }
       return words
     },
@@ -57,7 +57,7 @@ export function openApiConfig(where: Where): ApiConfig {
   }
 }
 
-/** Rejects with ApiConfigError, which never quotes what a plugin or a file gave. */
+/** Rejects with ApiConfigError, which never quotes the output of a plugin or the content of a file. */
 async function credentials({ config, token, groups, origin }: Access): Promise<RequestOptions> {
   const bearer = await token.read()
   const options: RequestOptions = { headers: {} }
@@ -101,12 +101,12 @@ function whyNot(cause: unknown, config: Access['config']): string {
   return `'${command}', which its exec entry names, failed: ${messageOf(cause).trim().slice(0, 200) || 'it printed no reason'}`
 }
 
-/** Two carry watches; a burst of joins shares the rest. */
+/** Two connections carry watches; a burst of joins shares the others. */
 const mostConnections = 10
 
 /**
- * One agent while the TLS material is unchanged: the library makes a new one, with a handshake, for every
- * call.
+ * Keeps one HTTP agent while the TLS material is unchanged: the library makes a new one, with a handshake,
+ * for every call.
  */
 class AgentCache {
   #agent: HttpAgent | undefined

@@ -1,7 +1,7 @@
 import { ExpectedError } from '../../common/errors.ts'
 import { isRecord, textAt } from '../../json/path.ts'
 
-/** What was asked of the API server, in RBAC's words. */
+/** A request to the API server in RBAC's terms. */
 export interface ApiAction {
   readonly verb: 'get' | 'list' | 'watch' | 'patch' | 'create'
   /** `nodes`, `nodes/status`, `pods`, `events`. */
@@ -11,9 +11,9 @@ export interface ApiAction {
 /** The API server answered with a refusal. */
 export class ApiError extends ExpectedError {
   override name = 'ApiError'
-  /** HTTP status, or the code of a Status that came as a watch event. */
+  /** HTTP status, or the code of a Status object in a watch event. */
   readonly status: number
-  /** How long the server wants to be left alone; undefined where it did not say. */
+  /** How long the server asked the client to wait; undefined where it did not say. */
   readonly retryAfterMs: number | undefined
   constructor(message: string, status: number, retryAfterMs?: number) {
     super(message)
@@ -29,11 +29,11 @@ export class ApiError extends ExpectedError {
 /** An answer that is no 2xx. */
 export interface Answer {
   readonly status: number
-  /** A Status object in JSON as a rule. */
+  /** Usually a Status object in JSON. */
   readonly body: string
   /** The header, in seconds. */
   readonly retryAfter?: string | undefined
-  /** With a 401: the credentials that the request carried, in words. */
+  /** For a 401: the credentials that the request carried, in words. */
   readonly sent?: string | undefined
 }
 
@@ -50,13 +50,13 @@ export function refusal(action: ApiAction, where: string, answer: Answer): ApiEr
   )
 }
 
-/** A Status object that came as a watch event, after HTTP status 200. */
+/** The error for a Status object in a watch event, after HTTP status 200. */
 export function refusalEvent(action: ApiAction, where: string, object: unknown): ApiError {
   const code = isRecord(object) && typeof object.code === 'number' ? object.code : 500
   return refusal(action, where, { status: code, body: JSON.stringify(object ?? null) })
 }
 
-/** The rule that the ClusterRole lacks, as one line of YAML for `rules:`. */
+/** The missing rule of the ClusterRole, as one line of YAML for `rules:`. */
 function missingRule({ verb, resource }: ApiAction): string {
   return `- {apiGroups: [""], resources: ["${resource}"], verbs: ["${verb}"]}`
 }

@@ -20,7 +20,9 @@ export class BearerToken {
     return this.#last !== undefined || this.#file !== undefined
   }
 
-  /** undefined: there is none. Rejects with ApiConfigError where the file has never been readable. */
+  /**
+   * Undefined where there is no token. Rejects with ApiConfigError where the file has never been readable.
+   */
   async read(): Promise<string | undefined> {
     if (this.#file === undefined) return this.#last
     try {

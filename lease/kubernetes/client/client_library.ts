@@ -1,6 +1,6 @@
 import { KubeConfig, loadYaml } from '@kubernetes/client-node'
 
-/** The only file that knows the client library. */
+/** The only file that imports the client library. */
 export type ClientConfig = KubeConfig
 
 /** Throws the library's own error, whose message quotes the text. */

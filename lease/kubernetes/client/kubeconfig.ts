@@ -12,18 +12,18 @@ export class ApiConfigError extends ExpectedError {
   override name = 'ApiConfigError'
 }
 
-/** What a kubeconfig says of its current context; other contexts are ignored. */
+/** The current context of a kubeconfig; other contexts are ignored. */
 export interface Kubeconfig {
   readonly server: string
   /**
-   * In the field names of the file, without `server`, `tokenFile` and what has no effect. File names are
+   * The fields as in the file, without `server`, `tokenFile` and fields without effect. File names are
    * absolute.
    */
   readonly cluster: Readonly<Record<string, unknown>>
   readonly user: Readonly<Record<string, unknown>>
   readonly userName: string
   readonly tokenFile: string | undefined
-  /** Keys under `user` that neither client-go nor this agent knows: mostly misspelt. */
+  /** Keys under `user` that neither client-go nor this agent knows; most are misspelt. */
   readonly unknownKeys: readonly string[]
 }
 
@@ -101,7 +101,10 @@ function parse(file: string): unknown {
   return whole
 }
 
-/** `, line 7: bad indentation of a mapping entry`, without anything that the parser quotes. */
+/**
+ * The place and kind of the fault, `, line 7: bad indentation of a mapping entry`, without the text that the
+ * parser quotes.
+ */
 function placeOf(cause: unknown): string {
   if (!isRecord(cause) || !isRecord(cause.mark) || typeof cause.mark.line !== 'number') return ''
   return `, line ${cause.mark.line + 1}: ${String(cause.reason)
@@ -128,7 +131,7 @@ function pick(
   return isRecord(entry) ? (entry[kind] ?? {}) : {}
 }
 
-/** Without empty values, which count as not given, and with file names made absolute. */
+/** Removes empty values, which count as not given, and makes file names absolute. */
 function tidy(
   value: unknown,
   kind: 'cluster' | 'user',
@@ -141,7 +144,7 @@ function tidy(
       `the ${kind} of its current context contains itself: write out what its YAML aliases stand for`,
     )
   const isGiven = (each: unknown) => each !== undefined && each !== null && each !== ''
-  // Data in the file wins over a file that is named, as in client-go.
+  // As in client-go, data in the kubeconfig take precedence over the file that it names.
   const given = Object.entries(value).filter(([key, each]) => isGiven(each) && !isGiven(value[`${key}-data`]))
   const texts: readonly string[] = textKeys[kind]
   const tidied = given.map(([key, each]): [string, unknown] => {
@@ -153,7 +156,7 @@ function tidy(
   return Object.fromEntries(tidied)
 }
 
-/** YAML's aliases can make an object a part of itself, which no other format can hold. */
+/** Whether no object contains itself, as YAML's aliases allow; no other format can hold that. */
 function isTree(value: unknown): boolean {
   try {
     JSON.stringify(value)
@@ -163,7 +166,10 @@ function isTree(value: unknown): boolean {
   }
 }
 
-/** A command with a slash is a file beside the kubeconfig; one without is looked for in PATH. */
+/**
+ * As in client-go: a command with a slash is relative to the kubeconfig's folder; one without is searched in
+ * PATH.
+ */
 function withPath(exec: unknown, folder: string): unknown {
   const command = textAt(exec, 'command')
   return isRecord(exec) && command?.includes('/') ? { ...exec, command: resolve(folder, command) } : exec

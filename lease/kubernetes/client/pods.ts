@@ -14,12 +14,15 @@ export async function getPod(
   return await api.json({ action: { verb: 'get', resource: 'pods' }, method: 'GET', path }, signal)
 }
 
-/** The API server did not answer. */
+/** The API server did not answer, so the pod's addresses are unknown. */
 class PodUnseenError extends ExpectedError {
   override name = 'PodUnseenError'
 }
 
-/** One try; empty for a pod that has none yet. Rejects as getPod, and with PodUnseenError. */
+/**
+ * The pod's addresses, one try; empty for a pod that has none yet. Rejects as getPod, and with
+ * PodUnseenError.
+ */
 export async function podAddresses(...request: Parameters<typeof getPod>): Promise<readonly Ip[]> {
   try {
     return addressesOf(await getPod(...request))
@@ -29,7 +32,7 @@ export async function podAddresses(...request: Parameters<typeof getPod>): Promi
   }
 }
 
-/** Of status.podIPs, or of status.podIP before Kubernetes 1.16. */
+/** The addresses in status.podIPs, or in status.podIP before Kubernetes 1.16. */
 function addressesOf(pod: unknown): readonly Ip[] {
   const all = at(pod, 'status', 'podIPs')
   const texts = Array.isArray(all) ? all.map(one => textAt(one, 'ip')) : [textAt(pod, 'status', 'podIP')]

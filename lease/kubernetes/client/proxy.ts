@@ -1,19 +1,19 @@
 import { BlockList, isIP } from 'node:net'
 import { ApiConfigError } from './kubeconfig.ts'
 
-/** A way to the API server that is not direct. */
+/** The proxy through which the API server is reached. */
 export interface Proxy {
   readonly url: string
-  /** Without a password: `http://192.0.2.1:3128, of HTTPS_PROXY`. */
+  /** For messages, without a password: `http://192.0.2.1:3128, of HTTPS_PROXY`. */
   readonly words: string
 }
 
 type Env = Readonly<Record<string, string | undefined>>
 
 /**
- * client-go's choice: the kubeconfig's `proxy-url`, else HTTPS_PROXY or HTTP_PROXY, whichever the server's
- * scheme is, unless NO_PROXY has the server (golang.org/x/net/http/httpproxy: capitals first, never for the
- * loopback). Throws ApiConfigError.
+ * Chooses the proxy as client-go does: the kubeconfig's `proxy-url`, else HTTPS_PROXY or HTTP_PROXY by the
+ * server's scheme, unless NO_PROXY lists the server (golang.org/x/net/http/httpproxy: capitals first, never
+ * for the loopback). Throws ApiConfigError.
  */
 export function proxyFor(server: URL, proxyUrl: unknown, env: Env): Proxy | undefined {
   if (typeof proxyUrl === 'string') return parseProxy(proxyUrl, 'the kubeconfig (proxy-url)')
@@ -46,8 +46,8 @@ function isLoopback(host: string): boolean {
 }
 
 /**
- * `*`, an address or prefix, a name with what is below it, `.name` or `*.name` for what is below alone; each
- * but a prefix with a port.
+ * Whether a NO_PROXY list has the server. Items: `*`; an address or a prefix; a name, with all names below
+ * it; `.name` or `*.name`, only for the names below it. All but a prefix may have a port.
  */
 function isExempt(server: URL, list: string): boolean {
   const host = hostOf(server)
@@ -67,7 +67,7 @@ function isExempt(server: URL, list: string): boolean {
     })
 }
 
-/** Whether an address is in a prefix, or the same as another one however they are written. */
+/** Whether an address is in a prefix, or equal to another address in any spelling. */
 function isWithin(host: string, prefix: string): boolean {
   const [address = '', length] = prefix.split('/')
   const family = isIP(address)

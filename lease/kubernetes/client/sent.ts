@@ -4,7 +4,7 @@ import { at } from '../../json/path.ts'
 
 /**
  * Which credentials a request carried, without their content: `sent: a bearer token that expired at
- * 2026-01-02T03:04:05Z, no client certificate`. For a 401, whose text is only `Unauthorized`.
+ * 2026-01-02T03:04:05Z, no client certificate`. For a 401, whose own text is only `Unauthorized`.
  */
 export function printSent({ headers, auth, cert }: RequestOptions): string {
   const authorization = at(headers, 'Authorization')

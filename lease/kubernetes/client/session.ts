@@ -14,22 +14,21 @@ export interface Timing {
   /** Longest silence of a watch: bookmarks come once a minute, and two may be lost. */
   readonly watchSilenceMs: number
   /**
-   * Watches are ended after this time, or up to half as long again: a watch keeps the token that it began
+   * Watches end after this time, or up to half as long again, because a watch keeps the token that it began
    * with.
    */
   readonly watchForMs: number
   /**
-   * How long after a Node joined others are expected to: whole Nodes are watched meanwhile, where many have
-   * joined.
+   * How long after a Node joined more are expected. Meanwhile whole Nodes are watched, if many have joined.
    */
   readonly joinsForMs: number
-  /** How long the API server may be unreachable at the start before remembered leases are used. */
-  readonly recallAfterMs: number
+  /** How long the API server may be unreachable at the start before the cached leases are used. */
+  readonly cacheAfterMs: number
   /** How long a failure lasts before it is logged. */
   readonly sayAfterMs: number
-  /** How often net-conf.json is looked at. */
+  /** How often net-conf.json is read. */
   readonly configEveryMs: number
-  /** Changes of the lease cache are written together, at most so often. */
+  /** Changes of the lease cache within this time are written together. */
   readonly saveMs: number
 }
 
@@ -39,21 +38,21 @@ export const defaultTiming: Timing = {
   watchSilenceMs: 150_000,
   watchForMs: 300_000,
   joinsForMs: 120_000,
-  recallAfterMs: 300,
+  cacheAfterMs: 300,
   sayAfterMs: 3_000,
   configEveryMs: 10_000,
   saveMs: 5_000,
 }
 
-/** Longest pause, whatever Retry-After the server asks for. */
+/** Longest pause that a server can ask for by Retry-After. */
 const longestRetryAfterMs = 300_000
 
-/** The API server as every part of this store uses it: one place that retries, and one view of its health. */
+/** The API server for all parts of this store: they share its retrier and its health. */
 export class Session implements ApiContact {
   readonly api: ApiClient
   readonly timing: Timing
   readonly retrier: Retrier
-  /** Whether the API server may have watch-list. */
+  /** False once the API server was found to have no watch-list. */
   streamsLists = true
   readonly #config: ApiConfig
   #lastContactMs: number | undefined
@@ -76,8 +75,8 @@ export class Session implements ApiContact {
   }
 
   /**
-   * Tries until it works, `what` being the words for the log: `read Node n1`. Rejects only with the signal's
-   * reason, and with an ApiError of a status in `final`.
+   * Retries `act` until it succeeds; `what` names it in the log: `read Node n1`. Rejects only with the
+   * signal's reason, and with an ApiError whose status is in `final`.
    */
   persist<T>(
     what: string,
@@ -99,7 +98,7 @@ export class Session implements ApiContact {
   }
 }
 
-/** How long the server asked to be left alone. */
+/** How long the server asked the client to wait, in ms; 0 where it did not. */
 export function retryAfterMs(error: unknown): number {
   return error instanceof ApiError ? Math.min(error.retryAfterMs ?? 0, longestRetryAfterMs) : 0
 }
@@ -107,7 +106,7 @@ export function retryAfterMs(error: unknown): number {
 function openRetrier(timing: Timing, log: Log): Retrier {
   return new Retrier({
     ...timing.pace,
-    away: { failures: Number.POSITIVE_INFINITY, afterMs: timing.recallAfterMs },
+    away: { failures: Number.POSITIVE_INFINITY, afterMs: timing.cacheAfterMs },
     isTrouble: error => !isDefect(error),
     needsOperator: error => error instanceof ApiError && [401, 403, 422].includes(error.status),
     askedMs: retryAfterMs,
@@ -119,15 +118,15 @@ function openRetrier(timing: Timing, log: Log): Retrier {
 }
 
 /**
- * A mistake of this program is not the API server's trouble. Node's own TypeErrors, of a bad URL say, carry a
- * code.
+ * Whether the error is a defect of this program and no trouble of the API server. Node.js' own TypeErrors,
+ * for instance for a bad URL, carry a code.
  */
 function isDefect(error: unknown): boolean {
   const defect = error instanceof TypeError || error instanceof RangeError || error instanceof ReferenceError
   return !(error instanceof Error) || (defect && !('code' in error))
 }
 
-/** Whether it was there: false for a 404. */
+/** Whether the object exists: false where the request got a 404. */
 export async function present(act: Promise<unknown>): Promise<boolean> {
   try {
     await act

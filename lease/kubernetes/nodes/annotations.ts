@@ -10,27 +10,27 @@ import type { NodeObject } from './node_object.ts'
 
 /** Full names of flannel's annotations under one prefix (flannel, Documentation/kubernetes.md). */
 export interface AnnotationNames {
-  /** What all names begin with: `flannel.alpha.coreos.com/`. */
+  /** The start of all names: `flannel.alpha.coreos.com/`. */
   readonly stem: string
-  /** `"true"` on a Node whose lease this is; all other Nodes are no peers. */
+  /** `"true"` on a Node that has a lease; all other Nodes are no peers. */
   readonly manager: string
   readonly backendType: string
   /**
-   * This agent's own, beside flannel's: the Node's podCIDRs as in `10.244.1.0/24,fd00:12::/64`, so that no
-   * peer asks for them.
+   * This agent's own annotation, besides flannel's: the Node's podCIDRs, `10.244.1.0/24,fd00:12::/64`, so
+   * that no peer has to ask for them.
    */
   readonly podCidrs: string
   readonly families: Readonly<Record<Family, FamilyNames>>
-  /** Each of them. */
+  /** All names. */
   readonly all: ReadonlySet<string>
 }
 
 export interface FamilyNames {
   readonly backendData: string
   readonly publicIp: string
-  /** Input: published as public IP in the place of the node's own. */
+  /** Set by the operator: published as public IP instead of the node's own. */
   readonly overwrite: string
-  /** Input: chooses the external interface, and is published. */
+  /** Set by the operator: chooses the external interface, and is published. */
   readonly nodePublicIp: string
 }
 
@@ -66,21 +66,21 @@ export function annotationNames(prefix: string): AnnotationNames {
 
 const bothFamilies: ReadonlySet<Family> = new Set(allFamilies)
 
-/** A Node read as a lease; both fields are set where one family is usable and the other is not. */
+/** A Node read as a lease. Both fields are set where only one of two families is usable. */
 export interface ReadLease {
   readonly lease: Lease | undefined
   readonly problem: LeaseProblem | undefined
 }
 
-/** Whether a Node carries a lease at all. */
+/** Whether the Node has a lease. */
 export function isManaged(node: NodeObject, names: AnnotationNames): boolean {
   return node.annotations.get(names.manager) === 'true'
 }
 
 /**
- * The lease in a managed Node's annotations and podCIDRs. A family counts where it has a podCIDR and a public
- * IP: an IPv4 network also runs on Nodes that have podCIDRs of both families. Families that are not in
- * `families` are ignored.
+ * The lease in a managed Node's annotations and podCIDRs. A family counts where the Node has a podCIDR and a
+ * public IP of it: an IPv4 network also runs on Nodes that have podCIDRs of both families. Families outside
+ * of `families` are ignored.
  */
 export function readLease(
   node: NodeObject,
@@ -113,7 +113,7 @@ export function readLease(
   return { lease: { node: node.name, backendType, subnets, since: node.createdMs }, problem }
 }
 
-/** IPv4 first, whatever their order. Throws an Error that names the value. */
+/** The Node's podCIDRs, IPv4 first. Throws an Error that names the value. */
 export function podPrefixes(node: NodeObject): readonly Prefix[] {
   const prefixes = (node.podCidrs ?? []).map(parsePrefix)
   const families = new Set(prefixes.map(familyOf))

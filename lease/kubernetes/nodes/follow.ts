@@ -6,11 +6,14 @@ import type { NodeSource } from './node_source.ts'
 import { type Changes, type StreamedList, streamNodes } from './stream_list.ts'
 import { type NodeEvent, watchNodes } from './watch.ts'
 
-/** What is known of the Nodes followed, each step on top of the ones before. */
+/** A change of the followed Nodes; each step builds on the earlier ones. */
 export type NodeStep =
-  /** All that there are; who is not named is gone. The reader may empty it: it can hold 5,000 of them. */
+  /**
+   * All existing Nodes; a Node that is missing here is gone. The reader may empty the list, which can hold
+   * 5,000 Nodes.
+   */
   | { readonly type: 'all'; readonly nodes: NodeObject[]; readonly version: string }
-  /** `after`: the version that came before. */
+  /** One Node. `after`: the resourceVersion of the event before this one. */
   | {
       readonly type: 'put' | 'delete'
       readonly node: NodeObject
@@ -25,60 +28,83 @@ export interface Following {
   readonly what: string
   /** One Node alone; undefined: all. */
   readonly name: string | undefined
-  /** Where to watch from, without a list; undefined: with a list. */
+  /** The resourceVersion to watch from without a list; undefined: start with a list. */
   readonly from?: string | undefined
   readonly depth: Depth
-  /** How the first list is read; later ones, after a watch that fell behind, are read as the watch is. */
+  /**
+   * How much of each Node the first list reads. Later lists, after a watch that fell behind, read as much as
+   * the watch.
+   */
   readonly firstDepth: Depth
   readonly keptAnnotations: ReadonlySet<string>
 }
 
+/** What is already known of the Nodes. */
+interface Progress {
+  /** How much of each Node the next list reads. */
+  depth: Depth
+  /** The version to watch from; undefined: a list is needed first. */
+  version: string | undefined
+}
+
 /**
- * Lists, then watches from there, without end: the first step is `all`. Yields the steps that came together. A watch that ends or breaks continues
- * from the last version seen; where that version is too old, it lists again. Neither runs in a tight loop,
- * whatever the server answers. Rejects only with the signal's reason.
+ * Lists, then watches from there, without end: the first step is `all`, unless `from` is given. Yields steps
+ * that arrive together in one batch. A watch that ended or broke continues from the last version seen; where
+ * that version is too old, lists again. Neither runs in a tight loop, whatever the server answers. Rejects
+ * only with the signal's reason.
  */
 export async function* followNodes(
   following: Following,
   signal: AbortSignal,
 ): AsyncGenerator<readonly NodeStep[], never, undefined> {
-  const { session, what } = following
-  const watching = `watch ${what}`
-  const pace = new Pace(session.timing.pace)
-  let depth = following.firstDepth
-  let version = following.from
+  const { retrier, timing } = following.session
+  const watching = `watch ${following.what}`
+  const pace = new Pace(timing.pace)
+  const progress: Progress = { depth: following.firstDepth, version: following.from }
   for (;;) {
     let askedMs = 0
-    let changes: Changes | undefined
     pace.started()
     try {
-      if (version === undefined) {
-        const list = await readAll(following, depth, signal)
-        version = list.resourceVersion
-        changes = list.changes
-        yield [{ type: 'all', nodes: list.nodes, version }]
-        if (depth !== following.depth) changes = await changes?.return(undefined).then(() => undefined)
-        depth = following.depth
-        pace.started()
-      }
-      changes ??= watchOnce(following, version, signal)
-      for await (const events of changes) {
-        session.retrier.over(watching)
-        const steps = stepsOf(events, version)
-        version = events.at(-1)?.resourceVersion ?? version
-        if (steps.length > 0) yield steps
-      }
-      session.retrier.over(watching)
+      yield* listAndWatch(following, progress, pace, signal)
+      retrier.over(watching)
     } catch (error) {
-      session.retrier.failed(watching, error, signal)
+      retrier.failed(watching, error, signal)
       askedMs = retryAfterMs(error)
-      if (error instanceof ApiError && error.gone) version = undefined
-    } finally {
-      await changes?.return(undefined)
+      if (error instanceof ApiError && error.gone) progress.version = undefined
     }
     signal.throwIfAborted()
-    session.retrier.restarted()
+    retrier.restarted()
     await pace.next(signal, askedMs)
+  }
+}
+
+/** One list, unless the version is known, and one watch, until it ends or fails. Updates `progress`. */
+async function* listAndWatch(
+  following: Following,
+  progress: Progress,
+  pace: Pace,
+  signal: AbortSignal,
+): AsyncGenerator<readonly NodeStep[], void, undefined> {
+  let changes: Changes | undefined
+  try {
+    if (progress.version === undefined) {
+      const list = await readAll(following, progress.depth, signal)
+      progress.version = list.resourceVersion
+      changes = list.changes
+      yield [{ type: 'all', nodes: list.nodes, version: list.resourceVersion }]
+      if (progress.depth !== following.depth) changes = await changes?.return(undefined).then(() => undefined)
+      progress.depth = following.depth
+      pace.started()
+    }
+    changes ??= watchOnce(following, progress.version, signal)
+    for await (const events of changes) {
+      following.session.retrier.over(`watch ${following.what}`)
+      const steps = stepsOf(events, progress.version)
+      progress.version = events.at(-1)?.resourceVersion ?? progress.version
+      if (steps.length > 0) yield steps
+    }
+  } finally {
+    await changes?.return(undefined)
   }
 }
 
@@ -92,8 +118,8 @@ function stepsOf(events: readonly NodeEvent[], from: string): readonly NodeStep[
 }
 
 /**
- * All Nodes, by a watch that starts with them where the server has watch-list, else by a list; where one
- * fails, tries the other. One Node is read by a list, whose connection is used again.
+ * Reads all Nodes by a watch that starts with them where the server has watch-list, else by a list; when one
+ * fails, the next try uses the other. One Node is read by a list, which keeps its connection open for reuse.
  */
 function readAll(following: Following, depth: Depth, signal: AbortSignal): Promise<StreamedList> {
   const { session, source, what, name, keptAnnotations } = following

@@ -1,12 +1,12 @@
 /**
- * Splits a list's JSON while it arrives: each member of `items` by itself, and the rest, the envelope, at the
- * end. Parsing a page of 100 Nodes at once leaves several MB of garbage in V8's old space, which grows by as
- * much; a Node parsed by itself dies young. Works on bytes: in UTF-8 no part of a longer character equals a
- * bracket or quote.
+ * Splits a list's JSON while it arrives: passes on each member of `items`, and returns the rest, the
+ * envelope, at the end. Parsing a page of 100 Nodes at once leaves several MB of garbage in V8's old space,
+ * which grows by as much; the garbage of a single Node is freed early. Works on bytes: in UTF-8 no part of a
+ * longer character equals a bracket or quote.
  */
 export class ListBody {
   readonly #onItem: (json: string) => void
-  /** Of the member that has begun, and of the envelope. */
+  /** Bytes of the member being read, and of the envelope. */
   #item: Buffer[] = []
   #envelope: Buffer[] = []
   #depth = 0
@@ -42,7 +42,7 @@ export class ListBody {
         if (this.#inItems && this.#depth === 2) from = this.#endItem(chunk, from, at)
         if (this.#depth === 1) this.#inItems = false
       } else if (byte === comma && this.#inItems && this.#depth === 2) {
-        // The commas between members are dropped too, or the envelope would be no JSON.
+        // Drops the commas between members too: the envelope has to be valid JSON.
         this.#keep(chunk, from, at - 1)
         from = at
       }
@@ -55,7 +55,7 @@ export class ListBody {
     return JSON.parse(Buffer.concat(this.#envelope).toString('utf8'))
   }
 
-  /** To behind the string's end, or to the chunk's. */
+  /** Returns the position after the string, or the chunk's end. */
   #skipString(chunk: Buffer, start: number): number {
     let at = start
     for (; at < chunk.length; at++) {
@@ -85,7 +85,7 @@ export class ListBody {
     return to
   }
 
-  /** Copies what a chunk leaves over: the chunk's memory is used again. */
+  /** Copies a part of the chunk, whose memory will be reused. */
   #keep(chunk: Buffer, from: number, to: number): void {
     if (from === to) return
     const part = Buffer.from(chunk.subarray(from, to))

@@ -2,21 +2,22 @@ import { MAX_BACKEND_DATA_BYTES } from '../../json/json.ts'
 import { at, textAt } from '../../json/path.ts'
 
 /**
- * Characters of a Node's name (DNS subdomain), uid and resourceVersion: what is longer no API server wrote.
+ * Most characters of a Node's name (DNS subdomain), uid and resourceVersion: no API server writes longer
+ * ones.
  */
 const LONGEST_NAME = 253
-/** podCIDRs that are looked at: a Node has one of each family. */
+/** Most podCIDRs that are read: a Node has one of each family. */
 const MOST_CIDRS = 8
 
-/** What this store keeps of a Node: some hundred bytes of its ten thousand. */
+/** The part of a Node that this store keeps: some hundred of its ten thousand bytes. */
 export interface NodeObject {
   readonly name: string
-  /** Another one is another Node, though the name be the same. */
+  /** A Node with another uid is another Node, even under the same name. */
   readonly uid: string
   readonly resourceVersion: string
   /** creationTimestamp in ms. */
   readonly createdMs: number
-  /** Those that this agent reads; foreign, and cut where no reader would take the whole. */
+  /** The annotations that this agent reads. Foreign; cut to the length that their readers accept. */
   readonly annotations: Annotations
   /**
    * podCIDRs, or podCIDR, as written; empty where none is assigned, undefined where the object came without
@@ -26,51 +27,57 @@ export interface NodeObject {
 }
 
 /**
- * Annotations as one text, a line each: `name "value as JSON"`. A list holds 5,000 of them at a time, and what
- * is kept of a Node afterwards is this text: a Map each would take four times as much, and leave holes in the
+ * Annotations as one text, a line each: `name "value as JSON"`. A list holds 5,000 of them at a time, and
+ * this text is what is kept of a Node: a Map for each would take four times as much memory, and fragment the
  * heap.
  */
 export class Annotations {
-  /** Differs where any of them does. */
-  readonly words: string
+  /** All of them: equal only where all annotations are equal. */
+  readonly text: string
 
   constructor(values: Iterable<readonly [name: string, value: string]>) {
-    this.words = Array.from(values, ([name, value]) => `\n${name} ${JSON.stringify(value)}`).join('')
+    this.text = Array.from(values, ([name, value]) => `\n${name} ${JSON.stringify(value)}`).join('')
   }
 
   get(name: string): string | undefined {
     const head = `\n${name} `
-    const at = this.words.indexOf(head)
+    const at = this.text.indexOf(head)
     if (at < 0) return undefined
-    const end = this.words.indexOf('\n', at + head.length)
-    return JSON.parse(this.words.slice(at + head.length, end < 0 ? undefined : end))
+    const end = this.text.indexOf('\n', at + head.length)
+    return JSON.parse(this.text.slice(at + head.length, end < 0 ? undefined : end))
   }
 
   has(name: string): boolean {
-    return this.words.includes(`\n${name} `)
+    return this.text.includes(`\n${name} `)
   }
 }
 
-/** `spec` and status are 10 KB a Node; metadata is a tenth of it, and all that a lease changes by. */
+/**
+ * How much of a Node is read. spec and status are 10 KB; metadata are a tenth of it, and every change of a
+ * lease shows there.
+ */
 export type Depth = 'whole' | 'metadata'
 
 /**
- * JSON in which a Node stands, without the Node's status, which is nine tenths of it. `closing`: the brackets
- * that are open where the status stands. Go writes it last.
+ * Parses JSON that contains a Node, without the Node's status, which is nine tenths of it; Go writes the
+ * status last. `closing`: the brackets that are open before the status.
  */
 export function parseWithoutStatus(json: string, closing: string): unknown {
   return parseUpTo(json, ',"status":{', closing)
 }
 
 /**
- * An event with a Node's metadata, without its managedFields, which are half of it. Go writes them last; where another
- * program wrote the JSON, something that a Node needs may stand behind them.
+ * Parses an event with a Node's metadata, without its managedFields, which are half of it. Go writes them
+ * last; JSON that another program wrote is parsed whole, because fields that a Node needs may follow them.
  */
 export function parseWithoutManagedFields(json: string): unknown {
   return json.endsWith(']}}}') ? parseUpTo(json, ',"managedFields":[', '}}}') : JSON.parse(json)
 }
 
-/** An unescaped quote stands in no string: the first such text is the field. */
+/**
+ * Parses the text before `field`. An unescaped quote is in no string, so its first occurrence is the field
+ * itself.
+ */
 function parseUpTo(json: string, field: string, closing: string): unknown {
   const at = json.indexOf(field)
   if (at < 0) return JSON.parse(json)
@@ -82,8 +89,8 @@ function parseUpTo(json: string, field: string, closing: string): unknown {
 }
 
 /**
- * A Node as it came, whole or as PartialObjectMetadata. Annotations of other names than `keptAnnotations` are
- * left out. An object that is no Node gives undefined.
+ * Reads a Node, whole or as PartialObjectMetadata, with the annotations in `keptAnnotations` only. Undefined
+ * where the object is no Node.
  */
 export function readNode(
   value: unknown,
@@ -108,7 +115,7 @@ function nameAt(value: unknown, field: string): string | undefined {
   return text === undefined || text.length > LONGEST_NAME ? undefined : text
 }
 
-/** The list wins over the single value, which is its first member (KEP-563). */
+/** The list takes precedence over the single value, which is its first member (KEP-563). */
 function podCidrs(spec: unknown): readonly string[] {
   const list = at(spec, 'podCIDRs')
   const some = Array.isArray(list) ? list.slice(0, MOST_CIDRS) : []
@@ -117,7 +124,7 @@ function podCidrs(spec: unknown): readonly string[] {
   return cidrs.length === 0 && single ? [single] : cidrs
 }
 
-/** Annotations may have 256 KB. */
+/** Cuts long values: annotations may have 256 KB. */
 function ownAnnotations(value: unknown, kept: ReadonlySet<string>): Annotations {
   const own: [string, string][] = []
   for (const name of kept) {
@@ -128,8 +135,8 @@ function ownAnnotations(value: unknown, kept: ReadonlySet<string>): Annotations 
 }
 
 /**
- * Who wrote an annotation last, for the log: `kubectl-annotate`. From managedFields, which name no one who
- * removed it.
+ * The program that wrote an annotation last, for the log: `kubectl-annotate`. From managedFields, which do
+ * not name the program that removed one.
  */
 export function writerOf(value: unknown, annotation: string): string | undefined {
   const entries = at(value, 'metadata', 'managedFields')

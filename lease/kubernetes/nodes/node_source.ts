@@ -5,12 +5,12 @@ import { type Depth, type NodeObject, parseWithoutStatus, readNode } from './nod
 
 export interface NodeList {
   readonly nodes: NodeObject[]
-  /** Where a watch continues. */
+  /** The version from which a watch continues. */
   readonly resourceVersion: string
 }
 
 /**
- * What the API server holds for us at once is 6 MB of Nodes; what we hold is one Node, whatever the size of a
+ * Nodes in one page: the API server holds 6 MB for it, this agent one Node at a time, whatever the size of a
  * page.
  */
 const pageSize = 500
@@ -31,12 +31,12 @@ export class NodeSource {
     this.#kept = keptAnnotations
   }
 
-  /** Rejects with an ApiError of status 404 where there is none of that name. */
+  /** Rejects with an ApiError of status 404 where there is no Node of that name. */
   async get(name: string, signal: AbortSignal): Promise<NodeObject> {
     return this.read(await this.getRaw(name, signal))
   }
 
-  /** As the server sent it. */
+  /** The Node as the server sent it. */
   async getRaw(name: string, signal: AbortSignal): Promise<unknown> {
     const action = { verb: 'get', resource: 'nodes' } as const
     return await this.#session.api.json({ action, method: 'GET', path: nodePath(name) }, signal)
@@ -49,8 +49,8 @@ export class NodeSource {
   }
 
   /**
-   * All, or the one of that name. Rejects with an ApiError that is `gone` where the list took too long to
-   * page through.
+   * All Nodes, or the one of that name. Rejects with an ApiError that is `gone` where reading all pages took
+   * too long.
    */
   async list(depth: Depth, name: string | undefined, signal: AbortSignal): Promise<NodeList> {
     const nodes: NodeObject[] = []
@@ -89,7 +89,8 @@ export class NodeSource {
     } as const
     await this.#session.api.pour(request, chunk => body.push(chunk), signal)
     const page = body.end()
-    // An empty list is a statement, a proxy's error page is none. Go writes one without members as null.
+    // An empty list means that there are no Nodes, a proxy's error page does not. Go writes an empty list as
+    // null.
     const isList = isRecord(page) && textAt(page, 'kind')?.endsWith('List') && Array.isArray(page.items ?? [])
     if (!isList) throw new Error(`Cannot list nodes: the answer is no list but ${excerpt(page)}`)
     return page

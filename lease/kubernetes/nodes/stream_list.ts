@@ -5,18 +5,18 @@ import type { NodeObject } from './node_object.ts'
 import type { NodeList } from './node_source.ts'
 import { type NodeEvent, type WatchRequest, watchNodes } from './watch.ts'
 
-/** A watch; its reader ends it by `return`. */
+/** The events of a watch; the reader ends it by `return`. */
 export type Changes = AsyncGenerator<readonly NodeEvent[], void, undefined>
 
-/** All Nodes, and the watch that told them, if one did: it tells what changes from there. */
+/** All Nodes. `changes`: the watch that listed them, if one did; it continues with the changes since. */
 export interface StreamedList extends NodeList {
   readonly changes?: Changes
 }
 
 /**
- * One try to read all Nodes by a watch: one request for all, and the API server holds no page in memory for
- * it. Undefined where the server has no watch-list (before Kubernetes 1.32, or switched off); it is not asked
- * again then.
+ * One try to read all Nodes by a watch (watch-list): one request for all of them, and the API server keeps no
+ * page in memory. Undefined where the server has no watch-list (before Kubernetes 1.32, or switched off); it
+ * is not asked again then.
  */
 export async function streamNodes(
   session: Session,
@@ -31,7 +31,7 @@ export async function streamNodes(
     await changes.return()
     signal.throwIfAborted()
     if (!(error instanceof ApiError)) throw error
-    // To list needs another permission than to watch.
+    // Without permission to watch, the caller lists, which needs another permission.
     if (error.status === 403) return undefined
     if (!withoutStreams.has(error.status)) throw error
     session.streamsLists = false
@@ -40,7 +40,8 @@ export async function streamNodes(
 }
 
 /**
- * What servers that do not know the parameters, and proxies before them, answer: the API server itself 422.
+ * Statuses with which servers that do not know the parameters, and proxies before them, answer; the API
+ * server itself sends 422.
  */
 const withoutStreams = new Set([400, 404, 405, 422, 501])
 

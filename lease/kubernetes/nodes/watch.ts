@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { textAt } from '../../json/path.ts'
+import type { ApiRequest } from '../client/api_client.ts'
 import { refusalEvent } from '../client/api_error.ts'
 import type { Session } from '../client/session.ts'
 import {
@@ -11,8 +12,8 @@ import {
 } from './node_object.ts'
 
 /**
- * One event of a watch; a bookmark says only how far we are, and that of `isWhole` that all Nodes have been
- * named.
+ * One event of a watch. A bookmark only tells the version reached; with `isWhole`, that all Nodes have been
+ * listed.
  */
 export type NodeEvent =
   | { readonly type: 'put' | 'delete'; readonly node: NodeObject; readonly resourceVersion: string }
@@ -22,7 +23,7 @@ export interface WatchRequest {
   readonly depth: Depth
   /** One Node alone; undefined: all. */
   readonly name: string | undefined
-  /** undefined: begins with all Nodes that there are. */
+  /** undefined: the watch begins with all existing Nodes. */
   readonly resourceVersion: string | undefined
   readonly keptAnnotations: ReadonlySet<string>
 }
@@ -35,33 +36,19 @@ const accept: Record<Depth, string> = {
 }
 
 /**
- * One watch until the server ends it, as it does every few minutes. Yields what came together, most often
- * heartbeats, as one: thousands of events by themselves would cost more than what is in them. The first
- * event, a bookmark of where it starts, says that it is open; the bookmark that says that all were named ends
- * what it came with. Throws an ApiError that is `gone` where the resourceVersion is too old, by HTTP status
- * or by event, and an error where the connection breaks or is silent for longer than bookmarks are apart.
+ * One watch, until the server ends it, as it does every few minutes. Yields events that arrive together,
+ * mostly heartbeats, in one batch: handling thousands one by one would cost more than their content. The
+ * first batch is a bookmark and says that the watch is open; the bookmark with `isWhole` always ends a batch.
+ * Throws an ApiError that is `gone` where the resourceVersion is too old, by HTTP status or by event, and an
+ * Error where the connection breaks or is silent for longer than bookmarks are apart.
  */
 export async function* watchNodes(
   session: Session,
   request: WatchRequest,
   signal: AbortSignal,
 ): AsyncGenerator<readonly NodeEvent[], void, undefined> {
-  const seconds = Math.ceil((session.timing.watchForMs * (1 + Math.random() / 2)) / 1000)
   const { resourceVersion } = request
-  const query = new URLSearchParams({
-    watch: 'true',
-    allowWatchBookmarks: 'true',
-    timeoutSeconds: String(seconds),
-    ...(resourceVersion === undefined ? fromTheStart : { resourceVersion }),
-  })
-  if (request.name !== undefined) query.set('fieldSelector', `metadata.name=${request.name}`)
-  const what = {
-    action,
-    method: 'GET',
-    path: `/api/v1/nodes?${query}`,
-    accept: accept[request.depth],
-  } as const
-  const response = await session.api.open(what, signal)
+  const response = await session.api.open(watchRequest(request, session), signal)
   yield [{ type: 'bookmark', resourceVersion: resourceVersion ?? '', isWhole: false }]
   let isWhole = resourceVersion !== undefined
   const { watchSilenceMs, answerWithinMs } = session.timing
@@ -78,7 +65,7 @@ export async function* watchNodes(
         events = []
       }
     } catch (error) {
-      // What came before an event that says that the watch has failed.
+      // Yields the events before the one that ended the watch with an error.
       if (events.length > 0) yield events
       throw error
     }
@@ -86,13 +73,26 @@ export async function* watchNodes(
   }
 }
 
+function watchRequest({ depth, name, resourceVersion }: WatchRequest, { timing }: Session): ApiRequest {
+  const seconds = Math.ceil((timing.watchForMs * (1 + Math.random() / 2)) / 1000)
+  const query = new URLSearchParams({
+    watch: 'true',
+    allowWatchBookmarks: 'true',
+    timeoutSeconds: String(seconds),
+    ...(resourceVersion === undefined ? fromTheStart : { resourceVersion }),
+  })
+  if (name !== undefined) query.set('fieldSelector', `metadata.name=${name}`)
+  return { action, method: 'GET', path: `/api/v1/nodes?${query}`, accept: accept[depth] }
+}
+
 function parse(line: string, depth: Depth): unknown {
   return depth === 'whole' ? parseWithoutStatus(line, '}}') : parseWithoutManagedFields(line)
 }
 
 /**
- * Watch-list: all Nodes as ADDED events, then a bookmark with the annotation `k8s.io/initial-events-end`,
- * then what changes (Kubernetes documentation, API concepts, Streaming lists; KEP-3157).
+ * Parameters of watch-list: all Nodes as ADDED events, then a bookmark with the annotation
+ * `k8s.io/initial-events-end`, then the changes (Kubernetes documentation, API concepts, Streaming lists;
+ * KEP-3157).
  */
 const fromTheStart = { sendInitialEvents: 'true', resourceVersionMatch: 'NotOlderThan' } as const
 
@@ -110,7 +110,10 @@ function readEvent(value: unknown, request: WatchRequest, url: string): NodeEven
   return { type: type === 'DELETED' ? 'delete' : 'put', node, resourceVersion }
 }
 
-/** The lines of a body that grows, as they come. An unfinished last one is what a cut connection leaves, and is dropped. */
+/**
+ * The lines of the body as they arrive. An unfinished last line was left by a broken connection, and is
+ * dropped.
+ */
 async function* lines(
   response: IncomingMessage,
   session: Session,
@@ -118,7 +121,7 @@ async function* lines(
 ): AsyncGenerator<readonly string[], void, undefined> {
   let busy = false
   let ms = silenceMs()
-  // A slow reader of this stream is not a silent server.
+  // The time during which this stream's reader works does not count as silence of the server.
   const start = () => setTimeout(() => (busy ? timer.refresh() : response.destroy(silence(session, ms))), ms)
   let timer = start()
   const listen = () => {

@@ -5,15 +5,15 @@ import { type AnnotationNames, parseIpOf } from '../nodes/annotations.ts'
 import type { NodeObject } from '../nodes/node_object.ts'
 
 /**
- * Annotations by which operators configure this node. As in flannel they count at start: a running node does
- * not move to another address, and a later change is warned of.
+ * Annotations by which operators configure this node. As in flannel they are used at start only: a running
+ * node does not move to another address, and logs a warning for a later change.
  */
 export class OperatorInput {
   readonly #names: AnnotationNames
   readonly #log: Log
   /** By annotation, the value when it was first asked for. */
   readonly #taken = new Map<string, string>()
-  /** By annotation, what was warned of. */
+  /** By annotation, the value in the last warning. */
   readonly #warned = new Map<string, string>()
 
   constructor(names: AnnotationNames, log: Log) {
@@ -22,8 +22,8 @@ export class OperatorInput {
   }
 
   /**
-   * Addresses in node-public-ip and node-public-ipv6, which choose the external interface. What is no address
-   * is left out.
+   * Addresses in node-public-ip and node-public-ipv6, which choose the external interface. Values that are no
+   * address are left out.
    */
   hints(node: NodeObject): readonly Ip[] {
     return allFamilies.flatMap(family => {
@@ -32,7 +32,7 @@ export class OperatorInput {
     })
   }
 
-  /** The public IPs to publish: where an overwrite annotation has an address, that. */
+  /** The public IPs to publish: an address in an overwrite annotation replaces the node's own. */
   publicIps(node: NodeObject, publicIps: readonly Ip[]): readonly Ip[] {
     return publicIps.map(publicIp => {
       const family = familyOf(publicIp)
@@ -40,7 +40,7 @@ export class OperatorInput {
     })
   }
 
-  /** Warns once of each annotation whose value has changed since. */
+  /** Warns once for each annotation whose value has changed since the start. */
   review(node: NodeObject): void {
     for (const [annotation, taken] of this.#taken) {
       const now = textOf(node, annotation)

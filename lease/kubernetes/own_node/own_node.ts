@@ -27,17 +27,17 @@ export interface OwnNodeParts {
   readonly source: NodeSource
   readonly names: AnnotationNames
   readonly name: string
-  /** Named in what is refused. */
+  /** Named in the messages of refused leases. */
   readonly networkConfigFile: string
   readonly log: Log
 }
 
-/** What `claim` asked for and got. */
+/** The request and result of `claim`. */
 interface Claim {
   readonly request: LeaseRequest
   readonly backendData: readonly BackendData[]
   readonly lease: Lease
-  /** undefined where it was made without the API server. */
+  /** The Node's uid; undefined where the claim was made from the cache. */
   readonly uid: string | undefined
 }
 
@@ -50,7 +50,7 @@ export class OwnNode {
   readonly #input: OperatorInput
   readonly #publisher: Publisher
   #claim: Claim | undefined
-  /** Why peers do not know the lease that this node holds; undefined where they do. */
+  /** Why peers do not know this node's lease; undefined where they do. */
   #unpublished: string | undefined
   readonly #said = new ReportOnce()
 
@@ -60,7 +60,10 @@ export class OwnNode {
     this.#publisher = new Publisher(parts)
   }
 
-  /** That another host runs an agent under this Node's name, or that this Node is gone; else undefined. */
+  /**
+   * Why this node is in conflict: another host runs an agent under this Node's name, or this Node is gone;
+   * else undefined.
+   */
   get conflict(): string | undefined {
     return this.#publisher.conflict ?? this.#unpublished
   }
@@ -70,8 +73,8 @@ export class OwnNode {
   }
 
   /**
-   * Waits for the Node and its podCIDRs, publishes. Rejects with LeaseRefusedError at the start of a node; one
-   * that runs waits for a Node that can be leased to.
+   * Waits for the Node and its podCIDRs, and publishes the annotations. Rejects with LeaseRefusedError at the
+   * first claim; a running node waits for a Node that can be leased to.
    */
   async claim(request: LeaseRequest, signal: AbortSignal): Promise<Lease> {
     for await (const node of this.#follow(signal)) {
@@ -89,7 +92,7 @@ export class OwnNode {
     throw signal.reason
   }
 
-  /** The lease of when the API server last answered; undefined where it no longer fits the network. */
+  /** Claims the cached lease while the API server is away; undefined where it no longer fits the network. */
   reclaim(request: LeaseRequest, leases: readonly Lease[]): Lease | undefined {
     const previous = leases.find(lease => lease.node === this.#parts.name)
     const { families } = request.network
@@ -107,7 +110,8 @@ export class OwnNode {
   }
 
   /**
-   * Until the signal aborts. Rejects with LeaseLostError; calls `recreated` for each new Node of our name.
+   * Keeps the lease until the signal aborts. Rejects with LeaseLostError. Calls `recreated` for each new Node
+   * of our name.
    */
   async keep(lease: Lease, recreated: () => Promise<void>, signal: AbortSignal): Promise<void> {
     const claim = this.#claim
@@ -131,7 +135,7 @@ export class OwnNode {
     }
   }
 
-  /** Addresses in node-public-ip and node-public-ipv6 as they stand; waits for the Node. */
+  /** Addresses in node-public-ip and node-public-ipv6 at present; waits for the Node. */
   async publicIpHints(signal: AbortSignal): Promise<readonly Ip[]> {
     for await (const node of this.#follow(signal)) {
       if (node === undefined) {
@@ -144,7 +148,7 @@ export class OwnNode {
     throw signal.reason
   }
 
-  /** The Node each time that it may have changed; undefined while there is none. */
+  /** Yields the Node each time that it may have changed; undefined while there is none. */
   async *#follow(signal: AbortSignal): AsyncGenerator<NodeObject | undefined, never, undefined> {
     const { session, source, names, name } = this.#parts
     const what = `Node ${name}`
@@ -209,7 +213,10 @@ export class OwnNode {
     )
   }
 
-  /** The API server serves this node: once the node has run, it is its peers that miss it. */
+  /**
+   * Notes and logs that this node waits. The API server does answer: only at the first claim is the wait a
+   * trouble of the store. Later this node keeps its lease, but its peers do not know it.
+   */
   #wait(message: string): void {
     const { name, log, session } = this.#parts
     if (this.#claim === undefined) session.retrier.wait('wait for the own Node', message)

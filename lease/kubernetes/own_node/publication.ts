@@ -9,7 +9,7 @@ import { LeaseRefusedError } from '../../store.ts'
 import { type AnnotationNames, isManaged, parseIpOf, podPrefixes, readData } from '../nodes/annotations.ts'
 import type { NodeObject } from '../nodes/node_object.ts'
 
-/** What this node says of itself; one value a family of the network, but all podCIDRs that its Node has. */
+/** What this node publishes: one value for each family of the network, but all podCIDRs of its Node. */
 export interface Publication {
   readonly podCidrs: readonly string[]
   readonly backendType: string
@@ -18,9 +18,9 @@ export interface Publication {
 }
 
 /**
- * This Node's podCIDRs, one a family of the network, in its order. Throws LeaseRefusedError where one is
- * missing or outside of the network: kube-controller-manager and net-conf.json disagree, and no pod would be
- * reached.
+ * This Node's podCIDRs, one for each family of the network, in its order. Throws LeaseRefusedError where one
+ * is missing or outside of the network: kube-controller-manager and net-conf.json disagree, and no pod could
+ * be reached.
  */
 export function ownPrefixes(node: NodeObject, network: NetworkConfig, file: string): readonly Prefix[] {
   const prefixes = parsePodPrefixes(node)
@@ -40,7 +40,8 @@ export function ownPrefixes(node: NodeObject, network: NetworkConfig, file: stri
 }
 
 /**
- * For a comparison and for the log: `10.244.1.0/24, fd00::/64`; what stands there where it cannot be leased.
+ * The podCIDRs as text, to compare and to log: `10.244.1.0/24, fd00::/64`. The text as written where they
+ * cannot be leased.
  */
 export function printOwnPrefixes(node: NodeObject, network: NetworkConfig, file: string): string {
   try {
@@ -63,8 +64,8 @@ function parsePodPrefixes(node: NodeObject): readonly Prefix[] {
 }
 
 /**
- * The lease that stands in this Node's own annotations, by any writer. Lenient, as what counts is the backend
- * data: a VTEP keeps the MAC that its peers know.
+ * The lease in this Node's own annotations, by any writer. Lenient, because only the backend data matter: a
+ * VTEP keeps the MAC that its peers know.
  */
 export function previousLease(
   node: NodeObject,
@@ -83,10 +84,7 @@ export function previousLease(
   return { node: node.name, backendType, subnets, since: node.createdMs }
 }
 
-/**
- * The annotations as they must stand, to the byte: flannel finds its MAC in backend-data by splitting the
- * text.
- */
+/** The wanted annotations, exact to the byte: flannel finds its MAC in backend-data by splitting the text. */
 export function wantedAnnotations(said: Publication, names: AnnotationNames): ReadonlyMap<string, string> {
   const wanted = new Map([
     [names.manager, 'true'],
@@ -101,7 +99,7 @@ export function wantedAnnotations(said: Publication, names: AnnotationNames): Re
   return wanted
 }
 
-/** Those that are missing or say something else. */
+/** The wanted annotations that are missing or have another value. */
 export function differences(
   node: NodeObject,
   wanted: ReadonlyMap<string, string>,
@@ -109,7 +107,7 @@ export function differences(
   return new Map([...wanted].filter(([name, value]) => node.annotations.get(name) !== value))
 }
 
-/** The lease that a request and a Node make together. */
+/** The lease made from the Node's podCIDRs and the publication. */
 export function ownLease(node: NodeObject, prefixes: readonly Prefix[], said: Publication): Lease {
   const subnets = prefixes.map((prefix, i): Subnet => {
     const publicIp = said.publicIps[i]

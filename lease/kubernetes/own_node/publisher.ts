@@ -13,10 +13,10 @@ export interface PublisherParts {
   readonly log: Log
 }
 
-/** Annotations that are not as they must be, with what they must be. */
+/** Annotations that are missing or wrong, with the wanted values. */
 export type Missing = ReadonlyMap<string, string>
 
-/** How often, in ms, annotations that another program disputes are written again at most. */
+/** Longest interval in ms between repairs of annotations that another program also writes. */
 const longestDisputeMs = 60_000
 
 /** A second host counts as gone when it has written nothing for this long. */
@@ -27,15 +27,15 @@ const publishing = 'publish the annotations'
 /** The user agent of this overlay's agents at the API server. */
 const agents: readonly (string | undefined)[] = ['twilld', 'flanneld']
 
-/** Keeps this node's annotations on its Node, and reports who overwrites them. */
+/** Keeps this node's annotations on its Node, and reports which program overwrites them. */
 export class Publisher {
   readonly #parts: PublisherParts
-  /** As written last. */
+  /** The values written last. */
   readonly #published = new Map<string, string>()
   readonly #dispute: Pace
   /**
-   * Whether the annotations were right once in this life: what stood before may be of this node's own last
-   * one.
+   * Whether this process has seen the annotations right once. Wrong ones before that may be left by an
+   * earlier process of this node.
    */
   #wasRight = false
   #conflict: { readonly text: string; readonly untilMs: number } | undefined
@@ -46,14 +46,14 @@ export class Publisher {
     this.#dispute = new Pace({ minMs, maxMs: Math.max(minMs, longestDisputeMs) })
   }
 
-  /** That another host runs an agent under this Node's name; undefined while none does. */
+  /** Says that another host runs an agent under this Node's name; undefined where none does. */
   get conflict(): string | undefined {
     return this.#conflict !== undefined && performance.now() < this.#conflict.untilMs
       ? this.#conflict.text
       : undefined
   }
 
-  /** False where the Node went away meanwhile. */
+  /** Writes the annotations. Resolves to false where the Node is gone. */
   async publish(missing: Missing, signal: AbortSignal): Promise<boolean> {
     const { session, name } = this.#parts
     if (missing.size === 0) {
@@ -76,8 +76,8 @@ export class Publisher {
   }
 
   /**
-   * Writes what differs, less and less often where another program writes it too. Reads the Node again first:
-   * the watch may be behind. Rejects as `missingIn` throws.
+   * Repairs the annotations, less and less often while another program writes them too. Reads the Node again
+   * first, because the watch may be behind. Rejects with the errors of `missingIn`.
    */
   async restore(
     missingIn: (node: NodeObject) => Missing,
@@ -123,7 +123,10 @@ export class Publisher {
     log.warn({ node: node.name }, `Publishing again ${annotation} '${value}', as it ${how}${by}`)
   }
 
-  /** Only an agent publishes an address: one that is not ours is another host's. Each text is logged once. */
+  /**
+   * Reports a second host under our name; returns whether there is one. Only agents publish an address, so
+   * another address is another host's. Each text is logged once.
+   */
   #tellSecondHost(annotation: string, value: string, stood: string, { name }: NodeObject): boolean {
     const { log, names } = this.#parts
     const known = this.conflict

@@ -5,12 +5,12 @@ import type { LeaseProblem } from '../../lease.ts'
 import type { Session } from '../client/session.ts'
 import { type NodeSource, nodePath } from '../nodes/node_source.ts'
 
-/** The API server keeps Events for an hour; one that still applies is not written again. */
+/** The same Event is not written again within this time. The API server keeps Events for an hour. */
 const sameEventMs = 45 * 60_000
-/** Most Events in that time: a flapping peer has a new reason each time, and every node may report it. */
+/** Most Events in that time: a flapping peer causes a new text each time, on every node. */
 const MOST_EVENTS = 20
 
-/** What schedulers and people look at on a Node besides its annotations. */
+/** Writes conditions and Events, which schedulers and operators read on a Node. */
 export class Reporter {
   readonly #session: Session
   readonly #source: NodeSource
@@ -37,8 +37,8 @@ export class Reporter {
   }
 
   /**
-   * A Warning event on the Node, once in 45 min for the same words, and 20 in all. One try: the log has it in
-   * any case.
+   * Writes a Warning event on the Node, once in 45 min for each text, at most 20 in all. One try: the log has
+   * the problem in any case.
    */
   async report(node: string, problem: LeaseProblem, signal: AbortSignal): Promise<void> {
     const now = Date.now()
@@ -52,7 +52,7 @@ export class Reporter {
     } catch (cause) {
       this.#reported.delete(problem.reason)
       this.#session.retrier.failed(what, cause, signal)
-      // Not tried again, and no reason to send no pods here.
+      // Not retried, so no trouble: it must not keep pods away from this node.
       this.#session.retrier.clear(what)
     }
   }
@@ -85,8 +85,8 @@ function conditionPatch(name: string, now: Date) {
 }
 
 /**
- * An event of core/v1 as the kubelet writes them for its Node: uid is the name, or `kubectl describe node`
- * finds none.
+ * An event of core/v1 as the kubelet writes them for its Node. `uid` is the Node's name, otherwise `kubectl
+ * describe node` does not find it.
  */
 function eventRequest(node: string, message: string, now: Date) {
   const time = goTime(now)
@@ -101,7 +101,7 @@ function eventRequest(node: string, message: string, now: Date) {
       involvedObject: { apiVersion: 'v1', kind: 'Node', name: node, uid: node },
       type: 'Warning',
       reason: 'LeaseProblem',
-      // The API server takes 1024 bytes and no more.
+      // The API server accepts at most 1024 bytes.
       message: printable(message, 900).slice(0, 1000),
       source: { component: 'twilld', host: node },
       firstTimestamp: time,

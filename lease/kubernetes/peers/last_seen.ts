@@ -9,7 +9,10 @@ import type { Session } from '../client/session.ts'
 
 const MAX_TEXT = 64
 
-/** What a Kubernetes store writes beside the leases: the public IPs that the operator chose for this Node. */
+/**
+ * What a Kubernetes store writes into the cache besides the leases: the public IPs that the operator chose
+ * for this Node.
+ */
 interface Notes {
   readonly hints: readonly Ip[]
 }
@@ -28,10 +31,10 @@ export class LastSeen {
   readonly #cache: LeaseCache<Notes>
   #hints: readonly Ip[] = []
   #said = false
-  /** When the cache was first asked for, on the monotonic clock. */
+  /** When the cache was first needed, on the monotonic clock. */
   #askedMs: number | undefined
 
-  /** No file: nothing is remembered. */
+  /** Without `file` there is no cache. */
   constructor(
     file: string | undefined,
     scope: string,
@@ -45,39 +48,39 @@ export class LastSeen {
   }
 
   /**
-   * The result of `live`; where the API server does not answer for a while, what `remembered` makes of the
-   * cache. While that is undefined, waits for `live`; otherwise aborts `live`.
+   * The result of `live`, or, while the API server is away, of `fromCache`, which then aborts `live`. Where
+   * `fromCache` returns undefined, waits for `live`.
    */
   async prefer<T>(
     live: (signal: AbortSignal) => Promise<T>,
-    remembered: (cached: Cached) => T | undefined,
+    fromCache: (cached: Cached) => T | undefined,
     signal: AbortSignal,
   ): Promise<T> {
     if (this.#file === undefined) return await live(signal)
     const left = new AbortController()
     const until = AbortSignal.any([signal, left.signal])
     const running = live(until).then(value => ({ value }))
-    const recalled = this.whenAway(until).then(cached => {
-      const value = cached && remembered(cached)
+    const cached = this.whenAway(until).then(found => {
+      const value = found && fromCache(found)
       return value === undefined ? undefined : { value }
     })
     try {
-      return ((await Promise.race([running, recalled])) ?? (await running)).value
+      return ((await Promise.race([running, cached])) ?? (await running)).value
     } finally {
-      left.abort(new Error('answered otherwise'))
+      left.abort(new Error('the other source answered'))
       running.catch(() => {})
     }
   }
 
   /**
-   * The cache, once the API server has not answered for a while; undefined where it answered or there is no
-   * cache.
+   * Resolves to the cache once the API server has not answered for `cacheAfterMs`; undefined where it
+   * answered or there is no cache.
    */
   async whenAway(signal: AbortSignal): Promise<Cached | undefined> {
     if (this.#file === undefined) return undefined
     this.#askedMs ??= performance.now()
     const waitedMs = performance.now() - this.#askedMs
-    await sleep(Math.max(0, this.#session.timing.recallAfterMs - waitedMs), signal).catch(() => {})
+    await sleep(Math.max(0, this.#session.timing.cacheAfterMs - waitedMs), signal).catch(() => {})
     if (signal.aborted || this.#session.health().lastContactMs !== undefined) return undefined
     const cached = await this.#cache.load()
     if (cached !== undefined && !this.#said) {
@@ -94,7 +97,7 @@ export class LastSeen {
     this.#hints = hints
   }
 
-  /** The leases changed; `leases` returns all of them when they are written. */
+  /** Call when the leases changed; `leases` is called when they are written. */
   noteLeases(leases: () => Iterable<Lease>): void {
     this.#cache.save(() => ({
       savedAtMs: Date.now(),
@@ -115,7 +118,7 @@ export function cachedHints({ notes }: Cached): readonly Ip[] {
   return notes.hints
 }
 
-/** Foreign input, as the whole file. Throws an Error. */
+/** Reads the notes, which are foreign input. Throws an Error. */
 function readNotes(value: unknown): Notes {
   const { hints } = asObject('notes', value)
   return { hints: asList('hints', hints).map(hint => parseIp(asText('a hint', hint, MAX_TEXT))) }

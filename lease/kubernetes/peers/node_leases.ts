@@ -9,9 +9,12 @@ import type { PodCidrs } from './pod_cidrs.ts'
 export interface NodeLeaseParts {
   readonly names: AnnotationNames
   readonly log: Log
-  /** This node's own Node, whose agent is asked for what is missing there, and not its peers. */
+  /**
+   * This node's own Node: missing parts of its lease are reported by its own agent, and not as a problem of
+   * the table.
+   */
   readonly ownName: string | undefined
-  /** Of the network; undefined: not known. */
+  /** Families of the network; undefined where not known. */
   readonly families: ReadonlySet<Family> | undefined
 }
 
@@ -26,7 +29,7 @@ export class NodeLeases {
   readonly #table: LiveTable
   readonly #podCidrs: Pick<PodCidrs, 'want' | 'forget' | 'joined'>
   readonly #known = new Map<string, Known>()
-  /** Whether the API server has said who there is. */
+  /** Whether the API server has listed all Nodes. */
   listed = false
 
   constructor(
@@ -39,18 +42,17 @@ export class NodeLeases {
     this.#podCidrs = podCidrs
   }
 
-  /** All Nodes that there are. */
   list(nodes: readonly NodeObject[]): void {
     const present = new Set(nodes.map(node => node.name))
     for (const name of [...this.#known.keys()]) if (!present.has(name)) this.forget(name)
-    this.#tellLeftovers(nodes)
+    this.#logLeftovers(nodes)
     const readings = nodes.flatMap(node => this.#read(node) ?? this.#table.table.get(node.name) ?? [])
     this.listed = true
     this.#table.list(readings)
   }
 
-  /** Once: annotations of a family that was switched off stay, and harm nothing. */
-  #tellLeftovers(nodes: readonly NodeObject[]): void {
+  /** Logs once that annotations of a family which was switched off are ignored; they do no harm. */
+  #logLeftovers(nodes: readonly NodeObject[]): void {
     const { names, families, log } = this.#parts
     if (families === undefined || this.listed) return
     for (const family of allFamilies) {
@@ -65,11 +67,11 @@ export class NodeLeases {
     }
   }
 
-  /** Most events are heartbeats, which change nothing here. */
+  /** Takes a changed Node. Most changes are heartbeats, which change no lease. */
   put(node: NodeObject, after: string): void {
     const known = this.#known.get(node.name)
     const settled = known !== undefined && (known.settled || !isManaged(node, this.#parts.names))
-    if (settled && known.uid === node.uid && known.words === node.annotations.words) return
+    if (settled && known.uid === node.uid && known.annotationText === node.annotations.text) return
     this.#show(node.name, this.#read(node, after))
   }
 
@@ -79,7 +81,10 @@ export class NodeLeases {
     this.#table.remove(name)
   }
 
-  /** Where the Node is gone meanwhile, or another one, the watch says so. */
+  /**
+   * Takes the podCIDRs that were asked for. Undefined where the Node is gone or replaced: the watch will
+   * tell.
+   */
   found(name: string, uid: string, podCidrs: readonly string[] | undefined): void {
     const known = this.#known.get(name)
     if (known?.uid !== uid || known.unread === undefined) return
@@ -99,14 +104,14 @@ export class NodeLeases {
   }
 
   /**
-   * What the table is to hold for it: nothing where it is no peer; undefined where its podCIDRs have yet to
-   * be read, and what the table holds stays. A lease of which a part cannot be read is taken in part where
-   * there was none before, and stays as it was where there was.
+   * The readings for the table: none where the Node is no peer; undefined where its podCIDRs must be read
+   * first, and the table's entry stays. A lease of which one family cannot be read is taken in part if the
+   * table had none, and otherwise stays as it was.
    */
   #read(node: NodeObject, after?: string): readonly Reading[] | undefined {
     const { names } = this.#parts
     const known = this.#knownAs(node)
-    known.words = node.annotations.words
+    known.annotationText = node.annotations.text
     const managed = isManaged(node, names)
     if (node.podCidrs !== undefined && node.podCidrs.length > 0) known.podCidrs = node.podCidrs
     const podCidrs = known.podCidrs ?? publishedPodCidrs(node, names)
@@ -125,14 +130,17 @@ export class NodeLeases {
     const read = readLease({ ...node, podCidrs: podCidrs ?? [] }, names, this.#parts.families)
     const { lease } = read
     const problem = node.name === this.#parts.ownName ? undefined : read.problem
-    const stood = known.leased
+    const wasLeased = known.leased
     known.leased ||= lease !== undefined
-    if (this.listed && !stood && publishedPodCidrs(node, names) === undefined) this.#podCidrs.joined()
+    if (this.listed && !wasLeased && publishedPodCidrs(node, names) === undefined) this.#podCidrs.joined()
     if (problem === undefined) return lease === undefined ? [] : [lease]
-    return lease === undefined || stood ? [problem] : [lease, problem]
+    return lease === undefined || wasLeased ? [problem] : [lease, problem]
   }
 
-  /** A Node of that name that is another one has nothing to do with the lease that stands. */
+  /**
+   * The known state of this very Node. A new Node of the same name inherits nothing, and its predecessor's
+   * lease is removed.
+   */
   #knownAs({ name, uid }: NodeObject): Known {
     const before = this.#known.get(name)
     if (before?.uid === uid) return before
@@ -146,14 +154,17 @@ export class NodeLeases {
 /** What is kept of a Node from one event to the next. */
 interface Known {
   readonly uid: string
-  /** As the API server assigned them; undefined as long as they are not read, or none are. */
+  /** As the API server assigned them; undefined while they are not read, or none is assigned. */
   podCidrs: readonly string[] | undefined
-  /** Whether its podCIDRs are known, by whatever way. */
+  /** Whether its podCIDRs are known, from its spec or from an annotation. */
   settled: boolean
-  /** What it said last, while its podCIDRs are being read. */
+  /** The newest version of the Node, while its podCIDRs are being read. */
   unread: NodeObject | undefined
-  /** Its annotations when it was read last: all that its lease is made of, but for the podCIDRs, which the uid stands for. */
-  words: string
+  /**
+   * Its annotations when it was read last. Together with the podCIDRs, which never change for a uid, they
+   * make the lease.
+   */
+  annotationText: string
   /** Whether the table has a lease of it. */
   leased: boolean
 }
@@ -162,6 +173,6 @@ const unknown = {
   podCidrs: undefined,
   settled: false,
   unread: undefined,
-  words: '',
+  annotationText: '',
   leased: false,
 } as const

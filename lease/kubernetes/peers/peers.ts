@@ -13,11 +13,11 @@ export interface PeerParts extends NodeLeaseParts {
   readonly session: Session
   readonly source: NodeSource
   readonly lastSeen: LastSeen
-  /** Undefined: not known. */
+  /** Undefined where not known. */
   readonly network: NetworkConfig | undefined
 }
 
-/** All Nodes' leases as LeaseStore.watch promises them. */
+/** All Nodes' leases, as LeaseStore.watch promises. */
 export async function* watchPeers(
   parts: PeerParts,
   signal: AbortSignal,
@@ -43,19 +43,19 @@ export async function* watchPeers(
 }
 
 /**
- * Metadata is what changes: it is watched, after a first list of whole Nodes. While many Nodes join, whose
- * podCIDRs it lacks, whole Nodes are watched instead.
+ * Feeds the table: a first list of whole Nodes, then a watch of their metadata, where all changes of leases
+ * show. While many Nodes join, whose podCIDRs the metadata lack, it watches whole Nodes instead.
  */
 class PeerFeed {
   readonly #parts: PeerParts
   readonly #table: LiveTable
   readonly #leases: NodeLeases
   readonly #podCidrs: PodCidrs
-  /** Of the last step taken. */
+  /** The version of the last step taken. */
   #version: string | undefined
-  /** Ends the watch of metadata. */
+  /** Ends the watch of metadata when the watch of whole Nodes takes over. */
   #replaced = new AbortController()
-  readonly #calm = new WakeUp()
+  readonly #wholeEnded = new WakeUp()
 
   constructor(parts: PeerParts, table: LiveTable) {
     this.#parts = parts
@@ -66,15 +66,15 @@ class PeerFeed {
       keptAnnotations: parts.names.all,
       found: (name, uid, podCidrs) => this.#leases.found(name, uid, podCidrs),
       failed: (name, uid, cause) => this.#leases.failed(name, uid, cause),
-      told: step => this.#told(step),
-      calm: () => {
-        if (this.#replaced.signal.aborted) this.#calm.set()
+      onStep: step => this.#takeWhole(step),
+      onEnded: () => {
+        if (this.#replaced.signal.aborted) this.#wholeEnded.set()
       },
     })
     this.#leases = new NodeLeases(parts, table, this.#podCidrs)
   }
 
-  /** Whether the API server has said who there is. */
+  /** Whether the API server has listed all Nodes. */
   get listed(): boolean {
     return this.#leases.listed
   }
@@ -82,11 +82,11 @@ class PeerFeed {
   async run(signal: AbortSignal): Promise<never> {
     for (;;) {
       await this.#followMetadata(signal)
-      await this.#calm.wait(Number.POSITIVE_INFINITY, signal)
+      await this.#wholeEnded.wait(Number.POSITIVE_INFINITY, signal)
     }
   }
 
-  /** Until whole Nodes are watched instead. */
+  /** Follows metadata until the watch of whole Nodes takes over. */
   async #followMetadata(signal: AbortSignal): Promise<void> {
     const { session, source, names } = this.#parts
     const replaced = new AbortController()
@@ -113,10 +113,10 @@ class PeerFeed {
   }
 
   /**
-   * By its first step the watch of whole Nodes replaces that of metadata; what that one has told already is
-   * not taken again.
+   * A step of the watch of whole Nodes. The first one ends the watch of metadata; steps that the metadata
+   * watch has already taken are skipped.
    */
-  #told(step: NodeStep): void {
+  #takeWhole(step: NodeStep): void {
     if (!this.#replaced.signal.aborted) {
       this.#replaced.abort(new Error('whole Nodes are watched instead'))
       this.#parts.session.retrier.clear('watch all Nodes')
@@ -135,7 +135,7 @@ class PeerFeed {
     return this.#podCidrs.run(signal)
   }
 
-  /** The leases of last time, as long as the API server has said nothing. */
+  /** Uses the cached leases while the API server has listed nothing. */
   async useLastSeen(signal: AbortSignal): Promise<void> {
     const cached = await this.#parts.lastSeen.whenAway(signal)
     if (cached !== undefined && !this.listed) this.#table.list(cached.leases)
@@ -143,8 +143,8 @@ class PeerFeed {
 }
 
 /**
- * resourceVersions are numbers that grow (KEP-5504, which conformance asks for since 1.35; revisions of etcd
- * before). Where they are not, a few events are taken twice.
+ * resourceVersions are growing numbers (KEP-5504, which conformance demands since 1.35; before that,
+ * revisions of etcd). Where they are not, a few events are taken twice.
  */
 function isNewer(version: string, than = ''): boolean {
   const [a, b] = [Number(version), Number(than)]

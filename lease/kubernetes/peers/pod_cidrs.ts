@@ -9,50 +9,55 @@ import { type Following, followNodes, type NodeStep } from '../nodes/follow.ts'
 import type { NodeObject } from '../nodes/node_object.ts'
 import type { NodeSource } from '../nodes/node_source.ts'
 
-/** So many Nodes are read side by side, and so many in so long. Where more join, whole Nodes are watched until no more do. */
+/**
+ * Most Nodes that are read at the same time, and within `readsWithinMs`. Where more join, whole Nodes are
+ * watched until no more do.
+ */
 const mostAtOnce = 4
 const mostReads = 20
 const readsWithinMs = 600_000
 
-/** In the log. */
+/** The watched Nodes in the log: `watch Nodes that join`. */
 const joining = 'Nodes that join'
 
 export interface PodCidrParts {
   readonly session: Session
   readonly source: NodeSource
   readonly keptAnnotations: ReadonlySet<string>
-  /** What was asked for; undefined where there is none of that name any more, or another one. */
+  /** Called with the podCIDRs; undefined where the Node is gone or replaced by another one of the name. */
   readonly found: (name: string, uid: string, podCidrs: readonly string[] | undefined) => void
-  /** A Node that could not be read; it is tried again. */
+  /** Called when a Node could not be read; it is retried. */
   readonly failed: (name: string, uid: string, cause: unknown) => void
-  /** What the watch of whole Nodes tells, from before the first Node that was asked for. */
-  readonly told: (step: NodeStep) => void
-  /** That watch has ended. */
-  readonly calm: () => void
+  /**
+   * Called with each step of the watch of whole Nodes, which begins before the first Node that was asked for.
+   */
+  readonly onStep: (step: NodeStep) => void
+  /** Called when the watch of whole Nodes has ended. */
+  readonly onEnded: () => void
 }
 
-/** A Node whose podCIDRs are asked for. */
+/** A Node whose podCIDRs are needed. */
 interface Wanted {
   readonly uid: string
-  /** As the watch of metadata told it last. */
+  /** The newest version from the watch of metadata. */
   resourceVersion: string
-  /** The version that came before it in that watch; undefined where it came in a list. */
+  /** The version of the event before it in that watch; undefined where it came in a list. */
   readonly after: string | undefined
-  /** Whether a request for it alone is under way. */
+  /** Whether a request for this Node is running. */
   isRead: boolean
 }
 
 /**
- * The podCIDRs of Nodes that do not publish them in an annotation, which are those of flanneld. A few are read one by one,
- * side by side: a watch of whole Nodes carries the heartbeats of all. Where many join, such a watch is the cheaper one, and
- * takes one request however many there are.
+ * Finds the podCIDRs of Nodes whose agent does not publish them in an annotation, as flanneld. Reads a few
+ * Nodes one by one, because a watch of whole Nodes carries the heartbeats of all. Where many join, such a
+ * watch is cheaper: one request, however many there are.
  */
 export class PodCidrs {
   readonly #parts: PodCidrParts
   /** By name. */
   readonly #wanted = new Map<string, Wanted>()
   readonly #due = new WakeUp()
-  /** When Nodes were read one by one. */
+  /** When Nodes were read one by one, in ms of the monotonic clock. */
   #readsMs: number[] = []
   #lastJoinMs = 0
 
@@ -69,7 +74,7 @@ export class PodCidrs {
     if (!wanted.isRead) this.#due.set()
   }
 
-  /** A Node joined whose podCIDRs had to be asked for, or would have to. */
+  /** Call when a Node of flanneld joined: more may follow. */
   joined(): void {
     this.#lastJoinMs = performance.now()
   }
@@ -78,9 +83,9 @@ export class PodCidrs {
     this.#wanted.delete(name)
   }
 
-  /** Rejects with the signal's reason, or with what is a defect. */
+  /** Rejects with the signal's reason, or with an error that is a defect. */
   async run(until: AbortSignal): Promise<never> {
-    // Each request under way listens to it.
+    // A signal of its own without a limit of listeners: each running request is one.
     const signal = AbortSignal.any([until])
     setMaxListeners(0, signal)
     let defect: { readonly error: unknown } | undefined
@@ -90,7 +95,8 @@ export class PodCidrs {
     }
     for (;;) {
       await this.#due.wait(Number.POSITIVE_INFINITY, signal)
-      // All that the watch of metadata has at hand is asked for at once.
+      // Lets the watch of metadata deliver all events that have arrived, so that one decision covers them
+      // all.
       await immediate()
       if (defect !== undefined) throw defect.error
       const unread = [...this.#wanted].filter(([, { isRead }]) => !isRead)
@@ -124,30 +130,31 @@ export class PodCidrs {
     const node = await session.persist('read a Node', attempt, signal, [404]).catch(noneIfMissing)
     if (!isWanted()) return
     wanted.isRead = false
-    // A podCIDR may have been assigned since.
+    // The Node has changed since: a podCIDR may have been assigned.
     if (node?.podCidrs?.length === 0 && wanted.resourceVersion !== asked) return this.#due.set()
     this.#answer(name, wanted, node?.uid === wanted.uid ? node : undefined)
   }
 
-  /** Until no Node has joined for a while. */
+  /** Watches whole Nodes until none has joined for a while. */
   async #watchWhole(signal: AbortSignal): Promise<void> {
-    // Those that are being read too: what is told first counts.
+    // Starts before the oldest wanted Node. Nodes that are being read are covered too: the first answer
+    // counts.
     const afters = Array.from(this.#wanted.values(), ({ after }) => after)
     const from = afters.includes(undefined) ? undefined : afters[0]
     this.joined()
     try {
-      await runTogether(signal, [until => this.#follow(from, until), until => this.#calm(until)])
+      await runTogether(signal, [until => this.#follow(from, until), until => this.#untilNoJoins(until)])
     } finally {
-      // Nothing is asked for any more: what was wrong with it is no trouble.
+      // The watch is over, and so are its troubles.
       for (const what of ['list', 'watch']) this.#parts.session.retrier.clear(`${what} ${joining}`)
-      this.#parts.calm()
-      // What the watch did not tell is read.
+      this.#parts.onEnded()
+      // Nodes that the watch did not bring are read one by one.
       if (this.#wanted.size > 0) this.#due.set()
     }
   }
 
   async #follow(from: string | undefined, signal: AbortSignal): Promise<void> {
-    const { session, source, keptAnnotations, told } = this.#parts
+    const { session, source, keptAnnotations, onStep } = this.#parts
     const following: Following = {
       session,
       source,
@@ -162,11 +169,11 @@ export class PodCidrs {
       for (const step of steps) {
         if (step.type === 'all') for (const node of step.nodes) this.#take(node)
         else if (step.type === 'put') this.#take(step.node)
-        told(step)
+        onStep(step)
       }
   }
 
-  async #calm(signal: AbortSignal): Promise<void> {
+  async #untilNoJoins(signal: AbortSignal): Promise<void> {
     const { joinsForMs } = this.#parts.session.timing
     for (;;) {
       const restMs = this.#lastJoinMs + joinsForMs - performance.now()
@@ -186,7 +193,10 @@ export class PodCidrs {
   }
 }
 
-/** That there are no podCIDRs is true of this very version alone. */
+/**
+ * Whether the Node answers the request. Missing podCIDRs count only for the version asked about: they may be
+ * assigned later.
+ */
 function isAnswer(node: NodeObject, { uid, resourceVersion }: Wanted): boolean {
   return node.uid === uid && (node.podCidrs?.length !== 0 || node.resourceVersion === resourceVersion)
 }

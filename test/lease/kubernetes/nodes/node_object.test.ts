@@ -31,7 +31,7 @@ test('of a Node only the annotations that this agent reads are kept, and of thos
     'metadata',
     names.all,
   )
-  expect(node?.annotations.words.match(/^\S+/gm)?.sort()).toEqual(
+  expect(node?.annotations.text.match(/^\S+/gm)?.sort()).toEqual(
     [names.families.ipv4.backendData, names.manager].sort(),
   )
   expect(node?.annotations.get(names.families.ipv4.backendData)).toHaveLength(4_097)
@@ -64,7 +64,7 @@ test.each([
   { metadata: { name: 7 } },
   { metadata: { name: 'n', uid: 'u', annotations: [1] } },
 ])('%j is no Node, or one without annotations', value => {
-  expect(readNode(value, 'whole', names.all)?.annotations.words ?? '').toBe('')
+  expect(readNode(value, 'whole', names.all)?.annotations.text ?? '').toBe('')
 })
 
 test('a Node is read without its status as with it, whatever its strings hold and wherever the word stands', () => {

@@ -82,7 +82,7 @@ describe('a node that starts while the API server is away', () => {
     const lastSeen = new LastSeen(file, 'kubernetes', { timing: testTiming, health }, opened.log)
     const { signal } = new AbortController()
     const first = lastSeen.whenAway(signal)
-    await vi.advanceTimersByTimeAsync(testTiming.recallAfterMs)
+    await vi.advanceTimersByTimeAsync(testTiming.cacheAfterMs)
     await first
     const second = lastSeen.whenAway(signal)
     await vi.advanceTimersByTimeAsync(1)
