@@ -44,7 +44,7 @@ for (const mode of ['iptables', 'nft'] as const) {
           }),
         ),
       )
-      await overlay.meet()
+      await overlay.connected()
       const [r1, r2, r3] = hosts.map(host => new CniRuntime(overlay.bed, host, conflistOf(host)))
       const portMappings = [{ hostPort, containerPort: port, protocol: 'tcp' as const }]
       pods = await Promise.all([r1, r2, r3].map(async r => (await r?.add(portMappings)) as CniPod))

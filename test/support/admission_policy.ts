@@ -1,7 +1,7 @@
 import { Environment } from '@marcbachmann/cel-js'
 import type { ApiObject } from '../manifests/yaml.ts'
 
-/** What the API server shows a ValidatingAdmissionPolicy. */
+/** The request as the API server presents it to a ValidatingAdmissionPolicy. */
 export interface AdmissionRequest {
   readonly userInfo: { readonly username: string; readonly extra?: Readonly<Record<string, string[]>> }
   readonly oldObject: object | null
@@ -19,8 +19,9 @@ interface PolicySpec {
 }
 
 /**
- * Why the policies deny a request, as the API server evaluates them: variables one on top of the other, every validation;
- * an expression that cannot be evaluated denies, as failurePolicy Fail does. Empty: it is admitted.
+ * Why the policies deny a request, evaluated as the API server does: variables in order, then every
+ * validation. An expression that cannot be evaluated denies, as with failurePolicy Fail. Empty: the request
+ * is admitted.
  */
 export function denials(policies: readonly ApiObject[], request: AdmissionRequest): readonly string[] {
   return policies.flatMap(policy => denialsOf(policy.spec as PolicySpec, request))

@@ -7,16 +7,16 @@ import { repeatedPhrase } from './repeated_phrase.ts'
 import { until } from './until.ts'
 
 export interface AgentOptions {
-  /** etcd's. */
+  /** URLs of etcd. */
   readonly endpoints: readonly string[]
-  /** More of twilld's flags, which win over those set here. */
+  /** More flags of twilld; they override those set here. */
   readonly flags?: readonly string[]
   /** `--iface`; '' lets the agent choose. */
   readonly iface?: string
   readonly env?: Readonly<Record<string, string>>
-  /** Of node itself: `--import=...`. */
+  /** Flags of node itself: `--import=...`. */
   readonly nodeFlags?: readonly string[]
-  /** In front of node: a program that confines it and becomes it. */
+  /** A program put in front of node, which confines it and becomes it by exec. */
   readonly wrapper?: Command
 }
 
@@ -25,14 +25,16 @@ export interface LogLine {
   readonly [field: string]: unknown
 }
 
-/** Where an agent answers /healthz, /readyz and /metrics: each host has its own network, so all have the same port. */
+/**
+ * The port of /healthz, /readyz and /metrics: each host has its own network, so all agents use the same one.
+ */
 export const healthPort = 8081
 
 /** A twilld process on a host. */
 export class Agent {
   readonly process: Process
   readonly #host: Host
-  /** Lines of the log that were looked at. */
+  /** Number of log lines already checked. */
   #checked = 0
 
   constructor(
@@ -53,7 +55,10 @@ export class Agent {
     this.process = host.spawn([...node, './dist/twilld.js', ...own, ...flags], { name, env })
   }
 
-  /** Waits until the overlay is up: subnet file written, /readyz says so. Rejects where the process ends before. */
+  /**
+   * Waits until the overlay is up: the subnet file is written and /readyz answers 200. Rejects where the
+   * process ends before.
+   */
   async ready(withinMs = 60_000): Promise<void> {
     const condition = async () => {
       if (this.process.exit !== undefined) throw new EndedError(this.process)
@@ -66,14 +71,14 @@ export class Agent {
   }
 
   /**
-   * What it has logged: one record a line. Lines that are not JSON (a stack trace) come as `{ msg }`. Throws where a line says the
-   * same twice.
+   * The agent's log, one record a line. A line that is not JSON (a stack trace) is `{ msg }`. Throws where a
+   * line repeats a phrase.
    */
   log(): LogLine[] {
     const texts = this.process.text().trim().split('\n')
     const lines = texts.map((text): LogLine => (text.startsWith('{') ? JSON.parse(text) : { msg: text }))
     for (const line of lines.slice(this.#checked)) sayOnce(line)
-    // The last one may not be whole yet.
+    // The last line may be incomplete.
     this.#checked = lines.length - 1
     return lines
   }
@@ -94,7 +99,7 @@ export class Agent {
   }
 }
 
-/** Lists, operations and settings are quoted, not said. */
+/** Throws where a line repeats a phrase. Fields that quote lists, operations or settings may repeat them. */
 function sayOnce({ operation, settings, ...line }: LogLine): void {
   const said = JSON.stringify(Object.entries(line).filter(([, value]) => !Array.isArray(value)))
   const doubled = repeatedPhrase(said)

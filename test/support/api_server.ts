@@ -14,7 +14,7 @@ import { makeTls, type TlsFiles } from './api_server_tls.ts'
 
 /** A request as the server saw it. */
 export interface SeenRequest {
-  /** RBAC's words: `list nodes`, `patch nodes/status`. */
+  /** In RBAC's terms: `list nodes`, `patch nodes/status`. */
   readonly action: string
   readonly method: string
   readonly path: string
@@ -27,14 +27,14 @@ export interface SeenRequest {
   readonly atMs: number
 }
 
-/** What a request gets instead of its answer. */
+/** What the server does instead of answering a request. */
 export type Fault =
   | { readonly kind: 'status'; readonly status: number; readonly headers?: Record<string, string> }
   /** The TCP connection ends with a RST. */
   | { readonly kind: 'reset' }
-  /** No byte of an answer, ever. */
+  /** No answer; the connection stays open. */
   | { readonly kind: 'hang' }
-  /** 200, the watch begins, and then: the end, an ERROR event and the end, a RST, or silence without end. */
+  /** Status 200, then the watch ends, ends after an ERROR event, ends with a RST, or stays silent. */
   | { readonly kind: 'close' | 'gone-event' | 'reset-later' | 'silence' }
 
 interface Watcher {
@@ -58,8 +58,8 @@ const matchNeedsInitial =
 let tls: TlsFiles | undefined
 
 /**
- * A Kubernetes API server as far as this project asks one, and one that fails on demand. It allows nothing that the
- * agent's ClusterRole does not allow.
+ * A Kubernetes API server, as far as this project uses one, which can fail on demand. It allows only what the
+ * agent's ClusterRole allows.
  */
 export class ApiServer {
   readonly storage = new NodeStorage()
@@ -67,14 +67,14 @@ export class ApiServer {
   readonly events: Record<string, unknown>[] = []
   /** `namespace/name` to spec.nodeName. */
   readonly pods = new Map<string, string>()
-  /** Of such a pod. */
+  /** `namespace/name` to the pod's IPs. */
   readonly podIps = new Map<string, readonly string[]>()
-  /** Taken as bearer tokens; undefined: anybody may come in. */
+  /** Accepted bearer tokens; undefined: every request is accepted. */
   tokens: Set<string> | undefined
   readonly rules = new Set(leastRules)
-  /** Asked for each request; the first that gives a fault decides. */
+  /** Called for each request: the fault to answer with, or undefined. */
   fault: (request: SeenRequest) => Fault | undefined = () => undefined
-  /** How long each answer takes, in ms; a watch begins after as long. */
+  /** Delay of each answer, in ms; also of the start of a watch. */
   answerAfterMs = 0
   /** Whether a watch may begin with all Nodes, as by the feature gate WatchList. */
   watchList = true
@@ -86,7 +86,7 @@ export class ApiServer {
   #server: Server | undefined
   #port = 0
 
-  /** Listens on a free port; after `stop`, on the one that it had. */
+  /** Listens on a free port; after `stop`, on the same port again. */
   async start(): Promise<this> {
     tls ??= makeTls()
     const server = createServer({ key: tls.keyPem, cert: tls.certPem }, (request, response) => {
@@ -132,7 +132,10 @@ export class ApiServer {
     return this.requests.slice(since).filter(request => request.action === action)
   }
 
-  /** Writes a kubeconfig for this server. `user` is YAML's flow form: `{token: abc}`; `cluster` more of the cluster's. */
+  /**
+   * Writes a kubeconfig for this server. `user` is in YAML's flow form: `{token: abc}`. `cluster`: more
+   * fields of the cluster.
+   */
   writeKubeconfig(file: string, user = '{}', cluster = ''): string {
     const ca = Buffer.from(this.caPem).toString('base64')
     writeFileSync(
@@ -150,7 +153,7 @@ users:
     return file
   }
 
-  /** Ends all watches as a server does that restarts, or with a RST. */
+  /** Ends all watches as a restarting server does, or with a RST. */
   endWatches(how: 'close' | 'reset' = 'close'): void {
     for (const { response } of this.#watchers) {
       if (how === 'close') response.end()
@@ -159,7 +162,7 @@ users:
     this.#watchers.clear()
   }
 
-  /** Sends every watch a bookmark of the present version. */
+  /** Sends every watch a bookmark with the current version. */
   bookmark(): void {
     for (const watcher of this.#watchers) this.#write(watcher.response, this.#bookmark(watcher))
   }
@@ -197,7 +200,7 @@ users:
     }
   }
 
-  /** The TCP connection under the TLS one: only that can send a RST. */
+  /** The TCP connection below TLS: only that one can send a RST. */
   #tcpOf({ socket }: ServerResponse): Socket | undefined {
     return [...this.#sockets].find(tcp => tcp.remotePort === socket?.remotePort)
   }

@@ -7,14 +7,14 @@ import { type NodeSeed, type RawNode, writeAnnotations } from './api_server_node
 import { RealCluster } from './real_cluster.ts'
 import { baseOptions, messagesFor, type TestCluster } from './test_cluster.ts'
 
-/** net-conf.json for 10.244.0.0/16, unless another text is given. */
+/** The default net-conf.json. */
 export const defaultNetwork = '{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}'
 
 /**
- * A real cluster where TWILL_TEST_KUBECONFIG names an administrator's kubeconfig, the test API server elsewhere. Stores
- * then use TWILL_TEST_AGENT_KUBECONFIG, if there is one: an agent with the rights of its ClusterRole and no more. A cluster
- * older than 1.21 needs its feature gate IPv6DualStack, or it drops the second podCIDR. With TWILL_TEST_ALLOCATES the test
- * cluster assigns podCIDRs.
+ * Opens a real cluster where TWILL_TEST_KUBECONFIG names an administrator's kubeconfig, otherwise the test
+ * API server. Stores then use TWILL_TEST_AGENT_KUBECONFIG if it is set: an agent with only the rights of its
+ * ClusterRole. A cluster older than 1.21 needs the feature gate IPv6DualStack, otherwise it drops the second
+ * podCIDR. With TWILL_TEST_ALLOCATES the test cluster assigns podCIDRs.
  */
 export async function openTestCluster(network = defaultNetwork): Promise<TestCluster> {
   const folder = mkdtempSync(join(tmpdir(), 'twill-cluster-'))
@@ -27,7 +27,7 @@ export async function openTestCluster(network = defaultNetwork): Promise<TestClu
   return new FakeCluster(server, folder, networkConfigFile, clusterCidrs)
 }
 
-/** What kube-controller-manager's --cluster-cidr is where it fits this net-conf.json. */
+/** The value of kube-controller-manager's --cluster-cidr that fits this net-conf.json. */
 function cidrsOf(network: string): readonly string[] {
   const { Network, IPv6Network } = JSON.parse(network) as Record<string, string | undefined>
   return [Network, IPv6Network].filter(cidr => cidr !== undefined)
@@ -45,10 +45,13 @@ export class FakeCluster implements TestCluster {
   readonly folder: string
   readonly #networkConfigFile: string
   readonly #clusterCidrs: readonly string[]
-  /** Apart from those that tests give their Nodes. */
+  /** Starts above the subnets that tests give their Nodes. */
   #nextSubnet = 200
 
-  /** From `clusterCidrs` each Node that has no podCIDRs gets some, as from kube-controller-manager; none: it gets none. */
+  /**
+   * Gives each Node without podCIDRs some from `clusterCidrs`, as kube-controller-manager does; empty:
+   * assigns none.
+   */
   constructor(
     server: ApiServer,
     folder: string,
@@ -82,7 +85,7 @@ export class FakeCluster implements TestCluster {
     if (this.#clusterCidrs.length > 0) setTimeout(() => this.#allocate(nodes.get(seed.name)?.raw), 5)
   }
 
-  /** A Node of that name that has been created since gets its own. */
+  /** Assigns podCIDRs to this very Node; a newer Node of the same name gets its own. */
   #allocate(node: RawNode | undefined): void {
     if (node === undefined || node.spec.podCIDR !== undefined) return
     const n = this.#nextSubnet++

@@ -1,6 +1,6 @@
 import type { Log } from '../../lease/common/log.ts'
 
-/** Keeps what is logged, as `warn: message`; debug is left out, trace has a list of its own. */
+/** Keeps log lines as `warn: message`. Debug lines are dropped, trace lines go to `traced`. */
 export class ListLog implements Log {
   readonly lines: string[] = []
   readonly traced: string[] = []

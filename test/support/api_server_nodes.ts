@@ -20,9 +20,9 @@ export interface NodeSeed {
   readonly name: string
   readonly podCidrs?: readonly string[]
   readonly annotations?: Readonly<Record<string, string>>
-  /** RFC 3339; now, if not given. */
+  /** RFC 3339; by default now. */
   readonly created?: string
-  /** More of it, to make a Node as large as they are. */
+  /** More content, to make a Node as large as a real one. */
   readonly ballast?: { readonly managedFields?: unknown[]; readonly status?: Record<string, unknown> }
 }
 
@@ -35,7 +35,7 @@ export interface HistoryEntry {
   readonly stored: StoredNode
 }
 
-/** One version of a Node; its JSON is made once for all who ask. */
+/** One version of a Node. Its JSON is made once for all requests. */
 export class StoredNode {
   readonly raw: RawNode
   #whole: string | undefined
@@ -69,7 +69,7 @@ interface FieldsEntry {
   fieldsV1: { 'f:metadata'?: { 'f:annotations'?: Record<string, object> } }
 }
 
-/** Annotations as if `manager` wrote them; null removes. managedFields say so, as the API server has them. */
+/** Writes annotations as `manager`; null removes one. Updates managedFields as the API server does. */
 export function writeAnnotations(
   { metadata }: RawNode,
   manager: string,
@@ -106,7 +106,7 @@ export class NodeStorage {
   /** Called after each change. */
   onChange: (entry: HistoryEntry) => void = () => {}
   #version = 1000
-  /** What is asked for from before this version is gone. */
+  /** Versions below this one are compacted. */
   compacted = 0
 
   get version(): number {

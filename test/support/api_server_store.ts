@@ -12,8 +12,8 @@ import { vtep } from './leases.ts'
 import { until } from './until.ts'
 
 /**
- * Short enough for a test, long enough to see whether they are kept. How long a silence or a missing answer is borne is long enough for
- * a busy machine: a test that is about one says how long itself.
+ * Short enough for a test, long enough to see whether the store keeps these times. The allowed silence is
+ * long enough for a busy machine; a test about silence sets its own.
  */
 export const testTiming: Timing = {
   pace: { minMs: 20, maxMs: 200 },
@@ -27,7 +27,7 @@ export const testTiming: Timing = {
   saveMs: 50,
 }
 
-/** A store that is closed, and what runs on it ended, by `close`. */
+/** An open store. `close` ends all that runs on it and closes it. */
 export interface OpenStore {
   readonly store: KubernetesStore
   readonly log: ListLog
@@ -50,7 +50,7 @@ export function openStore(options: KubernetesOptions, timing: Partial<Timing> = 
   }
 }
 
-/** A vxlan request with these public IPs, one a family of the network. */
+/** A vxlan request with these public IPs, one for each family of the network. */
 export function requestFor(
   network: NetworkConfig,
   publicIps: readonly string[],
@@ -65,7 +65,7 @@ export function requestFor(
   }
 }
 
-/** What a watch has said so far, and waiting for what it will say. */
+/** Collects the changes of a watch, and waits for later ones. */
 export class Watching {
   readonly changes: LeaseTableChange[] = []
   failure: unknown
@@ -83,7 +83,7 @@ export class Watching {
     }
   }
 
-  /** `n1 vxlan 10.244.1.0/24 at 192.168.0.1 {"VNI":1,...}` a lease, of nodes whose name matches. */
+  /** One line for each lease, of nodes whose name matches: `n1 vxlan 10.244.1.0/24 at 192.168.0.1`. */
   lines(pattern = /./): string[] {
     const leases = [...(this.changes.at(-1)?.table.values() ?? [])].filter(lease => pattern.test(lease.node))
     return leases.map(lease => `${lease.node} ${lease.backendType} ${printLease(lease)}`).toSorted()
@@ -102,7 +102,7 @@ export class Watching {
     await this.until(expected.join(' | '), () => this.lines(pattern).join('\n') === expected.join('\n'))
   }
 
-  /** After the store was closed. */
+  /** Resolves when the watch has ended, after the store was closed. */
   async ended(): Promise<void> {
     await this.#running
   }

@@ -8,7 +8,10 @@ export interface TlsFiles {
   readonly certPem: string
 }
 
-/** A certificate for 127.0.0.1 that is its own CA, good for a day. Made by openssl(1): node:crypto makes keys alone. */
+/**
+ * A self-signed certificate for 127.0.0.1, valid for a day. Made by openssl(1), because node:crypto makes
+ * only keys.
+ */
 export function makeTls(): TlsFiles {
   const folder = mkdtempSync(join(tmpdir(), 'twill-tls-'))
   const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]

@@ -1,4 +1,4 @@
-/** What property tests draw from. */
+/** Generators for property tests. */
 import fc from 'fast-check'
 import { type Family, familyBits, type Ip, ipFromBytes, ipFromNumber } from '../../lease/net/ip.ts'
 import { type Prefix, prefixOf } from '../../lease/net/prefix.ts'
@@ -21,7 +21,7 @@ export const anyPrefix: fc.Arbitrary<Prefix> = anyFamily.chain(family =>
     .map(([ip, length]) => prefixOf(ip, length)),
 )
 
-/** Prefixes of the last few bits of one network: small enough that two drawn often overlap. */
+/** Prefixes that differ in the last few bits of one network, so that two of them often overlap. */
 export const nearPrefix: fc.Arbitrary<Prefix> = anyFamily.chain(family =>
   fc
     .tuple(
@@ -46,7 +46,10 @@ export function mutated(text: fc.Arbitrary<string>): fc.Arbitrary<string> {
   )
 }
 
-/** JSON text as an attacker writes it: any value, nested up to 100,000 deep, keys that JavaScript objects have anyway. */
+/**
+ * JSON text as an attacker writes it: any value, nested up to 100,000 deep, with keys that every JavaScript
+ * object has.
+ */
 export const hostileJson: fc.Arbitrary<string> = fc.oneof(
   fc.json(),
   fc

@@ -46,7 +46,7 @@ describe.skipIf(why !== undefined)('a test bed', () => {
     expect(await h1.ping(h3.address(), once)).toHaveLength(1)
     expect(await h1.exec(['ip', '-br', 'link', 'show', 'eth0'])).toContain('LOWER_UP')
     await lan.heal()
-    // ARP, unanswered until now, asks again within a second.
+    // The kernel repeats its unanswered ARP request within a second.
     await until('h2 to answer again', async () => (await h1.ping(h2.address(), once)).length === 1)
     await lan.unplug(h1)
     expect(await h1.exec(['ip', '-br', 'link', 'show', 'eth0'])).toContain('NO-CARRIER')
@@ -120,7 +120,7 @@ describe.skipIf(why !== undefined)('a test bed that ends', () => {
     return { id: bed.id, directory: bed.directory, pid }
   }
 
-  /** A bed whose maker is not us: what happens to it when that process ends can be looked at. */
+  /** A bed made by another process: a test can then see what happens to it when that process ends. */
   async function inAnotherProcess(then = '') {
     const contents = `import { Bed } from './bed.ts'
       const bed = await Bed.create()

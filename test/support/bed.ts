@@ -7,8 +7,8 @@ import { Router } from './router.ts'
 import { Segment } from './segment.ts'
 
 /**
- * Hosts as network namespaces on an underlay of their own. Nothing in it reaches this machine's network, and all of it is
- * gone after dispose(), also when the process ends by an error, by exit() or by Ctrl-C.
+ * Hosts as network namespaces on an underlay of their own. Nothing in it reaches this machine's network. All
+ * of it is removed by dispose(), and also when the process ends by an error, by exit() or by Ctrl-C.
  *
  *     await using bed = await Bed.create()
  *     const lan = await bed.segment('lan', ['192.168.50.0/24'])
@@ -26,7 +26,7 @@ export class Bed implements Ground {
     this.directory = claimBed(id)
   }
 
-  /** `name` stands in what `ip netns` lists. */
+  /** * `name` is part of the names that `ip netns` lists. */
   static async create({ name = 'bed' }: { name?: string } = {}): Promise<Bed> {
     const why = whyNoBed()
     if (why !== undefined) throw new Error(why)
@@ -48,7 +48,7 @@ export class Bed implements Ground {
     return host
   }
 
-  /** Joins segments; hosts that are there already get it as their default gateway, later ones too. */
+  /** Joins segments. It becomes the default gateway of their hosts, present and later ones. */
   async router(name: string, segments: readonly Segment[]): Promise<Router> {
     const router = await Router.create(this, name, segments)
     await Promise.all(
@@ -59,7 +59,7 @@ export class Bed implements Ground {
     return router
   }
 
-  /** The last words of every process, for a failed test's output. */
+  /** The end of every process's output, for the output of a failed test. */
   logs(charactersEach = 4_000): string {
     return Array.from(this.processes, one => section(one, charactersEach)).join('\n')
   }
@@ -92,7 +92,7 @@ export class Bed implements Ground {
   }
 }
 
-/** Why no bed can be made here, for a test that then skips itself; undefined where one can. */
+/** Why no bed can be made here, for a test that then is skipped; undefined where one can. */
 export function whyNoBed(): string | undefined {
   const { code, stderr } = runSync(['unshare', '--net', 'true'])
   if (code === 0) return undefined

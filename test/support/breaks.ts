@@ -15,10 +15,13 @@ export interface BreakFacts {
   readonly subnetFile: string
 }
 
-/** One link of the way: how to break it on h1, how to mend it, and the step that has to be named. */
+/** One link of the path: how to break it on h1, how to mend it, and the step that trace has to name. */
 export interface Break {
   readonly step: string
-  /** What the doctor names, where that is another: it walks from the host too, and the rule shadows that way. */
+  /**
+   * The check that doctor names, where it differs: doctor also walks from the host, and the rule hides that
+   * path.
+   */
   readonly check?: string
   readonly act: (facts: BreakFacts) => string
   readonly undo: (facts: BreakFacts) => string
@@ -107,7 +110,7 @@ export const pathBreaks: Record<string, Break> = {
   },
   'the peer answers no ARP': {
     step: 'underlay neighbor',
-    // Asked again and again: the kernel soon forgets a neighbor that failed.
+    // Repeats the request: the kernel soon forgets a neighbor that failed.
     act: ({ peerIp }) =>
       `nft 'add table arp other; add chain arp other in { type filter hook input priority 0; }; add rule arp other in arp saddr ip ${peerIp} drop'
       ip neigh replace ${peerIp} dev eth0 nud failed

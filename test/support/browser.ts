@@ -14,13 +14,13 @@ export interface Page {
   readonly colors: number
 }
 
-/** Why no page can be looked at here; undefined where it can. */
+/** Why no page can be opened here; undefined where one can. */
 export function whyNoBrowser(): string | undefined {
   const found = spawnSync('chromium', ['--version'], { encoding: 'utf8' })
   return found.status === 0 ? undefined : 'no chromium here: apt-get install chromium'
 }
 
-/** Opens a page in a headless Chromium: no network, a profile of its own. */
+/** Opens a page in a headless Chromium without network and with a profile of its own. */
 export async function openPage(url: string, dark = false): Promise<Page> {
   const directory = mkdtempSync(join(tmpdir(), 'twill-browser-'))
   try {
@@ -34,7 +34,7 @@ export async function openPage(url: string, dark = false): Promise<Page> {
     const scheme = `--blink-settings=preferredColorScheme=${dark ? 0 : 1}`
     const { stdout, stderr } = await run(scheme, '--dump-dom')
     await run(scheme, `--screenshot=${shot}`)
-    // Chromium's own pages write there too.
+    // Chromium's own pages write to stderr too.
     const console = stderr.split('\n').filter(line => line.includes('CONSOLE') && line.includes(url))
     return { dom: stdout, console, colors: countColors(readFileSync(shot)) }
   } finally {
@@ -56,7 +56,9 @@ const common = [
   '--virtual-time-budget=12000',
 ]
 
-/** Distinct pixels of a PNG, its rows still filtered: a blank page has a handful. PNG (RFC 2083), 2 and 3. */
+/**
+ * Counts distinct pixels of a PNG, in its filtered rows: a blank page has a handful. PNG (RFC 2083), 2 and 3.
+ */
 function countColors(png: Buffer): number {
   const data: Buffer[] = []
   let width = 0

@@ -1,7 +1,7 @@
 import type { Process } from './process.ts'
 import { until } from './until.ts'
 
-/** What passes a device, as text: one packet an element, its continuation lines joined. */
+/** Packets that pass a device, as text, one element each; continuation lines are joined. */
 export class Capture {
   readonly #tcpdump: Process
 
@@ -19,7 +19,7 @@ export class Capture {
     return packets
   }
 
-  /** Waits for the first packet that matches, also one of the past. */
+  /** Waits for the first packet that matches; earlier packets count too. */
   async sees(pattern: RegExp, withinMs = 40_000): Promise<string> {
     return await until(
       `a packet like ${pattern}`,
@@ -31,7 +31,7 @@ export class Capture {
     )
   }
 
-  /** Ends the recording; all packets. */
+  /** Ends the recording and returns all packets. */
   async stop(): Promise<string[]> {
     await this.#tcpdump.stop('SIGINT')
     return this.packets()

@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'n
 import { join } from 'node:path'
 import { until } from './until.ts'
 
-/** Of version 1 and of version 2. */
+/** File names of cgroup version 1 and of version 2. */
 const controllers = {
   memory: [
     { mount: '/sys/fs/cgroup/memory', limit: 'memory.limit_in_bytes', used: 'memory.usage_in_bytes' },
@@ -16,13 +16,13 @@ const controllers = {
 
 type Controller = keyof typeof controllers
 
-/** A cgroup of the kernel, with a limit: bytes of memory, or threads of all its processes. */
+/** A cgroup with a limit: bytes of memory, or threads of all its processes. */
 export class Cgroup {
   readonly folder: string
   readonly #controller: Controller
   readonly #names: (typeof controllers)[Controller][number]
 
-  /** Undefined where none can be made here: it takes root and a controller that is handed down. */
+  /** Undefined where none can be made here: that needs root and a delegated controller. */
   static make(controller: Controller, limit: number): Cgroup | undefined {
     for (const names of controllers[controller]) {
       if (!existsSync(join(names.mount, 'cgroup.procs'))) continue
@@ -48,7 +48,7 @@ export class Cgroup {
     writeFileSync(join(this.folder, this.#names.limit), `${most}`)
   }
 
-  /** Of memory, without file pages that the kernel can drop. */
+  /** Bytes of memory in use, without file pages that the kernel can drop. */
   get used(): number {
     const read = (name: string) => readFileSync(join(this.folder, name), 'utf8')
     const used = Number(read(this.#names.used))
@@ -56,7 +56,7 @@ export class Cgroup {
     return used - Number(/^inactive_file (\d+)$/m.exec(read('memory.stat'))?.[1])
   }
 
-  /** Takes this process in until `act` has ended. */
+  /** Moves this process into the cgroup until `act` has ended. */
   async holding(act: () => Promise<void>): Promise<void> {
     const groups = readFileSync('/proc/self/cgroup', 'utf8')
     const home =
@@ -71,12 +71,12 @@ export class Cgroup {
     }
   }
 
-  /** In front of a command: enters the cgroup and becomes the command. */
+  /** Words to put in front of a command: a shell that enters the cgroup and becomes the command. */
   get wrapper(): readonly string[] {
     return ['sh', '-c', `echo $$ > ${this.folder}/cgroup.procs; exec "$@"`, 'sh']
   }
 
-  /** Once all of its processes have ended. */
+  /** Removes the cgroup once all of its processes have ended. */
   async remove(): Promise<void> {
     await until('the cgroup to be empty', () => {
       try {

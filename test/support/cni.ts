@@ -5,7 +5,7 @@ import type { Bed } from './bed.ts'
 import { run } from './exec.ts'
 import { Namespace } from './namespace.ts'
 
-/** Where Debian's containernetworking-plugins has them. */
+/** Debian's containernetworking-plugins installs the plugins here. */
 const pluginDirectory = '/usr/lib/cni'
 
 interface PortMapping {
@@ -23,14 +23,14 @@ interface Conflist {
   })[]
 }
 
-/** What ADD gave: as much as a runtime uses of it. */
+/** The fields of ADD's result that a runtime uses. */
 interface CniResult {
   readonly ips: readonly { readonly address: string; readonly gateway: string }[]
 }
 
 /**
- * A container runtime's share of CNI: runs a network's plugins one after the other in the host's namespace, each with the
- * result of the one before (CNI specification, section 4). A host has its own /var/lib/cni.
+ * A container runtime's part of CNI: runs a network's plugins in order in the host's namespace, each with the
+ * result of the one before (CNI specification, section 4). Each host has its own /var/lib/cni.
  */
 export class CniRuntime {
   readonly #bed: Bed
@@ -53,7 +53,7 @@ export class CniRuntime {
     return JSON.parse(readFileSync(this.#file, 'utf8'))
   }
 
-  /** Addresses that host-local has given away. */
+  /** Addresses that the plugin host-local has assigned. */
   get reserved(): string[] {
     const files = readdirSync(join(this.stateDirectory, 'networks', this.conflist.name))
     return files.filter(name => /^[\da-f.:]+$/.test(name)).sort()
@@ -77,7 +77,7 @@ export class CniRuntime {
     return new CniPod(this.#bed, this, name, conflist, result, portMappings)
   }
 
-  /** Throws what the plugin says where the pod is not as ADD left it. */
+  /** Throws the plugin's error where the pod is no longer as ADD left it. */
   async check(pod: CniPod): Promise<void> {
     // portmap 1.1.1 looks for the IPv4 rules of a pod with ports and both families in ip6tables too.
     const skipped = pod.portMappings.length > 0 && pod.addresses.length > 1 ? 'portmap' : undefined
@@ -85,7 +85,9 @@ export class CniRuntime {
       await this.#plugin('CHECK', pod.conflist, type, pod, pod.result, pod.portMappings)
   }
 
-  /** By another conflist than it was made by, as a runtime does after that was replaced. */
+  /**
+   * Removes the pod. `conflist`: another one than ADD used, as a runtime does after the file was replaced.
+   */
   async delete(pod: CniPod, conflist = pod.conflist): Promise<void> {
     for (const { type } of conflist.plugins.toReversed())
       await this.#plugin('DEL', conflist, type, pod, pod.result, pod.portMappings)
@@ -110,7 +112,8 @@ export class CniRuntime {
       CNI_IFNAME: 'eth0',
       CNI_PATH: pluginDirectory,
     }
-    // A tmpfs to have the directory in: a user who is root in here alone may not make it in the machine's.
+    // Mounts a tmpfs for the directory: a user who is root only in this namespace may not create it in the
+    // machine's.
     const own = 'mount -t tmpfs tmpfs /var/lib && mkdir /var/lib/cni && mount --bind "$1" /var/lib/cni'
     const script = `${own} && exec ${pluginDirectory}/${type}`
     return await this.#host.exec(['unshare', '--mount', 'sh', '-c', script, 'sh', this.stateDirectory], {
@@ -155,13 +158,13 @@ export class CniPod extends Namespace {
   }
 }
 
-/** Listens on a TCP port of the namespace, and tells each client the address that it comes from. */
+/** Listens on a TCP port of the namespace, and sends each client the address that it comes from. */
 export async function tellClients(where: Namespace, port: number): Promise<void> {
   const script = `require('net').createServer(s => s.on('error', () => {}).end(s.remoteAddress)).listen(${port}, '::', () => console.log('listening'))`
   await where.spawn([process.execPath, '-e', script], { name: `tell-${port}` }).says(/listening/)
 }
 
-/** The address that such a server sees of us; undefined where it is not reached in time. */
+/** The client address that such a server sees; undefined where the server is not reached in time. */
 export async function seenAs(
   where: Namespace,
   server: Ip | string,

@@ -1,9 +1,9 @@
 import { createServer, type Server } from 'node:http'
 import { connect, type Socket } from 'node:net'
 
-/** An HTTP proxy on this host that hands on what is sent to it after CONNECT. */
+/** An HTTP proxy on this host that forwards connections made with CONNECT. */
 export class ConnectProxy {
-  /** Each request as `host:port`, and what it bore as Proxy-Authorization. */
+  /** Each request: `host:port` and its Proxy-Authorization. */
   readonly asked: string[] = []
   answer: 200 | 407 = 200
   readonly #server: Server
@@ -30,7 +30,7 @@ export class ConnectProxy {
     return new ConnectProxy(server)
   }
 
-  /** With the user `u` and the password `s3cret`. */
+  /** The proxy's URL, with user `u` and password `s3cret`. */
   get url(): string {
     const address = this.#server.address()
     if (typeof address === 'object' && address) return `http://u:s3cret@127.0.0.1:${address.port}`

@@ -5,8 +5,8 @@ import { parseMac } from '../../lease/net/mac.ts'
 import { networkAddress, type Prefix, parsePrefix, prefixLength } from '../../lease/net/prefix.ts'
 
 /**
- * The entry that prints like this, so that a test says in iproute2's words what stands in the kernel. Throws where the text is
- * none, or prints otherwise again.
+ * The entry that prints as this text, so that a test names kernel entries as iproute2 does. Throws where the
+ * text is no entry, or the entry prints differently.
  */
 export function entry(text: string): Entry {
   const [kind, ...words] = text.split(' ')
@@ -100,7 +100,7 @@ function parseRoute(words: readonly string[], after: (word: string) => string | 
   return { ...base, type: 'unicast', dev, via: via === undefined ? undefined : parseIp(via), onlink }
 }
 
-/** `default` of the family that the other words are of; a host without its length. */
+/** A destination: `default` in the family of the other words; a single host may omit its length. */
 function destination(text: string, isIpv6: boolean): Prefix {
   if (text === 'default') return parsePrefix(isIpv6 ? '::/0' : '0.0.0.0/0')
   if (text.includes('/')) return exact(parsePrefix(text), text)

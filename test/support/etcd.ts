@@ -24,18 +24,18 @@ export interface EtcdServerOptions {
   readonly tls?: EtcdFiles
   /** Whether clients must show a certificate of the same CA. */
   readonly clientCertAuth?: boolean
-  /** What etcdctl and the readiness check show. */
+  /** The client certificate of etcdctl and of the readiness check. */
   readonly clientTls?: EtcdFiles
   /** More flags, as in `['--quota-backend-bytes=65536']`. */
   readonly flags?: readonly string[]
-  /** Several members that start as one cluster; made by startEtcdCluster. */
+  /** This member's part of a new cluster; set by startEtcdCluster. */
   readonly member?: { readonly name: string; readonly peerPort: number; readonly initialCluster: string }
 }
 
 /** One running etcd member with a data folder of its own. */
 export interface EtcdServer {
   readonly endpoint: string
-  /** One element: what a store's options want. */
+  /** The endpoint as a list, as a store's options need it. */
   readonly endpoints: readonly string[]
   readonly host: string
   readonly port: number
@@ -43,43 +43,48 @@ export interface EtcdServer {
   pid(): number | undefined
   /** Runs etcdctl with the endpoint set and resolves to what it prints; rejects with its error text. */
   ctl(...args: readonly string[]): Promise<string>
-  /** Ends the process and waits for its end. SIGTERM unless told. Nothing where it is not running. */
+  /** Ends the process and waits for its end; SIGTERM by default. Does nothing where it is not running. */
   stop(signal?: NodeJS.Signals): Promise<void>
   /**
-   * Starts it again on the same port and data, and waits until it answers, unless `unready`. `fresh` forgets the data
-   * first.
+   * Starts it again on the same port and data, and waits until it answers, unless `unready`. `fresh` deletes
+   * the data first.
    */
   restart(options?: {
     readonly fresh?: boolean
     readonly unready?: boolean
     readonly flags?: readonly string[]
   }): Promise<void>
-  /** What `etcdctl snapshot save` writes to the file. */
+  /** Writes a snapshot by `etcdctl snapshot save`. */
   snapshot(file: string): Promise<void>
-  /** Ends it, puts the snapshot in the place of its data and starts it again. `more` flags may ask for another cluster id. */
+  /**
+   * Ends it, replaces its data by the snapshot and starts it again. `more` flags may ask for another cluster
+   * id.
+   */
   restore(file: string, more?: readonly string[]): Promise<void>
-  /** SIGSTOP: the kernel still accepts connections, nothing answers. */
+  /** SIGSTOP: the kernel still accepts connections, etcd does not answer. */
   pause(): void
   resume(): void
   /** Resolves once it answers a linearizable read (it has a leader). */
   ready(timeoutMs?: number): Promise<void>
-  /** Everything that the process wrote, for a failing test's message. */
+  /** All output of the process, for a failing test's message. */
   output(): string
   /** stop(SIGKILL) and removes the data folder. */
   remove(): Promise<void>
 }
 
-/** Its own 5 s are too few for a password's check on a machine that is busy with other work. */
+/** etcdctl's default of 5 s is too short for checking a password on a busy machine. */
 export const etcdctlLimits = ['--command-timeout=60s', '--dial-timeout=30s']
 
-/** Starts one etcd and waits until it answers. Remove it in the test's end, also on failure. */
+/** Starts one etcd and waits until it answers. Call `remove` at the test's end, also after a failure. */
 export async function startEtcd(options: EtcdServerOptions = {}): Promise<EtcdServer> {
   const server = await makeEtcd(options)
   await launch(server)
   return server
 }
 
-/** A cluster of members on this host, or one a network namespace (`hosts` then says their addresses). */
+/**
+ * A cluster of members on this host, or one in each network namespace (`hosts` then gives their addresses).
+ */
 export interface EtcdCluster {
   readonly members: readonly EtcdServer[]
   readonly endpoints: readonly string[]
@@ -131,7 +136,7 @@ export function freePort(): Promise<number> {
   })
 }
 
-/** Data folders by process: what is left when a test file ends in an error goes with it. */
+/** Data folders by process: removed when a test file ends with an error. */
 const running = new Map<ChildProcess, string>()
 process.on('exit', () => {
   for (const [child, dataDir] of running) {
@@ -256,7 +261,7 @@ async function launch(server: EtcdServer): Promise<void> {
   }
 }
 
-/** With authentication on, being refused is an answer too. */
+/** Whether the server answers. With authentication on, a refusal is an answer too. */
 async function answers(server: EtcdServer): Promise<boolean> {
   try {
     await server.ctl('get', '/', '--limit=1', '--dial-timeout=5s', '--command-timeout=5s')

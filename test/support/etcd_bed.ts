@@ -5,7 +5,7 @@ import type { StoreBed } from '../contract/lease_store.ts'
 import type { EtcdServer } from './etcd.ts'
 import { RecordingLog } from './log.ts'
 
-/** Options of a node of the network `prefix`, everything else as by default. */
+/** Options of a node of the network `prefix`; everything else has its default. */
 export function etcdOptions(
   endpoints: readonly string[],
   prefix: string,
@@ -27,8 +27,8 @@ export function etcdOptions(
 }
 
 /**
- * Retries, checks and searches in tenths of seconds: for tests that do not measure those. A call has the time that it needs on a busy
- * machine: one that took too long would be trouble, and a line.
+ * Retries, checks and searches take tenths of a second: for tests that do not measure them. Calls have as
+ * much time as on a busy machine: a slow one would be a trouble, and a log line.
  */
 export const fastTuning: Partial<EtcdTuning> = {
   callTimeoutMs: 10_000,
@@ -41,7 +41,9 @@ export const fastTuning: Partial<EtcdTuning> = {
   askMs: 150,
 }
 
-/** Nodes of one network of a running etcd; each bed has a prefix of its own, so that many share one server. */
+/**
+ * Nodes of one network of a running etcd; each bed has a prefix of its own, so that many share one server.
+ */
 export class EtcdBed implements StoreBed {
   readonly server: EtcdServer
   readonly prefix: string
@@ -85,7 +87,7 @@ export class EtcdBed implements StoreBed {
     return `${this.prefix}/subnets/${node}`
   }
 
-  /** All subnet keys, without what stands before them. */
+  /** All subnet keys, without the folder. */
   async keys(): Promise<readonly string[]> {
     const text = await this.server.ctl('get', '--prefix', '--keys-only', this.key(''))
     return text

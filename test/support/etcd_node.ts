@@ -7,12 +7,12 @@ import type { EtcdOptions } from '../../lease/options.ts'
 import { follow, requestOf } from '../contract/lease_store.ts'
 import type { EtcdBed } from './etcd_bed.ts'
 
-/** One node as an agent runs its store: claimed, kept and watched at once. */
+/** One node that uses its store as an agent does: claims, keeps and watches at the same time. */
 export class EtcdNode {
   readonly number: number
   readonly store: EtcdLeaseStore
   lease: Lease | undefined
-  /** What `keep` rejected with. */
+  /** The error that `keep` rejected with. */
   lost: unknown
   tables: ReturnType<typeof follow> | undefined
   readonly #stop = new AbortController()
@@ -28,7 +28,7 @@ export class EtcdNode {
     this.store = bed.openNode(options, tuning)
   }
 
-  /** Resolves once the lease is had and the first table there. */
+  /** Resolves once the node has its lease and the first table. */
   async start(...previous: readonly string[]): Promise<this> {
     const { signal } = this.#stop
     const network = await this.store.networkConfig(signal)
@@ -48,12 +48,12 @@ export class EtcdNode {
     })
   }
 
-  /** Names of all that it knows, sorted. */
+  /** Names of all nodes in its table, sorted. */
   get known(): readonly string[] {
     return [...(this.tables?.table.keys() ?? [])].sort()
   }
 
-  /** As when the process ends in order: the cache is written. */
+  /** Ends as a process does in an orderly stop: the cache is written. */
   async stop(): Promise<void> {
     this.#stop.abort(new Error('the node stops'))
     await this.store.close()

@@ -6,7 +6,7 @@ import type { EtcdFiles } from './etcd.ts'
 
 const ec = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes']
 
-/** A certificate authority of its own in a folder of its own, made by openssl(1). */
+/** A certificate authority with a folder of its own, made by openssl(1). */
 export class TestCa {
   readonly folder = mkdtempSync(join(tmpdir(), 'twill-ca-'))
   readonly caFile = join(this.folder, 'ca.pem')
@@ -17,7 +17,9 @@ export class TestCa {
     openssl('req', '-x509', ...ec, ...files, '-days', '2', '-subj', '/CN=twill-test-ca')
   }
 
-  /** A certificate of a server and of a client, for those `names`. A negative number of days: it has expired. */
+  /**
+   * A certificate for servers and clients, for these `names`. With a negative number of days it has expired.
+   */
   issue(name: string, days = 1, names = 'IP:127.0.0.1,DNS:localhost'): EtcdFiles {
     const file = (ending: string) => join(this.folder, `${name}.${ending}`)
     openssl('req', ...ec, '-keyout', file('key'), '-out', file('csr'), '-subj', `/CN=${name}`)
@@ -33,7 +35,7 @@ export class TestCa {
   }
 }
 
-/** As an operator rotates certificates: other content under the same names. */
+/** Replaces the files as an operator rotates certificates: new content under the same names. */
 export function replaceFiles(target: EtcdFiles, source: EtcdFiles): void {
   for (const key of ['caFile', 'certFile', 'keyFile'] as const) copyFileSync(source[key], target[key])
 }

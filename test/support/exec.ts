@@ -1,24 +1,24 @@
 import { type SpawnOptions, spawn, spawnSync } from 'node:child_process'
 
-/** A command as a list of words; no shell in between. */
+/** A command as a list of words; no shell reads it. */
 export type Command = readonly string[]
 
 export interface RunOptions {
   readonly input?: string
   readonly env?: Readonly<Record<string, string>>
   readonly signal?: AbortSignal
-  /** Killed after that; two minutes, unless told. */
+  /** The command is killed after this time; two minutes by default. */
   readonly withinMs?: number
 }
 
 export interface Output {
-  /** 128 + the signal's number is not made up here: a process that died of a signal has code -1. */
+  /** The exit code; -1 for a process that a signal ended. */
   readonly code: number
   readonly stdout: string
   readonly stderr: string
 }
 
-/** A command that ended with another code than 0. The message holds the command and what it said. */
+/** A command ended with another code than 0. The message has the command and its output. */
 export class CommandError extends Error {
   override name = 'CommandError'
   readonly output: Output
@@ -36,7 +36,7 @@ export async function run(command: Command, options: RunOptions = {}): Promise<s
   return output.stdout
 }
 
-/** Runs a command whose failure is an answer too. Rejects only where it cannot be started, or with the signal's reason. */
+/** Runs a command that may fail. Rejects only where it cannot be started, or with the signal's reason. */
 export function attempt(command: Command, options: RunOptions = {}): Promise<Output> {
   const [program = '', ...words] = command
   return new Promise((resolve, reject) => {
@@ -46,7 +46,7 @@ export function attempt(command: Command, options: RunOptions = {}): Promise<Out
     const stderr: Buffer[] = []
     child.stdout?.on('data', chunk => stdout.push(chunk))
     child.stderr?.on('data', chunk => stderr.push(chunk))
-    // A command that does not read its input closes the pipe; what it made of that is in its exit code.
+    // A command that does not read its input closes the pipe; its exit code tells the result.
     child.stdin?.on('error', () => {})
     child.stdin?.end(options.input ?? '')
     const late = AbortSignal.timeout(options.withinMs ?? 120_000)
@@ -64,7 +64,7 @@ export function attempt(command: Command, options: RunOptions = {}): Promise<Out
   })
 }
 
-/** For the way out of a process, where nothing can be awaited. Never throws. */
+/** Runs a command while this process exits, when nothing can be awaited. Never throws. */
 export function runSync(command: Command, input = ''): Output {
   const [program = '', ...words] = command
   const { status, stdout, stderr } = spawnSync(program, words, { input, encoding: 'utf8' })
@@ -79,7 +79,10 @@ function text(chunks: Buffer[]): string {
   return Buffer.concat(chunks).toString()
 }
 
-/** Maps with at most `limit` at work at a time; results in the order of the items. The first failure rejects. */
+/**
+ * Maps with at most `limit` calls at the same time; results in the order of the items. The first failure
+ * rejects.
+ */
 export async function mapBounded<T, R>(
   items: readonly T[],
   limit: number,

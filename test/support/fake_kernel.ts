@@ -5,14 +5,14 @@ import { needsRebuild, type Operation, printOperation, type Result } from '../..
 import { mayReplace } from '../../agent/state/ownership.ts'
 import { entryDevice, entryKey, printEntry } from '../../agent/state/print.ts'
 
-/** Called before what is named is done; a test may wait in it, or throw. */
+/** Called before a snapshot or an apply; a test may wait in it, or throw. */
 export type Hook = (act: 'snapshot' | 'apply') => Promise<void> | void
 
-/** A kernel that is a map: it knows of our devices only, and that what sits on a device goes with it. */
+/** A kernel that is a map. It knows only our devices, and removes the entries of a device with it. */
 export class FakeKernel implements Kernel {
   /** By `entryKey`. */
   readonly entries = new Map<string, Entry>()
-  /** All operations that were asked for, printed, refused ones too. */
+  /** All requested operations, printed; refused ones too. */
   readonly log: string[] = []
   snapshots = 0
   hook: Hook = () => {}
@@ -20,7 +20,7 @@ export class FakeKernel implements Kernel {
   readonly #listeners = new Map<ChangeSlot, Scope>()
   readonly #otherDevices: ReadonlySet<string>
 
-  /** Devices that are there and not ours. */
+  /** `otherDevices`: existing devices that are not ours. */
   constructor(otherDevices: readonly string[] = ['eth0']) {
     this.#otherDevices = new Set(otherDevices)
   }
@@ -48,17 +48,17 @@ export class FakeKernel implements Kernel {
     if (entry !== undefined) this.#delete(entry)
   }
 
-  /** As when the receive queue overflowed. */
+  /** Reports that the receive queue overflowed. */
   overflow(): void {
     for (const slot of this.#listeners.keys()) slot.everything('the notification socket overflowed')
   }
 
-  /** As when an address of the external interface changed. */
+  /** Reports that an address of the external interface changed. */
   changeUnderlay(): void {
     for (const slot of this.#listeners.keys()) slot.underlay()
   }
 
-  /** What stands, printed and sorted. */
+  /** All entries, printed and sorted. */
   print(): string[] {
     return [...this.entries.values()].map(printEntry).sort()
   }
@@ -96,7 +96,10 @@ export class FakeKernel implements Kernel {
     return this.#take(slot, signal)
   }
 
-  /** Until all was taken; what is not taken within some turns of the event loop has no taker. */
+  /**
+   * Waits until all changes were taken. Changes that are not taken within some turns of the event loop have
+   * no reader.
+   */
   async caughtUp(signal: AbortSignal): Promise<void> {
     const isBehind = () => [...this.#listeners.keys()].some(slot => slot.isFilled)
     for (let i = 0; i < 5 && isBehind(); i++) await new Promise(resolve => setImmediate(resolve))
@@ -131,7 +134,7 @@ export class FakeKernel implements Kernel {
     return undefined
   }
 
-  /** The route of another program in the place of this one. */
+  /** The route of another program with the same key as this entry. */
   #heldBy(entry: Entry): string | undefined {
     const holder = this.entries.get(entryKey(entry))
     if (entry.kind !== 'route' || holder?.kind !== 'route') return undefined
@@ -148,7 +151,7 @@ export class FakeKernel implements Kernel {
   #set(entry: Entry): void {
     const key = entryKey(entry)
     const was = this.entries.get(key)
-    // A device that cannot be changed in place is deleted and recreated, and what sat on it is gone.
+    // A device that cannot be changed in place is deleted and recreated, and its entries are gone.
     if (was?.kind === 'link' && entry.kind === 'link' && needsRebuild(was, entry)) this.#delete(was)
     this.entries.set(key, entry)
     if (was === undefined || printEntry(was) !== printEntry(entry)) this.#announce(entry, 'changed')

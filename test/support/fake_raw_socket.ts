@@ -8,13 +8,13 @@ export interface Sent {
   readonly seq: number
 }
 
-/** Sockets whose kernel is a test: it sees each datagram as its messages, and says what is answered. */
+/** Sockets without a kernel: the test sees each sent datagram as its messages, and gives the answers. */
 export class FakeRawSockets {
   /** Each datagram that was sent. */
   readonly sent: Sent[][] = []
   opened = 0
   closed = 0
-  /** What the kernel answers; nothing unless told. */
+  /** The kernel's answers; none by default. */
   answer: (messages: readonly Sent[]) => readonly Buffer[] = () => []
   #events: RawSocketEvents | undefined
 
@@ -42,7 +42,7 @@ export class FakeRawSockets {
     }
   }
 
-  /** As the real one: who throws has failed. */
+  /** As the real socket: where the handler throws, the socket fails. */
   deliver(datagram: Buffer): void {
     try {
       this.#events?.onDatagram(datagram)

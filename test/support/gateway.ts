@@ -3,8 +3,8 @@ import { join } from 'node:path'
 import type { Namespace } from './namespace.ts'
 
 /**
- * Lets what runs in a bed reach a port of this process: the bed's namespaces have no way out, but share the file system. In
- * each namespace 127.0.0.1 has the same port then.
+ * Lets processes in a bed reach a port of this process. The bed's namespaces have no route out of it, but
+ * they share the file system. In each namespace 127.0.0.1 then has the same port.
  */
 export class Gateway {
   readonly #server: Server

@@ -3,16 +3,16 @@ import { familyOf, type Ip } from '../../lease/net/ip.ts'
 import { addressAt, networkAddress, type Prefix, parsePrefix } from '../../lease/net/prefix.ts'
 import type { Host } from './host.ts'
 
-// The overlay as an administrator would type it with `ip` and `bridge`, without any agent: what an agent's work is compared
-// with. Same devices, same entries, so that a difference in what they carry would be the agent's doing.
+// The overlay as an administrator would type it with `ip` and `bridge`, without an agent, to compare with an
+// agent's work. Devices and entries are the same, so that a difference in traffic is caused by the agent.
 
 export interface HandMade {
   readonly host: Host
-  /** One a family, as the network's. */
+  /** One for each family of the network, in its order. */
   readonly subnets: readonly Prefix[]
 }
 
-/** Wires hosts with one another; each gets a subnet file, so that `host.pod()` works. */
+/** Connects all hosts with each other; each gets a subnet file, so that `host.pod()` works. */
 export async function wireByHand(
   hosts: readonly Host[],
   {

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto'
 
 /**
- * The part of Helm's template language that the chart keeps to, so that it can be rendered without Helm: values by path, `.`,
- * `quote`, `default`, `toYaml | nindent`, the checksum of another template, and if (not, eq, semverCompare of Kubernetes'
- * minor), else, with, range, end. Throws for everything beyond that.
- * Where TWILL_TEST_HELM names a helm, the chart's test compares the two.
+ * Renders the chart without Helm. Knows only the part of Helm's template language that the chart uses: values
+ * by path, `.`, `quote`, `default`, `toYaml | nindent`, the checksum of another template, and if (not, eq,
+ * semverCompare of Kubernetes' minor), else, with, range, end. Throws for everything else. Where
+ * TWILL_TEST_HELM names a helm, the chart's test compares the two.
  */
 export function renderHelmSubset(template: string, values: object, around: Around): string {
   const tokens = tokenize(template)
@@ -33,7 +33,7 @@ type Node =
       readonly otherwise: readonly Node[]
     }
 
-/** `{{-` takes the white space before it, newlines too, and `-}}` that after it. */
+/** `{{-` removes the white space before it, newlines too, and `-}}` the white space after it. */
 function tokenize(template: string): Token[] {
   const tokens: Token[] = []
   let at = 0
@@ -44,7 +44,7 @@ function tokenize(template: string): Token[] {
   return [...tokens, template.slice(at)]
 }
 
-/** Up to the `end` or `else` that belongs to what is outside; the tokens from there. */
+/** Parses up to the `end` or `else` of the enclosing block; also returns the tokens from there. */
 function parse(tokens: readonly Token[]): [Node[], readonly Token[]] {
   const nodes: Node[] = []
   let rest = tokens
@@ -136,7 +136,7 @@ function evaluate(expression: string, root: Root, dot: unknown): unknown {
     .reduce<unknown>((value, key) => (value as Record<string, unknown>)[key], root)
 }
 
-/** Go's text/template: zero, false, nothing and what is empty are false. */
+/** As in Go's text/template, zero, false, missing and empty values are false. */
 function isTrue(value: unknown): boolean {
   if (typeof value === 'object' && value !== null) return Object.keys(value).length > 0
   return Boolean(value)

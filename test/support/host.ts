@@ -20,7 +20,7 @@ export class Host extends Namespace {
     this.segment = segment
   }
 
-  /** `name`: at most 15 characters, it is a device's name too. */
+  /** `name`: at most 15 characters, because it is also the name of a device. */
   static async create(ground: Ground, name: string, segment: Segment): Promise<Host> {
     const host = new Host(ground, name, segment)
     await segment.plugNew(host, 'eth0')
@@ -34,12 +34,14 @@ export class Host extends Namespace {
     return host
   }
 
-  /** As on a real machine below /run/flannel, but one a host: hosts share the file system. */
+  /**
+   * Below /run/flannel on a real machine. One for each host, because hosts of a bed share the file system.
+   */
   get subnetFile(): string {
     return join(this.directory, 'subnet.env')
   }
 
-  /** As below /run/twill on a real machine. */
+  /** Below /run/twill on a real machine. */
   get localSocket(): string {
     return join(this.directory, 'twilld.sock')
   }
@@ -50,20 +52,20 @@ export class Host extends Namespace {
     return Object.fromEntries(lines.map(line => line.split('=', 2)))
   }
 
-  /** A real twilld in here, ready when it resolves. */
+  /** Starts a real twilld on this host and waits until it is ready. */
   async startAgent(options: AgentOptions): Promise<Agent> {
     const agent = this.launchAgent(options)
     await agent.ready()
     return agent
   }
 
-  /** The same without waiting: for agents that cannot get ready, and to start many at a time. */
+  /** As startAgent, without waiting: for agents that cannot get ready, and to start many at a time. */
   launchAgent(options: AgentOptions): Agent {
     this.#agents += 1
     return new Agent(this, `twilld-${this.#agents}`, options)
   }
 
-  /** A pod on this host's bridge; its network is what the subnet file says, unless given. */
+  /** A pod on this host's bridge; by default its network comes from the subnet file. */
   async pod(network: PodNetwork = podNetwork(this.subnetEnv())): Promise<Pod> {
     const pod = new Pod(this.#ground, this.name, this.pods.length + 1, network)
     this.pods.push(pod)
@@ -82,7 +84,7 @@ export function defaultRoutes(segment: Segment): string[] {
   return segment.gateways.map(gateway => `route replace default via ${gateway}`)
 }
 
-/** What the CNI plugin reads from subnet.env. The gateway's address is the subnet's first, length behind it. */
+/** The pod network as the CNI plugin reads it from subnet.env. The gateway has the subnet's first address. */
 function podNetwork({
   FLANNEL_SUBNET,
   FLANNEL_IPV6_SUBNET,

@@ -1,6 +1,6 @@
 import { type Break, type BreakFacts, fdb, neighbor, route } from './breaks.ts'
 
-/** Faults beside the way of a packet; `step` is the check of the doctor that has to name it first. */
+/** Faults that are not on a packet's path; `step` is the check that doctor has to name first. */
 export const hostBreaks: Record<string, Break> = {
   'subnet.env is gone': {
     step: 'subnet file',
@@ -68,7 +68,7 @@ export const hostBreaks: Record<string, Break> = {
   },
 }
 
-/** flannel.1 with all that sits on it for the one peer, by hand. */
+/** Commands that make flannel.1 with all entries for the one peer. */
 function device(facts: BreakFacts): string {
   return [
     `ip link add flannel.1 address ${facts.ownMac} mtu 1450 type vxlan id 1 local ${facts.ownIp} dev eth0 dstport 8472 nolearning`,

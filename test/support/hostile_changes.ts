@@ -1,32 +1,35 @@
-/** One key of etcd's subnets folder, written or deleted by an attacker who may do so. */
+/** A write or deletion of one key in etcd's subnets folder, by an attacker with write permission. */
 export interface HostileChange {
   /** Without the folder. */
   readonly key: string
-  /** Undefined: it is deleted. */
+  /** Undefined: the key is deleted. */
   readonly value: string | undefined
 }
 
-/** Keys that are written again and again. */
+/** Number of keys that are written repeatedly. */
 const KEYS = 200
 
 const vtep = (n: number) => `{"VNI":1,"VtepMAC":"02:bb:00:00:${byte(n >> 8)}:${byte(n)}"}`
 const lease = (publicIp: string, data: string, type = 'vxlan') =>
   `{"PublicIP":"${publicIp}","PublicIPv6":null,"BackendType":"${type}","BackendData":${data}}`
 
-/** Each harms in another way: `n` counts all changes, `again` is a key's number among KEYS. The network is 10.0.0.0/8. */
+/**
+ * Kinds of changes, each harmful in another way. `n` counts all changes, `again` is a key's number among
+ * KEYS. The network is 10.0.0.0/8.
+ */
 const kinds: readonly ((n: number, again: number) => HostileChange)[] = [
-  // No JSON, in other words each time.
+  // No JSON, a different text each time.
   (n, again) => ({ key: `10.241.${again}.0-24`, value: `no lease ${n} \u001b[2J\u202e${'x'.repeat(2_000)}` }),
-  // Nested deep, under a key that was never seen before.
+  // Deeply nested JSON, under a new key each time.
   n => ({ key: `10.242.${n}-24`, value: `${'['.repeat(5_000)}` }),
-  // A lease outside of the network, of another prefix each time.
+  // A lease outside of the network, with a different prefix each time.
   n => ({
     key: `11.${(n >> 15) & 255}.${(n >> 7) & 255}.${(n << 1) & 255}-31`,
     value: lease('172.31.0.1', vtep(n)),
   }),
   // A peer that changes its address each time.
   (n, again) => ({ key: `10.243.${again}.0-24`, value: lease(`172.30.${n & 127}.${again}`, vtep(again)) }),
-  // What a good peer has: its subnet as part of a larger one, in other words each time.
+  // A prefix that contains a good peer's subnet, with different data each time.
   (n, again) => ({
     key: `10.1.${again & 254}.0-23`,
     value: lease('172.29.0.1', `{"VNI":${n}}`, `n${n}\u0007`),
@@ -51,11 +54,11 @@ function byte(n: number): string {
   return (n & 255).toString(16).padStart(2, '0')
 }
 
-/** The first `count` of them as bodies for etcd's /v3/kv/txn, of some changes each. */
+/** The first `count` changes as bodies for etcd's /v3/kv/txn, several in each. */
 export function hostileTransactions(count: number, folder: string): readonly string[] {
   const bodies: string[] = []
   for (let n = 0; n < count; ) {
-    // One transaction takes a key once.
+    // A transaction may change a key only once.
     const batch = new Map<string, string | undefined>()
     for (const end = Math.min(count, n + 100); n < end; n++) {
       const { key, value } = hostileChange(n)

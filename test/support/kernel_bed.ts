@@ -6,8 +6,8 @@ export class OwnBed {
   readonly kernel: NetlinkKernel
 
   /**
-   * `eth0` with 192.168.0.1/24 and fd00::1/64, `eth1` with 192.168.9.1/24; their other ends, `peer0` and `peer1`, are up. Their
-   * IPv6 addresses are usable at once.
+   * `eth0` with 192.168.0.1/24 and fd00::1/64, `eth1` with 192.168.9.1/24; their other ends, `peer0` and
+   * `peer1`, are up. Their IPv6 addresses are usable at once.
    */
   static async make(): Promise<OwnBed> {
     const kernel = await NetlinkKernel.open()
@@ -28,7 +28,10 @@ export class OwnBed {
     this.kernel = kernel
   }
 
-  /** Runs `ip` with these words and returns what it says, blanks at the ends of lines removed. Throws what it complains of. */
+  /**
+   * Runs `ip` with these words and returns its output, without blanks at the ends of lines. Throws its error
+   * text.
+   */
   ip(words: string): string {
     return run('ip', words.split(' '))
   }
@@ -37,7 +40,7 @@ export class OwnBed {
     return run('bridge', words.split(' '))
   }
 
-  /** Many `ip` commands at the price of one. Synchronous: this process does nothing else meanwhile. */
+  /** Runs many `ip` commands in one process. Synchronous: this process does nothing else meanwhile. */
   batch(lines: readonly string[]): void {
     run('ip', ['-batch', '-'], `${lines.join('\n')}\n`)
   }
@@ -47,7 +50,7 @@ export class OwnBed {
     this.clear()
   }
 
-  /** Deletes all devices but `lo`, and the routes that need none. */
+  /** Deletes all devices except `lo`, and the routes without a device. */
   clear(): void {
     for (const line of this.ip('-o link').split('\n')) {
       const name = /^\d+: ([^:@]+)/.exec(line)?.[1]

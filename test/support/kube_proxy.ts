@@ -10,9 +10,9 @@ export interface Service {
 }
 
 /**
- * What kube-proxy makes of a Service on one node, by its own names in iptables mode and in the same sense in nftables mode:
- * DNAT for pods and for the node itself; who comes from outside of the pods' network, and a pod that reaches itself, are
- * marked and masqueraded by the mark.
+ * Writes kube-proxy's rules for a Service on one node: with its own names in iptables mode, with the same
+ * effect in nftables mode. DNAT for pods and for the node itself; packets from outside of the pods' network,
+ * and those of a pod to itself, are marked, and marked packets are masqueraded.
  */
 export async function addService(
   node: Namespace,

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 
-// Kubernetes' API as @kubernetes/client-node declares it, generated from the OpenAPI document of one release. Read from the
-// declarations rather than the classes: only those say which fields are required.
+// Kubernetes' API as @kubernetes/client-node declares it, generated from the OpenAPI document of one release.
+// Reads the declarations instead of the classes, because only those tell which fields are required.
 const models = 'node_modules/@kubernetes/client-node/dist/gen/models'
 
 interface Field {
@@ -9,7 +9,7 @@ interface Field {
   readonly required: boolean
 }
 
-/** What is wrong with an object, one sentence each: fields that there are not, that are missing, values of another type. */
+/** Faults of an object, one sentence each: unknown fields, missing fields, values of another type. */
 export function problemsOf(object: unknown): readonly string[] {
   const { apiVersion, kind } = object as { apiVersion?: string; kind?: string }
   const version = apiVersion?.split('/').at(-1) ?? ''
@@ -61,7 +61,7 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/** A reserved word has an underscore in front there: `_continue`. */
+/** In the declarations a reserved word begins with an underscore: `_continue`. */
 function fieldsOf(type: string): ReadonlyMap<string, Field> {
   const text = readFileSync(`${models}/${type}.d.ts`, 'utf8')
   const body = text.slice(text.indexOf(`class ${type} {`), text.indexOf('static readonly'))

@@ -2,19 +2,24 @@ import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync }
 import { join } from 'node:path'
 import { runSync } from './exec.ts'
 
-// Where beds keep their files, one directory each. It stands beside the namespaces' names in /run on purpose: a process that
-// has a /run of its own sees neither the namespaces nor the files of others.
+// Beds keep their files here, one directory each. It is in /run, as the namespaces' names are, on purpose: a
+// process with a /run of its own then sees neither the namespaces nor the files of others.
 const bedsDirectory = '/run/twill-bed'
 
-/** Whose a bed is: removed as a leftover when that process is gone, unless it is to be kept. */
+/** The process that owns a bed. The bed is a leftover once that process is gone, unless it is to be kept. */
 interface Owner {
   readonly pid: number
-  /** Clock ticks since boot (proc_pid_stat(5), field 22): a pid comes back, a pid with its start time does not. */
+  /**
+   * Clock ticks since boot (proc_pid_stat(5), field 22): a pid is used again, a pid with its start time is
+   * not.
+   */
   readonly startTime: string
   readonly kept: boolean
 }
 
-/** Makes a bed's directory and says whose it is. `kept`: it outlives its maker. */
+/**
+ * Makes a bed's directory and notes this process as its owner. `kept`: the bed stays when the process ends.
+ */
 export function claimBed(id: string, kept = false): string {
   const directory = join(bedsDirectory, id)
   mkdirSync(directory, { recursive: true })
@@ -23,7 +28,7 @@ export function claimBed(id: string, kept = false): string {
   return directory
 }
 
-/** Removes what runs that crashed or were killed have left; the ids. */
+/** Removes beds whose process crashed or was killed; returns their ids. */
 export function removeLeftovers(): string[] {
   const left = bedIds().filter(id => {
     const owner = readOwner(id)
@@ -33,14 +38,14 @@ export function removeLeftovers(): string[] {
   return left
 }
 
-/** The beds that are to be kept; their ids. */
+/** The ids of the kept beds. */
 export function keptBeds(): string[] {
   return bedIds().filter(id => readOwner(id)?.kept)
 }
 
 /**
- * Ends every process in a bed's namespaces, whichever process started it, and removes the namespaces with all devices in them, then
- * the files. Synchronous, so that it also works on the way out of a process.
+ * Ends every process in a bed's namespaces, whichever process started it, and removes the namespaces with all
+ * their devices, then the files. Synchronous, so that it also works while this process exits.
  */
 export function removeBed(id: string): void {
   const names = list('/run/netns').filter(name => name.startsWith(`${id}-`))
@@ -61,7 +66,7 @@ function list(directory: string): string[] {
   }
 }
 
-/** Undefined for a bed that is being made or removed just now. */
+/** Undefined for a bed that another process is just making or removing. */
 function readOwner(id: string): Owner | undefined {
   try {
     return JSON.parse(readFileSync(join(bedsDirectory, id, 'owner.json'), 'utf8'))
@@ -74,7 +79,7 @@ function readOwner(id: string): Owner | undefined {
 function startTime(pid: number): string | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    // The second field, a name in parentheses, may hold blanks.
+    // The second field, a name in parentheses, may contain blanks.
     return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]
   } catch {
     return undefined
@@ -88,12 +93,15 @@ function killAllIn(namespaces: ReadonlySet<string>): void {
     try {
       process.kill(Number(pid), 'SIGKILL')
     } catch {
-      // It has ended just now.
+      // The process has ended meanwhile.
     }
   }
 }
 
-/** Device and inode number: what tells namespaces apart (namespaces(7)). Undefined for a name without a namespace. */
+/**
+ * Device and inode number: what tells namespaces apart (namespaces(7)). Undefined for a name without a
+ * namespace.
+ */
 function namespaceId(path: string): string | undefined {
   try {
     const { dev, ino } = statSync(path)

@@ -11,7 +11,7 @@ export interface LogLine {
 /** A log that a test reads. */
 export class RecordingLog implements Log {
   readonly lines: LogLine[] = []
-  /** What `-v 2` adds. */
+  /** Lines that `-v 2` adds. */
   readonly traced: { readonly fields: object; readonly message: string }[] = []
 
   trace(fields: object, message: string): void {

@@ -21,7 +21,9 @@ import {
   WireError,
 } from '../../lease/wire.ts'
 
-/** What the nodes of one network share: keys and values as in etcd, in the memory of one process. */
+/**
+ * The store that the nodes of one network share: keys and values as in etcd, in the memory of one process.
+ */
 export class MemoryServer {
   readonly #values = new Map<string, { readonly value: string; readonly since: number }>()
   readonly #listeners = new Set<() => void>()
@@ -35,7 +37,7 @@ export class MemoryServer {
     this.#changed()
   }
 
-  /** Foreign hands: whatever stands under the key is replaced. */
+  /** Writes the key as another program, whatever it holds. */
   write(key: string, value: string): void {
     this.#revision++
     this.#values.set(key, { value, since: this.#values.get(key)?.since ?? this.#revision })
@@ -47,7 +49,7 @@ export class MemoryServer {
     this.#changed()
   }
 
-  /** While it is not, every call waits and watches are silent. */
+  /** While it is false, every call waits and watches are silent. */
   set reachable(reachable: boolean) {
     this.#reachable = reachable
     this.#changed()
@@ -75,7 +77,10 @@ export class MemoryServer {
   }
 }
 
-/** One node's view of a MemoryServer; for tests and for trying things out. Keeps every promise of LeaseStore but outlives nothing. */
+/**
+ * One node's store on a MemoryServer, for tests. Keeps every promise of LeaseStore, except that its leases
+ * end with the process.
+ */
 export class MemoryStore implements LeaseStore {
   readonly #server: MemoryServer
   readonly #requests = new Map<string, LeaseRequest>()
@@ -174,7 +179,7 @@ export class MemoryStore implements LeaseStore {
     return readLease(key, this.#server) as Lease
   }
 
-  /** The key stays, and is written where it is not another node's. */
+  /** Keeps the subnet; writes the key unless it is another node's. */
   #republish(request: LeaseRequest, { node, ...held }: Lease): Lease {
     const value = valueFor(request, { node, ...held })
     const [stands, before] = [readLease(node, this.#server), this.#requests.get(node)]
@@ -183,7 +188,7 @@ export class MemoryStore implements LeaseStore {
     return decodeLease(node, value, held.since)
   }
 
-  /** Looks, and looks again after each change, until there is something. */
+  /** Calls `look` now and after each change, until it returns a value. */
   async #when<T>(look: () => T | undefined, signal: AbortSignal): Promise<T> {
     for (;;) {
       signal.throwIfAborted()

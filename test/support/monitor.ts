@@ -2,7 +2,7 @@ import type { Host } from './host.ts'
 import type { Process } from './process.ts'
 import { until } from './until.ts'
 
-/** What the kernel of a host announces, as `ip monitor` and `bridge monitor` print it, all in one. */
+/** The notifications of a host's kernel, as `ip monitor` and `bridge monitor` print them, in one list. */
 export class Monitor {
   readonly #host: Host
   readonly #processes: readonly Process[]
@@ -13,7 +13,7 @@ export class Monitor {
     this.#processes = processes
   }
 
-  /** Hears everything that happens after it resolves. */
+  /** Starts the monitors; they record everything after it resolves. */
   static async start(host: Host): Promise<Monitor> {
     const commands = [
       ['ip', 'monitor', 'link', 'address', 'route', 'neigh', 'rule', 'netconf'],
@@ -27,7 +27,7 @@ export class Monitor {
     return monitor
   }
 
-  /** All that was announced up to now, without the underlay's own neighbors, which come and go by themselves. */
+  /** All notifications up to now, without the underlay's own neighbors, which come and go by themselves. */
   async heard(): Promise<string[]> {
     await this.#mark()
     return this.#processes.flatMap(process => {
@@ -41,7 +41,8 @@ export class Monitor {
             line =>
               line !== '' && !/mark\d|02:00:00:00:99:99| dev eth0 (lladdr|INCOMPLETE|FAILED|\w+$)/.test(line),
           )
-          // About a mark that was deleted before the monitor looked up its name: the monitor prints its index then.
+          // Leaves out marks that were deleted before the monitor looked up their name: it prints their
+          // index.
           .filter(line => !/\bif\d+\b/.test(line))
           .filter(line => !/^link\/ether|^\S+ dev eth0 .*(REACHABLE|STALE|PROBE|DELAY|FAILED)/.test(line))
       )
@@ -52,7 +53,10 @@ export class Monitor {
     await Promise.all(this.#processes.map(process => process.stop()))
   }
 
-  /** A change of both kinds that no agent cares about: once it was heard, all before it was. */
+  /**
+   * Makes a change of both kinds that no agent reacts to. Once both monitors have printed it, they have
+   * printed everything before it.
+   */
   async #mark(): Promise<void> {
     this.#marks += 1
     const name = `mark${this.#marks}`

@@ -5,7 +5,7 @@ import { Capture } from './capture.ts'
 import { attempt, type Command, type Output, type RunOptions, run } from './exec.ts'
 import { Process } from './process.ts'
 
-/** What a namespace needs of its bed. */
+/** The part of a bed that a namespace needs. */
 export interface Ground {
   /** Unique on this machine; all names start with it. */
   readonly id: string
@@ -15,13 +15,13 @@ export interface Ground {
 
 /** A network namespace with a name: a place to run commands in. */
 export class Namespace {
-  /** Within the bed: `h1`. */
+  /** The name within the bed: `h1`. */
   readonly name: string
   /** As `ip netns` lists it: `twill-4711-h1`. */
   readonly netns: string
-  /** For the files of what runs in here. */
+  /** For files of processes in this namespace. */
   readonly directory: string
-  /** What it is reached by: one a family, IPv4 first. */
+  /** Its addresses, one for each family, IPv4 first. */
   readonly addresses: readonly Ip[]
   readonly #ground: Ground
   #spawned = 0
@@ -35,7 +35,7 @@ export class Namespace {
     mkdirSync(this.directory, { recursive: true })
   }
 
-  /** Throws where it has none of the family. */
+  /** Its address of the family. Throws where it has none. */
   address(family: Family = 'ipv4'): Ip {
     const address = this.addresses.find(ip => familyOf(ip) === family)
     if (address === undefined) throw new Error(`${this.name} has no ${family} address`)
@@ -43,40 +43,40 @@ export class Namespace {
   }
 
   /**
-   * A command that runs in here: in front of any other command. Not `ip netns exec`: that mounts another /sys and so
-   * hides the cgroups.
+   * Puts a command in front that runs it in this namespace. Not `ip netns exec`, which mounts another /sys
+   * and so hides the cgroups.
    */
   inside(command: Command): Command {
     return ['nsenter', `--net=/run/netns/${this.netns}`, ...command]
   }
 
-  /** What the command writes to stdout. Throws CommandError. */
+  /** Runs the command in here; resolves to its stdout. Throws CommandError. */
   exec(command: Command, options?: RunOptions): Promise<string> {
     return run(this.inside(command), options)
   }
 
-  /** A command whose failure is an answer too. */
+  /** Runs a command in here that may fail. */
   attempt(command: Command, options?: RunOptions): Promise<Output> {
     return attempt(this.inside(command), options)
   }
 
-  /** Several `ip` commands at the price of one; the first that fails ends it. */
+  /** Runs several `ip` commands in one process; the first failure ends it. */
   async ip(lines: readonly string[]): Promise<void> {
     await run(['ip', '-netns', this.netns, '-batch', '-'], { input: `${lines.join('\n')}\n` })
   }
 
-  /** The same for `bridge`. */
+  /** As `ip`, for `bridge`. */
   async bridge(lines: readonly string[]): Promise<void> {
     await run(['bridge', '-netns', this.netns, '-batch', '-'], { input: `${lines.join('\n')}\n` })
   }
 
-  /** Keys as paths below /proc/sys/net: `ipv4/ip_forward`. */
+  /** Writes settings; keys are paths below /proc/sys/net: `ipv4/ip_forward`. */
   async sysctl(settings: Readonly<Record<string, number>>): Promise<void> {
     const lines = Object.entries(settings).map(([key, value]) => `echo ${value} >/proc/sys/net/${key}`)
     await this.exec(['sh', '-eu'], { input: lines.join('\n') })
   }
 
-  /** A process that runs in here until it is stopped, at the latest with the bed. */
+  /** Starts a process in here; it runs until it is stopped, at the latest with the bed. */
   spawn(command: Command, { env, name }: { env?: Record<string, string>; name?: string } = {}): Process {
     this.#spawned += 1
     const log = join(this.directory, `${name ?? `${command[0]}-${this.#spawned}`}.log`)
@@ -85,7 +85,7 @@ export class Namespace {
     return started
   }
 
-  /** Records what passes a device, in the words of tcpdump; ready to record when it resolves. */
+  /** Records packets that pass a device, as tcpdump prints them; records from when it resolves. */
   async capture(device: string, filter = ''): Promise<Capture> {
     const flags = ['-i', device, '-nn', '-l', '--immediate-mode', '-tt', '-e', '-vv']
     const tcpdump = this.spawn(['tcpdump', ...flags, ...(filter === '' ? [] : [filter])])
@@ -93,11 +93,12 @@ export class Namespace {
     return new Capture(tcpdump)
   }
 
-  /** Round-trip times in ms, in order; those that were not answered are missing. */
+  /** Round-trip times in ms, in order; unanswered pings are missing. */
   async ping(to: string, { count = 3, intervalSeconds = 0.01, timeoutSeconds = 1 } = {}): Promise<number[]> {
     const flags = ['-n', '-c', `${count}`, '-i', `${intervalSeconds}`, '-W', `${timeoutSeconds}`]
     const { stdout, stderr, code } = await this.attempt(['ping', ...flags, to])
-    // 1: not all were answered. 2: it could not even send, which for want of a route is an answer too.
+    // Exit code 1: some were not answered. 2: ping could not send, which for want of a route is an answer
+    // too.
     if (code > 1 && !stderr.includes('unreachable'))
       throw new Error(`Cannot ping ${to} from ${this.name}: ${stderr.trim() || stdout.trim()}`)
     return Array.from(stdout.matchAll(/ time=([\d.]+) ms/g), match => Number(match[1]))

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Fetches a release of Node.js from npm and prints the folder of its `node`: node_release.sh 24 [x64|arm64], or 24.20.0.
-# Kept below node_modules, out of git's sight. The supported releases are checked against the hashes here, which are npm's;
-# other ones only by npm itself.
+# Kept below node_modules, which git ignores. Supported releases are checked against the hashes here, which are npm's; other
+# releases only by npm itself.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -30,7 +30,7 @@ main() {
   echo "$folder/bin"
 }
 
-# Major releases that are supported, besides the one that this machine has.
+# Supported major releases, besides the one on this machine.
 list() { echo "$releases" | grep -oE '^[0-9]+' | uniq | tr '\n' ' '; }
 
 fetch() {

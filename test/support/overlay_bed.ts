@@ -6,19 +6,23 @@ import type { Host } from './host.ts'
 import type { Segment } from './segment.ts'
 import { until } from './until.ts'
 
-/** Hosts on one segment with an etcd on a host of its own, as most end-to-end tests need them. */
+/** Hosts on one segment, and etcd on another host, as most end-to-end tests need them. */
 export interface OverlayBed {
   readonly bed: Bed
   readonly lan: Segment
   readonly etcd: EtcdServer
   readonly hosts: readonly Host[]
-  /** One twilld a host, ready, with routes to all others; `flags` are for all. */
-  startAgents(flags?: readonly string[]): Promise<Agent[]>
-  /** Waits until each host, all of which have an agent, has routes to all others. */
-  meet(): Promise<void>
   /**
-   * Stores a network config, unless told otherwise both families over vxlan. Where the network is 10.244.0.0/16 and the config says no
-   * range, hosts draw their subnets from 10.244.16.0 to 10.244.63.0: a test can use any other one without meeting theirs.
+   * Starts one twilld on each host; resolves when all are ready and have routes to all others. `flags` are
+   * for all.
+   */
+  startAgents(flags?: readonly string[]): Promise<Agent[]>
+  /** Waits until each host has routes to all others; all must run an agent. */
+  connected(): Promise<void>
+  /**
+   * Stores a network config; by default both families over vxlan. Where the network is 10.244.0.0/16 and the
+   * config has no range, hosts draw their subnets from 10.244.16.0 to 10.244.63.0, so that a test can use any
+   * other subnet without a conflict.
    */
   configure(config?: Readonly<Record<string, unknown>>): Promise<void>
   dispose(): Promise<void>
@@ -47,10 +51,10 @@ export async function overlayBed(name: string, hostNames: readonly string[]): Pr
       const agents = await Promise.all(
         hosts.map(host => host.startAgent({ endpoints: etcd.endpoints, flags })),
       )
-      await meet(hosts)
+      await connected(hosts)
       return agents
     },
-    meet: () => meet(hosts),
+    connected: () => connected(hosts),
     configure: async (config = dualStack) => {
       await etcd.ctl('put', '/coreos.com/network/config', JSON.stringify(inRange(config)))
     },
@@ -66,8 +70,8 @@ function inRange(config: Readonly<Record<string, unknown>>): object {
   return { ...config, SubnetMin: '10.244.16.0', SubnetMax: '10.244.63.0' }
 }
 
-/** A route is the last that is programmed of a peer: with it, all is there. */
-async function meet(hosts: readonly Host[]): Promise<void> {
+/** Waits for the routes: a peer's route is programmed last, so with it everything is there. */
+async function connected(hosts: readonly Host[]): Promise<void> {
   for (const host of hosts) {
     const subnets = hosts.filter(other => other !== host).flatMap(subnetsOf)
     await until(`${host.name} to have routes to ${subnets}`, async () => {
@@ -82,7 +86,7 @@ function subnetsOf(host: Host): string[] {
   return [FLANNEL_SUBNET, FLANNEL_IPV6_SUBNET].flatMap(text => (text === undefined ? [] : parsePrefix(text)))
 }
 
-/** All that an overlay consists of on a host, as iproute2 prints it, in an order of its own. */
+/** All entries of the overlay on a host, as iproute2 prints them, in a fixed order. */
 export async function overlayText(host: Host): Promise<string> {
   const show = [
     'ip -o -d link show type vxlan',

@@ -5,9 +5,10 @@ import { run } from './exec.ts'
 const CLONE_NEWNET = 0x40000000
 
 /**
- * Puts this process into a fresh network namespace, which ends with it; what it spawns is inside too. Before any socket is
- * opened, and on the main thread: only the calling thread moves, so files of /proc/sys/net are to be used synchronously.
- * Needs root, or the root of a user namespace (`unshare --user --map-root-user`); returns why where it has neither.
+ * Moves this process into a new network namespace, which ends with it; child processes are inside too. Call
+ * it before any socket is opened, and on the main thread: only the calling thread moves, so use files of
+ * /proc/sys/net synchronously. Needs root, or root of a user namespace (`unshare --user --map-root-user`);
+ * returns the reason where it has neither.
  */
 export async function enterOwnNetns(): Promise<string | undefined> {
   const unshare = koffi.load('libc.so.6').func('int unshare(int)')

@@ -9,7 +9,10 @@ import { parseMac } from '../../lease/net/mac.ts'
 import { parsePrefix } from '../../lease/net/prefix.ts'
 import { parseNetworkConfig } from '../../lease/network_config/parser.ts'
 
-/** The first of two nodes, 10.244.1.0/24 at 192.168.0.1 and 10.244.2.0/24 at 192.168.0.2, as its agent sees it. */
+/**
+ * The first of two nodes as its agent sees it: 10.244.1.0/24 at 192.168.0.1, its peer 10.244.2.0/24 at
+ * 192.168.0.2.
+ */
 export function nodeView(backendConfig: object = { Type: 'vxlan' }): NodeView {
   const network = parseNetworkConfig(JSON.stringify({ Network: '10.244.0.0/16', Backend: backendConfig }))
   const backend = openBackend(network)
@@ -46,7 +49,7 @@ function leaseOf(n: number, backendType: string): Lease {
   }
 }
 
-/** A host with nothing in it, but what is given. */
+/** A host without any entries, except those given. */
 export function hostFacts(facts: Partial<HostFacts> = {}): HostFacts {
   return {
     links: [],
@@ -64,7 +67,7 @@ export function hostFacts(facts: Partial<HostFacts> = {}): HostFacts {
   }
 }
 
-/** What doctor looks at on that node: an agent that is well, and a host with nothing in it, but for what is given. */
+/** The input of doctor on that node: a healthy agent and an empty host, except for what is given. */
 export function patient(given: Partial<Patient> = {}): Patient {
   return {
     view: nodeView(),

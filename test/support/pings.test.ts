@@ -30,7 +30,7 @@ describe.skipIf(why !== undefined)('pings every millisecond', () => {
     const dropped = async () => (await h2?.exec(['iptables', '-nvxL', 'INPUT'])) ?? ''
     const lost = await lostWhile(ways(), async () => {
       await drop('-A')
-      // A busy machine may send none for a while.
+      // A busy machine may send no ping for a while.
       await until('a ping to be dropped', async () => /^ *[1-9]\d* .* DROP /m.test(await dropped()))
       await drop('-D')
     })

@@ -3,7 +3,7 @@ import type { Pod } from './pod.ts'
 import { EndedError, type Process } from './process.ts'
 import { until } from './until.ts'
 
-/** Pings go from a namespace to an address. */
+/** A namespace that sends pings, and the address that it sends them to. */
 export type Way = readonly [from: Namespace, to: string]
 
 export function bothWays(a: Pod, b: Pod): readonly Way[] {
@@ -13,12 +13,13 @@ export function bothWays(a: Pod, b: Pod): readonly Way[] {
   ]
 }
 
-/** How many answers come after `act` has ended, so that a loss at its very end shows too. */
+/** Answers to wait for after `act` has ended, so that a loss at its very end shows too. */
 const AFTERWARDS = 500
 
 /**
- * Pings every millisecond before, while and after `act` is done; a sentence for each way on which pings were lost. A ping counts as lost
- * where a later one was answered: not where ping itself ended before a busy machine brought it the answer. The ways have to carry already.
+ * Pings every millisecond before, during and after `act`. Returns a sentence for each way that lost pings. A
+ * ping counts as lost only where a later one was answered: ping may end before a busy machine delivers the
+ * last answers. All ways must carry traffic at the start.
  */
 export async function lostWhile(
   ways: readonly Way[],
@@ -67,7 +68,7 @@ class Pings {
     return `${this.#what}: ${lost.length} of ${last} pings lost, from the ${lost[0]}th to the ${lost.at(-1)}th`
   }
 
-  /** Numbers of the pings that were answered, from 1. ICMP counts to 65,535 and begins again. */
+  /** Numbers of the answered pings, from 1. ICMP counts to 65,535 and starts again. */
   #answered(): ReadonlySet<number> {
     const answered = new Set<number>()
     let at = 0

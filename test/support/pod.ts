@@ -3,7 +3,7 @@ import { addressAt, parsePrefix, prefixLength } from '../../lease/net/prefix.ts'
 import { run } from './exec.ts'
 import { type Ground, Namespace } from './namespace.ts'
 
-/** What a pod's network is made from. */
+/** The network of a pod. */
 export interface PodNetwork {
   /** The bridge's address with its length, one a family: `10.244.1.1/24`. */
   readonly gateways: readonly string[]
@@ -28,7 +28,7 @@ export class Pod extends Namespace {
   async attach(host: Namespace): Promise<void> {
     const { gateways, mtu } = this.network
     const port = `pod${this.#index}`
-    // Its index is another than its peer's, as on a segment.
+    // The device needs another index than its peer: see Segment.
     const pair = `link add eth0 index 1001 mtu ${mtu} netns ${this.netns} type veth peer name ${port} mtu ${mtu} netns ${host.netns}`
     await run(['ip', '-batch', '-'], { input: `netns add ${this.netns}\n${pair}\n` })
     if (this.#index === 1) await addBridge(host, gateways)
@@ -45,7 +45,7 @@ export class Pod extends Namespace {
 async function addBridge(host: Namespace, gateways: readonly string[]): Promise<void> {
   const addresses = gateways.map(gateway => `address add ${gateway} dev cni0 ${nodad(gateway)}`)
   await host.ip(['link add cni0 type bridge', ...addresses])
-  // Also for its link-local address: who forwards asks for a neighbor with that.
+  // Also for its link-local address, which a forwarding host uses in neighbor solicitations.
   await host.sysctl({ 'ipv6/conf/cni0/accept_dad': 0 })
 }
 

@@ -1,11 +1,11 @@
 import type { Break } from './breaks.ts'
 
-/** Faults of the way between a pod and its own host, and of settings that a packet meets: also found by the doctor. */
+/** Faults between a pod and its own host, and in settings on a packet's path; doctor finds them too. */
 export const podBreaks: Record<string, Break> = {
   "the pods' bridge is down": {
     step: 'source pod',
     check: 'pod bridge',
-    // Its IPv6 address would go with it.
+    // Otherwise the bridge would lose its IPv6 address.
     act: () => 'sysctl -qw net.ipv6.conf.cni0.keep_addr_on_down=1; ip link set cni0 down',
     undo: () => 'ip link set cni0 up',
   },
@@ -81,7 +81,7 @@ export const podBreaks: Record<string, Break> = {
       [
         'sysctl -qw net.ipv4.conf.eth0.rp_filter=1',
         'ip link add mv0 link eth0 type macvlan mode bridge',
-        // A second network card that says nothing of the address of the first.
+        // A second network card that does not answer ARP for the address of the first.
         'sysctl -qw net.ipv4.conf.mv0.arp_ignore=1 net.ipv4.conf.mv0.arp_announce=2',
         'ip address add 192.168.50.240/32 dev mv0; ip link set mv0 up',
         `ip route add ${peerIp}/32 dev mv0`,

@@ -3,13 +3,16 @@ import { closeSync, openSync, readFileSync } from 'node:fs'
 import type { Command } from './exec.ts'
 import { until } from './until.ts'
 
-/** How a process ended: an exit code or the signal that it died of. */
+/** How a process ended: its exit code, or the signal that ended it. */
 export interface Exit {
   readonly code: number | null
   readonly signal: NodeJS.Signals | null
 }
 
-/** A process that runs until it is stopped. All that it says goes to a file, so that it can outlive us where it should. */
+/**
+ * A process that runs until it is stopped. Its output goes to a file, so that it can outlive this process
+ * where it should.
+ */
 export class Process {
   readonly command: Command
   readonly logFile: string
@@ -22,7 +25,8 @@ export class Process {
     this.logFile = logFile
     const log = openSync(logFile, 'a')
     const [program = '', ...words] = command
-    // A session of its own: Ctrl-C in a terminal is for us alone, and a signal to the group takes its children along.
+    // A session of its own: Ctrl-C in a terminal then ends only this process, and a signal to the group
+    // reaches its children.
     this.#child = spawn(program, words, {
       detached: true,
       stdio: ['ignore', log, log],
@@ -48,7 +52,7 @@ export class Process {
     return this.#exit
   }
 
-  /** All that it has said up to now, stdout and stderr in the order written. */
+  /** All output up to now, stdout and stderr in the order written. */
   text(): string {
     return readFileSync(this.logFile, 'utf8')
   }
@@ -58,11 +62,11 @@ export class Process {
     try {
       process.kill(-this.pid, signal)
     } catch {
-      // It has ended just now.
+      // The process has ended meanwhile.
     }
   }
 
-  /** Asks it to end and waits until it has; kills it after `withinMs`. */
+  /** Sends the signal and waits until the process has ended; kills it after `withinMs`. */
   async stop(signal: NodeJS.Signals = 'SIGTERM', withinMs = 40_000): Promise<Exit> {
     this.signal(signal)
     const timer = setTimeout(() => this.signal('SIGKILL'), withinMs)
@@ -75,7 +79,7 @@ export class Process {
     return this.stop('SIGKILL')
   }
 
-  /** Waits until it has said something that matches. Rejects where it ends before. */
+  /** Waits for output that matches. Rejects where the process ends before. */
   async says(pattern: RegExp, withinMs = 40_000): Promise<RegExpMatchArray> {
     return await until(
       `${this.command.join(' ')} to say ${pattern}`,
@@ -88,13 +92,13 @@ export class Process {
     )
   }
 
-  /** Lets our own process end while this one continues. */
+  /** Lets this process end while the child continues. */
   release(): void {
     this.#child.unref()
   }
 }
 
-/** A process that ended before it did what was waited for. */
+/** The process ended before it did what the test waits for. */
 export class EndedError extends Error {
   override name = 'EndedError'
   constructor(ended: Process) {

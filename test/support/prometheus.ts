@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 
-/** Where the set-up unpacks Debian's package. */
+/** setup.sh unpacks Debian's package here. */
 const unpacked = 'node_modules/.twill-prometheus/usr/bin'
 
 /** `prometheus` or `promtool`; undefined where this machine has neither it nor Debian's package. */

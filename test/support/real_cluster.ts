@@ -8,12 +8,12 @@ import type { NodeSeed, RawNode } from './api_server_nodes.ts'
 import { RecordingLog } from './log.ts'
 import { baseOptions, messagesFor, type TestCluster } from './test_cluster.ts'
 
-/** kube-controller-manager takes some ms. */
+/** kube-controller-manager needs only some ms. */
 const allocatesWithinMs = 5_000
 
 const admin = new AbortController().signal
 
-/** A cluster that is there already: its Nodes of tests are prefixed, and removed at the end. */
+/** An existing cluster: the tests' Nodes get a prefix there, and are removed at the end. */
 export class RealCluster implements TestCluster {
   readonly #prefix = `twill-${process.pid}-${Math.random().toString(36).slice(2, 8)}-`
   readonly #kubeconfigFile: string
@@ -99,7 +99,7 @@ export class RealCluster implements TestCluster {
     return `/api/v1/nodes/${this.nodeName(node)}`
   }
 
-  /** The client's own methods are those that an agent needs; an administrator has more. */
+  /** A request of an administrator: ApiClient's types allow only an agent's requests. */
   async #send(method: 'GET' | 'POST' | 'PATCH' | 'DELETE', path: string, body?: unknown): Promise<unknown> {
     const action = { verb: 'get', resource: `nodes (${method})` } as const
     const what = { action, method: method as 'GET', path, body, contentType: contentTypes[method] }

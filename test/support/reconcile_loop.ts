@@ -10,7 +10,7 @@ import { FakeKernel } from './fake_kernel.ts'
 
 export const scope: Scope = { devices: ['flannel.1', 'flannel-v6.1'], routeProtocol: 117 }
 
-/** Time stands still but for `settle`; turns of the event loop continue. */
+/** Stops time; only `settle` lets it pass. Turns of the event loop continue. */
 export function stopTheClock(): void {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
 }
@@ -35,7 +35,7 @@ export class ReconcileLoop {
     })
   }
 
-  /** Desires these entries, one a line, beside what is desired already. */
+  /** Adds these entries, one a line, to the desired ones. */
   want(text: string): void {
     const wanted = entries(text)
     for (const entry of wanted) this.desired.set(entryKey(entry), entry)
@@ -47,7 +47,7 @@ export class ReconcileLoop {
     this.reconciler.touch(keys)
   }
 
-  /** Lets it work until it waits for time to pass. */
+  /** Runs the loop until it waits for time to pass. */
   async start(): Promise<void> {
     const { signal } = this.#stop
     const observe = async () => {
@@ -71,12 +71,12 @@ export class ReconcileLoop {
     await this.#ended
   }
 
-  /** Since the last call: what was asked of the kernel, in order. */
+  /** The operations that the kernel was asked for since the last call, in order. */
   asked(): string[] {
     return this.kernel.log.splice(0)
   }
 
-  /** Since the last call: what rounds called drift. */
+  /** The drift that rounds reported since the last call. */
   drift(): string[] {
     return this.rounds
       .splice(0)

@@ -1,7 +1,7 @@
-/** So many words in a row are no coincidence. */
+/** This many equal words in a row are no coincidence. */
 const WORDS = 7
 
-/** What a text says twice, word for word; undefined where it says nothing twice. */
+/** The phrase that a text repeats word for word; undefined where there is none. */
 export function repeatedPhrase(text: string): string | undefined {
   const words = text.split(/[\s"{}]+/)
   const said = new Map<string, number>()

@@ -3,7 +3,10 @@ import { type Prefix, prefixLength } from '../../lease/net/prefix.ts'
 import { type Ground, Namespace } from './namespace.ts'
 import type { Segment } from './segment.ts'
 
-/** Joins segments: eth0 on the first, eth1 on the second, and so on, always with a segment's first address. */
+/**
+ * A router between segments: eth0 on the first, eth1 on the second, and so on, always with a segment's first
+ * address.
+ */
 export class Router extends Namespace {
   static async create(ground: Ground, name: string, segments: readonly Segment[]): Promise<Router> {
     const router = new Router(ground, name)

@@ -2,7 +2,8 @@
 const ROUTER_ADVERTISEMENT = 134
 
 /**
- * RFC 4861, 4.6.2, prefix information: 2001:db8:bad::/64 is on link (L) and for addresses of your own (A), without end.
+ * RFC 4861, 4.6.2, prefix information: 2001:db8:bad::/64 is on link (L) and hosts may make addresses from it
+ * (A), without an end.
  */
 const prefixInformation = Buffer.from(
   '030440c0' + 'ffffffff' + 'ffffffff' + '00000000' + '20010db80bad0000' + '0000000000000000',
@@ -10,8 +11,8 @@ const prefixInformation = Buffer.from(
 )
 
 /**
- * A VXLAN datagram with a router advertisement from fe80::bad to all nodes: "I am your default router, and this is the prefix
- * of your link".
+ * A VXLAN datagram with a router advertisement from fe80::bad to all nodes: it offers a default router and a
+ * prefix.
  */
 export function routerAdvertisement(vni: number): Buffer {
   const vxlan = Buffer.alloc(8)

@@ -1,4 +1,7 @@
 import fc from 'fast-check'
 
-/** Properties draw the same cases in each run that judges a commit (`.ci/run`), others in each run by hand, unless TWILL_SEED is set. */
+/**
+ * Loaded in CI and where TWILL_SEED is set (vitest.config.ts): property tests then draw the same cases in
+ * each run. Other runs draw new cases.
+ */
 fc.configureGlobal({ seed: Number(process.env.TWILL_SEED ?? 1) })

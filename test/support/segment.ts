@@ -3,7 +3,7 @@ import { addressAt, type Prefix, parsePrefix } from '../../lease/net/prefix.ts'
 import { run } from './exec.ts'
 import { type Ground, Namespace } from './namespace.ts'
 
-/** Anything with a port on a segment: the port's device bears its name. */
+/** A namespace with a port on a segment; the port's device bears its name. */
 export interface Plugged {
   readonly name: string
 }
@@ -12,7 +12,7 @@ export interface Plugged {
 export class Segment extends Namespace {
   readonly prefixes: readonly Prefix[]
   readonly mtu: number
-  /** A router's addresses here; empty where there is none. */
+  /** A router's addresses on this segment; empty where there is none. */
   gateways: readonly Ip[] = []
   readonly #cuts = new Set<string>()
   readonly #plugs: { namespace: Namespace; device: string; mac: string }[] = []
@@ -39,18 +39,18 @@ export class Segment extends Namespace {
     return segment
   }
 
-  /** The first address of each prefix: where a router sits. */
+  /** The first address of each prefix, for a router. */
   get routerAddresses(): Ip[] {
     return this.prefixes.map(prefix => addressAt(prefix, 1))
   }
 
-  /** Addresses for one more host, one a prefix: .11, .12, and so on. */
+  /** Addresses for the next host, one in each prefix: .11, .12, and so on. */
   nextAddresses(): Ip[] {
     this.#hosts += 1
     return this.prefixes.map(prefix => addressAt(prefix, 10 + this.#hosts))
   }
 
-  /** Plugs in a device, down still, of a namespace that is made for it. */
+  /** Makes a namespace and plugs in a device of it, still down. */
   async plugNew(namespace: Namespace, device: string): Promise<void> {
     await run(['ip', '-batch', '-'], {
       input: `netns add ${namespace.netns}\n${this.#cable(namespace, device)}`,
@@ -58,7 +58,7 @@ export class Segment extends Namespace {
     await this.replug(namespace)
   }
 
-  /** Plugs in one more device of a namespace that is there. */
+  /** Plugs in one more device of an existing namespace. */
   async plug(namespace: Namespace, device: string): Promise<void> {
     await run(['ip', '-batch', '-'], { input: this.#cable(namespace, device) })
     await this.replug(namespace)
@@ -67,8 +67,8 @@ export class Segment extends Namespace {
   #cable(namespace: Namespace, device: string): string {
     const { netns, name } = namespace
     plugged += 1
-    // Where a device and its peer have the same index, the kernel takes it for no virtual one, and its carrier may come a
-    // second late (linkwatch_urgent_event in net/core/link_watch.c): what is plugged in counts from 1001.
+    // Indexes start at 1001, so that a device never has its peer's index: the kernel would not treat it as
+    // virtual, and its carrier could come a second late (linkwatch_urgent_event in net/core/link_watch.c).
     const mac = `02:00:00:00:${hexByte(plugged >> 8)}:${hexByte(plugged & 0xff)}`
     this.#plugs.push({ namespace, device, mac })
     const end = `index ${1000 + plugged} address ${mac} mtu ${this.mtu} netns ${netns}`
@@ -76,8 +76,9 @@ export class Segment extends Namespace {
   }
 
   /**
-   * Tells every host every other's MAC for good. The kernel keeps about a thousand neighbors that it has learnt
-   * (gc_thresh3), counted over all namespaces together: some thirty hosts that all talk to one another know too many.
+   * Gives every host permanent neighbor entries for all others. The kernel keeps about a thousand learnt
+   * neighbors (gc_thresh3), counted over all namespaces together: some thirty hosts that all talk to each
+   * other need more.
    */
   async pinNeighbors(hosts: readonly Namespace[]): Promise<void> {
     const known = this.#plugs.flatMap(({ namespace, mac }) =>
@@ -89,7 +90,7 @@ export class Segment extends Namespace {
     )
   }
 
-  /** Takes the carrier away, as a pulled cable does. */
+  /** Takes the carrier away, like a pulled cable. */
   async unplug(host: Plugged): Promise<void> {
     await this.ip([`link set ${host.name} down`])
   }
@@ -98,19 +99,22 @@ export class Segment extends Namespace {
     await this.ip([`link set ${host.name} master br0 up`])
   }
 
-  /** Partition that no interface shows: drops all that goes between the two, or between one and everybody. */
+  /**
+   * A partition that no interface shows: drops all packets between the two hosts, or between one host and all
+   * others.
+   */
   async cut(host: Plugged, other?: Plugged): Promise<void> {
     this.#cuts.add(rule(host, other)).add(rule(other, host))
     await this.#applyCuts()
   }
 
-  /** Drops what goes one way only. */
+  /** Drops packets in one direction only. */
   async cutOneWay(from: Plugged | undefined, to: Plugged | undefined): Promise<void> {
     this.#cuts.add(rule(from, to))
     await this.#applyCuts()
   }
 
-  /** Takes back every cut. */
+  /** Removes all cuts. */
   async heal(): Promise<void> {
     this.#cuts.clear()
     await this.#applyCuts()
@@ -134,7 +138,7 @@ function hexByte(value: number): string {
   return value.toString(16).padStart(2, '0')
 }
 
-/** How many devices were plugged in, anywhere: no namespace can have an index twice. */
+/** Number of devices plugged into any segment: no namespace can have an index twice. */
 let plugged = 0
 
 function rule(from: Plugged | undefined, to: Plugged | undefined): string {

@@ -1,10 +1,10 @@
 #!/bin/sh
 # Makes a fresh checkout ready for the tests and the demo: npm packages, bundles, Debian packages.
-# Does only what is missing, so that it costs next to nothing when all is there. Run by `npm test` and `npm run demo`.
+# Does only what is missing, so that it is fast where nothing is missing. Run by `npm test` and `npm run demo`.
 set -eu
 cd "$(dirname "$0")/../.."
 
-# What the test bed runs, and the Debian package that has it. The one list; a file is looked for on the PATH of root.
+# Programs that the test bed runs, and the Debian package of each. The only such list. A program is searched on root's PATH.
 needed='
 etcd        etcd-server
 etcdctl     etcd-client
@@ -55,7 +55,7 @@ missing_debian_packages() {
   done
 }
 
-# The package lists are fetched only where the packages cannot be had from the ones at hand.
+# Fetches the package lists only where the packages cannot be installed with the present lists.
 apt_install() {
   log=$(mktemp)
   if apt_get install $1 >"$log" 2>&1 || { apt_get update && apt_get install $1; } >"$log" 2>&1; then
@@ -71,8 +71,8 @@ apt_get() {
   DEBIAN_FRONTEND=noninteractive apt-get -y -q --no-install-recommends -o DPkg::Lock::Timeout=300 "$@"
 }
 
-# Debian starts a daemon as its package is installed, and at every boot. Tests start their own etcd: policy-rc.d forbids
-# the first (/usr/share/doc/sysv-rc/README.policy-rc.d), `disable` the second. A policy that was there comes back.
+# Debian starts a daemon when its package is installed, and at every boot. Tests start their own etcd: policy-rc.d prevents
+# the first (/usr/share/doc/sysv-rc/README.policy-rc.d), `disable` the second. An existing policy is restored.
 without_starting_services() {
   policy=/usr/sbin/policy-rc.d
   saved=$policy.before-twill
@@ -102,8 +102,8 @@ install_npm_packages() {
   touch "$stamp"
 }
 
-# Checks metrics, alerts and dashboard. Unpacked rather than installed, since the package starts a daemon. Where it cannot be
-# had the tests that need it are skipped; the folder says that this was tried.
+# Prometheus, which checks metrics, alerts and dashboard. Unpacked instead of installed, because the package starts a daemon.
+# Where it cannot be downloaded, the tests that need it are skipped; the folder shows that the download was tried.
 unpack_prometheus() {
   folder=node_modules/.twill-prometheus
   [ ! -e "$folder" ] || return 0
@@ -113,7 +113,7 @@ unpack_prometheus() {
   fi
 }
 
-# The stamp bears the time before the build: what is saved while it runs is built the next time.
+# The stamp has the time before the build: files saved during the build are built the next time.
 build_bundles() {
   stamp=node_modules/.twill-built
   sources='agent lease test manifests/systemd esbuild.config.mjs package-lock.json'

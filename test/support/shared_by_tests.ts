@@ -1,8 +1,8 @@
 import { afterAll, afterEach, beforeAll } from 'vitest'
 
 /**
- * Something that all tests of a suite use one after the other. After a test that failed it is made again: what that test left half done
- * would make the next ones fail too.
+ * A fixture that all tests of a suite use one after the other. It is made again after a failed test, whose
+ * half-done work would make the next tests fail too.
  */
 export function sharedByTests(make: () => Promise<{ dispose(): Promise<void> }>): void {
   let shared: { dispose(): Promise<void> } | undefined

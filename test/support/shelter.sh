@@ -1,17 +1,17 @@
 #!/bin/sh
 # Runs a command in network, mount and process namespaces of its own: it can neither see nor change this machine's network,
-# and when it ends, however it ends, nothing of it is left. Needs root, or a kernel that lets a user make user namespaces.
-# Where neither is there it says why and runs the command as it is: what cannot work then has to skip itself.
+# and leaves nothing behind, however it ends. Needs root, or a kernel that lets a user make user namespaces. Without both, it
+# prints the reason and runs the command without a shelter: tests that cannot work then have to skip themselves.
 set -eu
 PATH=$PATH:/usr/sbin:/sbin
 
 if [ "${TWILL_SHELTER:-}" = inside ]; then
-  # `ip netns` keeps its names, and iptables its lock, in /run: a user may not write the machine's.
+  # `ip netns` keeps its names, and iptables its lock, in /run: a user may not write to the machine's /run.
   mount -t tmpfs tmpfs /run
-  # Commands look for an agent's last-seen file there: this machine's own is of another network.
+  # Commands look for an agent's lease cache there: this machine's own cache is of another network.
   [ ! -d /var/lib/twill ] || mount -t tmpfs tmpfs /var/lib/twill
   ip link set lo up
-  # Makes /run/netns a mount point once, before several processes at a time would want to.
+  # Makes /run/netns a mount point now, before several processes try it at the same time.
   ip netns add first && ip netns delete first
   # Not `exec`: this shell is process 1 here and takes care of orphans that have ended.
   status=0

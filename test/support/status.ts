@@ -1,6 +1,6 @@
 import { type AgentStatus, RoundTotals } from '../../agent/status/status.ts'
 
-/** A ready agent that has done nothing yet, but for what is given. */
+/** The status of a ready agent that has done nothing yet, except for the given fields. */
 export function status(more: Partial<AgentStatus> = {}): AgentStatus {
   return {
     version: '1.2.3',

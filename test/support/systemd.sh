@@ -1,6 +1,6 @@
 #!/bin/sh
-# Process 1 of a machine of its own, in namespaces that unshare(1) has just made: an overlay over this root file system, whose
-# changes are in memory alone, and Debian's systemd. $1: what becomes /usr/local/lib/twill.
+# Process 1 of a booted host, in namespaces that unshare(1) has just made: mounts an overlay over this root file system, whose
+# changes stay in memory, and becomes Debian's systemd. $1: the folder that becomes /usr/local/lib/twill.
 set -eu
 mount --make-rprivate /
 at=$(mktemp -d)
@@ -9,7 +9,7 @@ mkdir "$at/upper" "$at/work" "$at/root"
 mount -t overlay overlay -o "lowerdir=/,upperdir=$at/upper,workdir=$at/work" "$at/root"
 cd "$at/root"
 
-# Settings of the whole machine and its devices can be read only: what is booted here cannot change them.
+# Mounts the settings of the machine and its devices read-only, so that the booted host cannot change them.
 mount -t proc proc proc
 for part in kernel vm fs; do
   mount --bind "proc/sys/$part" "proc/sys/$part"
@@ -28,7 +28,7 @@ ln -s pts/ptmx dev/ptmx
 
 mkdir -p usr/local/lib/twill
 mount --bind "$1" usr/local/lib/twill
-# Services of this machine are none of the other one.
+# Removes this machine's own services from the booted host.
 rm -rf etc/systemd/system/*.wants etc/systemd/system/twilld* lib/systemd/system/twilld* etc/default/twilld var/lib/twill
 mkdir tmp/old
 pivot_root . tmp/old

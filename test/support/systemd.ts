@@ -6,12 +6,12 @@ import type { Host } from './host.ts'
 import type { Process } from './process.ts'
 import { until } from './until.ts'
 
-/** Where the built agent and its CLI are on such a machine. */
+/** The folder of the built agent and its CLI on a booted host. */
 export const LIB = '/usr/local/lib/twill'
 
 /**
- * A host of a bed that is booted: Debian's systemd as process 1, with a process, mount and cgroup namespace of its own. Files that
- * are changed on it are changed nowhere else. It ends with the bed.
+ * A host of a bed, booted with Debian's systemd as process 1, in process, mount and cgroup namespaces of its
+ * own. Changes to files stay on this host. It ends with the bed.
  */
 export class BootedHost {
   readonly host: Host
@@ -57,13 +57,13 @@ export class BootedHost {
     })
   }
 
-  /** What a shell script prints, whatever its exit code is. */
+  /** The output of a shell script, whatever its exit code. */
   async sh(script: string): Promise<string> {
     const { stdout, stderr } = await this.run(['sh', '-c', script])
     return `${stdout}${stderr}`
   }
 
-  /** Makes its folder too. */
+  /** Writes a file; makes its folder too. */
   async write(path: string, content: string | Buffer): Promise<void> {
     const input = Buffer.from(content).toString('base64')
     await this.run(['sh', '-c', 'mkdir -p "$(dirname "$0")" && base64 -d >"$0"', path], { input })
@@ -73,10 +73,10 @@ export class BootedHost {
     return this.run([`${LIB}/twill.js`, ...words])
   }
 
-  /** Removes its cgroups too, which the bed does not know. */
+  /** Ends the host and removes its cgroups, which the bed does not know. */
   async powerOff(): Promise<void> {
     await this.#init.kill9()
-    // A cgroup can be removed once the last of its processes is gone.
+    // A cgroup can only be removed when its last process is gone.
     await until('its cgroups to be removed', () => {
       runSync(['find', this.#cgroup, '-depth', '-type', 'd', '-delete'])
       return !existsSync(this.#cgroup)
@@ -89,14 +89,14 @@ export class BootedHost {
     return /^(running|degraded)/.test(stdout)
   }
 
-  /** Process 1 of it: the child of unshare. */
+  /** The pid of its process 1: the child of unshare. */
   #pid(): string {
     const { pid } = this.#init
     return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim() || `${pid}`
   }
 }
 
-/** Why no host can be booted here, for a test that then skips itself; undefined where one can. */
+/** Why no host can be booted here, for a test that is then skipped; undefined where one can. */
 export function whyNoSystemd(): string | undefined {
   const why = whyNoBed()
   if (why !== undefined) return why
@@ -106,7 +106,7 @@ export function whyNoSystemd(): string | undefined {
   return code === 0 ? undefined : `No machine can be booted here: ${stderr.trim()}`
 }
 
-/** Where cgroup2 is mounted, writable. */
+/** The path where cgroup2 is mounted writable. */
 function cgroup2(): string | undefined {
   const mounts = readFileSync('/proc/self/mounts', 'utf8')
     .split('\n')

@@ -1,8 +1,8 @@
 import { connect, createServer, type Server, type Socket } from 'node:net'
 
-/** Between a client and a server on this host: hands everything on, later. */
+/** A proxy between a client and a server on this host, which forwards everything with a delay. */
 export class TcpProxy {
-  /** For each direction, in ms. */
+  /** Delay of each direction, in ms. */
   delayMs = 0
   /** Connections accepted so far. */
   connections = 0

@@ -1,24 +1,27 @@
 import type { KubernetesOptions } from '../../lease/options.ts'
 import type { NodeSeed, RawNode } from './api_server_nodes.ts'
 
-/** A cluster to test against, as its administrator sees it. Node names are those of the tests, whatever it calls them. */
+/**
+ * A test's cluster, as its administrator sees it. Node names are those of the tests, whatever names the
+ * cluster has.
+ */
 export interface TestCluster {
-  /** Options of a store on that Node of the cluster. */
+  /** Options of a store on that Node. */
   options(node: string, more?: Partial<KubernetesOptions>): KubernetesOptions
-  /** What the cluster calls it: prefixed where it is a real one. */
+  /** The Node's name in the cluster: prefixed in a real one. */
   nodeName(node: string): string
   createNode(seed: NodeSeed): Promise<void>
   deleteNode(node: string): Promise<void>
-  /** Null removes. */
+  /** Null removes an annotation. */
   annotate(node: string, annotations: Readonly<Record<string, string | null>>): Promise<void>
-  /** As kube-controller-manager does it, late. */
+  /** Assigns podCIDRs as kube-controller-manager does, later than the Node was created. */
   assignPodCidrs(node: string, podCidrs: readonly string[]): Promise<void>
   /** Whether it assigns podCIDRs itself, as kube-controller-manager does with --allocate-node-cidrs. */
   allocates(): Promise<boolean>
   readNode(node: string): Promise<RawNode>
   /** Messages of the Warning events on a Node. */
   warnings(node: string): Promise<readonly string[]>
-  /** Removes what was made. */
+  /** Removes all that the tests made. */
   close(): Promise<void>
 }
 

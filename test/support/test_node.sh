@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs the tests on several releases of Node.js: npm run test:node [-- RELEASE... [WORDS for vitest...]]
-# All supported ones unless told which: npm run test:node -- 24 26 test/lease
+# By default all supported releases. Example: npm run test:node -- 24 26 test/lease
 set -eu
 cd "$(dirname "$0")/../.."
 

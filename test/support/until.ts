@@ -3,14 +3,14 @@ import { setTimeout as sleep } from 'node:timers/promises'
 export interface UntilOptions {
   readonly withinMs?: number
   readonly everyMs?: number
-  /** Asked when time is up: what stood there instead, for the error's message. */
+  /** Called when time is up: what was found instead, for the error's message. */
   readonly otherwise?: () => string
 }
 
 /**
- * Waits for a condition that nothing announces: asks again and again until it gives something else than undefined or
- * false. A condition that throws ends the wait. Rejects, naming what was waited for, after 40 s unless told otherwise: a
- * machine that is busy with other work keeps that too.
+ * Waits for a condition that no event announces: evaluates it repeatedly until it is neither undefined nor
+ * false. A condition that throws ends the wait. Rejects after 40 s by default, with the name of the
+ * condition: a busy machine keeps that too.
  */
 export async function until<T>(
   what: string,
