@@ -18,7 +18,10 @@ export function probedPeers({ self, leases, refused }: NodeView): readonly strin
   return [...leases.table.keys()].filter(node => node !== self.node && !refused.has(node))
 }
 
-/** One for each family that both nodes have; `word` is a peer's name or public IP, or an address in its subnet. Throws ProbeTargetError. */
+/**
+ * Targets of a probe, one for each family that both nodes have; `word` is a peer's name or public IP, or an
+ * address in its subnet. Throws ProbeTargetError.
+ */
 export function probeTargets(view: NodeView, word: string, port: number): readonly ProbeTarget[] {
   const { self, leases, backend, underlay } = view
   const peer = peerNamed(view, word)

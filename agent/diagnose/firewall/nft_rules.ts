@@ -138,7 +138,10 @@ function conditionOf({ op, left, right }: Json): Condition {
   }
 }
 
-/** Of a packet: null if it has no such field, so that no match of it holds; undefined if it is unknown here. */
+/**
+ * Reads one field of a packet: null if the packet has no such field, so that no match on it holds; undefined
+ * if the value is not known.
+ */
 type Field = (packet: FirewallPacket) => string | null | undefined
 
 const transports: ReadonlySet<string> = new Set(['tcp', 'udp', 'icmp', 'icmpv6', 'sctp', 'dccp', 'udplite'])

@@ -15,8 +15,8 @@ export interface TraceInput {
   /** Why agents refuse a lease, by node. */
   readonly refused: ReadonlyMap<string, string>
   /**
-   * Whether the packet opens a connection, or answers one of the other side, as on the way back. `both`: pods open some from either
-   * side. `opens` if undefined.
+   * Whether the packet opens a connection, or answers a packet of the other side, as on the way back. `both`:
+   * pods on either side open connections. `opens` if undefined.
    */
   readonly connection?: 'opens' | 'answers' | 'both'
 }

@@ -86,7 +86,7 @@ interface Refusal {
   readonly error: Error
 }
 
-/** `Cannot add route 10.1.5.0/24 ...: CAUSE`; an explained one without the kernel's own word, which may differ. */
+/** CAUSE of `Cannot add route 10.1.5.0/24 ...: CAUSE`, without the kernel's own text, which may differ. */
 function causeOf({ message }: Error): string {
   const start = message.indexOf(': ')
   return message.slice(start + 1).split('; the kernel says ', 1)[0] ?? message
