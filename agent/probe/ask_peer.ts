@@ -3,7 +3,7 @@ import { ExpectedError, isUnexpected, messageOf } from '../../lease/common/error
 import { printable } from '../../lease/common/printable.ts'
 import { fieldsOf, parseJson } from '../../lease/json/json.ts'
 import type { Ip } from '../../lease/net/ip.ts'
-import type { AskedPeer, PeerAnswer } from '../diagnose/probe_result.ts'
+import type { AskedPeer, PeerAnswer } from '../diagnose/probes/probe_result.ts'
 import { encodeQuestion, LONGEST_ANSWER, type Question } from './question.ts'
 
 /**

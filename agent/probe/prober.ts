@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process'
 import { connect } from 'node:net'
 import { ExpectedError } from '../../lease/common/errors.ts'
 import { familyOf, type Ip } from '../../lease/net/ip.ts'
-import type { ProbeResult, ProbeTarget } from '../diagnose/probe_result.ts'
+import type { ProbeResult, ProbeTarget } from '../diagnose/probes/probe_result.ts'
 import { udpHeaders } from './datagram.ts'
 import { deadWays, oneWay } from './one_way.ts'
 

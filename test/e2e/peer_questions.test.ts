@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { ProbeDocument } from '../../agent/diagnose/probe_result.ts'
+import type { ProbeDocument } from '../../agent/diagnose/probes/probe_result.ts'
 import type { Trace } from '../../agent/diagnose/trace/trace.ts'
 import type { Agent } from '../support/agent.ts'
 import { whyNoBed } from '../support/bed.ts'

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { ProbeFinding, ProbeResult } from '../../agent/diagnose/probe_result.ts'
+import type { ProbeFinding, ProbeResult } from '../../agent/diagnose/probes/probe_result.ts'
 import { whyNoBed } from '../support/bed.ts'
 import type { Host } from '../support/host.ts'
 import { type OverlayBed, overlayBed } from '../support/overlay_bed.ts'

@@ -1,9 +1,9 @@
-import { isUnexpected, messageOf } from '../../lease/common/errors.ts'
-import { type Finding, ranked } from './doctor/finding.ts'
-import type { NodeView } from './node_view.ts'
+import { isUnexpected, messageOf } from '../../../lease/common/errors.ts'
+import { type Finding, ranked } from '../doctor/finding.ts'
+import type { NodeView } from '../node_view.ts'
+import type { Hop } from '../trace/hop.ts'
 import type { ProbeDocument } from './probe_result.ts'
 import { probedPeers } from './probe_targets.ts'
-import type { Hop } from './trace/hop.ts'
 
 /** Peers probed, and the time-out of all: each costs up to 2 MB. */
 const PEERS = 3

@@ -1,8 +1,8 @@
 import { isIP } from 'node:net'
-import { ExpectedError } from '../../lease/common/errors.ts'
-import { type Family, familyOf, type Ip, parseIp } from '../../lease/net/ip.ts'
-import { addressAt, contains, networkAddress } from '../../lease/net/prefix.ts'
-import type { NodeView } from './node_view.ts'
+import { ExpectedError } from '../../../lease/common/errors.ts'
+import { type Family, familyOf, type Ip, parseIp } from '../../../lease/net/ip.ts'
+import { addressAt, contains, networkAddress } from '../../../lease/net/prefix.ts'
+import type { NodeView } from '../node_view.ts'
 import type { ProbeTarget } from './probe_result.ts'
 
 const RELAYS = 3

@@ -1,11 +1,11 @@
-import { isUnexpected, messageOf } from '../../lease/common/errors.ts'
-import { familyOf, type Ip } from '../../lease/net/ip.ts'
-import { contains } from '../../lease/net/prefix.ts'
-import type { NodeView } from './node_view.ts'
+import { isUnexpected, messageOf } from '../../../lease/common/errors.ts'
+import { familyOf, type Ip } from '../../../lease/net/ip.ts'
+import { contains } from '../../../lease/net/prefix.ts'
+import type { NodeView } from '../node_view.ts'
+import { type Hop, hopStates } from '../trace/hop.ts'
+import type { Trace, WayBack } from '../trace/trace.ts'
 import type { AskedPeer, PeerAnswer } from './probe_result.ts'
 import { probeTargets } from './probe_targets.ts'
-import { type Hop, hopStates } from './trace/hop.ts'
-import type { Trace, WayBack } from './trace/trace.ts'
 
 /** Limits of a peer's answer: foreign input. */
 const MOST = { hops: 64, unseen: 16, characters: 500 } as const

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { probeTargets } from '../../../agent/diagnose/probe_targets.ts'
-import { nodeView } from '../../support/patient.ts'
+import { probeTargets } from '../../../../agent/diagnose/probes/probe_targets.ts'
+import { nodeView } from '../../../support/patient.ts'
 
 describe('the peer that is probed', () => {
   const nodes = (word: string) => probeTargets(nodeView(), word, 8473).map(({ node }) => node)

@@ -1,4 +1,4 @@
-import type { Ip } from '../../lease/net/ip.ts'
+import type { Ip } from '../../../lease/net/ip.ts'
 
 /** A peer whose agent is asked. */
 export interface AskedPeer {

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
-import { withProbes } from '../../../agent/diagnose/doctor_probes.ts'
-import type { ProbeDocument } from '../../../agent/diagnose/probe_result.ts'
-import { parseIp } from '../../../lease/net/ip.ts'
-import { vxlanLease } from '../../support/leases.ts'
-import { nodeView } from '../../support/patient.ts'
+import { withProbes } from '../../../../agent/diagnose/probes/doctor_probes.ts'
+import type { ProbeDocument } from '../../../../agent/diagnose/probes/probe_result.ts'
+import { parseIp } from '../../../../lease/net/ip.ts'
+import { vxlanLease } from '../../../support/leases.ts'
+import { nodeView } from '../../../support/patient.ts'
 
 const two = nodeView()
 const third = vxlanLease('n3', '02:00:00:00:00:03', '10.244.3.0/24 at 192.168.0.3')

@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest'
-import { openBackend } from '../../../agent/backend/registry.ts'
-import type { NodeView } from '../../../agent/diagnose/node_view.ts'
-import type { Trace } from '../../../agent/diagnose/trace/trace.ts'
-import { wayBack } from '../../../agent/diagnose/way_back.ts'
-import { parseIp } from '../../../lease/net/ip.ts'
-import { parseNetworkConfig } from '../../../lease/network_config/parser.ts'
-import { vxlanLease } from '../../support/leases.ts'
+import { openBackend } from '../../../../agent/backend/registry.ts'
+import type { NodeView } from '../../../../agent/diagnose/node_view.ts'
+import { wayBack } from '../../../../agent/diagnose/probes/way_back.ts'
+import type { Trace } from '../../../../agent/diagnose/trace/trace.ts'
+import { parseIp } from '../../../../lease/net/ip.ts'
+import { parseNetworkConfig } from '../../../../lease/network_config/parser.ts'
+import { vxlanLease } from '../../../support/leases.ts'
 
 const network = parseNetworkConfig('{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}')
 const leases = [1, 2, 3, 4, 5, 6].map(n =>
