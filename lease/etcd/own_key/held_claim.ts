@@ -95,17 +95,20 @@ export class HeldClaim {
 
   /**
    * Another node's value is under our key. If it is a copy of the value under that node's own key, written by
-   * hand and so without an etcd lease, it is a stray write: no node holds two subnets. Anything else may be
-   * an operator's decision, or a new owner.
+   * hand and so without an etcd lease, it is a stray write: no node holds two subnets. That node is not asked,
+   * because it touches the copy itself, to find out whether another host has its public IP. Any other value may
+   * be an operator's decision, or a new owner.
    */
-  async #takeInForeign(record: Record, signal: AbortSignal): Promise<Lost | undefined> {
+  async #takeInForeign(record: Record, signal: AbortSignal): Promise<undefined> {
     const { kv, lease } = record
     const isOriginal = (other: Record) =>
-      other.kv.key !== kv.key && other.kv.modRevision < kv.modRevision && hasSameMac(other.lease, lease)
+      other.kv.leaseId !== NO_LEASE &&
+      other.kv.createRevision < kv.modRevision &&
+      hasSameMac(other.lease, lease)
     const isCopy =
       kv.leaseId === NO_LEASE && (await listRecords(this.#ctx, () => false, signal)).records.some(isOriginal)
     if (!isCopy) throw this.#lost(record, 'was taken by')
-    return this.#askWriter(record, 'subnet', signal)
+    return this.#rewritten(record)
   }
 
   async #askWriter(record: Record, common: string, signal: AbortSignal): Promise<Lost | undefined> {
