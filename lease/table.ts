@@ -123,8 +123,10 @@ export class LiveTable {
     }
   }
 
-  #set(reading: Reading): void {
-    const key = keyOf(reading)
+  #set(read: Reading): void {
+    const key = keyOf(read)
+    const before = this.#leases.get(key)
+    const reading = before === undefined ? read : judged(before, read)
     if ('reason' in reading) {
       if (this.#problems.get(key)?.reason === reading.reason) return
       if (this.#problems.size >= MOST_REFUSED && !this.#problems.has(key)) return
@@ -135,7 +137,6 @@ export class LiveTable {
     if (this.isOfNetwork(reading)) this.#outside.delete(key)
     else if (!this.#takeOutside(key)) return
     if (this.#problems.delete(key)) this.#touch()
-    const before = this.#leases.get(key)
     if (before !== undefined && isSame(before, reading)) return
     this.#leases.set(key, reading)
     this.#touch(key)
@@ -171,6 +172,30 @@ export class LiveTable {
 
 function keyOf(reading: Reading): string {
   return 'reason' in reading ? reading.key : reading.node
+}
+
+/** What a new value means where the key has a lease already. */
+function judged(before: Lease, read: Reading): Reading {
+  if ('reason' in read || !hasLostData(before, read)) return read
+  return { key: read.node, reason: 'its backend data (VNI, VTEP MAC) is gone: what it had before stays' }
+}
+
+/**
+ * Whether a lease differs only in that its backend data is gone, as when a program that does not know that
+ * data rewrote it. flanneld keeps such a peer too.
+ */
+function hasLostData(before: Lease, now: Lease): boolean {
+  const hasData = ({ backendData }: Subnet) => backendData !== undefined
+  const restored = now.subnets.map((subnet, i) => ({
+    ...subnet,
+    backendData: before.subnets[i]?.backendData,
+  }))
+  return (
+    before.subnets.length > 0 &&
+    before.subnets.every(hasData) &&
+    !now.subnets.some(hasData) &&
+    isSame(before, { ...now, subnets: restored })
+  )
 }
 
 /** Whether two leases of one node are equal. */

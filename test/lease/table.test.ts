@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { type Lease, type LeaseTableChange, printLease } from '../../lease/lease.ts'
+import { type Ip, parseIp } from '../../lease/net/ip.ts'
 import { parseNetworkConfig } from '../../lease/network_config/parser.ts'
 import { LiveTable, type Reading } from '../../lease/table.ts'
 import { vxlanLease } from '../support/leases.ts'
@@ -94,6 +95,31 @@ describe('a live table', () => {
     live.put(broken(1))
     live.remove('node-1')
     expect(print(await next())).toBe('changed node-1')
+  })
+
+  it('keeps a lease that only loses its backend data, and reports it, but no other lease without', async () => {
+    const live = new LiveTable(undefined)
+    const without = (lease: Lease, publicIp?: Ip): Lease => ({
+      ...lease,
+      subnets: lease.subnets.map(subnet => ({
+        ...subnet,
+        backendData: undefined,
+        publicIp: publicIp ?? subnet.publicIp,
+      })),
+    })
+    live.list([peer(1), without(peer(2))])
+    live.put(without(peer(1)))
+    const next = taker(live)
+    const kept = await next()
+    expect(kept.table.get('node-1')).toEqual(peer(1))
+    expect(kept.problems.map(({ key }) => key)).toEqual(['node-1'])
+    live.put(peer(1))
+    expect((await next()).problems).toEqual([])
+    for (const other of [without(peer(1), parseIp('192.168.0.99')), { ...without(peer(1)), since: 99 }]) {
+      live.list([peer(1)])
+      live.put(other)
+      expect((await next()).table.get('node-1')).toEqual(other)
+    }
   })
 
   it('gives every taker all changes, the late one the whole table', async () => {
