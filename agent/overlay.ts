@@ -34,18 +34,12 @@ export interface OverlayOptions {
   readonly ownLease: OwnLease
   readonly underlay: UnderlayWatch
   readonly self: Lease
-  /**
-   * Subnets of routes that the agent found in the kernel at start; empty where no network of the host
-   * overlaps the pod network.
-   */
+  /** Subnets of routes that stood at the start; empty where no network of the host overlaps the pod network. */
   readonly standing: ReadonlySet<Prefix>
   readonly rounds: RoundTotals
   readonly resyncMs: number
   readonly host: HostSide
-  /**
-   * Set when the lease, the firewall or the node files change in a way that may make this node ready or
-   * unready.
-   */
+  /** Set when a change of the lease, the firewall or the node files may make this node ready or unready. */
   readonly stateChanged: WakeUp
   /** Retries what failed because this host ran out of a resource, such as file descriptors. */
   readonly retrier: Retrier
@@ -95,8 +89,7 @@ export class Overlay {
     return runTogether(signal, [
       all => this.#followLeases(all),
       all => this.#judgement.run(all),
-      // Listens before the first review and the first pass read the kernel, so that no later change is
-      // missed.
+      // Listens before the first review and the first pass read the kernel: no later change is missed.
       all => this.#persist(FOLLOW, () => this.#followKernel(all), all),
       all => this.#persist(REVIEW, () => this.#follower.run(reviewed => this.#onReview(reviewed), all), all),
       all => this.#reconcile(all),
@@ -142,8 +135,7 @@ export class Overlay {
     this.#options.rounds.joins.storeChanged(keys)
     this.#program(keys)
     this.#tableSeen.set()
-    // Program the kernel first: a round that is due sends its requests before the next turn of the event
-    // loop.
+    // Program the kernel first: a round that is due sends its requests before the event loop's next turn.
     await nextTurn()
     this.#log.peers(change, this.#membership.self.node)
     this.#membership.noteConflicts(change)
@@ -151,10 +143,7 @@ export class Overlay {
     this.#options.stateChanged.set()
   }
 
-  /**
-   * Call it after each change of a peer's lease, of our own lease or of the underlay: each may refuse or
-   * admit a peer.
-   */
+  /** To call after each change of a peer's lease, our own lease or the underlay: each may admit or refuse. */
   #program(keys: ReadonlySet<string>): void {
     this.#reconciler.touch(keys)
     this.#options.host.reviewTunnel()
@@ -202,10 +191,7 @@ export class Overlay {
     this.#reportWorking(REVIEW)
   }
 
-  /**
-   * Publishes a new public IP to the peers. The devices follow at once, even while the store cannot be
-   * reached.
-   */
+  /** Publishes a new public IP to the peers. The devices follow at once, also while the store is away. */
   #move(underlay: Underlay): void {
     const { ownLease } = this.#options
     if (!isSameWay(ownLease.underlay, underlay)) this.#options.store.reconnect?.()

@@ -50,15 +50,8 @@ export async function startAndWait(
     await look()
   }
   const output = await ended
-  if (signal.aborted)
-    throw new InstallError(
-      `${messageOf(signal.reason)}: the agent continues to start; twill uninstall undoes the installation`,
-    )
-  if (timeout.aborted)
-    throw new NotReadyInTimeError(
-      `twilld runs and is not ready after ${withinMs / 1000} s: ${said || 'it has not said why'}; it keeps trying: ` +
-        'journalctl -fu twilld shows it, twill uninstall undoes the installation',
-    )
+  refuseInterrupted(signal)
+  if (timeout.aborted) throw notReadyIn(withinMs, said)
   await refuseEnded(output, run, signal)
   const untilMs = performance.now() + SETTLE_MS
   while (!said.startsWith('ready') && performance.now() < untilMs) {
@@ -70,6 +63,21 @@ export async function startAndWait(
       `twilld runs, and pods here may not reach their peers: ${said}; see: twill doctor`,
     )
   return said
+}
+
+/** Throws InstallError once the operator has interrupted the installation. */
+function refuseInterrupted(signal: AbortSignal): void {
+  if (!signal.aborted) return
+  throw new InstallError(
+    `${messageOf(signal.reason)}: the agent continues to start; twill uninstall undoes the installation`,
+  )
+}
+
+function notReadyIn(withinMs: number, said: string): NotReadyInTimeError {
+  return new NotReadyInTimeError(
+    `twilld runs and is not ready after ${withinMs / 1000} s: ${said || 'it has not said why'}; it keeps trying: ` +
+      'journalctl -fu twilld shows it, twill uninstall undoes the installation',
+  )
 }
 
 /** Throws InstallError or NotReadyInTimeError if the agent did not start, or started and ended. */
