@@ -43,7 +43,7 @@ export interface ConfigDemands {
 }
 
 /**
- * The store of who owns which subnet. Every implementation promises:
+ * A store knows which node owns which subnet. Every implementation promises:
  *
  * - Each method waits for its store as long as needed. It logs what it waits for once, and again when that
  *   changes. It rejects with the signal's reason when aborted.

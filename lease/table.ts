@@ -4,7 +4,7 @@ import type { Lease, LeaseProblem, LeaseTable, LeaseTableChange, Subnet } from '
 import { contains } from './net/prefix.ts'
 import type { NetworkConfig } from './network_config/network_config.ts'
 
-/** What was read under one key: a lease (`node` is the key), or why there is none. */
+/** The result of reading one key: a lease (`node` is the key), or why there is none. */
 export type Reading = Lease | LeaseProblem
 
 /**

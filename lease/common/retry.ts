@@ -21,8 +21,9 @@ export interface RetryOptions extends RetryLimits, TroubleLogOptions {
 const ACTIVITIES = 20
 
 /**
- * The one place that retries calls to a store. Each activity (`keep the lease`) has at most one trouble. A
- * trouble that several activities share is logged once; one more line says when all troubles are over.
+ * The only code that retries calls to a store. Each activity (`keep the lease`) has at most one trouble.
+ * Where several activities fail with the same text, it is logged once. One more line is logged when all
+ * troubles are over.
  */
 export class Retrier {
   readonly #options: RetryOptions

@@ -100,7 +100,7 @@ export function isOnePerFamily(addresses: readonly string[]): boolean {
   return ['ipv4', 'ipv6', 'ipv4+ipv6'].includes(addresses.map(familyOf).join('+'))
 }
 
-/** A host as URLs write it: an IPv6 address stands in brackets (RFC 3986, 3.2.2). */
+/** A host as in a URL: an IPv6 address is in brackets (RFC 3986, 3.2.2). */
 export function urlHost(host: string): string {
   return host.includes(':') ? `[${host}]` : host
 }

@@ -1,8 +1,8 @@
 import { version } from '../../agent/version.ts'
 
 /**
- * What a tool answers to `--help` or `--version`, on stdout, before it looks at anything else; undefined to
- * other words.
+ * A tool's answer to `--help` or `--version`, for stdout, before it reads any other argument; undefined for
+ * other arguments.
  */
 export function helpFor(words: readonly string[], usage: string): string | undefined {
   const asks = (...names: string[]) => words.some(word => names.includes(word))

@@ -21,7 +21,7 @@ export class Namesakes {
   readonly #own: () => Lease
   readonly #publicIps: readonly Ip[]
   readonly #due = new WakeUp()
-  /** Keys whose agent did not answer, with the value at that time. */
+  /** Keys whose agent did not answer, with its write at that time (see `writeOf`). */
   readonly #silent = new Map<string, string>()
   /**
    * Leases with our public IP, by node. Updated by events, because the table has thousands of other leases.

@@ -26,6 +26,11 @@ export class ApiError extends ExpectedError {
   }
 }
 
+/** Whether the API server answered that the object does not exist. */
+export function isMissing(error: unknown): boolean {
+  return error instanceof ApiError && error.status === 404
+}
+
 /** An answer that is no 2xx. */
 export interface Answer {
   readonly status: number

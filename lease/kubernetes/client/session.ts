@@ -4,7 +4,7 @@ import { Retrier } from '../../common/retry.ts'
 import type { StoreHealth } from '../../store.ts'
 import { ApiClient, type ApiContact } from './api_client.ts'
 import type { ApiConfig } from './api_config.ts'
-import { ApiError } from './api_error.ts'
+import { ApiError, isMissing } from './api_error.ts'
 
 /** The times of this store, in ms; tests shorten them. */
 export interface Timing {
@@ -132,7 +132,7 @@ export async function present(act: Promise<unknown>): Promise<boolean> {
     await act
     return true
   } catch (cause) {
-    if (cause instanceof ApiError && cause.status === 404) return false
+    if (isMissing(cause)) return false
     throw cause
   }
 }

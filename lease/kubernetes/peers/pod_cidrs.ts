@@ -3,7 +3,7 @@ import { setImmediate as immediate } from 'node:timers/promises'
 import { sleep } from '../../common/sleep.ts'
 import { runTogether } from '../../common/tasks.ts'
 import { WakeUp } from '../../common/wake_up.ts'
-import { ApiError } from '../client/api_error.ts'
+import { isMissing } from '../client/api_error.ts'
 import type { Session } from '../client/session.ts'
 import { type Following, followNodes, type NodeStep } from '../nodes/follow.ts'
 import type { NodeObject } from '../nodes/node_object.ts'
@@ -199,10 +199,6 @@ export class PodCidrs {
  */
 function isAnswer(node: NodeObject, { uid, resourceVersion }: Wanted): boolean {
   return node.uid === uid && (node.podCidrs?.length !== 0 || node.resourceVersion === resourceVersion)
-}
-
-function isMissing(cause: unknown): boolean {
-  return cause instanceof ApiError && cause.status === 404
 }
 
 function noneIfMissing(cause: unknown): undefined {
