@@ -8,6 +8,7 @@ import { leaseChecks } from './lease_checks.ts'
 import { pathChecks } from './path_checks.ts'
 import type { Check, Patient } from './patient.ts'
 import { trafficChecks } from './traffic_checks.ts'
+import { tunnelChecks } from './tunnel_checks.ts'
 
 /** Causes first: without a lease there is no device, without a device no entry. */
 const allChecks: readonly Check[] = [
@@ -15,6 +16,7 @@ const allChecks: readonly Check[] = [
   deviceChecks,
   hostChecks,
   pathChecks,
+  tunnelChecks,
   trafficChecks,
   fileChecks,
   agentChecks,

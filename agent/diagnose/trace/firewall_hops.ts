@@ -109,9 +109,26 @@ export function inputHop(walk: Walk, chains: readonly BaseChain[]): Hop[] {
   if (device === undefined || entryOf(walk, 'fdb') === undefined) return []
   const { port, local } = device.vxlan
   const dev = lookUp(facts, { src: undefined, dst: peerIp, iif: undefined }).route?.dev ?? underlay.name
+  return tunnelHops(facts, chains, { port, local, peer: peerIp, dev })
+}
+
+/** The outer packets of a tunnel's end, as the firewall of this host sees them on one of its devices. */
+interface TunnelEnd {
+  readonly port: number
+  readonly local: Ip
+  readonly peer: Ip
+  readonly dev: string
+}
+
+/** The firewall's verdict on a tunnel's packets, those sent and those received. */
+export function tunnelHops(
+  facts: HostFacts,
+  chains: readonly BaseChain[],
+  { port, local, peer, dev }: TunnelEnd,
+): Hop[] {
   const udp = { protocol: 'udp', dport: port }
-  const out = { ...packet(local, peerIp, undefined, dev), ...udp }
-  const back = { ...packet(peerIp, local, dev, undefined), ...udp }
+  const out = { ...packet(local, peer, undefined, dev), ...udp }
+  const back = { ...packet(peer, local, dev, undefined), ...udp }
   const sent: readonly Asked[] = [
     ['output', out],
     ['postrouting', out],
@@ -123,8 +140,8 @@ export function inputHop(walk: Walk, chains: readonly BaseChain[]): Hop[] {
     ['input', back],
   ]
   return [
-    ...hops(walk, chains, sent, `firewall, UDP ${port}`),
-    ...hops(walk, chains, received, `firewall, UDP ${port} in`),
+    ...hops({ facts, to: peer }, chains, sent, `firewall, UDP ${port}`),
+    ...hops({ facts, to: peer }, chains, received, `firewall, UDP ${port} in`),
   ]
 }
 
@@ -134,7 +151,7 @@ function packet(src: Ip, dst: Ip, iif: string | undefined, oif: string | undefin
 }
 
 function hops(
-  { facts, to }: Walk,
+  { facts, to }: Pick<Walk, 'facts' | 'to'>,
   chains: readonly BaseChain[],
   asked: readonly Asked[],
   step: string,

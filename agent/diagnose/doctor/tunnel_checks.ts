@@ -1,0 +1,52 @@
+import { familyOf } from '../../../lease/net/ip.ts'
+import { addressAt } from '../../../lease/net/prefix.ts'
+import type { Link } from '../../state/entry.ts'
+
+import { tunnelHops, verdictChains } from '../trace/firewall_hops.ts'
+import type { Hop } from '../trace/hop.ts'
+import type { Finding } from './finding.ts'
+import type { Patient } from './patient.ts'
+
+/**
+ * Whether the firewall lets the tunnel's packets pass between this host and a neighbor of its network. Only before there are peers:
+ * the walks to them see it otherwise, with their addresses. Not where a rule accepts the port: it may name the peers to come.
+ */
+export function tunnelChecks({ view, facts }: Patient): readonly Finding[] {
+  const { leases, self, desired } = view
+  if ([...leases.table.keys()].some(node => node !== self?.node)) return []
+  const chains = verdictChains({ facts })
+  const devices = [...desired.values()].filter((entry): entry is Link => entry.kind === 'link')
+  return devices.flatMap(({ vxlan }) => {
+    if (acceptsPort(chains, vxlan.port)) return []
+    const hop = hopsOf(vxlan, { view, facts }, chains).find(({ state }) => state === 'broken')
+    return hop === undefined ? [] : [closed(hop, vxlan)]
+  })
+}
+
+function acceptsPort(chains: ReturnType<typeof verdictChains>, port: number): boolean {
+  const names = new RegExp(`\\b${port}\\b`)
+  return chains.some(({ chains }) =>
+    [...chains.values()].flat().some(({ text, then }) => then.verdict === 'accept' && names.test(text)),
+  )
+}
+
+function hopsOf(
+  { port, local, underlay }: Link['vxlan'],
+  { view, facts }: Pick<Patient, 'view' | 'facts'>,
+  chains: ReturnType<typeof verdictChains>,
+): readonly Hop[] {
+  const prefix = view.underlay.onLink.find(one => familyOf(one) === familyOf(local))
+  const peer = prefix && [1, 2].map(n => addressAt(prefix, n)).find(ip => ip !== local)
+  return peer === undefined ? [] : tunnelHops(facts, chains, { port, local, peer, dev: underlay })
+}
+
+function closed({ step, used, remedy = '' }: Hop, { port }: Link['vxlan']): Finding {
+  return {
+    check: step,
+    severity: 'risk',
+    what: `the firewall of this host drops the tunnel's packets, UDP port ${port}: no peer will be reached`,
+    evidence: used,
+    cause: 'a rule, or the policy of a chain, that no rule for the tunnel goes before',
+    remedy,
+  }
+}
