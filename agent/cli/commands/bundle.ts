@@ -1,6 +1,7 @@
 import { writeFile } from 'node:fs/promises'
 import { version as kernelVersion, release } from 'node:os'
 import { ExpectedError, messageOf } from '../../../lease/common/errors.ts'
+import { withoutLogins } from '../../../lease/common/url_logins.ts'
 import { string } from '../../config/go_flags.ts'
 import { readHost } from '../../inspect/read_host.ts'
 import { version } from '../../version.ts'
@@ -25,7 +26,7 @@ export const bundle = command({ flags, readsStore: true }, async ({ file, ...val
   const files = new Map<string, string>()
   const put = async (name: string, make: () => Promise<unknown>) => {
     const value = await make().catch(error => ({ error: messageOf(error) }))
-    files.set(`twill-bundle/${name}.json`, withoutPasswords(printJson(value)))
+    files.set(`twill-bundle/${name}.json`, withoutLogins(printJson(value), '(left out)@'))
   }
   await put('about', async () => about(context.env))
   await put('host', () => readHost(AbortSignal.timeout(timeoutMs(values, 'agent'))))
@@ -45,11 +46,6 @@ export const bundle = command({ flags, readsStore: true }, async ({ file, ...val
 /** The archive could not be written. */
 class BundleError extends ExpectedError {
   override name = 'BundleError'
-}
-
-/** `https://user:password@host`: an error may name an endpoint. */
-function withoutPasswords(text: string): string {
-  return text.replaceAll(/\/\/[^\s/@"]+@/g, '//(left out)@')
 }
 
 function about(env: Readonly<Record<string, string | undefined>>) {

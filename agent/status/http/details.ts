@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import { isIP } from 'node:net'
 import { lazily } from '../../../lease/common/lazily.ts'
 import { printableDocument } from '../../../lease/common/printable.ts'
+import { withoutLogins } from '../../../lease/common/url_logins.ts'
 import type { StatusDocument } from '../../diagnose/status_document.ts'
 import type { SubnetMap } from '../../map/subnet_map.ts'
 import { isOfThisHost } from './connections.ts'
@@ -78,7 +79,6 @@ function json(document: unknown): Answer {
 
 /** Hides file paths and passwords in URLs, which the reasons in a document may contain. */
 function masked(text: string): string {
-  return text
-    .replaceAll(/(?<![\w.:/<])\/(?:etc|var|run|home|root|opt|usr|tmp|srv|mnt|data)\/[\w./@-]*/g, '(file)')
-    .replaceAll(/\/\/[^\s/@"]+@/g, '//')
+  const paths = /(?<![\w.:/<])\/(?:etc|var|run|home|root|opt|usr|tmp|srv|mnt|data)\/[\w./@-]*/g
+  return withoutLogins(text.replaceAll(paths, '(file)'), '')
 }
