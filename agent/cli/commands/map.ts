@@ -14,7 +14,7 @@ type Format = (typeof formats)[number]
 const flags = {
   ...nodeFlags,
   json: bool(false, 'print JSON'),
-  output: oneOf('', formats, 'as kubectl has it: the same as --format'),
+  output: oneOf('', [...formats, 'wide'], 'as kubectl has it: the same as --format, or --wide'),
   format: oneOf('table', formats, 'svg and html draw the address space in one file'),
   sort: oneOf('subnet', ['subnet', 'node', 'ip', 'state'], 'the order of the rows'),
   wide: bool(false, 'print all columns, whatever the width; ask for the ends of more than 1000 leases too'),
@@ -23,10 +23,12 @@ const flags = {
 
 /** `twill map`: the leases in the store, each with the reason if agents refuse it. */
 export const map = command({ flags, readsStore: true }, async (values, context) => {
-  const format = values.json ? 'json' : values.output || values.format || 'table'
+  const { output } = values
+  const wide = values.wide || output === 'wide'
+  const format = values.json ? 'json' : output === '' || output === 'wide' ? values.format || 'table' : output
   const sort = orders[values.sort || 'subnet']
   const sorted = (found: SubnetMap) => ({ ...found, leases: sort(found.leases) })
-  const style = () => styleOf(context.out, context.env, values.wide)
+  const style = () => styleOf(context.out, context.env, wide)
   if (values.watch) {
     if (format !== 'table') throw new FlagError('--watch goes with the table only')
     const print = (found: SubnetMap, changed: ReadonlySet<string>) =>
@@ -41,7 +43,7 @@ export const map = command({ flags, readsStore: true }, async (values, context) 
     hasHead = true
     context.out.write(printMapHead(head, leases))
   }
-  const mostTimes = values.wide ? Number.MAX_SAFE_INTEGER : SOME_TIMES
+  const mostTimes = wide ? Number.MAX_SAFE_INTEGER : SOME_TIMES
   const found = sorted(await askMap(values, context, mostTimes, printHead))
   const body = hasHead ? printMapBody(printableDocument(found), style()) : await draw(format, found, style())
   context.out.write(body)

@@ -107,6 +107,14 @@ describe('twill map on a real etcd', () => {
     expect(map.problems).toHaveLength(1)
   })
 
+  it('takes -o wide, as kubectl does', async () => {
+    const wide = await twill(`map ${flags} --wide`)
+    const line = await twill(`map ${flags} -o wide`)
+    const withoutAges = (text: string) => text.replaceAll(/\d+[smh]/g, '')
+    expect({ ...line, out: withoutAges(line.out) }).toEqual({ ...wide, out: withoutAges(wide.out) })
+    expect(line.code).toBe(0)
+  })
+
   it('says that there is no network config rather than wait without end', async () => {
     const { code, err } = await twill(`map ${flags.replace('=30', '=1')} --etcd-prefix=/none`)
     expect(code).toBe(exitCode.storeUnreachable)
