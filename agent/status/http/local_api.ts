@@ -31,7 +31,7 @@ const LONGEST_PATH = 107
 const ANSWER_MS = 40_000
 
 /** How often the socket is checked: a program that empties /run takes it away without a word. */
-const LOOK_MS = 5_000
+const LOOK_MS = 15_000
 
 /**
  * Serves JSON documents over HTTP on a unix socket that only root and its group may open, until the signal
