@@ -147,8 +147,10 @@ process.on('exit', () => {
 
 async function makeEtcd(options: EtcdServerOptions): Promise<EtcdServer> {
   const host = options.host ?? '127.0.0.1'
-  const port = await freePort()
   const peerPort = options.member?.peerPort ?? (await freePort())
+  let port = await freePort()
+  // Nothing listens on either yet, so the kernel may name one port twice.
+  while (port === peerPort) port = await freePort()
   const dataDir = await mkdtemp(join(tmpdir(), 'twill-etcd-'))
   const endpoint = `${options.tls ? 'https' : 'http'}://${host}:${port}`
   let child: ChildProcess | undefined
