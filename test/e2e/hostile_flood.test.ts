@@ -6,13 +6,13 @@ import { storedLease, storedLeases } from '../bench/peers.ts'
 import { whyNoBed } from '../support/bed.ts'
 import type { Host } from '../support/host.ts'
 import { hostileTransactions } from '../support/hostile_changes.ts'
-import { NEWER_NODE_MB } from '../support/memory.ts'
 import { type OverlayBed, overlayBed } from '../support/overlay_bed.ts'
 import { until } from '../support/until.ts'
 
 const folder = '/coreos.com/network/subnets/'
 const CHANGES = 20_000
-const MOST_MB = 110 + NEWER_NODE_MB
+/** On Node.js 24 and 26 the same agent has 14 to 16 MB more than on 20 before the first change comes: 83 to 86 in place of 70. */
+const MOST_MB = Number(process.versions.node.split('.')[0]) < 24 ? 110 : 125
 
 /** Sends each line of a file as one transaction. */
 const sender = `

@@ -3,7 +3,6 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { whyNoBed } from '../support/bed.ts'
 import type { Host } from '../support/host.ts'
-import { NEWER_NODE_MB } from '../support/memory.ts'
 import { type OverlayBed, overlayBed } from '../support/overlay_bed.ts'
 import { until } from '../support/until.ts'
 
@@ -59,7 +58,7 @@ describe.skipIf(why !== undefined)('values that anyone who may write to etcd can
     const starting = highWaterMb(again.process.pid)
     expect((await host.routes()).join()).toContain('10.244.2.0/24 via 10.244.2.0 dev flannel.1')
     expect((await host.httpGet(8081, '/healthz'))?.status).toBe(200)
-    expect(Math.max(running, starting)).toBeLessThan(150 + NEWER_NODE_MB)
+    expect(Math.max(running, starting)).toBeLessThan(150)
     expect(cacheBytes).toBeLessThan(16_384)
   }, 400_000)
 })
