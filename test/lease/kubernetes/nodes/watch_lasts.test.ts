@@ -59,6 +59,24 @@ async function staysAlive(): Promise<void> {
   await watching.until('the new peer', it => it.lines().includes(line(9)))
 }
 
+/**
+ * Nodes 1 and 2 are watched; while the server is away Node 3 comes, Node 2 goes and the history is compacted. Returns the
+ * number of requests before that.
+ */
+async function fallBehind(): Promise<number> {
+  watch()
+  await watching.lines_are([line(1), line(2)])
+  await until('the watch', () => cluster.server.watching === 1)
+  const since = cluster.server.requests.length
+  await cluster.server.stop()
+  await cluster.createNode(peer(3))
+  await cluster.deleteNode('n2')
+  cluster.server.storage.compact()
+  await cluster.server.start()
+  await watching.lines_are([line(1), line(3)])
+  return since
+}
+
 beforeEach(async () => {
   cluster = await FakeCluster.open()
   // Lists are a part of what is tested here.
@@ -139,16 +157,7 @@ describe('a watch of the Nodes', () => {
 
   it('is followed through a compaction by a watch of metadata that begins with all', async () => {
     cluster.server.watchList = true
-    watch()
-    await watching.lines_are([line(1), line(2)])
-    await until('the watch', () => cluster.server.watching === 1)
-    const since = cluster.server.requests.length
-    await cluster.server.stop()
-    await cluster.createNode(peer(3))
-    await cluster.deleteNode('n2')
-    cluster.server.storage.compact()
-    await cluster.server.start()
-    await watching.lines_are([line(1), line(3)])
+    const since = await fallBehind()
     expect(cluster.server.seen('list nodes', since)).toEqual([])
     const initial = cluster.server
       .seen('watch nodes', since)
@@ -247,16 +256,7 @@ describe('a watch of the Nodes', () => {
   })
 
   it('reads metadata alone when it fell behind, and no Node that it knows', async () => {
-    watch()
-    await watching.lines_are([line(1), line(2)])
-    await until('the watch', () => cluster.server.watching === 1)
-    const since = cluster.server.requests.length
-    await cluster.server.stop()
-    await cluster.createNode(peer(3))
-    await cluster.deleteNode('n2')
-    cluster.server.storage.compact()
-    await cluster.server.start()
-    await watching.lines_are([line(1), line(3)])
+    const since = await fallBehind()
     const [list] = cluster.server.seen('list nodes', since)
     expect(list?.accept).toContain('as=PartialObjectMetadataList')
     expect(cluster.server.seen('get nodes', since).map(({ path }) => path)).toEqual(['/api/v1/nodes/n3'])
