@@ -16,10 +16,7 @@ import {
 } from './network_config/network_config.ts'
 import { LeaseRefusedError } from './store.ts'
 
-/**
- * A subnet is drawn from this many of the lowest free ones, as in flannel, so that nodes that start at the
- * same time seldom collide.
- */
+/** Draws from this many of the lowest free subnets, as flannel: nodes that start at once seldom collide. */
 const CANDIDATES = 100
 
 /**
@@ -47,9 +44,7 @@ export function chooseSubnets(
   })
 }
 
-/**
- * Whether the prefixes fit the network: one for each family, in the network's order, each one of its subnets.
- */
+/** Whether these are the network's subnets: one for each family, in the network's order. */
 export function fits(network: NetworkConfig, prefixes: readonly Prefix[]): boolean {
   return (
     prefixes.length === network.families.length &&
@@ -60,9 +55,7 @@ export function fits(network: NetworkConfig, prefixes: readonly Prefix[]): boole
   )
 }
 
-/**
- * Whether the network could lease this prefix under some SubnetLen: it is at most a quarter of the network.
- */
+/** Whether some SubnetLen could lease this prefix: it is at most a quarter of the network. */
 export function couldBeLeased(network: NetworkConfig, prefix: Prefix): boolean {
   const family = network.families.find(one => one.family === familyOf(prefix))
   return (
@@ -82,10 +75,7 @@ function fitsFamily(family: FamilyNetwork, prefix: Prefix): boolean {
   )
 }
 
-/**
- * Counts up from subnetMin and jumps over taken subnets: n log n in their number, whatever the size of the
- * network.
- */
+/** Counts up from subnetMin, jumping over taken subnets: n log n in their number, not the network's size. */
 function lowestFree(network: FamilyNetwork, taken: Prefix[]): Prefix[] {
   const { family, subnetLength, subnetMin, subnetMax } = network
   const size = subnetSize(network)

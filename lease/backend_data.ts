@@ -9,10 +9,7 @@ export interface Vtep {
   readonly mac: Mac
 }
 
-/**
- * Backend data that cannot be used for a tunnel. The text ends a sentence about the peer: which value, and
- * why.
- */
+/** No data for a tunnel. The text ends a sentence about the peer: which value, and why. */
 export interface UnusableData {
   readonly unusable: string
 }
@@ -45,10 +42,7 @@ export function readBackendData(value: unknown): BackendData {
   return { vni, mac }
 }
 
-/**
- * The JSON to publish, VNI first and VtepMAC last: flanneld recovers its MAC by splitting this text at `:"`
- * and `"}`.
- */
+/** VNI first, VtepMAC last: flanneld recovers its MAC by splitting this text at `:"` and `"}`. */
 export function backendDataJson(data: BackendData): unknown {
   const vtep = vtepOf(data)
   return vtep && { VNI: vtep.vni, VtepMAC: vtep.mac }

@@ -31,18 +31,13 @@ export interface EtcdCluster {
   remove(id: string, signal: AbortSignal): Promise<void>
   movePeer(id: string, peerUrl: string, signal: AbortSignal): Promise<void>
   state(signal: AbortSignal): Promise<MemberState>
-  /**
-   * Removes all revisions except the newest. The space is then free inside the data file; `defragment` gives
-   * it back.
-   */
+  /** Removes all revisions but the newest; `defragment` then gives the space back. */
   compact(signal: AbortSignal): Promise<void>
   /** Gives free space back to the file system. The member that answers serves no requests meanwhile. */
   defragment(signal: AbortSignal): Promise<void>
   /** Clears the alarms of the member that answers. */
   disarm(signal: AbortSignal): Promise<void>
-  /**
-   * All data of the member, as `etcdctl snapshot save` writes it. Throws where the snapshot is incomplete.
-   */
+  /** All data, as `etcdctl snapshot save` writes it. Throws where the snapshot is incomplete. */
   snapshot(signal: AbortSignal): AsyncIterable<Uint8Array>
   /** Tries again until it works. Rejects with the signal's reason. */
   until<T>(activity: string, act: () => Promise<T>, signal: AbortSignal): Promise<T>

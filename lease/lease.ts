@@ -41,9 +41,7 @@ export interface LeaseProblem {
   readonly reason: string
 }
 
-/**
- * A complete table, and the nodes whose lease may differ since the last change (in the first change: all).
- */
+/** A complete table, and the nodes whose lease may differ since the last change (at first: all). */
 export interface LeaseTableChange {
   readonly table: LeaseTable
   readonly changed: ReadonlySet<string>

@@ -10,10 +10,7 @@ export interface EtcdOptions {
   readonly endpoints: readonly string[]
   /** Starts with `/`, ends without: `/coreos.com/network`. */
   readonly prefix: string
-  /**
-   * PEM files; undefined where not given. A CA without certificate and key is allowed. Read again when they
-   * change.
-   */
+  /** PEM files, read again when they change. A CA without certificate and key is allowed. */
   readonly caFile: string | undefined
   readonly certFile: string | undefined
   readonly keyFile: string | undefined
@@ -26,10 +23,7 @@ export interface EtcdOptions {
   readonly proxy?: string | undefined
   /** How long before its end a lease is renewed, in ms. */
   readonly renewMarginMs: number
-  /**
-   * The file with the last known leases, so that a start without the store still brings the overlay up;
-   * undefined: none is kept.
-   */
+  /** File of the last known leases, for a start without the store; undefined: none is kept. */
   readonly cacheFile: string | undefined
   /** This host runs etcd itself, or, with `joinSecret`, a member of it; its data lie in `dataDir`. */
   readonly embedded?: {

@@ -4,10 +4,7 @@ import type { EtcdOptions, StoreOptions } from './options.ts'
 import type { Reservations } from './reservations.ts'
 import type { LeaseStore } from './store.ts'
 
-/**
- * Opens the store. Each is loaded on demand: a node that uses etcd does not load the Kubernetes client, nor
- * the reverse.
- */
+/** Each store is loaded on demand: a node that uses etcd does not load the Kubernetes client. */
 export async function openStore(options: StoreOptions, log: Log): Promise<LeaseStore> {
   switch (options.kind) {
     case 'etcd':

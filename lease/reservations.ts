@@ -2,10 +2,7 @@ import type { Ip } from './net/ip.ts'
 import type { Prefix } from './net/prefix.ts'
 import type { StoreHealth } from './store.ts'
 
-/**
- * Subnets reserved for a node, by its public IP: the node's lease on them never expires, whether it runs or
- * not.
- */
+/** Subnets reserved by a node's public IP: its lease on them never expires, whether it runs or not. */
 export interface Reservations {
   /**
    * One subnet and one public IP for each family, IPv4 first. A lease that the node holds on them becomes a

@@ -85,16 +85,10 @@ export interface LeaseStore {
    */
   watch(signal: AbortSignal): AsyncIterable<LeaseTableChange>
 
-  /**
-   * When each lease was renewed last and when it ends, by node; makes one call for each. Only in stores whose
-   * leases end.
-   */
+  /** Last renewal and end of each lease, by node, one call each. Only in stores whose leases end. */
   leaseTimes?(signal: AbortSignal): Promise<ReadonlyMap<string, LeaseTimes>>
 
-  /**
-   * The pod's addresses, one try; empty where it has none yet. Only in stores that know pods. Rejects with an
-   * ApiError.
-   */
+  /** The pod's addresses, if any yet; one try, in stores that know pods. Rejects with an ApiError. */
   podAddresses?(namespace: string, name: string, signal: AbortSignal): Promise<readonly Ip[]>
 
   /** URLs that the store is reached by. */
@@ -112,10 +106,7 @@ export interface LeaseStore {
   /** Closes connections and timers. The lease stays. */
   close(): Promise<void>
 
-  /**
-   * Where the store has an object for this node that operators and schedulers read (Kubernetes); undefined
-   * elsewhere.
-   */
+  /** The object for this node that operators and schedulers read (Kubernetes); undefined elsewhere. */
   readonly reporter?: NodeReporter
 }
 
@@ -133,16 +124,10 @@ export interface NodeReporter {
    */
   publicIpHints(signal: AbortSignal): Promise<readonly Ip[]>
 
-  /**
-   * Call once traffic can flow: allows pods to be scheduled on this node. Waits for the store as long as
-   * needed.
-   */
+  /** Call once traffic can flow: allows pods on this node. Waits for the store as long as needed. */
   announceReady(signal: AbortSignal): Promise<void>
 
-  /**
-   * Shows a problem with this node's own lease to the cluster's operator. Problems of other nodes (by `key`)
-   * are left to their own agents.
-   */
+  /** Shows a problem of this node's lease to operators. Others' problems are left to their agents. */
   report(problem: LeaseProblem, signal: AbortSignal): Promise<void>
 }
 
@@ -151,20 +136,11 @@ export interface StoreHealth {
   readonly lastContactMs: number | undefined
   /** Why the store cannot be reached now, with the endpoint; undefined while it answers. */
   readonly trouble: string | undefined
-  /**
-   * How long, in ms, the oldest current trouble has lasted; 0 without trouble. Other answers of the store do
-   * not end it.
-   */
+  /** How long, in ms, the oldest current trouble has lasted; other answers do not end it. 0: none. */
   readonly troubleMs: number
-  /**
-   * What another host does with our lease or our public IP, and what to do about it; undefined while none
-   * does.
-   */
+  /** What another host does with our lease or public IP, and what to do about it. */
   readonly conflict?: string | undefined
-  /**
-   * What an operator must do although the store answers, for instance after a change of the network config;
-   * undefined: nothing.
-   */
+  /** What an operator must do although the store answers, as after a change of the network config. */
   readonly notice?: string | undefined
   /** How often each activity (`watch the peers`) has failed and was retried. */
   readonly failures?: ReadonlyMap<string, number>
@@ -187,10 +163,7 @@ export class LeaseLostError extends ExpectedError {
   }
 }
 
-/**
- * No lease is possible at present: no free subnet, or none that fits. The message has the figures and the
- * remedy.
- */
+/** No subnet is free at present, or none fits. The message has the figures and the remedy. */
 export class LeaseRefusedError extends ExpectedError {
   override name = 'LeaseRefusedError'
 }

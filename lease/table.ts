@@ -7,10 +7,7 @@ import type { NetworkConfig } from './network_config/network_config.ts'
 /** The result of reading one key: a lease (`node` is the key), or why there is none. */
 export type Reading = Lease | LeaseProblem
 
-/**
- * Most problems, and most leases outside of the network, that are kept: a client that may write one may write
- * any number.
- */
+/** Most problems, and most leases outside of the network, that are kept: clients may write any number. */
 export const MOST_REFUSED = 1_000
 
 /** What changed since one caller of `watch` last took it. Never more keys than the table has had. */
@@ -40,10 +37,7 @@ export class LiveTable {
   /** Keys of leases outside of the network. */
   readonly #outside = new Set<string>()
 
-  /**
-   * All current leases. Live, and one table for all callers: a copy would cost the whole table for each
-   * change.
-   */
+  /** Live, and one table for all callers: a copy would cost the whole table for each change. */
   readonly table: LeaseTable = this.#leases
 
   /** `network`: undefined where the config is not known; every lease then counts as inside. */
@@ -142,10 +136,7 @@ export class LiveTable {
     this.#touch(key)
   }
 
-  /**
-   * Counts a key as outside of the network. Returns false, and removes it, where MOST_REFUSED others are
-   * kept.
-   */
+  /** False where MOST_REFUSED others are kept: then the key is removed. */
   #takeOutside(key: string): boolean {
     const isFull = this.#outside.size >= MOST_REFUSED && !this.#outside.has(key)
     if (isFull) this.#unset(key)

@@ -14,19 +14,13 @@ export interface Underlay {
   readonly underlayMtu: number
   /** Addresses at which peers reach this node, one a family of the network, in the network's order. */
   readonly publicIps: readonly Ip[]
-  /**
-   * Source addresses of tunnel packets, one a family: the public IP where the interface has it, else an
-   * address of the interface.
-   */
+  /** Source addresses of tunnel packets, one a family: the public IP where the interface has it. */
   readonly localIps: readonly Ip[]
   /** Prefixes that the external interface reaches without a gateway: a peer there needs no tunnel. */
   readonly onLink: readonly Prefix[]
 }
 
-/**
- * A way to carry packets to a peer's subnet. Pure: turns leases into kernel entries. One file for each
- * backend.
- */
+/** A way to carry packets to a peer's subnet. Pure: turns leases into kernel entries. */
 export interface Backend {
   readonly type: string
   /** Names of this backend's devices, whether they exist or not. */
@@ -43,10 +37,7 @@ export interface Backend {
   peerEntries(self: Lease, peer: Lease, underlay: Underlay): readonly Entry[]
 }
 
-/**
- * Makes a backend from the network config. Throws NetworkConfigError for an option that the backend does not
- * support.
- */
+/** Throws NetworkConfigError for an option that the backend does not support. */
 export type BackendFactory = (network: NetworkConfig) => Backend
 
 /** A lease that this backend cannot turn into entries. The message says which value and why. */

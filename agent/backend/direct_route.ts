@@ -5,10 +5,7 @@ import type { Route } from '../state/entry.ts'
 import { TWILL_PROTOCOL } from '../state/ownership.ts'
 import type { Underlay } from './backend.ts'
 
-/**
- * Whether a peer's public IP is on a network of the external interface, so that no gateway is between the
- * two.
- */
+/** Whether a peer's public IP is on a network of the external interface: no gateway is between. */
 export function isOnLink(peer: Subnet, underlay: Underlay): boolean {
   return underlay.onLink.some(prefix => contains(prefix, peer.publicIp))
 }
@@ -32,9 +29,7 @@ export function defaultMetric(subnet: Subnet): number {
   return { ipv4: 0, ipv6: 1024 }[familyOf(subnet.prefix)]
 }
 
-/**
- * Pairs each own subnet with the peer's subnet of the same family; skips families that only one of them has.
- */
+/** Pairs own subnets with the peer's of the same family; skips families that one of them lacks. */
 export function* sharedSubnets(self: Lease, peer: Lease): Iterable<{ own: Subnet; theirs: Subnet }> {
   for (const own of self.subnets) {
     const theirs = peer.subnets.find(subnet => familyOf(subnet.prefix) === familyOf(own.prefix))

@@ -4,10 +4,7 @@ import type { Entry } from '../state/entry.ts'
 import { type Backend, PeerRefusedError, type Underlay } from './backend.ts'
 import { directRoute, isOnLink, sharedSubnets } from './direct_route.ts'
 
-/**
- * No tunnel: each peer's subnet is routed via the peer's public IP, so all peers must share a network with
- * this node.
- */
+/** No tunnel: each peer's subnet is routed via its public IP, so all nodes must share a network. */
 export function hostGw(network: NetworkConfig): Backend {
   return {
     type: 'host-gw',

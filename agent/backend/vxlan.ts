@@ -80,10 +80,7 @@ export function vxlan(network: NetworkConfig): Backend {
   }
 }
 
-/**
- * Refuses options with which the kernel could create no device, whatever the underlay. Throws
- * NetworkConfigError.
- */
+/** Refuses options with which the kernel could never create a device. Throws NetworkConfigError. */
 function refuseImpossible(family: Family, name: string, { vni, mtu }: VxlanOptions): void {
   const { device, headroom, leastMtu } = perFamily[family]
   const digits = MAX_NAME - device.length - 1
@@ -118,10 +115,7 @@ function tunnelMac(own: Subnet, theirs: Subnet, ownVni: number): Mac {
   return mac
 }
 
-/**
- * flannel gives its device the subnet's network address as a host address, so that packets of the node itself
- * have a source in its subnet.
- */
+/** flannel's host address on the device: the node's own packets then have a source in its subnet. */
 function ownAddress(subnet: Subnet, dev: string): Address {
   const address = networkAddress(subnet.prefix)
   return { kind: 'address', dev, address, length: familyBits(familyOf(subnet.prefix)) }

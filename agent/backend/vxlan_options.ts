@@ -14,10 +14,7 @@ export interface VxlanOptions {
 
 const KERNEL_PORT = 8472
 
-/**
- * Reads the `Backend` object of the network config. Accepts keys in any case, as Go's JSON decoder does.
- * Throws NetworkConfigError.
- */
+/** Reads Backend of the network config, with keys in any case, as in Go. Throws NetworkConfigError. */
 export function parseVxlanOptions(options: Readonly<Record<string, unknown>>): VxlanOptions {
   const values = new Map(Object.entries(options).map(([key, value]) => [key.toLowerCase(), { key, value }]))
   const number = (name: string, fallback: number, min: number, max: number): number => {

@@ -117,9 +117,7 @@ function agentStore(settings: Settings<typeof allFlags>, env: Env): StoreOptions
   return { ...store, embedded: { dataDir: values['embedded-etcd-dir'], isPlain: false } }
 }
 
-/**
- * An etcd that this host runs. Its port is that of the endpoint; the agent itself makes its TLS certificates.
- */
+/** An etcd that this host runs, on the endpoint's port. The agent makes its TLS certificates. */
 function embeddedStore(settings: Settings<typeof allFlags>, env: Env, share: AgentsShare): StoreOptions {
   const { values, sources } = settings
   for (const name of ['kube-subnet-mgr', 'join', 'member'] as const)

@@ -142,10 +142,7 @@ export function unknownVariables(env: Env): readonly string[] {
     .map(name => `Variable ${name} is ignored: there is no such flag`)
 }
 
-/**
- * Reads flags, for those not given the non-empty FLANNELD_ variables, then defaults. A list takes one value
- * from its variable. Throws FlagError.
- */
+/** Flags, else non-empty FLANNELD_ variables (one value for a list), else defaults. Throws FlagError. */
 export function readSettings<T extends FlagTable>(table: T, words: readonly string[], env: Env): Settings<T> {
   const parsed = parseGoFlags(table, words)
   const values: Record<string, unknown> = { ...parsed.values }

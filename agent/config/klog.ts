@@ -1,9 +1,6 @@
 import { type Flag, FlagError } from './go_flags.ts'
 
-/**
- * Flags of klog, flanneld's log library, that select lines of Go source files. They are checked as by klog,
- * and have no effect on a program in another language.
- */
+/** klog's flags that select lines of Go source: checked as by klog, without effect on another program. */
 
 /** `--vmodule`: a comma list of `pattern=level`. */
 export function vmodule(help: string): Flag<string> {

@@ -50,10 +50,7 @@ function joinedOptions(values: FlagValues<typeof storeFlags>, share: AgentsShare
   }
 }
 
-/**
- * Only an absolute path counts as a file and is named in a message: a mistyped token, a secret, is not
- * printed.
- */
+/** Only an absolute path counts as a file and is named in a message: a mistyped token is a secret. */
 function joinToken(text: string): JoinToken {
   const isFile = text.startsWith('/')
   try {

@@ -21,10 +21,7 @@ export async function bridgeWarning(overlay: readonly FamilySubnet[]): Promise<s
   return undefined
 }
 
-/**
- * What to do about one setting; undefined where it is right. `text`: the content of its file; undefined where
- * there is no file.
- */
+/** The remedy for one setting; undefined where it is right. `text`: content of its file, if there is one. */
 export function bridgeRemedy(
   name: string,
   text: string | undefined,

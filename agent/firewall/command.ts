@@ -13,10 +13,7 @@ export interface CommandOutput {
   readonly stderr: string
 }
 
-/**
- * Runs nft or a tool of the iptables family. Resolves to `missing` where the program is not installed.
- * Rejects with the signal's reason.
- */
+/** Runs a firewall tool; `missing` where it is not installed. Rejects with the signal's reason. */
 export type RunCommand = (
   command: readonly string[],
   input: string,
@@ -56,9 +53,7 @@ export function loggedCommands(log: Log, run: RunCommand): RunCommand {
   }
 }
 
-/**
- * Without a free descriptor the child has no streams (EMFILE), and without memory spawn() throws (ENOMEM).
- */
+/** Without a free descriptor the child has no streams (EMFILE); without memory spawn() throws (ENOMEM). */
 function start(
   program: string,
   words: readonly string[],
@@ -81,10 +76,7 @@ export function refusal(act: string, { code, stderr }: CommandOutput): FirewallE
   return new FirewallError(`${act}: ${text}`)
 }
 
-/**
- * False where the tool fails or is not installed: for removals of rules that can only exist where the tool
- * works.
- */
+/** False where the tool fails or is missing: for removals of rules that only a working tool can have made. */
 export async function falseOnFailure(act: () => Promise<boolean>): Promise<boolean> {
   try {
     return await act()

@@ -14,9 +14,7 @@ export interface FirewallOptions extends IptablesModeOptions {
   readonly nftables: boolean
   /** ms between two checks of the rules. */
   readonly resyncMs: number
-  /**
-   * A number that differs after any program changed nftables; undefined where the kernel does not report it.
-   */
+  /** A number that differs after any program changed nftables; undefined: the kernel does not report it. */
   readonly nftGeneration?: () => number | undefined
   /** Called when `trouble` may have changed. */
   readonly onChange?: () => void
@@ -61,9 +59,7 @@ export class Firewall {
     if (options.ipMasq) this.#trouble = 'the rules that masquerade are not in place yet'
   }
 
-  /**
-   * Why pods cannot reach beyond the overlay; undefined where they can, or where no masquerading is wanted.
-   */
+  /** Why pods cannot reach beyond the overlay; undefined where they can, or no masquerading is wanted. */
   get trouble(): string | undefined {
     return this.#trouble
   }
@@ -138,10 +134,7 @@ export class Firewall {
   }
 }
 
-/**
- * Removes all rules of these networks, in both modes and both families, where the tools are installed. True
- * where there were some.
- */
+/** Removes all rules of these networks, in both modes and families. True where there were some. */
 export async function removeFirewall(
   networks: readonly Prefix[],
   signal: AbortSignal,

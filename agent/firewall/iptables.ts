@@ -5,16 +5,10 @@ import { iptablesOf } from './family_words.ts'
 import { blockedBy, type IptablesState, planIptables } from './iptables_plan.ts'
 import { type IptablesChain, isForeign } from './rules.ts'
 
-/**
- * A node can have two kinds of iptables, each with its own rules: `iptables` is one of them, and the suffix
- * names the other.
- */
+/** A node can have two kinds of iptables: `iptables` is one of them, and the suffix names the other. */
 export type IptablesSuffix = '' | '-nft' | '-legacy'
 
-/**
- * How long to wait, in seconds, while another program holds the xtables lock, before reporting it and trying
- * later.
- */
+/** How long to wait, in seconds, while another program holds the xtables lock, before trying later. */
 const LOCK_SECONDS = 10
 
 export interface IptablesOutcome {
@@ -32,18 +26,12 @@ export interface Convergence {
   readonly own: readonly Prefix[]
 }
 
-/**
- * iptables or ip6tables of one kind: reads our chains and the kernel's, and changes them in one transaction a
- * table where they differ.
- */
+/** iptables or ip6tables of one kind: changes our chains in one transaction a table where they differ. */
 export class Iptables {
   readonly #run: RunCommand
   readonly #name: string
   readonly #suffix: IptablesSuffix
-  /**
-   * The rules as printed after our last change, by chain: releases of iptables print the same rule
-   * differently.
-   */
+  /** The rules as printed after our last change, by chain: releases of iptables print them differently. */
   readonly #printed = new Map<string, string>()
 
   constructor(run: RunCommand, family: Family, suffix: IptablesSuffix) {

@@ -60,10 +60,7 @@ export class IptablesMode implements FirewallMode {
     return await this.#removeFrom(await this.#sets(signal), allFamilies, networks, signal)
   }
 
-  /**
-   * Uses flanneld's names, or names with a suffix once another network has the former; it keeps the suffix
-   * while the agent runs.
-   */
+  /** Uses flanneld's names, or names with a suffix from the time that another network has the former. */
   async #convergeFamily(
     family: FamilySubnet,
     convergence: Convergence,
@@ -109,10 +106,7 @@ export class IptablesMode implements FirewallMode {
     return { ...outcome, changed: outcome.changed || removed || cleared }
   }
 
-  /**
-   * The existing sets, nft's first. iptables-legacy-save does not create legacy's tables; other commands that
-   * read them would.
-   */
+  /** Existing sets, nft's first. iptables-legacy-save creates no tables; other commands that read would. */
   async #sets(signal: AbortSignal): Promise<readonly IptablesSuffix[]> {
     const version = await this.#run(['iptables', '--version'], '', signal)
     const plainIsNft = version !== 'missing' && version.stdout.includes('nf_tables')

@@ -1,8 +1,6 @@
 import type { IptablesChain } from './rules.ts'
 
-/**
- * The rules in one of our chains and in the kernel's chain that jumps to it, as `iptables -S` prints them.
- */
+/** The rules in one of our chains and in the kernel's chain that jumps to it, as `iptables -S` prints. */
 export interface IptablesState {
   /** The rules of the kernel's chain, in order. */
   readonly parent: readonly string[]
@@ -51,10 +49,7 @@ function jumpLines({ jump }: IptablesChain, jumps: number, move: boolean, first:
   return Array<string>(jumps - 1).fill(remove)
 }
 
-/**
- * Deletes the chain and the jumps to it. A line that names the chain empties it, and the jumps go before
- * `-X`: iptables deletes only an empty chain without references.
- */
+/** A line that names the chain empties it; jumps go before `-X`, which wants it empty and unreferenced. */
 function removal({ chain, jump }: IptablesChain, jumps: number, there: boolean): readonly string[] {
   const remove = Array<string>(jumps).fill(jump.replace('-A', '-D'))
   return there ? [`:${chain} - [0:0]`, ...remove, `-X ${chain}`] : remove

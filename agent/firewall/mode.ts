@@ -14,9 +14,7 @@ export interface Outcome {
 export interface FirewallMode {
   /** The tool that writes the rules, for the log. */
   readonly name: string
-  /**
-   * Whether nftables holds the rules, so that its generation reports changes to them. Known after converge().
-   */
+  /** Whether nftables holds the rules, so that its generation reports changes. Known after converge(). */
   readonly usesNftables: boolean
   /**
    * Makes the rules as wished. The first call also removes our rules of families that the overlay lacks.

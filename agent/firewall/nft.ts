@@ -1,9 +1,6 @@
 import { FirewallError, type RunCommand, refusal } from './command.ts'
 
-/**
- * The text that nft lists for a table, named like `ip flannel-ipv4`; undefined where the table does not
- * exist. Throws FirewallError.
- */
+/** nft's listing of a table, named as `ip flannel-ipv4`; undefined: there is none. Throws FirewallError. */
 export async function listTable(
   run: RunCommand,
   table: string,

@@ -6,10 +6,7 @@ import type { FirewallMode, Outcome } from './mode.ts'
 import { listTable, runNft, withoutTable } from './nft.ts'
 import { type FirewallWish, isForeign, nftTable, printNftTable, suffixOf } from './rules.ts'
 
-/**
- * Our rules in nftables: one table of our own for each family, which is replaced as a whole, in one
- * transaction, where it differs.
- */
+/** Our rules in nftables: a table of our own for each family, replaced whole, in one transaction. */
 export class NftMode implements FirewallMode {
   readonly name = 'nft'
   readonly usesNftables = true
@@ -65,10 +62,7 @@ export class NftMode implements FirewallMode {
     return true
   }
 
-  /**
-   * Uses flanneld's name, or the name with a suffix once another network has the former; it keeps the suffix
-   * while the agent runs.
-   */
+  /** Uses flanneld's name, or a name with a suffix from the time that another network has the former. */
   async #tableFor(network: Prefix, own: readonly Prefix[], signal: AbortSignal): Promise<string> {
     const [first, further] = ['', suffixOf(network)].map(suffix => nftTable(familyOf(network), suffix))
     if (this.#suffixes.has(network)) return further ?? ''
@@ -115,10 +109,7 @@ export class NftMode implements FirewallMode {
   }
 }
 
-/**
- * Base chains on the forward hook whose policy is drop, such as `ip filter FORWARD`, in the output of `nft
- * list chains`.
- */
+/** Base chains on the forward hook with policy drop, as `ip filter FORWARD`, in `nft list chains`. */
 export function droppingChains(listing: string): readonly string[] {
   let [table, chain] = ['', '']
   return listing.split('\n').flatMap(line => {

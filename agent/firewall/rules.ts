@@ -6,15 +6,9 @@ import { nftOf } from './family_words.ts'
 
 /** Which rules are wanted. */
 export interface FirewallWish {
-  /**
-   * Masquerade packets that leave the overlay, and packets that a host sends into it from an address outside
-   * it.
-   */
+  /** Masquerade packets that leave the overlay, and a host's packets into it from an outside address. */
   readonly ipMasq: boolean
-  /**
-   * Give a masqueraded connection a random port: with consecutive ports two simultaneous connections can
-   * collide.
-   */
+  /** Random ports for masqueraded connections: two simultaneous ones can collide on consecutive ports. */
   readonly randomPorts: boolean
   /** Accept forwarded traffic of the overlay. */
   readonly forwardRules: boolean
@@ -22,10 +16,7 @@ export interface FirewallWish {
 
 /** The packets that a rule matches, and its verdict. */
 interface Rule {
-  /**
-   * Matches kube-proxy's mark for packets that it masquerades: the default of its --iptables-masquerade-bit,
-   * 14.
-   */
+  /** Matches packets that kube-proxy masquerades: the default --iptables-masquerade-bit is 14. */
   readonly marked?: true
   readonly from?: Side
   readonly to?: Side
@@ -93,9 +84,7 @@ function prefixesIn(text: string): readonly string[] {
   return [...new Set(found)].filter(prefix => !Object.values<string>(multicast).includes(prefix))
 }
 
-/**
- * Whether rules with flanneld's names are another network's: they have prefixes, but none of our prefixes.
- */
+/** Whether rules with flanneld's names are another network's: they have prefixes, but none of our prefixes. */
 export function isForeign(text: string, own: readonly Prefix[]): boolean {
   const prefixes = prefixesIn(text)
   return prefixes.length > 0 && !prefixes.some(prefix => own.some(one => one === prefix))

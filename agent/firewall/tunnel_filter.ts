@@ -29,9 +29,7 @@ export interface TunnelFilterOptions {
   readonly resyncMs: number
   /** Undefined where this network has no tunnel. */
   readonly tunnel: () => Tunnel | undefined
-  /**
-   * A number that every change to nftables by any program increments; undefined where the kernel has none.
-   */
+  /** A number that every change to nftables by any program increments; undefined: the kernel has none. */
   readonly nftGeneration?: (() => number | undefined) | undefined
   readonly log: Log
   readonly run?: RunCommand
@@ -62,9 +60,7 @@ export class TunnelFilter {
   /** The nftables generation at which the table was as in `#content`. */
   #knownAtGeneration: number | undefined
   #readAtMs = 0
-  /**
-   * Public IPs that were added or removed since the last pass: at most as many as leases changed meanwhile.
-   */
+  /** Public IPs that came or went since the last pass: at most as many as leases changed meanwhile. */
   #touched = new Set<Ip>()
 
   constructor(options: TunnelFilterOptions) {
@@ -114,10 +110,7 @@ export class TunnelFilter {
     }
   }
 
-  /**
-   * Limits how often the table is read: peers that join and leave fast must not make nft list thousands of
-   * elements each time.
-   */
+  /** Peers that join and leave fast must not make nft list thousands of elements each time. */
   #isReadDue(): boolean {
     return performance.now() - this.#readAtMs >= this.#options.resyncMs
   }
@@ -173,10 +166,7 @@ export class TunnelFilter {
     if (before !== undefined && before === this.#knownAtGeneration) this.#acceptOwnChange(before)
   }
 
-  /**
-   * Our transaction increments the generation by one. A larger step means that another program changed
-   * nftables too.
-   */
+  /** Our transaction adds one to the generation; a larger step: another program changed nftables too. */
   #acceptOwnChange(before: number): void {
     const after = this.#options.nftGeneration?.()
     if (after === before + 1) this.#knownAtGeneration = after
@@ -233,10 +223,7 @@ function changeOf(verb: 'add' | 'delete', table: string, ips: Iterable<Ip>): str
     .join('')
 }
 
-/**
- * Splits nft's listing into rules, without their counters, and elements. nft prints addresses in canonical
- * text.
- */
+/** Splits nft's listing into rules, without counters, and elements, which nft prints in canonical text. */
 function readTable(text: string): TableContent {
   const peers = new Set<Ip>()
   const rules = text

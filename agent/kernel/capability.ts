@@ -9,10 +9,7 @@ export class CapabilityError extends ExpectedError {
   override name = 'CapabilityError'
 }
 
-/**
- * Throws CapabilityError where CAP_NET_ADMIN is not in effect (capabilities(7), proc(5): CapEff in
- * /proc/self/status).
- */
+/** Throws CapabilityError without CAP_NET_ADMIN in effect (capabilities(7), proc(5): CapEff). */
 export function requireNetAdmin(status: string = readFileSync('/proc/self/status', 'latin1')): void {
   const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1]
   if (effective === undefined)

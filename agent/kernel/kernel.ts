@@ -10,10 +10,7 @@ export interface Scope {
   readonly devices: readonly string[]
   /** Routes with this protocol number are ours on any device. */
   readonly routeProtocol: number
-  /**
-   * Limits `routeProtocol` to destinations in these networks: another agent on this host has other networks.
-   * Undefined: no limit.
-   */
+  /** Limits `routeProtocol` to these: another agent on this host has other networks. Undefined: no limit. */
   readonly networks?: readonly Prefix[]
 }
 
@@ -58,10 +55,7 @@ export interface Kernel {
   /** All our entries that exist now. Two have one key only where the kernel itself repeats it. */
   snapshot(scope: Scope, signal: AbortSignal): Promise<readonly Entry[]>
 
-  /**
-   * A snapshot that costs little where nothing has changed since the look that returned the fingerprint
-   * `last`.
-   */
+  /** A snapshot that costs little where nothing changed since the look with the fingerprint `last`. */
   look(scope: Scope, last: string | undefined, signal: AbortSignal): Promise<Look>
 
   /** Only the devices of a snapshot. They are few and quickly read, and every other entry depends on them. */
@@ -74,16 +68,10 @@ export interface Kernel {
    */
   apply(operations: readonly Operation[], signal: AbortSignal): Promise<readonly Result[]>
 
-  /**
-   * All changes after the call, including our own operations: together with a later snapshot nothing is
-   * missed. Changes that the reader does not take at once are merged into one.
-   */
+  /** All changes after the call, our own too: with a later snapshot nothing is missed. Merges late ones. */
   changes(scope: Scope, signal: AbortSignal): AsyncIterable<KernelChange>
 
-  /**
-   * Resolves once changes() has returned everything that happened before the call, so that later values are
-   * not about operations applied earlier. Gives up after a while where changes never end.
-   */
+  /** Resolves once changes() has returned all that happened before the call, or after a while. */
   caughtUp(signal: AbortSignal): Promise<void>
 }
 

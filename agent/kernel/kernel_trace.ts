@@ -2,10 +2,7 @@ import { type Operation, printOperation, type Result } from '../state/operation.
 import { printEntry } from '../state/print.ts'
 import type { KernelChange } from './kernel.ts'
 
-/**
- * For TWILL_DEBUG=netlink: prints each request to the kernel and each answer as iproute2 would, one line
- * each.
- */
+/** For TWILL_DEBUG=netlink: prints requests and answers as iproute2 would, one line each. */
 export class KernelTrace {
   readonly #write: (line: string) => void
 

@@ -74,10 +74,7 @@ export class NetlinkKernel implements Kernel, UnderlaySource {
     signal.throwIfAborted()
   }
 
-  /**
-   * Listens from the call on, not only from the first value that the reader takes: it returns every change
-   * that a later snapshot() does not show.
-   */
+  /** Listens from the call on, not only from the first value: a later snapshot() shows all the rest. */
   changes(scope: Scope, signal: AbortSignal): AsyncIterable<KernelChange> {
     const subscription = new Subscription(
       { open: this.#open, requests: this.#requests, scope, trace: this.#trace },

@@ -100,10 +100,7 @@ export class Membership {
     return devices.some(dev => this.desired.has(`neighbor ${address} dev ${dev}`))
   }
 
-  /**
-   * Why a lease, or one family of it, is not programmed, by node or by the store's key: an admission rule or
-   * the backend refused it, or the value is not a lease.
-   */
+  /** Why a lease, or a family of it, is not programmed, by node or by the store's key. */
   get refused(): ReadonlyMap<string, string> {
     const problems = this.#leases.problems.map(({ key, reason }): [string, string] => [key, reason])
     return new Map([...this.#peers.refused, ...problems])
@@ -156,10 +153,7 @@ export class Membership {
     return this.#hostNetworks(this.#self.subnets.map(({ prefix }) => prefix))
   }
 
-  /**
-   * Names own public IPs that peers refuse: an operator can write one into the store, where the checks at
-   * start do not see it.
-   */
+  /** Own public IPs that peers refuse: an operator can write one into the store at any time. */
   #unreachable(): readonly string[] {
     return this.#self.subnets.flatMap(({ prefix, publicIp }) => {
       const family = this.#network.families.find(it => it.family === familyOf(prefix))
@@ -172,10 +166,7 @@ export class Membership {
     })
   }
 
-  /**
-   * A subnet that this agent did not choose (a podCIDR, or a lease of an earlier run) can overlap the host's
-   * own networks.
-   */
+  /** A subnet that this agent did not choose (podCIDR, earlier lease) can overlap the host's networks. */
   #takenFromHost(): string | undefined {
     for (const { prefix } of this.#self.subnets) {
       const host = hostNetworkUnder(prefix, this.#host)

@@ -58,10 +58,7 @@ export class OwnLease {
     return this.#underlay
   }
 
-  /**
-   * Uses another underlay. Publishes the lease again only where the public IPs differ: peers see nothing else
-   * of the underlay.
-   */
+  /** Publishes the lease again only where the public IPs differ: peers see nothing else of it. */
   move(underlay: Underlay): void {
     const hasSameIps = isDeepStrictEqual(underlay.publicIps, this.#underlay.publicIps)
     this.#underlay = underlay
@@ -110,10 +107,7 @@ export class OwnLease {
     }
   }
 
-  /**
-   * Renews the lease until the signal aborts. Calls `onLease` with each lease that was claimed again. Call
-   * `claim` first.
-   */
+  /** Renews the lease; calls `onLease` with each lease that was claimed again. Call `claim` first. */
   async keep(onLease: (lease: Lease) => void, signal: AbortSignal): Promise<never> {
     for (;;) {
       signal.throwIfAborted()

@@ -26,15 +26,9 @@ export class Peers {
   readonly #backend: Backend
   readonly #admission: Admission
   readonly #refused = new Map<string, string>()
-  /**
-   * Peers refused because another peer has an entry that they ask for. When that peer goes, they get it in
-   * order of arrival.
-   */
+  /** Refused because another peer has an entry that they ask for; they get it in order of arrival. */
   readonly #contending = new Set<string>()
-  /**
-   * Leases from which the entries were derived: a peer that changed its address or MAC has no older claim to
-   * the new one.
-   */
+  /** Leases that entries derive from: a peer with a new address or MAC has no older claim to these. */
   readonly #derived: DerivedLeases
   /** Peers that had this node's VTEP MAC before this node: other nodes send this node's packets to them. */
   readonly #olderMacHolders = new Set<string>()
@@ -132,10 +126,7 @@ export class Peers {
     return this.#admission.nextAge()
   }
 
-  /**
-   * Judges all peers again by the host's new networks. `heard`: as for Admission.setHost. Returns the keys
-   * that may be wrong now.
-   */
+  /** `heard`: as for Admission.setHost. Returns the keys that may be wrong now. */
   setHost(host: HostNetworks, heard?: number): ReadonlySet<string> {
     this.#admission.setHost(host, heard)
     return this.setTable(this.#table, new Set())
@@ -160,10 +151,7 @@ export class Peers {
     return touched
   }
 
-  /**
-   * Notes which older leases have this node's MAC. Peers refuse the lease that took a MAC later, so these are
-   * the ones they accept.
-   */
+  /** Notes older leases with this node's MAC: peers accept those, and refuse the lease that took it later. */
   #noteOlderMacHolders(): void {
     this.#isFirstTable = false
     for (const { node, since } of this.#table.values())
@@ -205,10 +193,7 @@ export class Peers {
     }
   }
 
-  /**
-   * Returns the peer's entries, or the reason why there are none: an error with one peer refuses only that
-   * peer.
-   */
+  /** The peer's entries, or why there are none: an error with one peer refuses only that peer. */
   #entriesFor(peer: Lease): readonly Entry[] | string {
     try {
       return this.#backend.peerEntries(this.#self, peer, this.#underlay)
@@ -235,9 +220,7 @@ export class Peers {
   }
 }
 
-/**
- * Whether both leases have the same public IPs and backend data, so that existing tunnel entries stay right.
- */
+/** Whether public IPs and backend data are equal, so that existing tunnel entries stay right. */
 function isSameTunnel(a: Lease, b: Lease): boolean {
   return a.subnets.every(({ publicIp, backendData, prefix }) => {
     const other = b.subnets.find(it => familyOf(it.prefix) === familyOf(prefix))

@@ -41,19 +41,14 @@ export class Exchanges {
   #turn: Promise<void> = Promise.resolve()
   #seq = 0
   #closed = false
-  /**
-   * Start of the current run of exchanges without a turn of the event loop; undefined where there is none.
-   */
+  /** Start of the current run of exchanges without a turn of the event loop; undefined: there is none. */
   #busySinceMs: number | undefined
 
   constructor(open: OpenRawSocket) {
     this.#open = open
   }
 
-  /**
-   * Resolves once the last message is answered. Rejects with a failure of the socket, or with the signal's
-   * reason where that aborts before the messages are sent.
-   */
+  /** Resolves once the last message is answered. Rejects where the socket fails or the signal aborted. */
   async run(exchange: Exchange, signal: AbortSignal): Promise<void> {
     const before = this.#turn
     let done = () => {}

@@ -16,10 +16,7 @@ export type ReadMessage<T> = (buffer: Buffer, start: number, end: number, type: 
 /** Refused messages of a batch, by their place in it. */
 export type Refusals = ReadonlyMap<number, NetlinkError>
 
-/**
- * Messages sent at once. The kernel answers each refused one, and 256 such answers fill a receive queue of
- * the default size.
- */
+/** Messages sent at once. 256 answers to refused ones fill a receive queue of the default size. */
 const BATCH_SIZE = 100
 /** How often to read a table that keeps changing while it is read. */
 const DUMP_TRIES = 10
@@ -47,10 +44,7 @@ export class NetlinkRequests {
     return this.#ask(act, write, NLM_F_ACK, read, signal)
   }
 
-  /**
-   * Resolves to the whole table that `write` asks for. Asks again where the kernel reports that the table
-   * changed meanwhile. Throws NetlinkError.
-   */
+  /** Resolves to the whole table; asks again where it changed meanwhile. Throws NetlinkError. */
   async dump<T>(
     act: string,
     write: (writer: MessageWriter) => void,

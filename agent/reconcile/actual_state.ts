@@ -4,17 +4,11 @@ import type { Entry } from '../state/entry.ts'
 import type { Operation, Result } from '../state/operation.ts'
 import { entryDevice, entryKey, printsSame } from '../state/print.ts'
 
-/**
- * The entries on devices as last known: from the last snapshot, the operations applied since, and the
- * kernel's notifications.
- */
+/** The entries on devices by the last snapshot, the operations applied since, and the notifications. */
 export class ActualState {
   readonly #desired: EntryMap
   #entries = new Map<string, Entry>()
-  /**
-   * Notifications that arrived during a snapshot or an apply: they are newer than its answer. Undefined while
-   * neither runs.
-   */
+  /** Notifications during a snapshot or an apply, newer than its answer; undefined while neither runs. */
   #newer: Map<string, Entry | undefined> | undefined
   /** The fingerprint of the last look; undefined where the known entries have changed since. */
   #fingerprint: string | undefined
@@ -31,10 +25,7 @@ export class ActualState {
     return this.#entries.get(key) === this.#desired.get(key)
   }
 
-  /**
-   * The keys whose actual entry differs from the desired one. Runs in each pass, so it compares each entry
-   * only once where none differs.
-   */
+  /** Runs in each pass, so it compares each entry only once where none differs. */
   wrongKeys(): Set<string> {
     const wrong = new Set<string>()
     let missing = this.#desired.size
@@ -105,9 +96,7 @@ export class ActualState {
     return results
   }
 
-  /**
-   * The device is gone, with everything on it. Returns the keys of all entries that were or should be on it.
-   */
+  /** The device is gone. Returns the keys of all entries that were or should be on it. */
   assumeEmpty(dev: string): ReadonlySet<string> {
     const keys = new Set<string>()
     for (const entries of [this.#entries, this.#desired])
@@ -116,10 +105,7 @@ export class ActualState {
     return keys
   }
 
-  /**
-   * The kernel may have dropped entries of these kinds from the device without a notification. Returns their
-   * keys.
-   */
+  /** The kernel may have dropped entries of these kinds silently. Returns their keys. */
   assumeDropped(dev: string, kinds: ReadonlySet<Entry['kind']>): ReadonlySet<string> {
     const keys = new Set<string>()
     for (const [key, entry] of this.#desired)
@@ -128,9 +114,7 @@ export class ActualState {
     return keys
   }
 
-  /**
-   * Uses the desired entry's object where the actual one is equal: half the memory, and `===` means equal.
-   */
+  /** Uses the desired object where the actual one is equal: half the memory, and `===` means equal. */
   #set(key: string, entry: Entry | undefined): void {
     const want = this.#desired.get(key)
     const was = this.#entries.get(key)

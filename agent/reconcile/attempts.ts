@@ -4,10 +4,7 @@ import { entryKey } from '../state/print.ts'
 import { Contests, type NamedContest } from './contests.ts'
 import { type Refusal, Refusals } from './refusals.ts'
 
-/**
- * The longest back-off for own devices and addresses: a node without them is cut off, and a retry costs one
- * message.
- */
+/** For own devices and addresses: a node without them is cut off, and a retry costs one message. */
 const OWN_MAX_BACKOFF_MS = 1_000
 
 /** Entries that the kernel refused or that another program keeps undoing, and when to try each again. */

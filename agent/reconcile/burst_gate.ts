@@ -1,17 +1,12 @@
 import { WakeUp } from '../../lease/common/wake_up.ts'
 
-/**
- * More wrong entries than this at once are the start of a burst: a flush, or a device that is being deleted.
- */
+/** More wrong entries than this at once start a burst: a flush, or a device that is being deleted. */
 const BURST_SIZE = 8
 /** A burst ends when nothing arrives for CALM_MS. The wait never exceeds MAX_WAIT_MS. */
 const CALM_MS = 10
 const MAX_WAIT_MS = 300
 
-/**
- * Delays a round while a burst of wrong entries lasts: another program would undo a repair again. Counts the
- * notifications since the last round.
- */
+/** Delays a round while wrong entries arrive in a burst: another program would undo a repair again. */
 export class BurstGate {
   readonly #now: () => number
   #count = 0
@@ -33,9 +28,7 @@ export class BurstGate {
     this.#wakeUp.set()
   }
 
-  /**
-   * Waits for the end of a burst, if there is one. Stops waiting once `isClear` says that the cause is known.
-   */
+  /** Waits for the end of a burst, if there is one, or until `isClear` says that the cause is known. */
   async pass(isClear: () => boolean, signal: AbortSignal): Promise<void> {
     const endMs = this.#now() + MAX_WAIT_MS
     while (this.#count > BURST_SIZE && !isClear() && this.#now() < endMs) {

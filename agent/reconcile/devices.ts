@@ -7,10 +7,7 @@ import { entryKey } from '../state/print.ts'
 /** An entry does not count as undone by another program when its device was wrong within this time. */
 const WRONG_LATELY_MS = 3_000
 
-/**
- * Kinds of entries that the kernel drops from a device that is set down or loses its last address. FDB
- * entries stay.
- */
+/** Dropped by the kernel from a device that is set down or loses its last address. FDB entries stay. */
 export const droppedByDown: ReadonlySet<Entry['kind']> = new Set(['address', 'neighbor', 'route'] as const)
 const droppedByNewMac: ReadonlySet<Entry['kind']> = new Set(['neighbor'] as const)
 
@@ -35,10 +32,7 @@ export interface LoopView {
   waitMs(link: Entry): number
 }
 
-/**
- * Our own devices. They are few and quickly read. They are repaired before anything else: without them the
- * node is cut off.
- */
+/** Our own devices: few, quickly read, and repaired first, because without them the node is cut off. */
 export class Devices {
   readonly #kernel: Kernel
   readonly #scope: Scope
@@ -58,18 +52,12 @@ export class Devices {
     this.#keys = new Set(scope.devices.map(name => `link ${name}`))
   }
 
-  /**
-   * Names of devices that are missing or must be recreated. Their entries have to wait: the kernel could
-   * attach them to another interface.
-   */
+  /** Missing, or to be recreated. Their entries wait: the kernel could attach them to another interface. */
   get unusable(): ReadonlySet<string> {
     return this.#unusable
   }
 
-  /**
-   * Whether the device differs or differed shortly before from the desired one, and no change of the desired
-   * state explains it.
-   */
+  /** Whether the device is or was wrong shortly before, unexplained by a change of the desired state. */
   wasWrongLately(name: string | undefined): boolean {
     const wrongAtMs = this.#wrongAtMs.get(name ?? '')
     return wrongAtMs !== undefined && this.#now() - wrongAtMs < WRONG_LATELY_MS

@@ -2,10 +2,7 @@ import type { Kernel, Scope } from '../kernel/kernel.ts'
 import { type Operation, printOperation, type Result } from '../state/operation.ts'
 import { entryDevice } from '../state/print.ts'
 
-/**
- * The operations that remove our devices with every entry on them, and our routes on other devices or on
- * none. Applying them twice is no error.
- */
+/** Removes our devices with every entry on them, and our routes elsewhere. Applying it twice is no error. */
 export async function leftovers(
   kernel: Kernel,
   scope: Scope,

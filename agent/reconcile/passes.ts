@@ -34,10 +34,7 @@ export class Passes {
     return this.#begun > 0
   }
 
-  /**
-   * Resolves after a pass that began after this call: that pass sees everything that was true before the
-   * call.
-   */
+  /** Resolves after a pass that began after this call, and so saw everything that was true before it. */
   async next(signal: AbortSignal): Promise<void> {
     const passed = new WakeUp()
     this.#waiting.set(passed, this.#begun)
@@ -82,9 +79,7 @@ export class Passes {
     for (const [passed, before] of this.#waiting) if (this.#begun > before) passed.set()
   }
 
-  /**
-   * A device was repaired: asks for a pass soon, because the kernel may have dropped more than it announced.
-   */
+  /** A device was repaired: a pass follows soon, as the kernel may have dropped more than it announced. */
   verify(nowMs: number): void {
     this.#verifyAtMs = Math.min(this.#verifyAtMs, nowMs + VERIFY_MS)
   }

@@ -95,9 +95,7 @@ export class Reconciler {
     return this.#roundBeganMs === undefined ? 0 : this.#now() - this.#roundBeganMs
   }
 
-  /**
-   * Runs until the signal aborts; rejects with its reason, or with the first error of the kernel's socket.
-   */
+  /** Runs until the signal aborts; rejects with its reason, or with the kernel socket's first error. */
   async run(signal: AbortSignal): Promise<never> {
     // A failed round has lost its keys, so ask for a full pass. The first pass is already asked for.
     if (this.#passes.hasBegun) this.#passes.ask('the last round failed')
@@ -150,10 +148,7 @@ export class Reconciler {
     return Math.ceil(Math.max(0, Math.min(this.#retryAtMs - nowMs, nextPassMs)))
   }
 
-  /**
-   * Repairs devices where a full pass is due or a device may be wrong, and marks the entries that the kernel
-   * dropped with them.
-   */
+  /** Repairs devices that are asked for or may be wrong, and marks the entries that they lost. */
   async #repairDevices(
     isAsked: boolean,
     drift: Set<string>,
@@ -188,10 +183,7 @@ export class Reconciler {
     }
   }
 
-  /**
-   * Leaves out failures of entries whose device disappeared meanwhile: they are no refusals, and the next
-   * round repairs the device first.
-   */
+  /** Leaves out failures on devices that disappeared meanwhile: the next round repairs the device first. */
   #withoutLost(results: readonly Result[]): readonly Result[] {
     const isLost = ({ operation, error }: Result) =>
       error !== undefined && this.#suspects.has(`link ${entryDevice(operation.entry)}`)

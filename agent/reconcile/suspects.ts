@@ -50,10 +50,7 @@ export class Suspects {
     return this.#touched.has(key)
   }
 
-  /**
-   * Whether a change of the desired state explains a difference under this key, so that it is no drift. True
-   * for every key before the first full pass.
-   */
+  /** Whether a change of the desired state, or the start, explains a difference: it is no drift. */
   isExpected(key: string): boolean {
     return !this.#hasStarted || this.#touched.has(key)
   }

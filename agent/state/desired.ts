@@ -46,10 +46,7 @@ export class DesiredState {
     })
   }
 
-  /**
-   * Replaces all entries of the owner; they must be in no conflict. An empty list removes the owner. Adds the
-   * keys that changed to `touched`.
-   */
+  /** Replaces the owner's entries, which must be in no conflict. Adds the changed keys to `touched`. */
   set(owner: string, entries: readonly Entry[], touched: Set<string>): void {
     for (const old of this.#owned.get(owner) ?? []) {
       const key = entryKey(old)

@@ -5,10 +5,7 @@ import { printsSame } from './print.ts'
 /** Entries by `entryKey`. */
 export type EntryMap = ReadonlyMap<string, Entry>
 
-/**
- * The operations that make `keys` in the kernel as desired: additions in the order below, then removals in
- * reverse.
- */
+/** The operations that make `keys` as desired: additions in the order below, then removals in reverse. */
 export function diff(keys: Iterable<string>, actual: EntryMap, desired: EntryMap): Operation[] {
   const puts = inOrder()
   const removals = inOrder()
@@ -26,10 +23,7 @@ export function diff(keys: Iterable<string>, actual: EntryMap, desired: EntryMap
   return [...Object.values(puts).flat(), ...Object.values(removals).flat().reverse()]
 }
 
-/**
- * A device comes before the entries on it. FDB before neighbor before route: the kernel would send ARP
- * requests for a gateway that it does not know.
- */
+/** Devices first. A route follows its neighbor: the kernel would send ARP for an unknown gateway. */
 function inOrder(): Record<Entry['kind'], Operation[]> {
   return { link: [], address: [], fdb: [], neighbor: [], route: [] }
 }

@@ -2,10 +2,7 @@ import type { Ip } from '../../lease/net/ip.ts'
 import type { Mac } from '../../lease/net/mac.ts'
 import type { Prefix } from '../../lease/net/prefix.ts'
 
-/**
- * An entry that the kernel holds and the agent programs. Devices are named, not numbered: a device that is
- * recreated has another index.
- */
+/** An entry that the kernel holds. Devices are named: one that is recreated has another index. */
 export type Entry = Link | Address | FdbEntry | Neighbor | Route
 
 /** A VXLAN device. */
@@ -17,10 +14,7 @@ export interface Link {
   readonly deviceMtu: number
   /** Administrative state. */
   readonly up: boolean
-  /**
-   * No backend sets these two: index of the bridge or VRF that the device is a port of, and whether a program
-   * took its carrier away.
-   */
+  /** No backend sets these two: index of its bridge or VRF, and a carrier that a program took away. */
   readonly master?: number | undefined
   readonly protodown?: boolean | undefined
   readonly vxlan: Vxlan
@@ -55,10 +49,7 @@ export interface FdbEntry {
   readonly dev: string
   readonly mac: Mac
   readonly dst: Ip
-  /**
-   * No backend sets these three: UDP port, VNI and index of the interface, where they differ from the
-   * device's.
-   */
+  /** No backend sets these: UDP port, VNI and interface index where they differ from the device's. */
   readonly port?: number | undefined
   readonly vni?: number | undefined
   readonly via?: number | undefined

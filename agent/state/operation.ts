@@ -1,10 +1,7 @@
 import type { Entry, Link } from './entry.ts'
 import { printEntry } from './print.ts'
 
-/**
- * One change that brings the kernel closer to the desired state. A list of them is the drift, and can be
- * printed.
- */
+/** One change towards the desired state. A list of them is the drift, and can be printed. */
 export type Operation =
   | { readonly verb: 'add'; readonly entry: Entry }
   /** `was`: the entry that the kernel has under this key now. */

@@ -2,9 +2,7 @@ import { familyOf } from '../../lease/net/ip.ts'
 import { isSingleAddress, networkAddress, prefixLength } from '../../lease/net/prefix.ts'
 import type { Entry, FdbEntry, Link, Neighbor, Route, UnicastRoute } from './entry.ts'
 
-/**
- * RTPROT_* names as in iproute2's rt_protos. `ip route` prints no `proto boot`, and neither does this file.
- */
+/** As in iproute2's rt_protos. `ip route` prints no `proto boot`, and neither does this file. */
 const protocolNames: Readonly<Record<number, string>> = {
   2: 'kernel',
   4: 'static',
@@ -33,10 +31,7 @@ export function printEntry(entry: Entry): string {
   }
 }
 
-/**
- * Whether two entries print the same. Compares their fields first: printing thousands of equal entries would
- * take long.
- */
+/** Compares fields first: printing thousands of equal entries would take long. */
 export function printsSame(a: Entry, b: Entry): boolean {
   return a === b || hasSameFields(a, b) || printEntry(a) === printEntry(b)
 }

@@ -32,10 +32,7 @@ export interface InterfaceAddress {
   readonly permanent: boolean
   /** No longer to be used for new connections (IFA_F_DEPRECATED). */
   readonly deprecated: boolean
-  /**
-   * An IPv6 privacy address (RFC 8981, IFA_F_TEMPORARY). Never set for IPv4, where the same bit means a
-   * secondary address.
-   */
+  /** An IPv6 privacy address (RFC 8981, IFA_F_TEMPORARY). For IPv4 the same bit means secondary. */
   readonly temporary: boolean
   /** Duplicate address detection is running or has failed (IFA_F_TENTATIVE, IFA_F_DADFAILED). */
   readonly tentative: boolean

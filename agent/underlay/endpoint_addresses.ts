@@ -5,9 +5,7 @@ import { type Ip, ipOrUndefined } from '../../lease/net/ip.ts'
 /** A resolver that does not answer must not hold up the start. */
 const RESOLVE_MS = 2_000
 
-/**
- * The addresses of the hosts in these URLs, without repetition. A name that cannot be resolved now adds none.
- */
+/** The addresses of the hosts in these URLs. A name that cannot be resolved now adds none. */
 export async function endpointAddresses(
   urls: readonly string[],
   signal: AbortSignal,

@@ -6,16 +6,11 @@ import { holds, isPossible, onLinkPrefixes, type UnderlayChoice, type UnderlayEr
 
 /** What the current facts mean for the choice that this node uses. */
 export type Verdict =
-  /**
-   * The choice stays, here with its current MTU and on-link prefixes. `better`: a different choice that the
-   * agent would make at a start.
-   */
+  /** The choice stays, with its current facts. `better`: what the agent would choose at a start. */
   | { readonly kind: 'stands'; readonly choice: UnderlayChoice; readonly better: UnderlayChoice | undefined }
   /** Use another choice from now on. `sure`: the host was renumbered, or the former choice is back. */
   | { readonly kind: 'moves'; readonly choice: UnderlayChoice; readonly sure: boolean }
-  /**
-   * The choice is gone. Use `next` after `forMs` unless the choice comes back; undefined: there is no other.
-   */
+  /** The choice is gone. Use `next`, if any, after `forMs` unless the choice comes back. */
   | { readonly kind: 'waits'; readonly next: UnderlayChoice | undefined; readonly forMs: number }
 
 interface Held {
@@ -107,10 +102,7 @@ function nextOf(
   return { ...choice, name, underlayMtu, onLink, reason: 'it has the address now' }
 }
 
-/**
- * The choice with its current facts, where its interface and all its local addresses exist; undefined
- * otherwise.
- */
+/** The choice with its current facts; undefined where its interface or one of its addresses is gone. */
 function refreshed(
   { choice, index }: Held,
   { interfaces, routes }: UnderlayFacts,

@@ -27,10 +27,7 @@ export interface HostSetting {
   readonly external: string
   /** Addresses of the store. */
   readonly endpoints: readonly Ip[]
-  /**
-   * Subnets of this node's pods: networks that a CNI plugin or Docker built inside them are not the host's
-   * own.
-   */
+  /** Subnets of this node's pods: networks of a CNI plugin or Docker inside them are not the host's. */
   readonly ownSubnets: readonly Prefix[]
 }
 
@@ -73,10 +70,7 @@ export function hostNetworks({ interfaces, routes }: UnderlayFacts, setting: Hos
   }
 }
 
-/**
- * Warnings for the start, one a family: which of the host's own networks overlap the pod network. Leaves out
- * networks inside others that are named.
- */
+/** Warnings at start about host networks that overlap the pod network, without networks inside named ones. */
 export function overlapWarnings(
   { families }: NetworkConfig,
   { overlapping, connected }: HostNetworks,
@@ -115,10 +109,7 @@ function reserve(prefix: Prefix, use: string, carriesNode: boolean): HostNetwork
   return { prefix, use, refuses: 'overlapping', carriesNode }
 }
 
-/**
- * Tells whether a prefix lies in this node's own pod subnets, on a device that does not carry the node
- * itself.
- */
+/** Whether a prefix lies in this node's pod subnets, on a device that does not carry the node itself. */
 function podNetworks(routes: readonly RouteFacts[], { external, ownSubnets }: HostSetting) {
   const carriers = new Set([external, ...gatewaysOf(routes).map(({ dev }) => dev)])
   return (prefix: Prefix, dev: string): boolean =>
@@ -133,10 +124,7 @@ function addressesOf(interfaces: readonly InterfaceFacts[]): readonly Placed[] {
   )
 }
 
-/**
- * Connected prefixes: from addresses, even where the kernel added no route for them (`noprefixroute`), and
- * from routes without a gateway.
- */
+/** From addresses, even with `noprefixroute`, and from routes without a gateway. */
 function connectedOf(
   interfaces: readonly InterfaceFacts[],
   routes: readonly RouteFacts[],
@@ -162,10 +150,7 @@ function routed({ dst, via, dev, protocol, metric }: RouteFacts): readonly HostN
   return [{ prefix: dst, use, refuses: looksLikeFlanneld ? 'smaller' : 'inside', carriesNode: false }]
 }
 
-/**
- * The metric of a route that is added without one; for IPv6 IP6_RT_PRIO_USER
- * (include/uapi/linux/ipv6_route.h).
- */
+/** Of a route that is added without a metric; IPv6: IP6_RT_PRIO_USER (include/uapi/linux/ipv6_route.h). */
 const plainMetric = { ipv4: 0, ipv6: 1024 } as const
 
 function gatewaysOf(routes: readonly RouteFacts[]): readonly { via: Ip; dev: string }[] {

@@ -11,10 +11,7 @@ export interface UnderlaySettings extends Omit<UnderlayWatchOptions, 'wish' | 'e
   readonly store: Pick<LeaseStore, 'endpoints' | 'reporter'>
 }
 
-/**
- * Prefers public IPs from the command line to those that the store has for this node. Chooses no interface
- * yet.
- */
+/** Public IPs of the command line come before those that the store has for this node. Chooses nothing yet. */
 export async function openUnderlay(settings: UnderlaySettings, signal: AbortSignal): Promise<UnderlayWatch> {
   const { interfaces, publicIps, store, ...options } = settings
   const hints = (await store.reporter?.publicIpHints(signal)) ?? []

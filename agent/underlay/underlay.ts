@@ -100,10 +100,7 @@ function byPublicIp(ip: Ip, { interfaces }: UnderlayFacts): Try {
   return found ? { found, address: ip, reason: `it has the public IP ${ip}` } : `no interface has ${ip}`
 }
 
-/**
- * The best default route's interface; for two families, the first interface that has a default route for
- * both.
- */
+/** The best default route's interface; for two families, the first with a default route for both. */
 function* byDefaultRoute(families: readonly Family[], { interfaces, routes }: UnderlayFacts): Iterable<Try> {
   const perFamily = families.map(family => defaultRoutes(routes, family).map(({ dev }) => dev))
   const names = new Set(perFamily[0]?.filter(name => perFamily.every(devices => devices.includes(name))))
@@ -114,10 +111,7 @@ function* byDefaultRoute(families: readonly Family[], { interfaces, routes }: Un
   for (const at of found) yield { found: at, address: undefined, reason: `it has ${what}` }
 }
 
-/**
- * The text is a name or an alternative name of the device, the label of one of its addresses (`eth0:1`), or
- * an address.
- */
+/** The text is a device's name or alternative name, the label of an address (`eth0:1`), or an address. */
 function byNameOrIp(text: string, { interfaces }: UnderlayFacts): Try {
   const ip = ipOrUndefined(text)
   const reason = `--iface ${text}`
@@ -199,9 +193,7 @@ function choiceOf(
   }
 }
 
-/**
- * lo carries nothing to other hosts: an address on it is reached through the interface of the default route.
- */
+/** An address on lo is reached through the interface of the default route. */
 function carrierOf(
   families: readonly Family[],
   { interfaces, routes }: UnderlayFacts,
@@ -210,10 +202,7 @@ function carrierOf(
   return devices.flatMap(dev => interfaces.find(at => at.name === dev && isPossible(at)) ?? [])[0]
 }
 
-/**
- * Connected prefixes. A default route without a gateway does not count: behind a point-to-point link peers
- * are hops away.
- */
+/** Not by a default route without a gateway: behind a point-to-point link peers are hops away. */
 export function onLinkPrefixes(
   name: string,
   families: readonly Family[],
@@ -226,10 +215,7 @@ export function onLinkPrefixes(
   return [...new Set(connected.map(({ dst }) => dst))]
 }
 
-/**
- * Devices of overlays and container runtimes are no underlay unless a flag names them: the tunnel would run
- * through itself.
- */
+/** Overlays and container runtimes are no underlay unless a flag names them: the tunnel would nest. */
 export function isPossible({ name, loopback }: InterfaceFacts): boolean {
   return !loopback && !/^(flannel(-v6)?\.\d+|cni0|docker0|kube-ipvs0|nodelocaldns)$/.test(name)
 }

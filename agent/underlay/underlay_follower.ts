@@ -13,10 +13,7 @@ const REVIEWS = { most: 5, perSecond: 1 } as const
 export interface Reviewed {
   /** The new choice; undefined where it has not changed. */
   readonly moved: UnderlayChoice | undefined
-  /**
-   * The value of `nextAge` when the first of the reviewed changes was reported; undefined where no change
-   * was.
-   */
+  /** `nextAge` when the first of the reviewed changes was reported; undefined where none was. */
   readonly heard: number | undefined
 }
 
@@ -44,10 +41,7 @@ export class UnderlayFollower {
     this.#due.set()
   }
 
-  /**
-   * Reviews at once, because the interface was chosen before the agent listened, and after each change.
-   * Rejects with the signal's reason.
-   */
+  /** Reviews at once, as the choice is older than the listening, and after each change. */
   async run(onReview: (reviewed: Reviewed) => void, signal: AbortSignal): Promise<never> {
     const budget = new Budget(REVIEWS)
     for (;;) {
@@ -60,10 +54,7 @@ export class UnderlayFollower {
   }
 }
 
-/**
- * Whether connections that were made over one still work over the other: a second address or another prefix
- * does not break them.
- */
+/** Whether connections over one still work over the other: another prefix does not break them. */
 export function isSameWay(a: Underlay, b: Underlay): boolean {
   return a.name === b.name && isDeepStrictEqual(a.localIps, b.localIps)
 }

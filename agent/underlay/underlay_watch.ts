@@ -42,15 +42,10 @@ export class PublicIpError extends ExpectedError {
   override name = 'PublicIpError'
 }
 
-/**
- * How many different better choices are logged: an interface that comes and goes with ever new addresses must
- * not fill the log.
- */
+/** Most better choices that are logged: an interface that comes and goes with ever new addresses has many. */
 const MAX_REPORTS = 50
 
-/**
- * The external interface: chosen once, then kept while the kernel's interfaces, addresses and routes change.
- */
+/** The external interface: chosen once, then kept while interfaces, addresses and routes change. */
 export class UnderlayWatch {
   readonly #options: UnderlayWatchOptions
   readonly #families
@@ -94,10 +89,7 @@ export class UnderlayWatch {
     return this.#hostNetworks(this.#held?.choice.name ?? '', ownSubnets)
   }
 
-  /**
-   * Waits until an interface can be chosen. Rejects with PublicIpError where peers would refuse the public
-   * IP.
-   */
+  /** Waits for an interface. Rejects with PublicIpError where peers would refuse the public IP. */
   async choose(signal: AbortSignal): Promise<UnderlayChoice> {
     const { kernel, scope, wish, patienceMs, log, onTrouble = () => {} } = this.#options
     const choice = await whenChosen(
@@ -115,9 +107,7 @@ export class UnderlayWatch {
     return choice
   }
 
-  /**
-   * Reads the kernel again. Returns the new choice; undefined where it has not changed. Call `choose` first.
-   */
+  /** Reads the kernel again. Returns the new choice, if it has changed. Call `choose` first. */
   async review(signal: AbortSignal): Promise<UnderlayChoice | undefined> {
     const held = this.#held
     if (held === undefined) throw new Error('review() without choose()')

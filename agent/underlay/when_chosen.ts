@@ -12,10 +12,7 @@ export interface WhenChosenOptions {
   readonly onTrouble: (trouble: string) => void
 }
 
-/**
- * The kernel sends no notification when a policy rule or an alternative name changes, so it is asked again at
- * this interval. It answers in a millisecond.
- */
+/** The kernel reports no change of a policy rule or alternative name: ask again at this interval. */
 const RETRY_MS = 1_000
 
 /** Reads the current interfaces, routes and, where the flag is given, the route to `ifaceCanReach`. */
@@ -33,10 +30,7 @@ export async function readUnderlay(
   return { ...facts, reach: await kernel.routeTo(ifaceCanReach, signal) }
 }
 
-/**
- * Waits until `choose` finds an interface, and logs once what is missing: at boot the interface can appear
- * seconds or minutes after the agent starts.
- */
+/** Logs once what is missing: at boot the interface can appear minutes after the agent starts. */
 export async function whenChosen<T extends UnderlayChoice>(
   { kernel, scope, wish, log, onTrouble }: WhenChosenOptions,
   choose: (view: UnderlayView) => T,

@@ -25,10 +25,7 @@ import { ShareRules } from './share_rules.ts'
  * peers.
  */
 export class Admission {
-  /**
-   * Peers with at least one admitted family; their leases hold only the admitted families. Live: changes with
-   * `update`.
-   */
+  /** Peers with an admitted family, with these families alone. Live: changes with `update`. */
   readonly admitted: ReadonlyMap<string, Lease>
   /** Why a peer, or one of its families, is refused. Live, as `admitted`; a peer can be in both. */
   readonly refused: ReadonlyMap<string, string>
@@ -45,10 +42,7 @@ export class Admission {
   readonly #rules: ShareRules
   readonly #host: HostPriority
   #hostChanged = false
-  /**
-   * Subnets that were programmed before this process started. They count as older than all of the host's
-   * networks.
-   */
+  /** Subnets that an earlier process programmed: older than all of the host's networks. */
   #programmedBefore: ReadonlySet<Prefix>
 
   /** `programmedBefore`: subnets that an earlier process programmed. `now` is monotonic, in ms. */
@@ -65,10 +59,7 @@ export class Admission {
     this.shared = this.#publicIps.shared
   }
 
-  /**
-   * A position in the sequence of claims: after all claims admitted before this call, before all admitted
-   * later.
-   */
+  /** A position in the sequence: after all claims admitted before this call, before all later ones. */
   nextAge(): number {
     return this.#nextOrder++
   }
@@ -82,10 +73,7 @@ export class Admission {
     this.#hostChanged = true
   }
 
-  /**
-   * The nodes that claim this public IP, admitted or refused; claims that break a rule by themselves do not
-   * count.
-   */
+  /** The nodes that claim this public IP, admitted or not; without claims that break a rule by themselves. */
   nodesAt(ip: Ip): readonly string[] {
     return this.#publicIps.nodesAt(ip)
   }
@@ -186,9 +174,7 @@ export class Admission {
     this.#publicIps.delete(publicIp, claim.node)
   }
 
-  /**
-   * An admitted claim stays. Of the others, the first in order gets the addresses that no admitted claim has.
-   */
+  /** An admitted claim stays. Of the others the first in order gets what no admitted claim has. */
   #judge(dirty: Set<Claim>, touched: Set<string>): void {
     for (const claim of [...dirty].sort((a, b) => a.order - b.order)) {
       const before = claim.reason
@@ -212,10 +198,7 @@ export class Admission {
     return this.#prefixes.overlapping(subnet.prefix)
   }
 
-  /**
-   * Why this node's own lease conflicts with a peer's: both claim the same subnet or public IP; undefined
-   * where not.
-   */
+  /** Why this node's lease and a peer's both claim a subnet or public IP; undefined where not. */
   conflictWith(peer: Lease): string | undefined {
     if (this.#rules.isSelf(peer)) return undefined
     for (const subnet of peer.subnets) {

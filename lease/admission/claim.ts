@@ -3,9 +3,7 @@ import type { Lease, Subnet } from '../lease.ts'
 /** One family's part of a peer's lease. */
 export interface Claim {
   readonly node: string
-  /**
-   * Position in the sequence in which claims and changes of the host were seen; claims of one table by age.
-   */
+  /** Position in the sequence of claims and changes of the host; claims of one table are in it by age. */
   readonly order: number
   readonly subnet: Subnet
   /** When it was admitted, in the same sequence as `order`; undefined where it is refused. */

@@ -28,10 +28,7 @@ export class ClaimedIps {
     if (nodes.length === 0) this.#nodes.delete(ip)
   }
 
-  /**
-   * Updates `shared` for one IP. Call once an update has added all its claims: thousands of them may have the
-   * same IP.
-   */
+  /** Call once an update has added all claims of the IP: thousands of them may have the same. */
   settle(ip: Ip): void {
     const nodes = this.nodesAt(ip)
     if (nodes.length < 2) this.#shared.delete(ip)

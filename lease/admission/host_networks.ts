@@ -12,10 +12,7 @@ export interface HostNetwork {
    * it and not equal, because an equal route may be one that flanneld left for this very peer.
    */
   readonly refuses: 'overlapping' | 'inside' | 'smaller'
-  /**
-   * The node itself, and so its tunnel, is reached through it: it takes precedence even over programmed
-   * peers.
-   */
+  /** The node, and so its tunnel, is reached through it: it comes even before programmed peers. */
   readonly carriesNode: boolean
 }
 
@@ -45,10 +42,7 @@ export function isTakenBy(prefix: Prefix, host: HostNetwork): boolean {
   return contains(host.prefix, prefix) && (host.refuses === 'inside' || host.prefix !== prefix)
 }
 
-/**
- * Why packets for a node cannot be sent to this public IP over the host's interfaces; undefined where they
- * can.
- */
+/** Why this public IP cannot be reached over the host's interfaces; undefined where it can. */
 export function edgeOfNetwork(publicIp: Ip, { connected }: HostNetworks): string | undefined {
   for (const prefix of connected) {
     const edges = edgesOf(prefix)

@@ -2,10 +2,7 @@ import { familyOf, type Ip, scopeOf } from '../net/ip.ts'
 import { contains, overlaps, type Prefix } from '../net/prefix.ts'
 import { edgeOfNetwork, type HostNetworks } from './host_networks.ts'
 
-/**
- * Why no node can be reached at this public IP from this host, as words that follow the address; undefined
- * where one can.
- */
+/** Why no node can be reached at this public IP from here, as words after the address; or undefined. */
 export function publicIpTrouble(publicIp: Ip, network: Prefix, host: HostNetworks): string | undefined {
   if (familyOf(publicIp) !== familyOf(network)) return `is not ${familyOf(network)}`
   const scope = scopeOf(publicIp)

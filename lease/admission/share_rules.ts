@@ -23,10 +23,7 @@ export class ShareRules {
     this.#nextOrder = nextOrder
   }
 
-  /**
-   * Which rule the subnet breaks, and the remedy; undefined where none. `heldSince`: since when it is
-   * programmed.
-   */
+  /** The rule that the subnet breaks, with the remedy. `heldSince`: since when it is programmed. */
   unsound({ prefix, publicIp }: Subnet, heldSince: number | undefined): string | undefined {
     const family = familyOf(prefix)
     const network = this.#network.families.find(it => it.family === family)?.network
@@ -66,9 +63,7 @@ export class ShareRules {
     return trouble && `public IP ${publicIp} of ${prefix} ${trouble}: ${remedy}`
   }
 
-  /**
-   * Names this node's own subnet or public IP that the peer's subnet takes; undefined where it takes none.
-   */
+  /** Names this node's own subnet or public IP that the peer's subnet takes, if any. */
   takesOurs({ prefix, publicIp }: Pick<Subnet, 'prefix' | 'publicIp'>, remedy: string): string | undefined {
     for (const own of this.self?.subnets ?? []) {
       if (overlaps(own.prefix, prefix))

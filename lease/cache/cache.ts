@@ -24,10 +24,7 @@ const MAX_NAME = 300
 export interface CachedLeases<Notes = unknown> {
   /** Names the store and the place in it: `etcd /coreos.com/network`. A cache of another scope is refused. */
   readonly scope: string
-  /**
-   * Unix ms, a valid date. It may lie in the future or far in the past: the node may have no clock of its
-   * own.
-   */
+  /** Unix ms, a valid date, maybe in the future or far past: the node may have no clock of its own. */
   readonly savedAtMs: number
   /** The network config's JSON; undefined where it is not known, or is in a file of its own (Kubernetes). */
   readonly networkConfig: string | undefined
@@ -37,10 +34,7 @@ export interface CachedLeases<Notes = unknown> {
   readonly notes: Notes
 }
 
-/**
- * A cache that cannot be used. The message names the file and the reason; the remedy is always to start
- * without it.
- */
+/** A cache that cannot be used; the remedy is always to start without it. */
 export class CacheError extends ExpectedError {
   override name = 'CacheError'
 }
@@ -59,10 +53,7 @@ function leaseJson({ subnets, ...lease }: Lease): object {
   return { ...lease, subnets: subnets.map(subnetJson) }
 }
 
-/**
- * `readNotes` turns the store's own notes into a typed value, or throws an Error. Throws CacheError and
- * nothing else.
- */
+/** `readNotes` types the store's own notes, or throws an Error. Throws CacheError and nothing else. */
 export function decodeCache<Notes>(
   text: string,
   scope: string,

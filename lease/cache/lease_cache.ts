@@ -35,10 +35,7 @@ export class LeaseCache<Notes> {
     this.#options = options
   }
 
-  /**
-   * The file's content at the first call, until `save` has new content to write; undefined where there is no
-   * file or it cannot be used.
-   */
+  /** The file's content at the first call, until `save`; undefined where there is none to use. */
   load(): Promise<CachedLeases<Notes> | undefined> {
     this.#loaded ??= this.#load()
     return this.#loaded
@@ -116,10 +113,7 @@ async function writeCacheFile(file: string, text: string): Promise<void> {
   }
 }
 
-/**
- * Throws CacheError where another user may write to the folder: that user could replace the file by other
- * leases or by a link.
- */
+/** Throws CacheError where another user could replace the file by other leases or by a link. */
 async function refuseSharedFolder(file: string): Promise<void> {
   const folder = dirname(file)
   const facts = await stat(folder).catch((error: NodeJS.ErrnoException) => {

@@ -5,10 +5,7 @@ export interface BudgetLimits {
   readonly perSecond: number
 }
 
-/**
- * A token bucket: limits the work that events from outside, such as changes of the host, can cause. Times are
- * of a monotonic clock, in ms.
- */
+/** A token bucket: limits work that outside events cause. Times are of a monotonic clock, in ms. */
 export class Budget {
   readonly #limits: BudgetLimits
   #left: number

@@ -1,7 +1,4 @@
-/**
- * The logger that every room takes: pino's shape, fields first. `agent/status/log/logger.ts` makes the real
- * one.
- */
+/** pino's shape, fields first. `agent/status/log/logger.ts` makes the real one. */
 export interface Log {
   trace(fields: object, message: string): void
   debug(fields: object, message: string): void

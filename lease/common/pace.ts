@@ -26,10 +26,7 @@ export class Pace {
     this.#startedMs = performance.now()
   }
 
-  /**
-   * Call after each try: waits, at least for `askedMs`, which the server asked for. Rejects with the signal's
-   * reason.
-   */
+  /** Call after each try: waits, at least for the server's `askedMs`. Rejects with the signal's reason. */
   async next(signal: AbortSignal, askedMs = 0): Promise<void> {
     const { minMs, maxMs } = this.#limits
     const lastedMs = performance.now() - this.#startedMs

@@ -10,10 +10,7 @@ const SENTENCE = 2_000
  */
 const unprintable = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu
 
-/**
- * Foreign text made safe for a log, a terminal, a metric label or an Event: escaped, and cut with a note of
- * its length.
- */
+/** Foreign text made safe for a log, terminal, label or Event: escaped, and cut with a note of its length. */
 export function printable(text: string, most = PIECE): string {
   const cut = text.length > most ? `${text.slice(0, most)}… (${text.length} characters)` : text
   return cut.replaceAll(unprintable, escaped)

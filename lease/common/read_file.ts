@@ -2,9 +2,7 @@ import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { ExpectedError } from './errors.ts'
 
-/**
- * The path names no file that this program reads: it is a pipe or a device, or has more bytes than allowed.
- */
+/** The path names no file to read: it is a pipe or a device, or has more bytes than allowed. */
 export class FileError extends ExpectedError {
   override name = 'FileError'
 }

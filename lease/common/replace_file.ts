@@ -18,10 +18,7 @@ const STALE_MS = 60_000
 /** Most bytes that are read back: more than any file written here, except etcd's data. */
 const MOST_BYTES = 4 * 2 ** 20
 
-/**
- * The file's text; undefined where it is missing, cannot be read, is no regular file or is larger than
- * MOST_BYTES.
- */
+/** Undefined where it is missing, unreadable, no regular file or larger than MOST_BYTES. */
 export async function readWhole(path: string, signal: AbortSignal): Promise<string | undefined> {
   try {
     signal.throwIfAborted()
@@ -57,10 +54,7 @@ export async function replaceFile(path: string, content: Content, mode: number):
   await removeStaleDrafts(path).catch(() => {})
 }
 
-/**
- * O_EXCL: never writes through a link or file that another user put there. On a full tmpfs the write makes an
- * empty file without an error, so the size is checked.
- */
+/** O_EXCL: never through another user's link. On a full tmpfs only the size shows that the write failed. */
 async function writeDraft(draft: string, content: Content, mode: number): Promise<void> {
   const file = await open(draft, 'wx', mode)
   let bytes = 0

@@ -1,7 +1,4 @@
-/**
- * Remembers, by key, which troubles were reported: each is reported when it appears and when its text
- * changes.
- */
+/** Remembers troubles by key: each is reported when it appears and when its text changes. */
 export class ReportOnce {
   readonly #said = new Map<string, string>()
 
@@ -17,10 +14,7 @@ export class ReportOnce {
     return this.#said.delete(key)
   }
 
-  /**
-   * Takes all current troubles, texts by key: reports new and changed ones, and calls `over` for those that
-   * ended.
-   */
+  /** Takes all current troubles: reports new and changed ones, and calls `over` for those that ended. */
   settle(
     now: ReadonlyMap<string, string>,
     report: (key: string, words: string) => void,

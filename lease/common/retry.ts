@@ -44,10 +44,7 @@ export class Retrier {
     return [...this.#troubles.values()].at(-1)?.text
   }
 
-  /**
-   * How long the oldest current trouble has lasted, since its own activity last succeeded; other activities
-   * do not count.
-   */
+  /** How long the oldest current trouble has lasted; successes of other activities do not count. */
   get troubleMs(): number {
     const sinces = Array.from(this.#troubles.values(), ({ since }) => since)
     return sinces.length === 0 ? 0 : this.#options.now() - Math.min(...sinces)
@@ -68,10 +65,7 @@ export class Retrier {
     this.#restarts++
   }
 
-  /**
-   * Retries `act` until it succeeds. Rejects with the signal's reason, and with an error that is no trouble
-   * or for which `isFinal` is true.
-   */
+  /** Rejects with the signal's reason, and with an error that is no trouble or that `isFinal` names. */
   async until<T>(
     activity: string,
     act: () => Promise<T>,
@@ -81,10 +75,7 @@ export class Retrier {
     return this.#until(activity, act, () => undefined, signal, isFinal)
   }
 
-  /**
-   * As `until`, but calls `instead` after each failure while the store counts as away. A result of `instead`
-   * other than undefined is returned.
-   */
+  /** As `until`, but while the store counts as away a failure returns what `instead` does, if anything. */
   async untilOr<T>(
     activity: string,
     act: () => Promise<T>,
@@ -159,9 +150,7 @@ export class Retrier {
     this.#log.say(activity, text)
   }
 
-  /**
-   * Notes a wait that is not the store's fault. The caller logs it, and calls `clear` when the wait is over.
-   */
+  /** Notes a wait that is not the store's fault. The caller logs it, and calls `clear` at its end. */
   wait(activity: string, text: string): void {
     const since = this.#troubles.get(activity)?.since ?? this.#options.now()
     if (this.#troubles.size === 0) this.#since = since
@@ -187,10 +176,7 @@ export class Retrier {
     )
   }
 
-  /**
-   * Waits between half and all of a back-off that doubles with each attempt, so that many nodes do not return
-   * at once.
-   */
+  /** Waits half to all of a back-off that doubles, so that many nodes do not return at once. */
   pause(attempt: number, signal: AbortSignal, askedMs = 0): Promise<void> {
     const { minMs, maxMs } = this.#options
     return this.rest(backoffMs(attempt + 1, maxMs, minMs), signal, askedMs)

@@ -8,9 +8,7 @@ import { Retrier } from './retry.ts'
  */
 const scarce = new Set(['EMFILE', 'ENFILE', 'ENOMEM', 'EAGAIN', 'ENOSPC', 'EDQUOT', 'EFBIG', 'ENOBUFS'])
 
-/**
- * Whether the error, or one of its causes, says that the host ran out of a resource: a later try can succeed.
- */
+/** Whether the error or a cause says that the host ran out of a resource: a later try can succeed. */
 export function isScarcity(error: unknown): boolean {
   if (!(error instanceof Error)) return false
   const isItself = 'code' in error && typeof error.code === 'string' && scarce.has(error.code)

@@ -6,10 +6,7 @@ export function shellQuote(...words: readonly string[]): string {
   return words.map(quoted).join(' ')
 }
 
-/**
- * Control characters become `$'\x1b'`, which bash and zsh read: they cannot steer the terminal or end the
- * line.
- */
+/** Control characters become `$'\x1b'` (bash, zsh): they cannot steer the terminal or end the line. */
 function quoted(word: string): string {
   if (/^[\w%+,./:=@-]+$/.test(word)) return word
   if (!/\p{Cc}/u.test(word)) return `'${word.replaceAll("'", `'\\''`)}'`

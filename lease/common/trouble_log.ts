@@ -1,10 +1,7 @@
 import type { Log } from './log.ts'
 
 export interface TroubleLogOptions {
-  /**
-   * A failure is logged once it has lasted this long: a change of etcd's leader takes 1 to 3 s, and no
-   * operator has to know. 0: at once.
-   */
+  /** Log a failure once it has lasted this long: a change of etcd's leader takes 1 to 3 s. 0: at once. */
   readonly sayAfterMs: number
   /** A monotonic clock in milliseconds. */
   readonly now: () => number
@@ -13,10 +10,7 @@ export interface TroubleLogOptions {
 
 /** The same text is logged at most once in this time. */
 const SAY_AGAIN_MS = 300_000
-/**
- * After this many troubles within `SAY_AGAIN_MS` that ended before they were logged, the next one is logged
- * at once.
- */
+/** After this many unlogged troubles within `SAY_AGAIN_MS` the next one is logged at once. */
 const BRIEF = 3
 /** Most texts that are remembered: an endpoint could send any number of different ones. */
 const TEXTS = 20

@@ -7,10 +7,7 @@ const LONGEST_MS = 2 ** 31 - 1
  */
 export class WakeUp {
   #due = false
-  /**
-   * A waiter was woken but has not run yet. It will see the cause of any further set(), so that one is not
-   * kept.
-   */
+  /** A waiter was woken but has not run yet: it will see the cause of any further set(): keep none. */
   #waking = false
   readonly #waiters = new Set<() => void>()
 

@@ -23,10 +23,7 @@ export async function readMembers(
   }))
 }
 
-/**
- * Keeps the endpoints equal to the members where agents run etcd themselves: a host that joined through the
- * first host still finds the others when the first one is lost. Rejects with the signal's reason.
- */
+/** Where agents run etcd, the members replace the endpoints: the first host may be lost after a join. */
 export async function followMembers(ctx: EtcdContext, signal: AbortSignal): Promise<never> {
   for (;;) {
     try {

@@ -67,9 +67,7 @@ export async function release(
   })
 }
 
-/**
- * Reads the keys and commits the transaction that `look` returns; reads again where a key changed meanwhile.
- */
+/** Commits the transaction that `look` returns; looks again where a key changed meanwhile. */
 async function untilDecided<T>(
   ctx: EtcdContext,
   activity: string,

@@ -24,10 +24,7 @@ import type { EtcdContext } from './records/context.ts'
 import { Grants } from './records/grants.ts'
 import { release, reserve } from './reserve.ts'
 
-/**
- * flannel's leases in etcd v3: `<prefix>/config` and `<prefix>/subnets/<key>`, each key with its own etcd
- * lease.
- */
+/** flannel's leases in etcd v3: `<prefix>/config` and `<prefix>/subnets/<key>`, each with an etcd lease. */
 export function openEtcdStore(
   options: EtcdOptions,
   log: Log,

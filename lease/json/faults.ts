@@ -42,9 +42,7 @@ export function nameFault(text: string): string | undefined {
   return open > 0 ? `it ends before it is complete: ${open} bracket(s) are not closed` : undefined
 }
 
-/**
- * Whether the text is JSON inside of a JSON string. Both levels must parse: another text has another fault.
- */
+/** Whether the text is JSON inside of a JSON string. Both levels must parse: else it has another fault. */
 function isEncodedTwice(text: string): boolean {
   if (!/^\s*"\s*\{\s*\\"(\\.|[^"\\])*"\s*$/.test(text)) return false
   try {
@@ -66,10 +64,7 @@ function faultOf(token: Token, before: Token | undefined): string | undefined {
   return isValue && endsValue ? `a missing comma or colon before ${shown(token)}` : undefined
 }
 
-/**
- * Keys that occur twice in one object, whatever their case: `Backend.VNI`. Go and JavaScript take the last
- * one.
- */
+/** Keys twice in one object, in any case: `Backend.VNI`. Go and JavaScript take the last one. */
 export function duplicateKeys(text: string): readonly string[] {
   const levels: Level[] = []
   const found: string[] = []

@@ -8,10 +8,7 @@ import { DataError, messageOf } from '../common/errors.ts'
 /** Bytes of a whole lease in etcd, and of one family's backend data: flannel writes about 200 and 50. */
 export const MAX_LEASE_BYTES = 64 * 1024
 export const MAX_BACKEND_DATA_BYTES = 4 * 1024
-/**
- * Deeper than anything that flannel writes, shallow enough for every recursive function that may meet it
- * later.
- */
+/** Deeper than what flannel writes, shallow enough for any recursive function that meets it later. */
 const MAX_DEPTH = 32
 const MAX_PRINTED = 120
 
@@ -55,10 +52,7 @@ export function field(fields: Fields, name: string): unknown {
   return fields.get(name.toLowerCase()) ?? undefined
 }
 
-/**
- * The value as a JSON object; `name` is for the message. Look up fixed keys only. Throws JsonError, as do the
- * three functions below.
- */
+/** `name` is for the message. Look up fixed keys only. Throws JsonError, as do the three functions below. */
 export function asObject(name: string, value: unknown): Readonly<Record<string, unknown>> {
   if (typeof value === 'object' && value !== null && !Array.isArray(value))
     return value as Record<string, unknown>
@@ -89,9 +83,7 @@ export function printJson(value: unknown): string {
   return `${Buffer.from(text.slice(0, MAX_PRINTED))}...`
 }
 
-/**
- * The text that Go's json.Marshal writes: compact, with `<`, `>`, `&` and the two line separators escaped.
- */
+/** As Go's json.Marshal: compact, with `<`, `>`, `&` and the two line separators escaped. */
 export function goJson(value: unknown): string {
   return JSON.stringify(value).replace(
     /[<>&\u2028\u2029]/g,
@@ -104,10 +96,7 @@ function withoutByteOrderMark(text: string): string {
   return text.charCodeAt(0) === 0xfeff ? text.slice(1) : text
 }
 
-/**
- * Counts brackets outside of strings, without recursion. For a text that is no JSON the result has no
- * meaning.
- */
+/** Counts brackets outside of strings, without recursion; without meaning for a text that is no JSON. */
 function isDeeperThan(text: string, limit: number): boolean {
   let depth = 0
   for (let at = 0; at < text.length; at++) {
@@ -120,9 +109,7 @@ function isDeeperThan(text: string, limit: number): boolean {
   return false
 }
 
-/**
- * Position of the closing quote of the string that opens at `start`; the text's length where there is none.
- */
+/** Position of the closing quote of the string that opens at `start`, or the text's length. */
 function endOfString(text: string, start: number): number {
   for (let at = start + 1; at < text.length; at++) {
     const char = text.charCodeAt(at)

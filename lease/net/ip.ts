@@ -48,10 +48,7 @@ function withHexTail(text: string): string {
   })
 }
 
-/**
- * Throws AddressError where the text is too long for any address. Call it before the text is parsed or quoted
- * in a message.
- */
+/** Throws AddressError where the text is too long: call it before parsing or quoting the text. */
 export function refuseLongText(text: string): void {
   if (text.length > MAX_TEXT)
     throw new AddressError(
@@ -93,9 +90,7 @@ export function familyOf(address: string): Family {
   return address.includes(':') ? 'ipv6' : 'ipv4'
 }
 
-/**
- * Whether the list has one address or prefix, or one of each family with IPv4 first, as a lease must have.
- */
+/** Whether these are one address or prefix, or one of each family with IPv4 first, as in a lease. */
 export function isOnePerFamily(addresses: readonly string[]): boolean {
   return ['ipv4', 'ipv6', 'ipv4+ipv6'].includes(addresses.map(familyOf).join('+'))
 }

@@ -31,10 +31,7 @@ export function macAt(bytes: Uint8Array, start: number): Mac {
 
 const hexPairs = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
 
-/**
- * Makes a unicast, locally administered address (IEEE 802: low bits of the first byte are 10) from six random
- * bytes.
- */
+/** Unicast and locally administered (IEEE 802: the first byte's low bits are 10), from six random bytes. */
 export function localMac(random: Uint8Array): Mac {
   const bytes = Uint8Array.from(random.subarray(0, 6))
   bytes[0] = ((bytes[0] ?? 0) & 0xfc) | 0x02

@@ -30,10 +30,7 @@ export function parsePrefix(text: string): Prefix {
   return prefixOf(ip, Number(length))
 }
 
-/**
- * The prefix of that length (in bits) that holds the address. Throws AddressError for a length beyond the
- * family's.
- */
+/** The prefix of that length (bits) that holds the address. Throws AddressError for an impossible length. */
 export function prefixOf(ip: Ip, length: number): Prefix {
   const family = familyOf(ip)
   const bits = familyBits(family)

@@ -149,9 +149,7 @@ function prefixIn(text: string, refuse: (what: string, cause: unknown) => Networ
   }
 }
 
-/**
- * As flannel: without SubnetMin the first subnet is left out, without SubnetMax all up to the last are used.
- */
+/** As flannel: without SubnetMin the first subnet is left out, without SubnetMax all are used. */
 function familyNetwork(
   family: Family,
   network: Prefix,

@@ -1,9 +1,6 @@
 import { overlaps, type Prefix, parsePrefix } from '../net/prefix.ts'
 
-/**
- * Networks in which no pod can have an address (IANA's registries of special-purpose addresses). Linux treats
- * 240.0.0.0/4 as unicast.
- */
+/** Where no pod can have an address (IANA, special-purpose registries). Linux: 240.0.0.0/4 is unicast. */
 const special: readonly (readonly [Prefix, string])[] = [
   [parsePrefix('0.0.0.0/8'), '"this host"'],
   [parsePrefix('127.0.0.0/8'), 'loopback'],

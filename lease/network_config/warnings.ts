@@ -20,10 +20,7 @@ const VXLAN = ['Type', 'VNI', 'Port', 'MTU', 'GBP', 'Learning', 'DirectRouting',
 /** Most warnings for one config. */
 const MAX_WARNINGS = 10
 
-/**
- * Warnings about keys of a valid network config that have no effect: misspelt, in the wrong place, or written
- * twice.
- */
+/** Warnings about keys of a valid config without effect: misspelt, in the wrong place, or written twice. */
 export function networkConfigWarnings(text: string): readonly string[] {
   const fields = asObject('the network config', parseJson(text, MAX_LEASE_BYTES))
   const backend = asObject('Backend', lastOf(fields, 'backend') ?? {})
@@ -67,10 +64,7 @@ function misplaced(key: string, before: string, names: readonly string[], where:
   return name === undefined ? undefined : `${before}${name} of the network config is ignored: it ${where}`
 }
 
-/**
- * Whether the second text begins with the first, or differs from it by at most two letters added, dropped or
- * exchanged.
- */
+/** Whether the second begins with the first, or two letters at most are added, dropped or exchanged. */
 function isNear(a: string, b: string): boolean {
   if (b.startsWith(a)) return true
   if (Math.abs(a.length - b.length) > 2) return false

@@ -22,10 +22,7 @@ const ENODEV = 19
 /** An entry on a device or, like a blackhole route, on none; not a device itself. */
 type Dependent = Exclude<Entry, Link>
 
-/**
- * The last state of a device that notifications reported, if any: with its index, the agent need not ask the
- * kernel.
- */
+/** A device as last reported by notifications, if at all: with its index, the kernel need not be asked. */
 type KnownLink = (name: string) => LinkMessage | undefined
 
 const noKnownLink: KnownLink = () => undefined
@@ -161,10 +158,7 @@ function addSteps(steps: Step[], operation: Operation, links: ReadonlyMap<string
     steps.push({ operation, entry: operation.was, index, how: 'delete destination' })
 }
 
-/**
- * The kernel's refusal as the operation's error: with an explanation where there is one; undefined where an
- * entry to delete does not exist, which is success.
- */
+/** The refusal, explained where it can be; undefined where an entry to delete does not exist: success. */
 function errorOf(
   operation: Operation,
   refusal: NetlinkError | undefined,

@@ -9,10 +9,7 @@ import { dumpLinks } from '../snapshot/dumps.ts'
 /** RFC 8200, section 5: the kernel disables IPv6 on a device with a smaller MTU. */
 const IPV6_LEAST_MTU = 1280
 
-/**
- * Adds the likely cause to an error number that misleads by itself; returns `error` unchanged where none is
- * known. `mtu`: of the device, in bytes.
- */
+/** Adds the likely cause, where one is known, to an error that misleads. `mtu`: of the device, in bytes. */
 export function explainEntry(
   entry: Exclude<Entry, Link>,
   error: NetlinkError,
@@ -34,10 +31,7 @@ export function explainEntry(
   return error
 }
 
-/**
- * The text that names the device or process which holds the UDP port, where the kernel refuses a device with
- * EADDRINUSE.
- */
+/** Names the device or process that holds the UDP port, where the kernel refuses a device with EADDRINUSE. */
 export async function explainPort(
   requests: NetlinkRequests,
   { name, vxlan }: Link,

@@ -109,10 +109,7 @@ async function create(requests: NetlinkRequests, desired: Link, signal: AbortSig
   }
 }
 
-/**
- * The kernel allows one device for each VNI and port, whatever its name. Cilium, Docker and others leave
- * theirs behind.
- */
+/** The kernel allows one device a VNI and port. Cilium, Docker and others leave theirs behind. */
 async function explainConflict(
   requests: NetlinkRequests,
   desired: Link,

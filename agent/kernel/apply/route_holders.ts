@@ -17,9 +17,7 @@ export class RouteHeldError extends ExpectedError {
   override name = 'RouteHeldError'
 }
 
-/**
- * The existing route with the destination and metric of a route that the kernel refused to add with EEXIST.
- */
+/** The route in the place of one that the kernel refused to add with EEXIST. */
 export interface Holder {
   readonly isOurs: boolean
   /** Undefined where it is ours. */
@@ -33,9 +31,7 @@ interface Wanted {
   readonly index: number
 }
 
-/**
- * Reads the main table once for all of them. A route that was removed meanwhile is missing from the answer.
- */
+/** Reads the main table once. A route that was removed meanwhile is missing from the answer. */
 export async function findHolders(
   requests: NetlinkRequests,
   held: readonly Wanted[],

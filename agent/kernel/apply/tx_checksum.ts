@@ -3,10 +3,7 @@ import { release } from 'node:os'
 import { basename } from 'node:path'
 import { type Libc, LibcError } from '../../netlink/socket/libc.ts'
 
-/**
- * Whether a tunnel device leaves checksums to the hardware. `auto`: not where that is known to break TCP in
- * the tunnel, so that ping works and connections hang.
- */
+/** Whether the hardware makes a tunnel device's checksums. `auto`: not where that is known to hang TCP. */
 export type TxChecksum = 'auto' | 'on' | 'off'
 
 /** Drivers whose hardware sends wrong checksums inside VXLAN on ports other than 4789. */
@@ -28,10 +25,7 @@ export function isFaultyKernel(kernelRelease: string): boolean {
   return major < 5 || (major === 5 && minor < 7)
 }
 
-/**
- * Sets the wanted mode, also after another program changed it. Where the kernel refuses, the device stays as
- * it is: `twill probe` finds connections that hang.
- */
+/** Where the kernel refuses, the device stays as it is: `twill probe` finds connections that hang. */
 export function setTxChecksum(libc: Libc, device: string, underlay: string, mode: TxChecksum): void {
   const wanted = wantedTxChecksum(mode, release(), driverOf(underlay))
   if (wanted === undefined) return
@@ -42,9 +36,7 @@ export function setTxChecksum(libc: Libc, device: string, underlay: string, mode
   }
 }
 
-/**
- * The driver; undefined for a virtual interface. sysfs shows the network namespace in which it was mounted.
- */
+/** Undefined for a virtual interface. sysfs shows the network namespace in which it was mounted. */
 function driverOf(device: string): string | undefined {
   try {
     return basename(readlinkSync(`/sys/class/net/${device}/device/driver`))

@@ -5,14 +5,10 @@ import type { KernelChange } from '../kernel.ts'
 
 /** With more changed entries than this, a full pass is cheaper than single changes. */
 const MAX_ENTRIES = 20_000
-/**
- * How many reasons are kept. Deleting a device has three: it is set down, loses its addresses and is gone.
- */
+/** Most reasons kept. Deleting a device has three: it is set down, loses its addresses and is gone. */
 const MAX_REASONS = 4
 
-/**
- * Merges the kernel's notifications until a reader takes them: the latest state of each key, never a queue.
- */
+/** Merges notifications until a reader takes them: the latest state of each key, never a queue. */
 export class ChangeSlot {
   #entries = new Map<string, Entry | undefined>()
   readonly #reasons = new Reasons()
@@ -23,10 +19,7 @@ export class ChangeSlot {
   #isUrgent = false
   #endWait = () => {}
 
-  /**
-   * While false, the change of a device does not cut short the wait in take(): the caller needs only the
-   * latest state.
-   */
+  /** While false, a device's change does not cut short take(): the caller needs only the latest state. */
   mayHurry = true
 
   present(entry: Entry): void {
@@ -43,10 +36,7 @@ export class ChangeSlot {
     this.#wakeUp.set()
   }
 
-  /**
-   * `what` happened to it: `was set down`. `hasDropped`: the kernel may have dropped entries on it without a
-   * notification.
-   */
+  /** `what` happened: `was set down`. `hasDropped`: the kernel may have dropped its entries silently. */
   device(name: string, what: string, hasDropped: boolean): void {
     const device = this.#devices.get(name) ?? { reasons: new Reasons(), hasDropped: false }
     device.reasons.add(`device ${name} ${what}`)

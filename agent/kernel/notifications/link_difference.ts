@@ -1,9 +1,6 @@
 import type { LinkMessage } from '../../netlink/codec/link.ts'
 
-/**
- * How two notifications about one device differ, as far as it matters to the agent. Undefined where they do
- * not: the kernel repeats a notification for each change of carrier or queue.
- */
+/** How two states differ, if it matters: the kernel also reports each change of carrier or queue. */
 export function differenceOf(was: LinkMessage, is: LinkMessage): string | undefined {
   if (was.name !== is.name) return `was renamed from ${was.name} to ${is.name}`
   if (was.up !== is.up) return is.up ? 'was set up' : 'was set down'

@@ -40,9 +40,7 @@ export class Notifications {
   readonly #links = new Map<number, LinkMessage>()
   /** Indexes of devices that are not ours and carry our routes. */
   readonly #carriers = new Set<number>()
-  /**
-   * Addresses, by index of their device. A device that is not ours and has an address may be the underlay.
-   */
+  /** Addresses, by index of their device. Another's device with an address may be the underlay. */
   readonly #addresses = new Map<number, Set<string>>()
   readonly #handlers: ReadonlyMap<number, (buffer: Buffer, start: number, end: number) => void>
 
@@ -83,10 +81,7 @@ export class Notifications {
     return undefined
   }
 
-  /**
-   * Takes the present state of a device, which the first notification is compared with. The next two methods
-   * do the same for addresses and routes.
-   */
+  /** Takes the present state, which notifications are compared with, as do the next two methods. */
   learnLink(link: LinkMessage): void {
     this.#links.set(link.index, link)
   }
@@ -146,10 +141,7 @@ export class Notifications {
     else if (known.delete(text)) this.#lostAddress(message.index, text)
   }
 
-  /**
-   * With the last IPv4 address of a device the kernel removes all its IPv4 routes (fib_disable_ip()), with
-   * any other address the routes that name it.
-   */
+  /** With the last IPv4 address all IPv4 routes go (fib_disable_ip()), with others those that name it. */
   #lostAddress(index: number, text: string): void {
     const name = this.#links.get(index)?.name
     const isOurs = this.#ourDevice(index) !== undefined
@@ -200,10 +192,7 @@ export class Notifications {
     else this.#slot.gone(entry)
   }
 
-  /**
-   * Reports the address of a lost kernel route as gone: the kernel restores its own route of an IPv6 host
-   * address only when the address is set again.
-   */
+  /** The kernel restores its route of an IPv6 host address only when the address is set again. */
   #lostKernelRoute({ protocol, dst }: RouteMessage, dev: string): void {
     if (protocol === RTPROT_KERNEL && dst.includes(':') && prefixLength(dst) === 128)
       this.#slot.gone({ kind: 'address', dev, address: networkAddress(dst), length: 128 })
@@ -213,10 +202,7 @@ export class Notifications {
     if (isOfAllDevices(buffer, start, end)) this.#slot.underlay()
   }
 
-  /**
-   * Notes that a device carries one of our routes. Not for an IPv6 blackhole route: the kernel reports it on
-   * `lo`, which means nothing.
-   */
+  /** Not for an IPv6 blackhole route: the kernel reports it on `lo`, which means nothing. */
   #noteCarrier(route: RouteMessage): void {
     if (route.index !== 0 && route.type === RTN_UNICAST) this.#carriers.add(route.index)
   }

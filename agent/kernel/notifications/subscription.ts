@@ -92,10 +92,7 @@ export class Subscription implements AsyncIterable<KernelChange> {
     }
   }
 
-  /**
-   * The state of a device by the notifications so far; undefined for an unknown device, and while the present
-   * state is being read.
-   */
+  /** A device by the notifications so far; undefined while the present state is being read. */
   link(name: string): LinkMessage | undefined {
     return this.#held === undefined && !this.#closed ? this.#notifications.link(name) : undefined
   }

@@ -114,10 +114,7 @@ function newNeighbor(buffer: Buffer, start: number, end: number, type: number): 
   return type === RTM_NEWNEIGH ? readNeighbor(buffer, start, end) : undefined
 }
 
-/**
- * A dump fails with one of these where the device or table disappeared, or the kernel lacks the family: then
- * there is nothing to list.
- */
+/** The device or table disappeared, or the kernel lacks the family: there is nothing to list. */
 const GONE: ReadonlySet<string> = new Set(['ENODEV', 'ENOENT', 'ENOTSUP', 'EAFNOSUPPORT'])
 
 async function unlessGone<T>(dump: Promise<T[]>): Promise<T[]> {

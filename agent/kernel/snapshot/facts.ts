@@ -44,10 +44,7 @@ export async function readInterfaces(
   }))
 }
 
-/**
- * Unicast routes of the main table that are neither ours nor on our devices. Of a route over several paths,
- * the first path.
- */
+/** Unicast routes of the main table that are not ours; of a route over several paths, the first path. */
 export async function readOtherRoutes(
   requests: NetlinkRequests,
   scope: Scope,

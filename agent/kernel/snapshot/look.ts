@@ -6,10 +6,7 @@ import type { Requests } from '../../netlink/requests.ts'
 import type { Look, Scope } from '../kernel.ts'
 import { readEntries } from './snapshot.ts'
 
-/**
- * Compares the kernel's answer, still in the receive buffer, with that of the last look. Builds entries only
- * where it differs.
- */
+/** Compares the kernel's answer with that of the last look. Builds entries only where it differs. */
 export async function lookAtEntries(
   requests: Requests,
   scope: Scope,
@@ -36,10 +33,7 @@ const forms: ReadonlyMap<number, MessageForm> = new Map([
   [RTM_NEWROUTE, routeForm],
 ])
 
-/**
- * Requests whose answers are added to a fingerprint. With `few`, messages of the numerous types are not
- * parsed.
- */
+/** Sums up answers in a fingerprint. With `few`, messages of the numerous types are not parsed. */
 class SummedRequests implements Requests {
   readonly #requests: Requests
   readonly #isParsed: (type: number) => boolean

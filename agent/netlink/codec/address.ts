@@ -37,10 +37,7 @@ export interface AddressMessage {
   readonly flags: number
   /** RT_SCOPE_* */
   readonly scope: number
-  /**
-   * The address of this host: IFA_LOCAL where present, because IFA_ADDRESS is the peer's on a point-to-point
-   * link.
-   */
+  /** IFA_LOCAL where present: IFA_ADDRESS is the peer's on a point-to-point link. */
   readonly address: Ip
   /** IPv4 only: the name of its device, or `eth0:1` (ip-address(8), label); '' where it has none. */
   readonly label: string

@@ -87,10 +87,7 @@ export class Attributes {
     return ipFromBytes(this.#buffer.subarray(this.#start, this.#end))
   }
 
-  /**
-   * struct rtvia { __kernel_sa_family_t rtvia_family; __u8 rtvia_addr[]; }: a gateway of the other family
-   * (RFC 8950).
-   */
+  /** struct rtvia { u16 rtvia_family; u8 rtvia_addr[]; }: a gateway of the other family (RFC 8950). */
   via(): Ip | undefined {
     const bytes = this.bytes().subarray(2)
     return bytes.length === 4 || bytes.length === 16 ? ipFromBytes(bytes) : undefined

@@ -23,10 +23,7 @@ const IFLA_EXT_MASK = 29
 /** IFLA_PROP_LIST 52 holds IFLA_ALT_IFNAME 53, once for each other name (`ip link property add`). */
 const IFLA_PROP_LIST = 52
 const IFLA_ALT_IFNAME = 53
-/**
- * A program took the carrier away. IFLA_PROTO_DOWN_REASON 55 has a MASK 1 and a VALUE 2, with one bit for
- * each program.
- */
+/** IFLA_PROTO_DOWN_REASON 55 has a MASK 1 and a VALUE 2, with one bit for each program. */
 const IFLA_PROTO_DOWN = 39
 const IFLA_PROTO_DOWN_REASON = 55
 const IFLA_PROTO_DOWN_REASON_MASK = 1
@@ -41,10 +38,7 @@ const RTEXT_FILTER_SKIP_STATS = 1 << 3
 const IFINFOMSG = 16
 
 export interface LinkMessage {
-  /**
-   * AF_UNSPEC; AF_BRIDGE where the message is about a bridge port only, and its RTM_DELLINK does not mean
-   * that the device is deleted.
-   */
+  /** AF_UNSPEC; AF_BRIDGE: about a bridge port only, whose RTM_DELLINK does not delete the device. */
   readonly family: number
   readonly index: number
   readonly name: string
@@ -115,10 +109,7 @@ function readInfo(attributes: Attributes): { kind: string; vxlan: VxlanMessage |
   return { kind, vxlan: kind === 'vxlan' && data !== undefined ? readVxlan(data) : undefined }
 }
 
-/**
- * `ip link add NAME address MAC mtu MTU type vxlan ...`; the device is still down. The MAC is set at creation
- * so that udev does not change it.
- */
+/** `ip link add NAME address MAC mtu MTU type vxlan ...`, still down; with its MAC: udev then sets none. */
 export function writeNewVxlan(
   writer: MessageWriter,
   link: { readonly name: string; readonly mac: Mac; readonly mtu: number; readonly vxlan: VxlanFields },

@@ -25,10 +25,7 @@ export const NLM_F_DUMP = 0x300
 export const NLM_F_REPLACE = 0x100
 export const NLM_F_EXCL = 0x200
 export const NLM_F_CREATE = 0x400
-/**
- * Flags of an acknowledgement: NLM_F_CAPPED 0x100 (the request is not repeated), NLM_F_ACK_TLVS 0x200
- * (attributes follow)
- */
+/** Of an acknowledgement: NLM_F_CAPPED 0x100 (no copy of the request), NLM_F_ACK_TLVS 0x200 (attributes) */
 const NLM_F_CAPPED = 0x100
 const NLM_F_ACK_TLVS = 0x200
 
@@ -41,10 +38,7 @@ const NLA_F_NESTED = 0x8000
 /** Room that begin() guarantees for one message; the largest one has about 200 bytes. */
 const MESSAGE_ROOM = 1024
 
-/**
- * Writes messages one after the other into one buffer, which is reused: programming thousands of peers
- * allocates no memory for messages.
- */
+/** Writes messages into one buffer, which is reused: thousands of peers allocate no memory for messages. */
 export class MessageWriter {
   readonly #buffer: Buffer
   #start = 0
@@ -221,10 +215,7 @@ export class Messages {
     return { errno, extack: (this.flags & NLM_F_ACK_TLVS) === 0 ? undefined : this.#extack() }
   }
 
-  /**
-   * struct nlmsgerr { int error; struct nlmsghdr msg; }, then the rest of the request unless capped, then
-   * attributes.
-   */
+  /** struct nlmsgerr { int error; struct nlmsghdr msg; }, the request unless capped, then attributes */
   #extack(): string | undefined {
     let at = this.start + 4
     if (this.type === NLMSG_ERROR) {

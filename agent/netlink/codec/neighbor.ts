@@ -23,17 +23,11 @@ const NDA_PORT = 6
 const NDA_VNI = 7
 const NDA_IFINDEX = 8
 
-/**
- * struct ndmsg { __u8 family, pad1; __u16 pad2; __s32 ndm_ifindex; __u16 ndm_state; __u8 ndm_flags, ndm_type;
- * };
- */
+/** struct ndmsg { u8 family, pad1; u16 pad2; s32 ndm_ifindex; u16 ndm_state; u8 ndm_flags, ndm_type; }; */
 const NDMSG = 12
 const NDM_STATE = 8
 
-/**
- * NDA_CACHEINFO 3 (ages) and NDA_PROBES 4 change by themselves. The kernel adds and removes learned entries
- * itself.
- */
+/** NDA_CACHEINFO 3 (ages), NDA_PROBES 4 and the learned entries change by themselves. */
 export const neighborForm: MessageForm = {
   header: NDMSG,
   changing: (1 << 3) | (1 << 4),
@@ -116,10 +110,7 @@ export function writeNewFdb(writer: MessageWriter, index: number, mac: Mac, vtep
   writer.attributeIp(NDA_DST, vtep)
 }
 
-/**
- * Without a destination the kernel deletes the MAC with all its destinations (vxlan_fdb_parse(),
- * __vxlan_fdb_delete()).
- */
+/** Without a destination the kernel deletes all destinations of the MAC (vxlan_fdb_parse()). */
 export function writeDelFdb(
   writer: MessageWriter,
   index: number,

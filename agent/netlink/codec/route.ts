@@ -66,9 +66,7 @@ export interface RouteMessage {
   readonly via: Ip | undefined
   readonly metric: number
   readonly src: Ip | undefined
-  /**
-   * Indexes of the output devices of a route over several paths; undefined for a route with one path or none.
-   */
+  /** Indexes of the output devices of a route over several paths; undefined for any other route. */
   readonly hops: readonly number[] | undefined
   /**
    * Attributes that no backend sets, '' where there are none: `metrics` (`mtu`, `window` and the like),

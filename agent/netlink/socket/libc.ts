@@ -12,18 +12,13 @@ export class LibcError extends ExpectedError {
   }
 }
 
-/**
- * The C library functions that Node.js does not offer. Each runs on the calling thread and throws LibcError.
- */
+/** C library functions that Node.js does not offer. Each runs on the calling thread and throws LibcError. */
 export interface Libc {
   /** setsockopt(2) with an int. */
   setSocketOption(fd: number, level: number, option: number, value: number): void
   /** getsockopt(2); returns how many bytes of `value` it filled. */
   getSocketOption(fd: number, level: number, option: number, value: Uint8Array): number
-  /**
-   * mallopt(3): from now on the C library returns free memory at the end of the heap to the kernel once it
-   * exceeds this size.
-   */
+  /** mallopt(3): returns free memory at the end of the heap to the kernel from this size on. */
   trimHeapAbove(bytes: number): void
   /** malloc_trim(3): returns free memory of all threads to the kernel, within about 1 ms. */
   releaseFreeMemory(): void
@@ -42,19 +37,13 @@ export interface Libc {
    * is nothing to read.
    */
   receiveNetlink(fd: number, into: Uint8Array, sender: Uint8Array): number | undefined
-  /**
-   * ETHTOOL_GTXCSUM of ethtool: whether an interface leaves the checksums of outgoing packets to the
-   * hardware.
-   */
+  /** ETHTOOL_GTXCSUM: whether an interface leaves checksums of outgoing packets to the hardware. */
   txChecksum(device: string): boolean
   /** ETHTOOL_STXCSUM. */
   setTxChecksum(device: string, on: boolean): void
 }
 
-/**
- * linux/sockios.h: #define SIOCETHTOOL 0x8946; linux/ethtool.h: #define ETHTOOL_GTXCSUM 0x16, ETHTOOL_STXCSUM
- * 0x17
- */
+/** linux/sockios.h: SIOCETHTOOL 0x8946; linux/ethtool.h: ETHTOOL_GTXCSUM 0x16, ETHTOOL_STXCSUM 0x17 */
 const SIOCETHTOOL = 0x8946
 const ETHTOOL_GTXCSUM = 0x16
 const ETHTOOL_STXCSUM = 0x17
@@ -65,10 +54,7 @@ const IFNAMSIZ = 16
 /** malloc.h: #define M_TRIM_THRESHOLD -1 */
 const M_TRIM_THRESHOLD = -1
 
-/**
- * #define AF_UNIX 1, AF_INET 2, AF_NETLINK 16, SOCK_DGRAM 2, SOCK_RAW 3, SOCK_CLOEXEC 02000000, MSG_TRUNC
- * 0x20, MSG_DONTWAIT 0x40
- */
+/** AF_UNIX 1, AF_INET 2, AF_NETLINK 16, SOCK_DGRAM 2, SOCK_RAW 3, SOCK_CLOEXEC 02000000, MSG_TRUNC 0x20 */
 const AF_UNIX = 1
 const AF_INET = 2
 const AF_NETLINK = 16
@@ -193,10 +179,7 @@ function checksumOffload(koffi: Koffi, library: Library): Pick<Libc, 'txChecksum
   }
 }
 
-/**
- * Opens a socket for one call and closes it. A negative result of the call is an error, with the errno of the
- * call and `act` in its message.
- */
+/** A socket for one call, which fails by a negative result: then with `act` and the call's errno. */
 function socketForOneCall(koffi: Koffi, library: Library) {
   const socket = library.func('int socket(int, int, int)')
   const close = library.func('int close(int)')

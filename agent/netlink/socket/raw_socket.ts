@@ -28,10 +28,7 @@ const NL_PID = 4
 
 /** Callbacks of an open socket. */
 export interface RawSocketEvents {
-  /**
-   * Called with a datagram of the kernel: one or more messages, valid until this returns. An exception fails
-   * the socket.
-   */
+  /** Called with one or more messages, valid until this returns. An exception fails the socket. */
   onDatagram(datagram: Buffer): void
   /** Called when the socket can no longer be used. */
   onFailure(error: Error): void
@@ -42,9 +39,7 @@ export interface RawSocket {
   readonly port: number
   /** Returns once the kernel has handled the whole datagram. Throws LibcError. */
   send(datagram: Buffer): void
-  /**
-   * Passes everything that the kernel has sent so far to onDatagram: answers need no turn of the event loop.
-   */
+  /** Passes all that the kernel has sent so far to onDatagram: answers need no turn of the event loop. */
   receive(): void
   /** Throws where the kernel refuses the group. */
   join(group: number): void
@@ -100,10 +95,7 @@ export async function loadRawSocket(): Promise<OpenRawSocket> {
   }
 }
 
-/**
- * Reads up to `most` datagrams of a socket into one buffer. All sockets share it: a datagram is handled before
- * the next one is received.
- */
+/** Reads up to `most` datagrams into one buffer that all sockets share: each is handled before the next. */
 function datagramReader(libc: Libc): (fd: number, incoming: Incoming, most: number) => void {
   const received = Buffer.allocUnsafeSlow(DATAGRAM_BYTES)
   const sockaddr = Buffer.alloc(SOCKADDR_NL)
@@ -180,10 +172,7 @@ function setOptions(libc: Libc, fd: number, receiveBytes: number): void {
     libc.setSocketOption(fd, SOL_SOCKET, SO_RCVBUF, receiveBytes)
 }
 
-/**
- * False where it fails: a kernel before 4.20 does not know these options. Its errors have no text, and its
- * dumps are not filtered.
- */
+/** False where it fails: before 4.20 errors have no text, and dumps are not filtered. */
 function attempt(act: () => void): boolean {
   try {
     act()

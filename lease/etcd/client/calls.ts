@@ -97,10 +97,7 @@ export class Calls {
     return () => this.#running.delete(stream)
   }
 
-  /**
-   * A watch on a member that has lost its leader would stay silent; with `hasleader` it ends the stream
-   * instead.
-   */
+  /** Without `hasleader` a watch on a member that has lost its leader would stay silent. */
   async openWatch(): Promise<WatchStream> {
     const token = await this.#askToken()
     return this.#etcd.connections.withConnection('Watch', ({ client, metadata }) => {

@@ -36,10 +36,7 @@ const VALIDITY = sequence(
   element(0x18, Buffer.from('99991231235959Z')),
 )
 
-/**
- * This host's certificate, in PEM. `names`: the names and addresses at which clients reach it as a server; a
- * client needs none.
- */
+/** This host's certificate, in PEM. `names`: where clients reach it as a server, if it is one. */
 export function issueCertificate(secret: Uint8Array, names: readonly string[] = []): HostCertificate {
   const authority = authorityKey(secret)
   const name = authorityName(authority)

@@ -3,10 +3,7 @@ export function normalEndpoint(endpoint: string): string {
   return endpoint.trim().replace(/\/+$/, '')
 }
 
-/**
- * The endpoints that a client tries one after the other. The order is random, so that many nodes spread over
- * them.
- */
+/** Endpoints to try one after the other, in random order, so that many nodes spread over them. */
 export class Endpoints {
   readonly #given: readonly string[]
   readonly #random: () => number
@@ -32,10 +29,7 @@ export class Endpoints {
     this.#at = (this.#at + 1) % this.#all.length
   }
 
-  /**
-   * Adds endpoints of the same cluster. Removes endpoints learned earlier that this list lacks, but never the
-   * given ones nor the current one.
-   */
+  /** Adds endpoints of the same cluster; removes learned ones that this list lacks, but not the current. */
   learn(endpoints: readonly string[]): void {
     const { current } = this
     const named = endpoints.map(normalEndpoint)

@@ -92,10 +92,7 @@ function plainReason(message: string): string {
   return /^Deadline exceeded/i.test(text) || /DEADLINE_EXCEEDED/.test(message) ? 'no answer in time' : text
 }
 
-/**
- * Returns a test for failures that are retried without a log line: connections that this client ended, and
- * the first expired token.
- */
+/** Tests for failures to retry without a log line: connections that we ended, and one expired token. */
 export function silentTrouble(): (failure: unknown) => boolean {
   let tokens = 1
   return failure =>

@@ -31,25 +31,17 @@ export type Condition = { readonly key: string; readonly modRevision: number } |
 export type Change =
   | { readonly put: string; readonly value: string; readonly leaseId: string }
   | { readonly remove: string }
-  /**
-   * Writes the key again with its own value and etcd lease: only its revision changes. The key must exist.
-   */
+  /** Writes the key with its own value and etcd lease: only its revision changes. It must exist. */
   | { readonly touch: string }
 
 export interface Transaction {
   readonly conditions: readonly Condition[]
   readonly changes: readonly Change[]
-  /**
-   * Also reads, after the changes, the keys of the range that were created after that revision, without their
-   * values.
-   */
+  /** Also reads, after the changes, the range's keys created after that revision, without values. */
   readonly createdSince?: { readonly range: KeyRange; readonly revision: number }
 }
 
-/**
- * `held`: all conditions were true, and the changes were made at `revision`. `created`: the answer to
- * `createdSince`.
- */
+/** `held`: all conditions were true, and the changes were made. `created`: the answer to `createdSince`. */
 export interface Outcome extends Head {
   readonly held: boolean
   readonly created: readonly KeyValue[]

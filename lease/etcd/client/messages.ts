@@ -11,10 +11,7 @@ export function rangeBytes(range: KeyRange): { key: Buffer; range_end?: Buffer }
   return range.to === undefined ? { key } : { key, range_end: Buffer.from(range.to) }
 }
 
-/**
- * Compared over a range, `version = 0` is true only where no key of the range exists (etcdserver/apply.go,
- * applyCompare).
- */
+/** Over a range, `version = 0` is true only where no key of it exists (etcdserver/apply.go, applyCompare). */
 export function compare(condition: Condition): ICompare {
   if ('absent' in condition)
     return { ...rangeBytes(condition.absent), target: 'Version', result: 'Equal', version: 0 }

@@ -1,15 +1,10 @@
 import { Slices } from '../../common/slices.ts'
 import type { Head, KeyValue, Listing } from './keys.ts'
 
-/**
- * Most bytes of one answer: room for more than 1,000 leases as nodes write them, and for two values of the
- * largest size that etcd accepts.
- */
+/** More than 1,000 leases as nodes write them, or two values of the largest size that etcd accepts. */
 export const MAX_ANSWER_BYTES = 4 * 1024 * 1024
 
-/**
- * Keys of the first page: etcd can read them before the call's deadline even if each has the largest value.
- */
+/** Keys of the first page: in time for the deadline even if each has the largest value. */
 const FIRST_LIMIT = 16
 const MOST = 1_024
 const MOST_GROWTH = 8

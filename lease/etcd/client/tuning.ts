@@ -4,16 +4,10 @@ export interface EtcdTuning {
   readonly ttlSeconds: number
   /** Time for one call before the next endpoint is tried. */
   readonly callTimeoutMs: number
-  /**
-   * HTTP/2 pings: a connection counts as dead once its other end has been silent for the sum of both. etcd
-   * refuses an interval below 5 s.
-   */
+  /** HTTP/2 pings: a connection is dead after a silence of both. etcd refuses an interval below 5 s. */
   readonly keepaliveMs: number
   readonly keepaliveTimeoutMs: number
-  /**
-   * Wait before the first retry, doubled for each further one up to the last, each shortened at random by up
-   * to half.
-   */
+  /** Wait before the first retry, doubled up to the last; each shortened at random by up to half. */
   readonly firstRetryMs: number
   readonly lastRetryMs: number
   /** How long a failure lasts before it is logged: choosing another leader takes 1 to 3 s. */

@@ -1,6 +1,4 @@
-/**
- * Rejects when the signal aborts. The call itself continues until its deadline or the end of its connection.
- */
+/** Rejects when the signal aborts. The call itself runs on to its deadline or its connection's end. */
 export function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   promise.catch(() => {})
   return new Promise((resolve, reject) => {

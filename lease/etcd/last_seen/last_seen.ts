@@ -94,10 +94,7 @@ export class LastSeen {
     return this.#savedAtMs
   }
 
-  /**
-   * Forgets cached leases where they are of another network config. Our own key is kept: it is ours in any
-   * network.
-   */
+  /** Forgets cached leases of another network config, but not our own key, which is ours in any network. */
   sawNetworkConfig(text: string): void {
     if (this.#networkConfig !== undefined && this.#networkConfig !== text) {
       this.#log.info({}, 'The network config is not the one of the lease cache: starting without it')
@@ -129,9 +126,7 @@ export class LastSeen {
     this.#save()
   }
 
-  /**
-   * Call when the store has lost its data: keeps all known peers for the grace period. Returns their number.
-   */
+  /** The store lost its data: keeps known peers for the grace period. Returns their number. */
   storeWasReset(): number {
     this.gracePeers.add(this.leases, this.#tuning.clock.now() + this.#tuning.graceMs)
     this.#at = undefined
@@ -172,10 +167,7 @@ export class LastSeen {
     this.#takeGracePeers(cached)
   }
 
-  /**
-   * The grace period also runs while the agent is down. A clock that was set back or far ahead grants at most
-   * the whole period.
-   */
+  /** The period also runs while the agent is down; whatever the clock says, at most all of it is left. */
   #takeGracePeers(cached: CachedLeases<Notes>): void {
     const { clock, graceMs } = this.#tuning
     const passed = Math.max(0, clock.date() - cached.savedAtMs)

@@ -81,10 +81,7 @@ class Search {
    */
   #preferred: readonly Prefix[]
   readonly #left = new Set<string>()
-  /**
-   * Keys whose writer was asked whether it runs: its write (see `writeOf`) where it did not answer, false
-   * where it did.
-   */
+  /** Keys whose writer was asked: its write (see `writeOf`) where it did not answer, false where it did. */
   readonly #asked = new Map<string, string | false>()
 
   constructor(ctx: EtcdContext, request: LeaseRequest) {
@@ -164,10 +161,7 @@ class Search {
     return create(this.#ctx, this.#request, this.#preferred, value, revision, signal)
   }
 
-  /**
-   * Also avoids the subnets of peers kept after a loss of data: they will soon claim them again. Throws
-   * LeaseRefusedError.
-   */
+  /** Avoids subnets of peers kept after a loss of data, who will claim them. Throws LeaseRefusedError. */
   #choose(remaining: readonly Record[], wanted: readonly Prefix[]): readonly Prefix[] {
     const { network } = this.#request
     const { lastSeen, tuning } = this.#ctx

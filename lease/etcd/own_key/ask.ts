@@ -49,10 +49,7 @@ export async function touch(
   return outcome.held ? outcome.revision : undefined
 }
 
-/**
- * The part of a key that only its writer changes. It stays the same while the writer is silent, whatever
- * other hosts do.
- */
+/** What only the key's writer changes: the same while it is silent, whatever other hosts do. */
 export function writeOf({ leaseId, value }: KeyValue): string {
   return `${leaseId} ${value}`
 }

@@ -20,17 +20,11 @@ export interface Claim {
   readonly value: string
   /** The key as last seen or written. */
   readonly kv: KeyValue
-  /**
-   * When the etcd lease was granted, on the monotonic clock; undefined for a reservation, and for an etcd
-   * lease that another process was granted.
-   */
+  /** When the etcd lease was granted, monotonic; undefined: none (reservation), or another process's. */
   readonly grantedAt: number | undefined
   /** False while the claim comes from the cache and etcd has not confirmed it. */
   readonly confirmed: boolean
-  /**
-   * The write (see `writeOf`) by which another node took the key. The key stays that node's even if it later
-   * publishes our public IP.
-   */
+  /** The write (see `writeOf`) by which another node took the key, also if it publishes our IP later. */
   readonly takenBy?: string
 }
 

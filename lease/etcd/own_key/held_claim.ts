@@ -52,10 +52,7 @@ export class HeldClaim {
     this.#renewAt = this.#renewalOf(claim)
   }
 
-  /**
-   * Call when etcd was seen to hold the claim. Returns whether the key has the value that this node
-   * publishes.
-   */
+  /** etcd was seen to hold the claim. Returns whether the key has the value that this node publishes. */
   confirm(claim: Claim): boolean {
     if (!this.#claim.confirmed)
       this.#ctx.log.info({ key: claim.kv.key }, `etcd confirms our lease ${printLease(claim.lease)}`)
@@ -70,9 +67,7 @@ export class HeldClaim {
     this.#rewrites.over()
   }
 
-  /**
-   * Updates the claim from the key's current state. Throws LeaseLostError where the key is another node's.
-   */
+  /** Takes in the key's current state. Throws LeaseLostError where the key is another node's. */
   takeIn(record: Record, signal: AbortSignal): Promise<Lost | undefined> | Lost | undefined {
     const { kv } = record
     const { kv: before, confirmed } = this.#claim
@@ -127,10 +122,7 @@ export class HeldClaim {
     return undefined
   }
 
-  /**
-   * Confirms a claim from the cache. The key may be another node's by now, or the cache may be a copy of
-   * another machine's.
-   */
+  /** The key may be another node's by now, or the cache may be a copy of another machine's. */
   async #confirmCached(record: Record, signal: AbortSignal): Promise<Lost | undefined> {
     const { request } = this.#claim
     const found = candidate(this.#ctx, request, record)
@@ -148,10 +140,7 @@ export class HeldClaim {
     return undefined
   }
 
-  /**
-   * The key was written: by us in a call without an answer, by an operator as a reservation, or by another
-   * program.
-   */
+  /** Written by us without an answer, by an operator as a reservation, or by another program. */
   #rewritten(record: Record): undefined {
     const { kv, lease } = record
     const { request, kv: before, value } = this.#claim

@@ -124,10 +124,7 @@ export class Keeper {
     return claim
   }
 
-  /**
-   * The key is gone: it expired while we could not renew it, or was deleted. Claims the same subnet again if
-   * it is still free.
-   */
+  /** The key expired unrenewed, or was deleted. Claims the same subnet again if it is still free. */
   async #reclaim(signal: AbortSignal): Promise<Claim | Lost> {
     const { request, lease, kv, value } = this.#held.claim
     const prefixes = lease.subnets.map(subnet => subnet.prefix)

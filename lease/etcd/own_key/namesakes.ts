@@ -23,9 +23,7 @@ export class Namesakes {
   readonly #due = new WakeUp()
   /** Keys whose agent did not answer, with its write at that time (see `writeOf`). */
   readonly #silent = new Map<string, string>()
-  /**
-   * Leases with our public IP, by node. Updated by events, because the table has thousands of other leases.
-   */
+  /** Leases with our public IP, by node; kept by events, as the table has thousands of other leases. */
   #known = new Map<string, Lease>()
   /** Our own node's name when `#known` was last read from the whole table. */
   #readAs: string | undefined
@@ -58,10 +56,7 @@ export class Namesakes {
     }
   }
 
-  /**
-   * Whether the lease is a reason to look again. The answer of an agent is none: two hosts would ask each
-   * other without a pause.
-   */
+  /** A reason to look again. An agent's answer is none: two hosts would ask each other without a pause. */
   #isNews(lease: Lease): boolean {
     const { node } = lease
     const isNamesake = this.#isNamesake(lease)

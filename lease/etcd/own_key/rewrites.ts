@@ -7,10 +7,7 @@ const CONFLICT = 'rewritten'
 /** Writes within this many check intervals count as one conflict. */
 const CHECKS = 5
 
-/**
- * Counts writes to our own key by another program. Each is repaired; a program that keeps writing is reported
- * as a conflict.
- */
+/** Counts writes to our key by another program. Each is repaired; repeated ones are a conflict. */
 export class Rewrites {
   readonly #ctx: EtcdContext
   /** When each write was seen, on the monotonic clock. */

@@ -23,10 +23,7 @@ export class Grants {
     this.#tuning = tuning
   }
 
-  /**
-   * Resolves to an etcd lease for a write of this key: the spare one while less than an eighth of its life is
-   * over, else a new one.
-   */
+  /** An etcd lease to write this key with: the spare one in the first eighth of its life, else a new one. */
   async take(key: string, signal: AbortSignal): Promise<string> {
     const { clock, ttlSeconds } = this.#tuning
     const spare = this.#spare
@@ -58,10 +55,7 @@ export class Grants {
     if (before !== undefined && before !== leaseId) await this.revoke(before, signal)
   }
 
-  /**
-   * Call when this write was certainly not carried out. If an earlier write of the key had no answer, the
-   * etcd lease stays reserved for that key.
-   */
+  /** Call when this write was certainly not done. An earlier one without an answer keeps it for that key. */
   giveBack(leaseId: string): void {
     if (this.#spare?.leaseId === leaseId && this.#spare.uses === 1)
       this.#spare = { leaseId, key: undefined, uses: 0 }

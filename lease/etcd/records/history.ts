@@ -42,10 +42,7 @@ export async function checkHistory(
   client.foundOtherHistory()
 }
 
-/**
- * The key's value as written at the witness's revision; `none` where that revision did not write it,
- * undefined where it is compacted.
- */
+/** The value written at the witness's revision; `none`: it was not written then; undefined: compacted. */
 async function writeAt(client: EtcdClient, { key, modRevision }: KeyValue, signal: AbortSignal) {
   try {
     const [kv] = (await client.keyAt(key, modRevision, signal)).kvs
@@ -67,10 +64,7 @@ export function contradicts(table: LeaseTable, revision: number, kv: KeyValue, n
   return existedThen && since !== kv.createRevision
 }
 
-/**
- * Compares our own key in etcd with what this node wrote last: a key's revision never decreases within one
- * history.
- */
+/** Compares our key with what we wrote last: its revision never decreases within one history. */
 export function checkOwn({ client, lastSeen }: EtcdContext, kv: KeyValue): void {
   const { ownInHistory: own } = lastSeen
   if (own?.key !== kv.key) return

@@ -9,15 +9,10 @@ import { decodeLease, decodeSubnetKey, encodeLeaseValue, encodeSubnetKey } from 
 import { type Condition, type Head, type KeyValue, keysUnder } from '../client/keys.ts'
 import type { EtcdContext } from './context.ts'
 
-/**
- * etcd lease id 0 means none: the key never expires, and its subnet is reserved for the public IP in its
- * value.
- */
+/** No etcd lease: the key never expires, its subnet is reserved for the public IP in its value. */
 export const NO_LEASE = '0'
 
-/**
- * A subnet key in etcd. `lease` is undefined where the value is no lease; the subnet still counts as taken.
- */
+/** A subnet key. `lease` is undefined where the value is no lease; the subnet still counts as taken. */
 export interface Record {
   readonly kv: KeyValue
   readonly prefixes: readonly Prefix[]
