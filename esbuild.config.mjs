@@ -94,6 +94,28 @@ const nodeUrl = {
 }
 
 /**
+ * Of the Kubernetes client only KubeConfig and YAML are used. Nothing in its package.json says that its files only declare
+ * things, so esbuild would keep all of them; and its YAML knows each type of the API, which a kubeconfig has none of.
+ */
+const leanKubernetesClient = {
+  name: 'lean-kubernetes-client',
+  setup(builder) {
+    builder.onResolve({ filter: /^\.\.?\/.*\.js$/ }, ({ importer, path }) =>
+      /client-node[/\\]dist[/\\]/.test(importer)
+        ? { path: join(dirname(importer), path), sideEffects: false }
+        : undefined,
+    )
+    builder.onLoad({ filter: /client-node[/\\]dist[/\\]yaml\.js$/ }, ({ path }) => ({
+      contents: patched(
+        path,
+        "import { ObjectSerializer } from './serializer.js'",
+        'const ObjectSerializer = { deserialize: value => value }',
+      ),
+    }))
+  },
+}
+
+/**
  * `import` of node:http reads all that it exports, WebSocket for one, and so loads the whole of Node's fetch: 7 MB.
  * `require` reads nothing.
  */
@@ -161,7 +183,15 @@ const bundle = (entries, more) => ({
       'const __filename = import.meta.filename, __dirname = import.meta.dirname',
     ].join('\n'),
   },
-  plugins: [nativeAddons, etcdProtocol, noDescriptors, nodeUrl, requiredHttp, noSubprocesses],
+  plugins: [
+    nativeAddons,
+    etcdProtocol,
+    noDescriptors,
+    nodeUrl,
+    leanKubernetesClient,
+    requiredHttp,
+    noSubprocesses,
+  ],
   logLevel: 'warning',
   ...more,
 })
