@@ -1,3 +1,4 @@
+import { orUndefined } from './common/errors.ts'
 import { field, fieldsOf, MAX_BACKEND_DATA_BYTES, printJson } from './json/json.ts'
 import { isUnicast, type Mac, parseMac } from './net/mac.ts'
 
@@ -65,11 +66,6 @@ function isVni(value: unknown): value is number {
 }
 
 function readMac(value: unknown): Mac | undefined {
-  if (typeof value !== 'string') return undefined
-  try {
-    const mac = parseMac(value)
-    return isUnicast(mac) ? mac : undefined
-  } catch {
-    return undefined
-  }
+  const mac = typeof value === 'string' ? orUndefined(() => parseMac(value)) : undefined
+  return mac !== undefined && isUnicast(mac) ? mac : undefined
 }

@@ -84,7 +84,7 @@ function prefixesIn(text: string): readonly string[] {
   return [...new Set(found)].filter(prefix => !Object.values<string>(multicast).includes(prefix))
 }
 
-/** Whether rules with flanneld's names are another network's: they have prefixes, but none of our prefixes. */
+/** Whether rules with flanneld's names are another network's: they have prefixes, but none of our own. */
 export function isForeign(text: string, own: readonly Prefix[]): boolean {
   const prefixes = prefixesIn(text)
   return prefixes.length > 0 && !prefixes.some(prefix => own.some(one => one === prefix))

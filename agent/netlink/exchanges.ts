@@ -1,3 +1,4 @@
+import { asError } from '../../lease/common/errors.ts'
 import { Messages, MessageWriter, NLMSG_DONE, NLMSG_ERROR } from './codec/message.ts'
 import { NetlinkTimeoutError } from './errno.ts'
 import type { OpenRawSocket, RawSocket } from './socket/raw_socket.ts'
@@ -106,7 +107,7 @@ export class Exchanges {
         socket.ref(true)
         timer = setTimeout(() => this.#timeOut(running), ANSWER_MS)
       } catch (error) {
-        this.#fail(error instanceof Error ? error : new Error(String(error)))
+        this.#fail(asError(error))
       }
     })
   }

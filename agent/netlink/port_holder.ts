@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { orUndefined } from '../../lease/common/errors.ts'
 
 /** TCP_LISTEN of include/net/tcp_states.h, as /proc/net/tcp prints it. */
 const LISTEN = '0A'
@@ -14,18 +15,18 @@ export function portHolder(protocol: 'tcp' | 'udp', port: number): string | unde
     [protocol, `${protocol}6`].flatMap(table => inodesOf(table, port)).map(inode => `socket:[${inode}]`),
   )
   if (sockets.size === 0) return undefined
-  for (const pid of list('/proc')) {
-    if (
-      !/^\d+$/.test(pid) ||
-      !list(`/proc/${pid}/fd`).some(fd => sockets.has(target(`/proc/${pid}/fd/${fd}`)))
-    )
-      continue
-    const name = read(`/proc/${pid}/comm`)
-      .trim()
-      .replaceAll(/[^ -~]/g, '?')
-    return `${name === '' ? 'a program' : name} (process ${pid})`
-  }
-  return undefined
+  const pid = readdirSync('/proc').find(name => /^\d+$/.test(name) && holdsOneOf(sockets, name))
+  if (pid === undefined) return undefined
+  const name = read(`/proc/${pid}/comm`)
+    .trim()
+    .replaceAll(/[^ -~]/g, '?')
+  return `${name === '' ? 'a program' : name} (process ${pid})`
+}
+
+function holdsOneOf(sockets: ReadonlySet<string>, pid: string): boolean {
+  const directory = `/proc/${pid}/fd`
+  const descriptors = orUndefined(() => readdirSync(directory)) ?? []
+  return descriptors.some(fd => sockets.has(orUndefined(() => readlinkSync(`${directory}/${fd}`)) ?? ''))
 }
 
 /** Columns of proc_net_tcp(5): number, local address, remote address, state, ..., the tenth is the inode. */
@@ -41,26 +42,6 @@ function inodesOf(table: string, port: number): readonly string[] {
   })
 }
 
-function list(directory: string): readonly string[] {
-  try {
-    return readdirSync(directory)
-  } catch {
-    return []
-  }
-}
-
 function read(file: string): string {
-  try {
-    return readFileSync(file, 'utf8')
-  } catch {
-    return ''
-  }
-}
-
-function target(link: string): string {
-  try {
-    return readlinkSync(link)
-  } catch {
-    return ''
-  }
+  return orUndefined(() => readFileSync(file, 'utf8')) ?? ''
 }

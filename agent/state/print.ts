@@ -1,6 +1,6 @@
 import { familyOf } from '../../lease/net/ip.ts'
 import { isSingleAddress, networkAddress, prefixLength } from '../../lease/net/prefix.ts'
-import type { Entry, FdbEntry, Link, Neighbor, Route, UnicastRoute } from './entry.ts'
+import type { Entry, FdbEntry, Link, Route } from './entry.ts'
 
 /** As in iproute2's rt_protos. `ip route` prints no `proto boot`, and neither does this file. */
 const protocolNames: Readonly<Record<number, string>> = {
@@ -33,7 +33,7 @@ export function printEntry(entry: Entry): string {
 
 /** Compares fields first: printing thousands of equal entries would take long. */
 export function printsSame(a: Entry, b: Entry): boolean {
-  return a === b || hasSameFields(a, b) || printEntry(a) === printEntry(b)
+  return a === b || (hasFieldsOf(a, b) && hasFieldsOf(b, a)) || printEntry(a) === printEntry(b)
 }
 
 /**
@@ -67,37 +67,9 @@ export function entryDevice(entry: Entry): string | undefined {
   return entry.dev
 }
 
-/** False for devices and addresses: they are few, so their text is compared. */
-function hasSameFields(a: Entry, b: Entry): boolean {
-  if (a.kind === 'fdb' && b.kind === 'fdb')
-    return allSame<FdbEntry>({
-      mac: a.mac === b.mac,
-      dst: a.dst === b.dst,
-      dev: a.dev === b.dev,
-      port: a.port === b.port,
-      vni: a.vni === b.vni,
-      via: a.via === b.via,
-    })
-  if (a.kind === 'neighbor' && b.kind === 'neighbor')
-    return allSame<Neighbor>({ address: a.address === b.address, mac: a.mac === b.mac, dev: a.dev === b.dev })
-  if (a.kind === 'route' && b.kind === 'route' && a.type === 'unicast' && b.type === 'unicast')
-    return allSame<UnicastRoute>({
-      dst: a.dst === b.dst,
-      via: a.via === b.via,
-      dev: a.dev === b.dev,
-      onlink: a.onlink === b.onlink,
-      extra: a.extra === b.extra,
-      metric: a.metric === b.metric,
-      protocol: a.protocol === b.protocol,
-    })
-  return false
-}
-
-/** One comparison for each field: the compiler refuses a call that leaves out a field of the entry. */
-function allSame<T extends Entry>(
-  fields: Readonly<Record<Exclude<keyof T, 'kind' | 'type'>, boolean>>,
-): boolean {
-  for (const field in fields) if (!fields[field as keyof typeof fields]) return false
+/** Whether `b` has each field of `a`. False for devices, which have objects in fields: they are few. */
+function hasFieldsOf(a: Entry, b: Entry): boolean {
+  for (const field in a) if (a[field as keyof Entry] !== b[field as keyof Entry]) return false
   return true
 }
 

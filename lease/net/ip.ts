@@ -1,5 +1,5 @@
 import { isIPv4, isIPv6 } from 'node:net'
-import { DataError } from '../common/errors.ts'
+import { DataError, orUndefined } from '../common/errors.ts'
 
 /** The IP version. Only codecs may branch on it. */
 export type Family = 'ipv4' | 'ipv6'
@@ -33,11 +33,7 @@ export function parseIp(text: string): Ip {
 
 /** As `parseIp`; undefined for a text that is no IP address. */
 export function ipOrUndefined(text: string): Ip | undefined {
-  try {
-    return parseIp(text)
-  } catch {
-    return undefined
-  }
+  return orUndefined(() => parseIp(text))
 }
 
 /** The last 32 bits may be written as an IPv4 address (RFC 4291, 2.2). */

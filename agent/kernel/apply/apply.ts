@@ -5,7 +5,7 @@ import { writeDelFdb, writeDelNeighbor, writeNewFdb, writeNewNeighbor } from '..
 import { writeDelRoute, writeNewRoute } from '../../netlink/codec/route.ts'
 import { NetlinkError } from '../../netlink/errno.ts'
 import type { NetlinkRequests } from '../../netlink/requests.ts'
-import type { Entry, Link } from '../../state/entry.ts'
+import type { Entry, Link, Route } from '../../state/entry.ts'
 import { type Operation, printOperation, type Result } from '../../state/operation.ts'
 import { entryDevice } from '../../state/print.ts'
 import { findLink } from '../snapshot/devices.ts'
@@ -91,20 +91,20 @@ async function applyBatch(
   // The device was recreated, and its notification has not arrived yet.
   if (known !== noKnownLink && Array.from(answers.values()).some(refusal => refusal?.errno === ENODEV))
     return await applyBatch(requests, operations, results, noKnownLink, signal)
-  const held = steps.filter(step => isHeld(step, answers.get(step.operation)))
+  const held = steps.flatMap(step => heldRoute(step, answers.get(step.operation)))
   const holders = await findHolders(requests, held, signal)
-  const ours = held.filter(({ operation }) => holders.get(operation)?.isOurs)
+  const ours = held.filter(({ operation }) => holders.get(operation) === 'ours')
   const again = await send(
     requests,
     ours.map(step => ({ ...step, how: 'replace' as const })),
     signal,
   )
   for (const operation of operations) {
-    const refusal = (again.has(operation) ? again : answers).get(operation)
-    const holder = again.has(operation) ? undefined : holders.get(operation)
-    const isSent = answers.has(operation)
-    const error = isSent ? refusal : new NetlinkError('', ENODEV, noDevice(operation.entry))
-    results.push({ operation, error: holder?.error ?? errorOf(operation, error, links) })
+    const holder = holders.get(operation)
+    const refusal = answers.has(operation)
+      ? (holder === 'ours' ? again : answers).get(operation)
+      : new NetlinkError('', ENODEV, `device ${entryDevice(operation.entry)} does not exist`)
+    results.push({ operation, error: holder instanceof Error ? holder : errorOf(operation, refusal, links) })
   }
 }
 
@@ -130,9 +130,10 @@ async function send(
   return answers
 }
 
-/** Whether another route has the same destination and metric as the one to add. */
-function isHeld({ how, entry }: Step, refusal: NetlinkError | undefined): boolean {
-  return how === 'add' && entry.kind === 'route' && refusal?.code === 'EEXIST'
+/** The step, where another route has the destination and metric of the one to add. */
+function heldRoute(step: Step, refusal: NetlinkError | undefined): (Step & { readonly entry: Route })[] {
+  const { how, entry } = step
+  return how === 'add' && entry.kind === 'route' && refusal?.code === 'EEXIST' ? [{ ...step, entry }] : []
 }
 
 /** One message to the kernel. */
@@ -172,10 +173,6 @@ function errorOf(
 
 function actOf(operation: Operation): string {
   return `Cannot ${printOperation(operation)}`
-}
-
-function noDevice(entry: Entry): string {
-  return `device ${entryDevice(entry)} does not exist`
 }
 
 /** The devices that the operations need, by name. A device that does not exist is missing. */

@@ -1,9 +1,11 @@
 import { readFileSync } from 'node:fs'
+import { orUndefined } from '../../../lease/common/errors.ts'
 import { familyOf } from '../../../lease/net/ip.ts'
 import { NetlinkError } from '../../netlink/errno.ts'
 import { portHolder } from '../../netlink/port_holder.ts'
 import type { NetlinkRequests } from '../../netlink/requests.ts'
 import type { Entry, Link } from '../../state/entry.ts'
+import { entryDevice } from '../../state/print.ts'
 import { dumpLinks } from '../snapshot/dumps.ts'
 
 /** RFC 8200, section 5: the kernel disables IPv6 on a device with a smaller MTU. */
@@ -15,7 +17,7 @@ export function explainEntry(
   error: NetlinkError,
   mtu: number | undefined,
 ): NetlinkError {
-  const dev = entry.kind === 'route' && entry.type !== 'unicast' ? undefined : entry.dev
+  const dev = entryDevice(entry)
   if (dev === undefined || !isIpv6(entry)) return error
   if (mtu !== undefined && mtu < IPV6_LEAST_MTU)
     return restated(
@@ -23,7 +25,7 @@ export function explainEntry(
       `device ${dev} has MTU ${mtu}, and IPv6 needs ${IPV6_LEAST_MTU}: raise the underlay's MTU or Backend.MTU`,
     )
   for (const name of [dev, 'all'])
-    if (sysctl(`net/ipv6/conf/${name}/disable_ipv6`) === '1')
+    if (isIpv6Disabled(name))
       return restated(
         error,
         `net.ipv6.conf.${name}.disable_ipv6 is 1: set it to 0 (sysctl -w net.ipv6.conf.${name}.disable_ipv6=0)`,
@@ -55,10 +57,7 @@ function isIpv6(entry: Exclude<Entry, Link>): boolean {
 }
 
 /** Synchronous: /proc/sys/net shows the network namespace of the calling thread. */
-function sysctl(path: string): string | undefined {
-  try {
-    return readFileSync(`/proc/sys/${path}`, 'utf8').trim()
-  } catch {
-    return undefined
-  }
+function isIpv6Disabled(name: string): boolean {
+  const path = `/proc/sys/net/ipv6/conf/${name}/disable_ipv6`
+  return orUndefined(() => readFileSync(path, 'utf8').trim()) === '1'
 }

@@ -28,8 +28,6 @@ export async function makeDevice(
   desired: Link,
   signal: AbortSignal,
 ): Promise<void> {
-  const send = (write: (writer: MessageWriter) => void) =>
-    requests.request(`Cannot make device ${desired.name}`, write, () => undefined, signal)
   let was = await readDevice(requests, desired.name, signal)
   if (was !== undefined && needsRebuild(was.entry, desired)) {
     await deleteDevice(requests, desired.name, signal)
@@ -39,7 +37,12 @@ export async function makeDevice(
     await create(requests, desired, signal)
     was = await readDevice(requests, desired.name, signal)
     if (was === undefined) throw new DeviceError(`Cannot make device ${desired.name}: it was deleted at once`)
-    checkMtu(was.entry, desired)
+    const made = was.entry.deviceMtu
+    // On an IPv6 underlay vxlan_config_apply() reduces the MTU to what fits, without an error.
+    if (made !== desired.deviceMtu)
+      throw new DeviceError(
+        `Cannot give device ${desired.name} the MTU ${desired.deviceMtu}: the kernel made it ${made}, what underlay interface ${desired.vxlan.underlay} leaves room for`,
+      )
   }
   // Before the device is set up.
   settings.keep(desired)
@@ -52,7 +55,9 @@ export async function makeDevice(
     ...(was.entry.master === undefined ? {} : { master: 0 as const }),
     ...(was.entry.protodown ? { protodown: false as const } : {}),
   }
-  if (Object.keys(change).length > 0) await send(writer => writeSetLink(writer, index, change))
+  const write = (writer: MessageWriter) => writeSetLink(writer, index, change)
+  if (Object.keys(change).length > 0)
+    await requests.request(`Cannot make device ${desired.name}`, write, () => undefined, signal)
   await check(requests, desired, signal)
 }
 
@@ -97,12 +102,8 @@ async function create(requests: NetlinkRequests, desired: Link, signal: AbortSig
     )
   const link = { name, mac, mtu: deviceMtu, vxlan: { ...vxlan, underlay: underlay.index } }
   try {
-    await requests.request(
-      `Cannot create device ${name}`,
-      w => writeNewVxlan(w, link),
-      () => undefined,
-      signal,
-    )
+    const write = (writer: MessageWriter) => writeNewVxlan(writer, link)
+    await requests.request(`Cannot create device ${name}`, write, () => undefined, signal)
   } catch (error) {
     if (!(error instanceof NetlinkError) || error.code !== 'EEXIST') throw error
     throw new DeviceError(await explainConflict(requests, desired, signal), { cause: error })
@@ -128,14 +129,6 @@ async function explainConflict(
   return holder === undefined
     ? `Cannot create device ${name}: the kernel says that it or ${holds} exists already, but no such device is listed`
     : `Cannot create device ${name}: device ${holder.name} holds ${holds}; set another VNI or Port in the network config, or stop the program that made it and delete it (${shellQuote('ip', 'link', 'delete', holder.name)})`
-}
-
-/** On an IPv6 underlay vxlan_config_apply() reduces the MTU to what fits, without an error. */
-function checkMtu(made: Link, desired: Link): void {
-  if (made.deviceMtu !== desired.deviceMtu)
-    throw new DeviceError(
-      `Cannot give device ${desired.name} the MTU ${desired.deviceMtu}: the kernel made it ${made.deviceMtu}, what underlay interface ${desired.vxlan.underlay} leaves room for`,
-    )
 }
 
 async function check(requests: NetlinkRequests, desired: Link, signal: AbortSignal): Promise<void> {

@@ -1,10 +1,9 @@
 import { ExpectedError } from '../../../lease/common/errors.ts'
 import { allFamilies, familyOf } from '../../../lease/net/ip.ts'
-import { networkAddress } from '../../../lease/net/prefix.ts'
 import type { LinkMessage } from '../../netlink/codec/link.ts'
 import type { RouteMessage } from '../../netlink/codec/route.ts'
 import type { NetlinkRequests } from '../../netlink/requests.ts'
-import type { Entry, Route } from '../../state/entry.ts'
+import type { Route } from '../../state/entry.ts'
 import { type Operation, printOperation } from '../../state/operation.ts'
 import { KERNEL_PROTOCOLS, mayReplace } from '../../state/ownership.ts'
 import { printEntry } from '../../state/print.ts'
@@ -17,16 +16,12 @@ export class RouteHeldError extends ExpectedError {
   override name = 'RouteHeldError'
 }
 
-/** The route in the place of one that the kernel refused to add with EEXIST. */
-export interface Holder {
-  readonly isOurs: boolean
-  /** Undefined where it is ours. */
-  readonly error: RouteHeldError | undefined
-}
+/** The route in the place of one that the kernel refused to add with EEXIST: ours, or another's. */
+export type Holder = 'ours' | RouteHeldError
 
 interface Wanted {
   readonly operation: Operation
-  readonly entry: Entry
+  readonly entry: Route
   /** Index of the entry's device. */
   readonly index: number
 }
@@ -39,17 +34,15 @@ export async function findHolders(
 ): Promise<ReadonlyMap<Operation, Holder>> {
   const holders = new Map<Operation, Holder>()
   for (const family of allFamilies) {
-    const some = held.filter(
-      ({ entry }) => entry.kind === 'route' && familyOf(networkAddress(entry.dst)) === family,
-    )
+    const some = held.filter(({ entry }) => familyOf(entry.dst) === family)
     if (some.length === 0) continue
     const routes = new Map<string, RouteMessage>()
     // Of several routes with one destination and metric the kernel uses the first.
     for (const route of await dumpRoutes(requests, family, { protocol: 0, index: 0 }, signal))
       if (route.tos === 0 && !routes.has(placeOf(route))) routes.set(placeOf(route), route)
     for (const { operation, entry, index } of some) {
-      const route = entry.kind === 'route' ? routes.get(placeOf(entry)) : undefined
-      if (route !== undefined && entry.kind === 'route')
+      const route = routes.get(placeOf(entry))
+      if (route !== undefined)
         holders.set(operation, await judge(requests, route, operation, entry, index, signal))
     }
   }
@@ -70,13 +63,12 @@ async function judge(
 ): Promise<Holder> {
   const { protocol, via } = route
   const isOnSameDevice = index !== 0 && leadsTo(route, index)
-  if (mayReplace({ protocol, via, isOnSameDevice }, wanted)) return { isOurs: true, error: undefined }
+  if (mayReplace({ protocol, via, isOnSameDevice }, wanted)) return 'ours'
   const link = route.index === 0 ? undefined : await findLink(requests, route.index, signal)
   const text = printEntry(routeEntry(route, link?.name))
-  const error = new RouteHeldError(
+  return new RouteHeldError(
     `Cannot ${printOperation(operation)}: ${describeHolder(route, link)} ('${text}') (EEXIST)`,
   )
-  return { isOurs: false, error }
 }
 
 function describeHolder({ protocol }: RouteMessage, link: LinkMessage | undefined): string {

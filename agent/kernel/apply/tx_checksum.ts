@@ -1,6 +1,7 @@
 import { readlinkSync } from 'node:fs'
 import { release } from 'node:os'
 import { basename } from 'node:path'
+import { orUndefined } from '../../../lease/common/errors.ts'
 import { type Libc, LibcError } from '../../netlink/socket/libc.ts'
 
 /** Whether the hardware makes a tunnel device's checksums. `auto`: not where that is known to hang TCP. */
@@ -38,9 +39,5 @@ export function setTxChecksum(libc: Libc, device: string, underlay: string, mode
 
 /** Undefined for a virtual interface. sysfs shows the network namespace in which it was mounted. */
 function driverOf(device: string): string | undefined {
-  try {
-    return basename(readlinkSync(`/sys/class/net/${device}/device/driver`))
-  } catch {
-    return undefined
-  }
+  return orUndefined(() => basename(readlinkSync(`/sys/class/net/${device}/device/driver`)))
 }

@@ -1,3 +1,4 @@
+import { asError } from '../../../lease/common/errors.ts'
 import { allFamilies } from '../../../lease/net/ip.ts'
 import type { LinkMessage } from '../../netlink/codec/link.ts'
 import type { NetlinkRequests } from '../../netlink/requests.ts'
@@ -180,8 +181,4 @@ export class Subscription implements AsyncIterable<KernelChange> {
     clearImmediate(this.#check)
     this.#socket.close()
   }
-}
-
-function asError(error: unknown): Error {
-  return error instanceof Error ? error : new Error(String(error))
 }

@@ -47,20 +47,17 @@ export async function dumpAddresses(
   return (await Promise.all([ofFamily(AF_INET), ofFamily(AF_INET6)])).flat()
 }
 
-/** Neighbors of both families of one device. */
+/** Neighbors of one device; with AF_BRIDGE its FDB entries. */
 export async function dumpNeighbors(
   requests: Requests,
+  family: number,
   index: number,
   signal: AbortSignal,
 ): Promise<NeighborMessage[]> {
-  const ipv4 = dumpNeighborTable(requests, AF_INET, index, signal)
-  const ipv6 = dumpNeighborTable(requests, AF_INET6, index, signal)
-  return (await Promise.all([ipv4, ipv6])).flat()
-}
-
-/** FDB entries of one device. */
-export function dumpFdb(requests: Requests, index: number, signal: AbortSignal): Promise<NeighborMessage[]> {
-  return dumpNeighborTable(requests, AF_BRIDGE, index, signal)
+  const act = `Cannot list ${family === AF_BRIDGE ? 'FDB entries' : 'neighbors'}`
+  const write = (writer: MessageWriter) => writeNeighborDump(writer, family, index)
+  const found = await unlessGone(requests.dump(act, write, newNeighbor, signal))
+  return found.filter(neighbor => neighbor.family === family && neighbor.index === index)
 }
 
 /** Routes of the main table. 0 stands for any protocol and any device. */
@@ -86,32 +83,14 @@ export function leadsTo(route: RouteMessage, index: number): boolean {
   return route.index === index || (route.hops?.includes(index) ?? false)
 }
 
-export function newLink(buffer: Buffer, start: number, end: number, type: number): LinkMessage | undefined {
-  return type === RTM_NEWLINK ? readLink(buffer, start, end) : undefined
-}
+export const newLink = ofType(RTM_NEWLINK, readLink)
+export const newRoute = ofType(RTM_NEWROUTE, readRoute)
+const newAddress = ofType(RTM_NEWADDR, readAddress)
+const newNeighbor = ofType(RTM_NEWNEIGH, readNeighbor)
 
-export function newRoute(buffer: Buffer, start: number, end: number, type: number): RouteMessage | undefined {
-  return type === RTM_NEWROUTE ? readRoute(buffer, start, end) : undefined
-}
-
-async function dumpNeighborTable(
-  requests: Requests,
-  family: number,
-  index: number,
-  signal: AbortSignal,
-): Promise<NeighborMessage[]> {
-  const act = `Cannot list ${family === AF_BRIDGE ? 'FDB entries' : 'neighbors'}`
-  const write = (writer: MessageWriter) => writeNeighborDump(writer, family, index)
-  const found = await unlessGone(requests.dump(act, write, newNeighbor, signal))
-  return found.filter(neighbor => neighbor.family === family && neighbor.index === index)
-}
-
-function newAddress(buffer: Buffer, start: number, end: number, type: number): AddressMessage | undefined {
-  return type === RTM_NEWADDR ? readAddress(buffer, start, end) : undefined
-}
-
-function newNeighbor(buffer: Buffer, start: number, end: number, type: number): NeighborMessage | undefined {
-  return type === RTM_NEWNEIGH ? readNeighbor(buffer, start, end) : undefined
+function ofType<T>(wanted: number, read: (buffer: Buffer, start: number, end: number) => T) {
+  return (buffer: Buffer, start: number, end: number, type: number) =>
+    type === wanted ? read(buffer, start, end) : undefined
 }
 
 /** The device or table disappeared, or the kernel lacks the family: there is nothing to list. */

@@ -1,12 +1,13 @@
 import { allFamilies } from '../../../lease/net/ip.ts'
 import { isSingleAddress, type Prefix } from '../../../lease/net/prefix.ts'
+import { AF_BRIDGE, AF_INET, AF_INET6 } from '../../netlink/codec/family.ts'
 import type { LinkMessage } from '../../netlink/codec/link.ts'
 import type { RouteMessage } from '../../netlink/codec/route.ts'
 import type { Requests } from '../../netlink/requests.ts'
 import type { Entry, Link } from '../../state/entry.ts'
 import type { Scope } from '../kernel.ts'
 import { DeviceNames, findLink } from './devices.ts'
-import { dumpAddresses, dumpFdb, dumpNeighbors, dumpRoutes, leadsTo } from './dumps.ts'
+import { dumpAddresses, dumpNeighbors, dumpRoutes, leadsTo } from './dumps.ts'
 import {
   addressEntry,
   fdbEntry,
@@ -77,9 +78,10 @@ async function readDevice(
     if (entry !== undefined) entries.push(entry)
   }
   for (const address of await dumpAddresses(requests, signal, index)) add(addressEntry(address, name))
-  for (const fdb of await dumpFdb(requests, index, signal)) if (isPermanent(fdb)) add(fdbEntry(fdb, name))
-  for (const neighbor of await dumpNeighbors(requests, index, signal))
-    if (isPermanent(neighbor)) add(neighborEntry(neighbor, name))
+  for (const family of [AF_BRIDGE, AF_INET, AF_INET6])
+    for (const neighbor of await dumpNeighbors(requests, family, index, signal))
+      if (isPermanent(neighbor))
+        add(family === AF_BRIDGE ? fdbEntry(neighbor, name) : neighborEntry(neighbor, name))
 }
 
 /** Routes on our devices, and those with our protocol on any other or on none. */
@@ -96,12 +98,8 @@ async function readOurRoutes(
       const routes = await dumpRoutes(requests, family, { protocol: 0, index }, signal)
       for (const route of routes) if (isOurRoute(route, true, scope, hostRoutes)) found.push(route)
     }
-    for (const route of await dumpRoutes(
-      requests,
-      family,
-      { protocol: scope.routeProtocol, index: 0 },
-      signal,
-    )) {
+    const filter = { protocol: scope.routeProtocol, index: 0 }
+    for (const route of await dumpRoutes(requests, family, filter, signal)) {
       const listed = own.some(({ index }) => leadsTo(route, index))
       if (!listed && isOurRoute(route, false, scope)) found.push(route)
     }

@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { asError, orUndefined } from '../../../lease/common/errors.ts'
 import { type Libc, loadLibc } from './libc.ts'
 
 /** #define NETLINK_ROUTE 0 */
@@ -130,7 +131,7 @@ class Incoming {
 
   fail(error: unknown): void {
     try {
-      this.#events.onFailure(error instanceof Error ? error : new Error(String(error)))
+      this.#events.onFailure(asError(error))
     } catch (cause) {
       process.emitWarning(new Error('A netlink socket failed, and so did its failure handler', { cause }))
     }
@@ -146,21 +147,14 @@ function findSocket(port: number): number {
   for (const line of readFileSync('/proc/self/net/netlink', 'latin1').split('\n')) {
     const words = line.trim().split(/\s+/)
     if (words[1] !== `${NETLINK_ROUTE}` || words[2] !== `${port}`) continue
-    const socket = `socket:[${words[9]}]`
-    for (const fd of readdirSync('/proc/self/fd')) if (linkOf(fd) === socket) return Number(fd)
+    // A descriptor may be closed meanwhile, as the one of the directory listing.
+    const linkOf = (fd: string) => orUndefined(() => readlinkSync(`/proc/self/fd/${fd}`))
+    const fd = readdirSync('/proc/self/fd').find(fd => linkOf(fd) === `socket:[${words[9]}]`)
+    if (fd !== undefined) return Number(fd)
   }
   throw new Error(
     `Cannot find the netlink socket with port ${port} in /proc/self/net/netlink and /proc/self/fd`,
   )
-}
-
-/** Undefined for a descriptor that was closed meanwhile, such as the one of the directory listing. */
-function linkOf(fd: string): string | undefined {
-  try {
-    return readlinkSync(`/proc/self/fd/${fd}`)
-  } catch {
-    return undefined
-  }
 }
 
 function setOptions(libc: Libc, fd: number, receiveBytes: number): void {

@@ -1,6 +1,8 @@
 import { request as httpRequest } from 'node:http'
 import { request as httpsRequest } from 'node:https'
+import { orUndefined } from '../../common/errors.ts'
 import { parseJson } from '../../json/json.ts'
+import { isRecord } from '../../json/path.ts'
 import type { EtcdOptions } from '../../options.ts'
 import { readCredentials } from '../client/credentials.ts'
 import { oneKey } from '../client/keys.ts'
@@ -81,12 +83,8 @@ async function readV2(
 
 /** `{"action":"get","node":{...}}`, or `{"errorCode":100,...}` where there is no such key (etcd, v2 API). */
 function v2Answer(text: string): boolean | undefined {
-  try {
-    const answer = parseJson(text, MAX_ANSWER_BYTES)
-    if (typeof answer !== 'object' || answer === null) return undefined
-    if ('node' in answer) return true
-    return 'errorCode' in answer ? false : undefined
-  } catch {
-    return undefined
-  }
+  const answer = orUndefined(() => parseJson(text, MAX_ANSWER_BYTES))
+  if (!isRecord(answer)) return undefined
+  if ('node' in answer) return true
+  return 'errorCode' in answer ? false : undefined
 }

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import { couldBeLeased } from '../../allocate.ts'
+import { orUndefined } from '../../common/errors.ts'
 import type { Lease } from '../../lease.ts'
 import { familyOf, type Ip } from '../../net/ip.ts'
 import { overlaps, type Prefix } from '../../net/prefix.ts'
@@ -117,12 +118,4 @@ export function valueFor(request: LeaseRequest, previous: Lease | undefined): st
     backendType: request.backendType,
     backendData: request.backendData(previous),
   })
-}
-
-function orUndefined<T>(act: () => T): T | undefined {
-  try {
-    return act()
-  } catch {
-    return undefined
-  }
 }
