@@ -20,9 +20,8 @@ import { LeaseRefusedError } from './store.ts'
 const CANDIDATES = 100
 
 /**
- * Chooses one subnet for each family, in the network's order: the previous one where it is free and fits the
- * network, otherwise one of the lowest free subnets, drawn uniformly and separately for each family. `random`
- * returns a number in [0, 1). Throws LeaseRefusedError where a family has no free subnet.
+ * One subnet for each family, in the network's order: the previous one where it is free and fits, else one of
+ * the lowest free, drawn uniformly by `random`, in [0, 1). Throws LeaseRefusedError where none is free.
  */
 export function chooseSubnets(
   network: NetworkConfig,

@@ -19,17 +19,15 @@ export interface Lease {
   readonly backendType: string
   readonly subnets: readonly Subnet[]
   /**
-   * Age: of leases that appear together and claim the same addresses, the one with the smaller value is older
-   * and wins. etcd: the key's create_revision. Kubernetes: the Node's creationTimestamp in ms. Comparable
-   * within one store only.
+   * Age: the lease with the smaller value wins where several appear together and claim the same. etcd:
+   * create_revision. Kubernetes: creationTimestamp in ms. Comparable within one store only.
    */
   readonly since: number
 }
 
 /**
- * All leases of a network by `node`, this node's own among them. A table from a watch is live: it changes
- * first, and the watch reports each change afterwards. Iterate over it without awaiting, and copy what must
- * stay; a lease object never changes.
+ * All leases of a network by `node`, also our own. A watch's table is live, changed before each report:
+ * iterate without awaiting, copy what must stay. A lease object never changes.
  */
 export type LeaseTable = ReadonlyMap<string, Lease>
 

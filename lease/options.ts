@@ -16,10 +16,7 @@ export interface EtcdOptions {
   readonly keyFile: string | undefined
   readonly username: string | undefined
   readonly password: string | undefined
-  /**
-   * `http://[user:password@]host:port`, reached with CONNECT; undefined: etcd is reached directly, and proxy
-   * variables of the environment are ignored.
-   */
+  /** `http://[user:password@]host:port`, by CONNECT; undefined: directly, whatever https_proxy says. */
   readonly proxy?: string | undefined
   /** How long before its end a lease is renewed, in ms. */
   readonly renewMarginMs: number

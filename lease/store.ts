@@ -11,15 +11,9 @@ export interface LeaseRequest {
   readonly network: NetworkConfig
   /** One for each family of the network, in its order. */
   readonly publicIps: readonly Ip[]
-  /**
-   * The lease that this node already runs with. The subnet is not chosen again, whatever the store holds;
-   * only the published data change. `keep` finds out whether the store agrees.
-   */
+  /** The lease that this node runs with: the subnet stays, only the published data change; `keep` checks. */
   readonly held?: Lease | undefined
-  /**
-   * Subnets of an earlier process of this node (from subnet.env, the tunnel device's address), taken again
-   * where they are free and fit the network.
-   */
+  /** Subnets of an earlier process (subnet.env, device), taken again where they are free and fit. */
   readonly previousSubnets: readonly Prefix[]
   /** The host's own networks: no subnet that overlaps one of them is chosen. */
   readonly hostNetworks?: readonly Prefix[]
@@ -27,9 +21,8 @@ export interface LeaseRequest {
   readonly deviceMacs?: readonly Mac[]
   readonly backendType: string
   /**
-   * The backend data to publish, one for each family in the network's order (undefined: publish none). Called
-   * with the lease that this node's name had before, if any, so that a VTEP keeps the MAC that its peers
-   * know.
+   * To publish, one for each family in the network's order. Called with the lease that this node's name had
+   * before, if any: a VTEP keeps the MAC that its peers know.
    */
   readonly backendData: (previous: Lease | undefined) => readonly BackendData[]
 }
@@ -53,35 +46,29 @@ export interface ConfigDemands {
  */
 export interface LeaseStore {
   /**
-   * For the first host of a network: where the store has no network config, stores the last one that this
-   * host has seen, or else `text`. Resolves to the text that was stored; undefined where there was one
-   * already.
+   * Stores a network config where there is none: the last one that this host has seen, or else `text`.
+   * Resolves to the stored text; undefined where there was one already.
    */
   offerNetworkConfig?(text: string, signal: AbortSignal): Promise<string | undefined>
 
-  /**
-   * Waits until the network has a config that can be used. Rejects with NetworkConfigError where `onInvalid`
-   * asks for it, and where the config comes from a file.
-   */
+  /** Waits for a config. Rejects with NetworkConfigError for a file, or where `onInvalid` asks for it. */
   networkConfig(signal: AbortSignal, demands?: ConfigDemands): Promise<NetworkConfig>
 
   /**
-   * Claims, or claims again, this node's subnets and publishes its data. While no subnet is free it keeps
-   * looking, and reports it once in the log and in `health().trouble`, with figures and remedy. Rejects with
-   * LeaseRefusedError only where waiting cannot help.
+   * Claims this node's subnets and publishes its data. While none is free it keeps looking, said once in the
+   * log and in `health().trouble`. Rejects with LeaseRefusedError only where waiting cannot help.
    */
   acquire(request: LeaseRequest, signal: AbortSignal): Promise<Lease>
 
   /**
-   * Keeps and renews the acquired lease. Resolves when the signal aborts; rejects with LeaseLostError when
-   * the lease is no longer ours. Calls `onKept` each time that the store was seen to hold the lease as we
-   * published it.
+   * Keeps and renews the lease until the signal aborts; rejects with LeaseLostError. Calls `onKept` each time
+   * that the store was seen to hold the lease as published.
    */
   keep(lease: Lease, signal: AbortSignal, onKept?: () => void): Promise<void>
 
   /**
-   * The first value is a complete table. Later values are complete too, and may be the same live table.
-   * Changes that arrive faster than the caller takes them are merged into one. Ends only by the signal.
+   * Yields complete tables, maybe one live table, and merges changes that arrive faster than they are taken.
+   * Ends only by the signal.
    */
   watch(signal: AbortSignal): AsyncIterable<LeaseTableChange>
 
@@ -97,10 +84,7 @@ export interface LeaseStore {
   /** The store's state now; for health, metrics and the log. */
   health(): StoreHealth
 
-  /**
-   * Call when this node's address or its route to the store has changed: opens connections again at once
-   * instead of waiting for their time-out. Only in stores that keep connections.
-   */
+  /** This node's address or route to the store changed: connects again now, not after a time-out. */
   reconnect?(): void
 
   /** Closes connections and timers. The lease stays. */
@@ -118,10 +102,7 @@ export interface LeaseTimes {
 
 /** Information between this node and the cluster's operators, through the node's own object. */
 export interface NodeReporter {
-  /**
-   * Public IPs that the operator chose for this node, at most one for each family. They choose the external
-   * interface, so ask before it is chosen.
-   */
+  /** Public IPs chosen by the operator, one a family: ask before choosing the external interface. */
   publicIpHints(signal: AbortSignal): Promise<readonly Ip[]>
 
   /** Call once traffic can flow: allows pods on this node. Waits for the store as long as needed. */

@@ -88,8 +88,8 @@ export class LiveTable {
   }
 
   /**
-   * Yields the live table once it is complete, with all its keys as changed, and again after each change.
-   * Changes between two takes are merged into the second. Rejects with the signal's reason.
+   * Yields the live table once it is complete, with all keys as changed, and after each change; merges
+   * changes between two takes. Rejects with the signal's reason.
    */
   async *watch(signal: AbortSignal): AsyncGenerator<LeaseTableChange, never, undefined> {
     const taker: Taker = { changed: new Set(this.#leases.keys()), due: new WakeUp() }
@@ -171,10 +171,7 @@ function judged(before: Lease, read: Reading): Reading {
   return { key: read.node, reason: 'its backend data (VNI, VTEP MAC) is gone: what it had before stays' }
 }
 
-/**
- * Whether a lease differs only in that its backend data is gone, as when a program that does not know that
- * data rewrote it. flanneld keeps such a peer too.
- */
+/** Only its backend data is gone: rewritten by a program that does not know them. flanneld keeps it too. */
 function hasLostData(before: Lease, now: Lease): boolean {
   const hasData = ({ backendData }: Subnet) => backendData !== undefined
   // Nearly every lease ends here: this runs for each change of each peer.

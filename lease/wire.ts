@@ -6,8 +6,8 @@ import { AddressError, type Family, familyOf, type Ip, isOnePerFamily, parseIp }
 import { networkAddress, type Prefix, parsePrefix, prefixLength } from './net/prefix.ts'
 
 /**
- * flannel's etcd format: the keys and values under `<prefix>/subnets/`. Leases are written byte for byte as
- * flanneld writes them, and read as leniently as Go's JSON reads them.
+ * flannel's etcd format: keys and values under `<prefix>/subnets/`, written byte for byte as by flanneld, and
+ * read as leniently as by Go.
  */
 
 /** A key or value that is no lease. The message names the key, the value and the remedy. */
@@ -91,9 +91,8 @@ export function encodeLeaseValue({ publicIps, backendType, backendData }: LeaseV
 }
 
 /**
- * The lease under a key; the key is also the node's name. `since` is the key's create_revision. A family
- * without a public IP gets the unspecified address, as in Go; at least one family must have one. Throws
- * WireError.
+ * The key is also the node's name; `since` is its create_revision. A family without a public IP gets the
+ * unspecified address, as in Go; at least one must have one. Throws WireError.
  */
 export function decodeLease(key: string, value: string, since: number): Lease {
   const prefixes = decodeSubnetKey(key)

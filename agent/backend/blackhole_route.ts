@@ -6,11 +6,7 @@ import type { Backend } from './backend.ts'
 /** A worse metric than any other route: while the bridge exists, its own route to the same prefix wins. */
 const METRIC = 0xff_ff_ff_00
 
-/**
- * Drops packets for pods that do not exist (`--ip-blackhole-route`). Without it they go to the default
- * gateway, which may send them back. One route for each subnet of this node; the agent removes it when the
- * subnet changes or the flag is gone.
- */
+/** Drops packets for missing pods (`--ip-blackhole-route`): the default gateway may send them back. */
 export function withBlackholeRoute(backend: Backend): Backend {
   return {
     ...backend,

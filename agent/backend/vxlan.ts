@@ -10,10 +10,7 @@ import { type Backend, PeerRefusedError, type Underlay } from './backend.ts'
 import { defaultMetric, directRoute, isOnLink, sharedSubnets } from './direct_route.ts'
 import { parseVxlanOptions, type VxlanOptions } from './vxlan_options.ts'
 
-/**
- * Everything that differs between the families. `headroom`: bytes that the outer headers add to a packet.
- * `leastMtu`: the smallest device MTU in bytes with which the family works.
- */
+/** What differs between the families. `headroom`: bytes of outer headers. `leastMtu`: in bytes. */
 const perFamily: Readonly<Record<Family, { device: string; headroom: number; leastMtu: number }>> = {
   // ETH_MIN_MTU (linux/if_ether.h) and IPV6_MIN_MTU (RFC 8200, 5).
   // Ethernet 14 + IPv4 20 + UDP 8 + VXLAN 8 (RFC 7348, 5), and 40 for an outer IPv6 header.
@@ -121,10 +118,7 @@ function ownAddress(subnet: Subnet, dev: string): Address {
   return { kind: 'address', dev, address, length: familyBits(familyOf(subnet.prefix)) }
 }
 
-/**
- * Three entries a peer: MAC to host (FDB), gateway to MAC (neighbor), subnet to gateway (route). The gateway
- * is the network address of the peer's subnet.
- */
+/** MAC to host (FDB), gateway to MAC, subnet to gateway: the network address of the peer's subnet. */
 function tunnelEntries(peer: Subnet, mac: Mac, dev: string): Entry[] {
   const gateway = networkAddress(peer.prefix)
   return [

@@ -142,9 +142,8 @@ function allWarnings(settings: Settings<typeof allFlags>, store: StoreOptions, e
 }
 
 /**
- * The variables of systemd as sd_watchdog_enabled(3) reads them: whole microseconds below 2^64 - 1, valid
- * only for the process in WATCHDOG_PID. Another service that started this process may have passed on its own
- * variables.
+ * As sd_watchdog_enabled(3) reads them: whole microseconds below 2^64 - 1, for the process in WATCHDOG_PID
+ * alone, since another service may have passed on its own variables.
  */
 function supervision({ NOTIFY_SOCKET, WATCHDOG_USEC = '', WATCHDOG_PID }: Env): Supervision {
   const isForUs = WATCHDOG_PID === undefined || WATCHDOG_PID === `${process.pid}`

@@ -4,8 +4,8 @@ import type { NamePattern } from '../underlay/underlay.ts'
 import { ConfigError } from './values.ts'
 
 /**
- * Compiles a pattern as Go's `regexp` does (RE2, https://github.com/google/re2/wiki/Syntax). Throws
- * ConfigError with that library's text. Costs 7 MB of memory: import this file only for a pattern.
+ * Compiles a pattern as Go's `regexp` (RE2). Throws ConfigError with that library's text. Costs 7 MB of
+ * memory: import this file only for a pattern.
  */
 export function compilePattern(flag: string, source: string): NamePattern {
   try {

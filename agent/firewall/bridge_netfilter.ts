@@ -6,9 +6,8 @@ import { iptablesOf } from './family_words.ts'
 const directory = '/proc/sys/net/bridge'
 
 /**
- * Warns where bridged packets do not pass iptables. A Service with a backend on the client's own node fails
- * then: the answer comes directly over the bridge, from the backend's address, and the client drops it.
- * Undefined where they pass.
+ * Warns where bridged packets do not pass iptables: a Service's backend on the client's own node then answers
+ * over the bridge, from its own address, and the client drops it.
  */
 export async function bridgeWarning(overlay: readonly FamilySubnet[]): Promise<string | undefined> {
   for (const { network } of overlay) {

@@ -12,8 +12,8 @@ export interface IptablesModeOptions extends FirewallWish {
 }
 
 /**
- * Our rules in iptables. The kernel can hold two sets of chains, nft's and legacy's. Ours go into the set
- * that kube-proxy and the kubelet use, else into the one that `iptables` uses, and never into both.
+ * Our rules in iptables: in one of the kernel's two sets of chains, nft's and legacy's. It is the one that
+ * kube-proxy and the kubelet use, else the one of `iptables`.
  */
 export class IptablesMode implements FirewallMode {
   readonly #options: IptablesModeOptions

@@ -8,10 +8,7 @@ export interface IptablesState {
   readonly chain: readonly string[] | undefined
 }
 
-/**
- * Lines for `iptables-restore --noflush` that make the state as desired; none where it already is. `first`:
- * moves the jump to the first place where a rule before it makes it useless.
- */
+/** Lines for `iptables-restore --noflush`. `first`: moves the jump before a rule that makes it useless. */
 export function planIptables(
   desired: IptablesChain,
   { parent, chain }: IptablesState,

@@ -17,8 +17,8 @@ export interface FirewallMode {
   /** Whether nftables holds the rules, so that its generation reports changes. Known after converge(). */
   readonly usesNftables: boolean
   /**
-   * Makes the rules as wished. The first call also removes our rules of families that the overlay lacks.
-   * `own`: rules under flanneld's names that name one of these networks are ours. Throws FirewallError.
+   * Makes the rules as wished. The first call also removes ours of families that the overlay lacks: those
+   * that name one of the `own` networks. Throws FirewallError.
    */
   converge(overlay: readonly FamilySubnet[], own: readonly Prefix[], signal: AbortSignal): Promise<Outcome>
   /** Removes the rules of these networks where the tools are installed. True where there were some. */

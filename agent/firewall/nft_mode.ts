@@ -94,10 +94,7 @@ export class NftMode implements FirewallMode {
     return true
   }
 
-  /**
-   * Warns of other base chains that drop. A packet passes only where every base chain of the hook accepts it:
-   * nft(8), "VERDICT STATEMENT".
-   */
+  /** A packet passes only where every base chain of the hook accepts it (nft(8), "VERDICT STATEMENT"). */
   async #dropWarning(signal: AbortSignal): Promise<string | undefined> {
     const output = await this.#run(['nft', 'list', 'chains'], '', signal)
     const chains = output === 'missing' ? [] : droppingChains(output.stdout)

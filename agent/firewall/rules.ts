@@ -44,10 +44,9 @@ const multicast: Readonly<Record<Family, Prefix>> = {
 }
 
 /**
- * Packets between two pods are not masqueraded; packets that leave the overlay are. Packets from outside for
- * a pod of this node keep their source, and so do packets with kube-proxy's mark. Packets that this host
- * sends into the overlay from an outside address (to a Service whose backend is on another node) are
- * masqueraded: otherwise the answer would bypass the tunnel.
+ * Packets between pods keep their source; those that leave the overlay are masqueraded. Packets for a pod of
+ * this node keep theirs, and so do those with kube-proxy's mark. Packets of this host from an outside address
+ * (to a Service's backend on another node) are masqueraded: else the answer would bypass the tunnel.
  */
 function masqueradeRules({ network, subnet }: FamilySubnet): readonly Rule[] {
   const [inside, outside] = [{ prefix: network }, { prefix: network, not: true as const }]
@@ -71,8 +70,8 @@ function forwardRules({ network }: FamilySubnet): readonly Rule[] {
 }
 
 /**
- * Suffix to flanneld's names of chains and tables where several networks share a host: the first has '', each
- * further one this. A chain's name has at most 28 characters, so the suffix is eight digits of a hash.
+ * Further networks of a host suffix flanneld's names of chains and tables: a chain's name has at most 28
+ * characters, so it is eight digits of a hash.
  */
 export function suffixOf(network: Prefix): string {
   return `-${createHash('sha256').update(network).digest('hex').slice(0, 8)}`
@@ -90,10 +89,7 @@ export function isForeign(text: string, own: readonly Prefix[]): boolean {
   return prefixes.length > 0 && !prefixes.some(prefix => own.some(one => one === prefix))
 }
 
-/**
- * The same chains and rules as flanneld's, so that either can take over from the other. A chain that is not
- * wanted has no rules: it is removed, with its jump.
- */
+/** As flanneld's, so that either can take over. A chain without rules is removed, with its jump. */
 export function iptablesChains(
   family: FamilySubnet,
   wish: FirewallWish,
@@ -150,9 +146,8 @@ export function nftTable(family: Family, suffix = ''): string {
 }
 
 /**
- * The whole table as `nft list table` prints it, with the same rules as in iptables; undefined where no rules
- * are wanted. flanneld's nft table differs in two rules: it does not masquerade a host's packets to remote
- * pods, and it sees kube-proxy's mark only where no other bit is set.
+ * The table as `nft list table` prints it; undefined where no rules are wanted. flanneld's differs: it does
+ * not masquerade a host's packets to remote pods, and sees kube-proxy's mark only where no other bit is set.
  */
 export function printNftTable(family: FamilySubnet, wish: FirewallWish, suffix = ''): string | undefined {
   const words = nftOf[familyOf(family.network)]

@@ -62,9 +62,8 @@ export interface Kernel {
   devices(scope: Scope, signal: AbortSignal): Promise<readonly Link[]>
 
   /**
-   * Applies in the given order; one refused operation does not stop the next. Adding is create-or-replace;
-   * removing what is not there succeeds. One result an operation, in the same order. Rejects only if the
-   * socket itself fails.
+   * Applies in order; one refused operation does not stop the next. Adding is create-or-replace, removing
+   * what is not there succeeds. One result an operation, in order. Rejects only if the socket fails.
    */
   apply(operations: readonly Operation[], signal: AbortSignal): Promise<readonly Result[]>
 

@@ -28,9 +28,8 @@ export interface MembershipOptions {
 }
 
 /**
- * The members of the network as this node sees them: its own lease, the peers that may be programmed, the
- * peers that are refused, and the peers that are in conflict with this node. Each change returns the keys of
- * the entries that may differ.
+ * The network as this node sees it: its own lease, peers that may be programmed, that are refused, that are
+ * in conflict with it. Each change returns the keys of the entries that may differ.
  */
 export class Membership {
   readonly #network: NetworkConfig
@@ -129,8 +128,8 @@ export class Membership {
   }
 
   /**
-   * Judges all peers again by the host's current networks; a programmed peer keeps its addresses, see
-   * HostPriority. `heard`: the value of `peers.nextAge()` when the kernel reported the change.
+   * Judges all peers by the host's current networks; a programmed one stays, see HostPriority. `heard`:
+   * `peers.nextAge()` when the kernel reported the change.
    */
   reviewHost(heard?: number): ReadonlySet<string> {
     const host = this.#readHost()

@@ -32,9 +32,8 @@ export interface OwnLeaseOptions {
 const LOST_RETRY_MS = 30_000
 
 /**
- * This node's lease: claims it, renews it, and publishes it again when the underlay changes. When another
- * node takes it, nothing changes in the kernel: the agent logs an error, and claims the subnet again once
- * that node has released it.
+ * This node's lease: claims, renews, and publishes it again for another underlay. When another node takes it,
+ * the kernel stays as it is, and the subnet is claimed again once that node has released it.
  */
 export class OwnLease {
   readonly #options: OwnLeaseOptions

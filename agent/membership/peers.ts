@@ -17,9 +17,8 @@ import { DerivedLeases } from './derived_leases.ts'
 export const SELF = ''
 
 /**
- * Derives desired entries from leases, one peer at a time, so that a change costs only what changed. Keeps a
- * refused peer with the reason, whether an admission rule or the backend refused it, and judges it again when
- * its lease or the cause changes.
+ * Derives entries from leases, one peer at a time, so that a change costs what changed. Keeps the reason of a
+ * refused peer, and judges it again when its lease or the cause changes.
  */
 export class Peers {
   readonly state = new DesiredState()
@@ -39,9 +38,8 @@ export class Peers {
   #table: LeaseTable = new Map()
 
   /**
-   * `onUnexpected`: called when deriving a peer's entries failed with an unexpected error. `standing`:
-   * subnets that have routes in the kernel already. `onPublicIp`: called when a peer in `state` may have got
-   * this public IP, or the last such peer may have lost it.
+   * `onUnexpected`: deriving a peer's entries failed unexpectedly. `standing`: subnets with routes in the
+   * kernel. `onPublicIp`: a peer in `state` may have got this public IP, or the last such peer lost it.
    */
   constructor(
     network: NetworkConfig,

@@ -30,8 +30,8 @@ interface Running {
 }
 
 /**
- * One rtnetlink socket, which runs one exchange at a time, because the kernel refuses two dumps on one
- * socket. After a time-out or a failure the next exchange opens the socket again.
+ * One rtnetlink socket with one exchange at a time: the kernel refuses two dumps. After a failure the next
+ * exchange opens the socket again.
  */
 export class Exchanges {
   readonly #open: OpenRawSocket

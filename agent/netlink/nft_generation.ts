@@ -11,10 +11,8 @@ const NFT_MSG_GETGEN = (10 << 8) | 16
 const NFTA_GEN_ID = 1
 
 /**
- * Returns a function that reads the nftables generation: a number of the network namespace that every
- * transaction increments, whether of nft or iptables-nft (net/netfilter/nf_tables_api.c, nf_tables_commit()).
- * The function returns undefined where the kernel has no nftables or refuses to answer. It takes about 20 us
- * and does not block.
+ * Returns a reader of the nftables generation of this network namespace, which every transaction of nft or
+ * iptables-nft increments (nf_tables_commit()); undefined without nftables. Takes about 20 us.
  */
 export async function loadNftGeneration(): Promise<() => number | undefined> {
   const libc = await loadLibc()

@@ -5,10 +5,9 @@ import { orUndefined } from '../../lease/common/errors.ts'
 const LISTEN = '0A'
 
 /**
- * The process that holds a port of this network namespace: `etcd (process 812)`. Undefined where no process
- * holds it or none is visible: a tunnel of the kernel, or a process of another PID namespace. Synchronous:
- * /proc shows the network namespace of the calling thread. For error messages only: it searches all
- * processes.
+ * The process that holds a port of this network namespace: `etcd (process 812)`; undefined: none, or none
+ * visible (a tunnel, another PID namespace). Synchronous, as /proc shows the calling thread's namespace.
+ * Searches all processes: for error messages only.
  */
 export function portHolder(protocol: 'tcp' | 'udp', port: number): string | undefined {
   const sockets = new Set(

@@ -60,10 +60,7 @@ export class NetlinkRequests {
     }
   }
 
-  /**
-   * Sends `count` messages in order, each written by `write`. A refused message does not stop the next.
-   * Messages refused with ENOBUFS are sent a second time, at the end.
-   */
+  /** A refused message does not stop the next; those refused with ENOBUFS are sent once more, at the end. */
   async batch(
     count: number,
     write: (writer: MessageWriter, place: number) => void,

@@ -13,10 +13,9 @@ import { Passes } from './passes.ts'
 import { Suspects } from './suspects.ts'
 
 /**
- * Makes the kernel equal to the desired state and keeps it so: one loop, never two rounds at once. Events
- * only name the keys that may be wrong. A round repairs those keys, a full pass all of them. Devices come
- * before the entries on them. Start it once the first complete lease table is known, so that nothing is
- * pruned too early.
+ * Makes the kernel equal to the desired state: one loop, never two rounds at once. Events only name keys that
+ * may be wrong; a round repairs these, a full pass all, devices first. Start it once the first complete lease
+ * table is known, so that nothing is pruned too early.
  */
 export class Reconciler {
   readonly attempts: Attempts

@@ -9,9 +9,8 @@ export interface Conflict {
 }
 
 /**
- * The entries that the kernel shall hold, by key, and their owners: a peer by its node name, or this node. An
- * owner's entries change together. Several owners may want equal entries: the entry stays until the last
- * owner releases it.
+ * The entries that the kernel shall hold, and their owners: a peer by its node name, or this node. An owner's
+ * entries change together. An entry of several owners stays until the last one releases it.
  */
 export class DesiredState {
   readonly #entries = new Map<string, Entry>()

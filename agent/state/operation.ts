@@ -19,8 +19,8 @@ export function printOperation(operation: Operation): string {
 }
 
 /**
- * Whether a link must be deleted and recreated to become `desired`. The kernel changes the MAC, MTU, state,
- * master and protodown of a VXLAN device in place, and nothing else (vxlan_nl2conf refuses with EOPNOTSUPP).
+ * Whether `was` must be recreated. The kernel changes a VXLAN device's MAC, MTU, state, master and protodown
+ * in place, and nothing else (vxlan_nl2conf refuses with EOPNOTSUPP).
  */
 export function needsRebuild(was: Link, desired: Link): boolean {
   const { mac, deviceMtu, up, master, protodown } = desired

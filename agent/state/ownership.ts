@@ -1,16 +1,10 @@
 import type { Ip } from '../../lease/net/ip.ts'
 import type { Route } from './entry.ts'
 
-/**
- * RTPROT_BOOT: the protocol of `ip route add` and flanneld. Our routes on our own devices have it too, so
- * that flanneld and twill can take over from each other.
- */
+/** RTPROT_BOOT, as of `ip route add` and flanneld, on our own devices: either agent can take over. */
 export const BOOT_PROTOCOL = 3
 
-/**
- * The protocol of our routes on interfaces that are not ours (host-gw, DirectRouting). The number is free in
- * iproute2's rt_protos. flanneld uses `boot` there too, like `ip route add`.
- */
+/** Of our routes elsewhere (host-gw, DirectRouting): free in iproute2's rt_protos. flanneld has `boot`. */
 export const TWILL_PROTOCOL = 117
 
 /** RTPROT_KERNEL, RTPROT_RA: routes that the kernel adds itself. */
@@ -25,8 +19,8 @@ export interface RouteHolder {
 }
 
 /**
- * Whether a wanted route may replace the holder: only where the holder is ours or flanneld's. On our own
- * devices that is every route but the kernel's; elsewhere a `boot` route with the same gateway.
+ * Only ours or flanneld's: on our own devices every route but the kernel's, elsewhere a `boot` route with the
+ * same gateway.
  */
 export function mayReplace(holder: RouteHolder, wanted: Route): boolean {
   if (holder.protocol === TWILL_PROTOCOL) return true

@@ -12,9 +12,8 @@ const protocolNames: Readonly<Record<number, string>> = {
 }
 
 /**
- * An entry as iproute2 prints it (`ip link`, `ip address`, `bridge fdb`, `ip neigh`, `ip route`), its kind
- * first. Two entries are equal when they print the same: this text serves the diff, the log, the CLI and the
- * tests.
+ * An entry as iproute2 prints it, its kind first. Two entries are equal when they print the same: this text
+ * serves the diff, the log, the CLI and the tests.
  */
 export function printEntry(entry: Entry): string {
   switch (entry.kind) {
@@ -37,8 +36,8 @@ export function printsSame(a: Entry, b: Entry): boolean {
 }
 
 /**
- * The key of an entry: the kernel holds one entry a key, and two owners cannot both have it. The kernel can
- * hold several destinations for the MAC of an FDB entry; here a MAC has one VTEP.
+ * The kernel holds one entry a key, and two owners cannot both have it. Of several destinations that it may
+ * hold for a MAC, here one counts.
  */
 export function entryKey(entry: Entry): string {
   // The keys of thousands of entries stay in memory. V8 keeps a joined string flat, and a template string as

@@ -4,8 +4,8 @@ import type { InterfaceFacts } from '../state/underlay_facts.ts'
 import { prefixIn } from './local_address.ts'
 
 /**
- * Subnets derived from the addresses of our own devices. Such an address is the network address of this
- * node's subnet, so the subnet of an earlier run is known even without subnet.env and the lease cache.
+ * From the addresses of our own devices, each the network address of this node's subnet: an earlier run's is
+ * known even without subnet.env and lease cache.
  */
 export function deviceSubnets(
   interfaces: readonly InterfaceFacts[],

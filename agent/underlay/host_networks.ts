@@ -32,9 +32,8 @@ export interface HostSetting {
 }
 
 /**
- * The networks that the host itself needs. A prefix or route that contains the whole pod network and more is
- * left out: the operator cut the pod network out of it. Single addresses (own, gateway, store) are kept in
- * any case.
+ * What the host itself needs. A prefix or route around the whole pod network does not count, as the operator
+ * cut the pod network out of it; single addresses (own, gateway, store) do.
  */
 export function hostNetworks({ interfaces, routes }: UnderlayFacts, setting: HostSetting): HostNetworks {
   const { network, devices, endpoints, external } = setting
@@ -140,8 +139,7 @@ function connectedOf(
 
 /**
  * A route of another program through a gateway. flanneld's host-gw routes look like those of `ip route add`
- * without a metric. A route with a metric is an operator's: one of our routes to the same prefix would take
- * its packets.
+ * without a metric; one with a metric is an operator's, and our route would take its packets.
  */
 function routed({ dst, via, dev, protocol, metric }: RouteFacts): readonly HostNetwork[] {
   if (via === undefined && !isSingleAddress(dst)) return []

@@ -16,9 +16,8 @@ export function defaultRoutes(routes: readonly RouteFacts[], family: Family): re
 }
 
 /**
- * The source address of packets that leave through `carrier`, for one family. The kernel's own choice comes
- * first: the preferred source (`src`) of the default route, which may be an address on lo. Then the best
- * address of `holder`, which is the interface itself or lo.
+ * The source address of packets through `carrier`: the kernel's own choice, `src` of the default route, maybe
+ * on lo; else the best address of `holder`, the interface itself or lo.
  */
 export function localAddress(
   family: Family,
@@ -38,10 +37,8 @@ export function localAddress(
 }
 
 /**
- * Prefers, in this order: an address in the gateway's prefix; a lasting address before a temporary one; a
- * real prefix before a single address (/32, /128), which virtual IPs have; a permanent address before a
- * dynamic one. A tentative address only where there is no other. Never link-local: peers cannot know the
- * link, and refuse it.
+ * In this order: in the gateway's prefix; lasting; in a real prefix, which virtual IPs (/32, /128) lack;
+ * permanent. Tentative only where there is no other, and never link-local: peers refuse it.
  */
 function bestOf(addresses: readonly InterfaceAddress[], gateways: readonly Ip[]): Ip | undefined {
   const rank = (at: InterfaceAddress) => {

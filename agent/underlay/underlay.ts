@@ -54,9 +54,9 @@ interface Candidate {
 type Try = Candidate | string
 
 /**
- * Chooses the external interface: by public IP, then by default route; or, where flags ask for one, by
- * `--iface` in order, `--iface-regex`, `--iface-can-reach`. The first that fits wins. Pure. `families` are in
- * the network's order, which the results keep. Throws UnderlayError.
+ * Chooses the external interface: by public IP, then by default route; or by `--iface` in order,
+ * `--iface-regex`, `--iface-can-reach`. The first that fits wins. Results keep the order of `families`.
+ * Throws UnderlayError.
  */
 export function chooseUnderlay(
   families: readonly Family[],
@@ -156,11 +156,9 @@ function byReach(ip: Ip, { interfaces, reach }: UnderlayView): Try {
 }
 
 /**
- * The choice that results from an interface, or the text of what it lacks.
- *
- * The VTEP's local address is the public IP where the interface has it. Behind NAT it is the interface's own
- * address: the kernel uses it as source in the outer route lookup and refuses an address that is not local
- * (EINVAL, ip_route_output_key_hash_rcu), so that it would send nothing.
+ * The choice from an interface, or the text of what it lacks. The VTEP's local address is the public IP only
+ * where the interface has it, not behind NAT: the kernel would refuse to send (EINVAL,
+ * ip_route_output_key_hash_rcu).
  */
 function choiceOf(
   { found, address: wished, reason }: Candidate,

@@ -64,10 +64,7 @@ export class Admission {
     return this.#nextOrder++
   }
 
-  /**
-   * Sets the host's own networks. The next `update` judges all peers by them. `heard`: the value of
-   * `nextAge()` when the kernel reported a change of the host's networks; undefined where it reported none.
-   */
+  /** The next `update` judges all peers by these. `heard`: `nextAge()` when the kernel reported a change. */
   setHost(host: HostNetworks, heard?: number): void {
     this.#host.set(host, heard)
     this.#hostChanged = true
@@ -78,18 +75,14 @@ export class Admission {
     return this.#publicIps.nodesAt(ip)
   }
 
-  /**
-   * The host's own networks that this host cannot reach, because peers that were programmed first have their
-   * addresses. Sentences for the operator, three at most.
-   */
+  /** The host's networks that it cannot reach because programmed peers had them first; three at most. */
   get overHost(): readonly string[] {
     return this.#host.lostTo(prefix => [...this.#prefixes.overlapping(prefix)].filter(isAdmitted))
   }
 
   /**
-   * Applies the changes of the table. Returns the nodes whose entry in `admitted` may differ: those in
-   * `changed` and those that claim the same addresses. Judges all peers at the first call, after `setHost`,
-   * and where `self` has other subnets.
+   * Applies the changes of the table. Returns the nodes whose entry in `admitted` may differ. Judges all
+   * peers at first, after `setHost`, and where `self` has other subnets.
    */
   update(
     self: Lease,

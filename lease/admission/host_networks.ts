@@ -7,9 +7,8 @@ export interface HostNetwork {
   /** Completes `10.0.5.0/24, which ...`: `is connected to eth0`, `is the default gateway`. */
   readonly use: string
   /**
-   * Which leases are refused because they would take these addresses from the host. `overlapping`: all that
-   * overlap them. `inside`, for routes of other programs: those inside this prefix. `smaller`: those inside
-   * it and not equal, because an equal route may be one that flanneld left for this very peer.
+   * Which leases it refuses: `overlapping` all that overlap it; `inside`, for routes of other programs, those
+   * inside; `smaller` those inside and not equal: flanneld may have left an equal route for this very peer.
    */
   readonly refuses: 'overlapping' | 'inside' | 'smaller'
   /** The node, and so its tunnel, is reached through it: it comes even before programmed peers. */
@@ -17,8 +16,8 @@ export interface HostNetwork {
 }
 
 /**
- * Networks and addresses that the host itself needs. No lease is chosen or programmed over them, also none
- * that an operator wrote into the store. The agent reads them from the kernel.
+ * What the host itself needs, read from the kernel. No lease is chosen or programmed over it, not even one
+ * that an operator wrote.
  */
 export interface HostNetworks {
   /** Those that overlap the pod network. */

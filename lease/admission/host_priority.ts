@@ -25,10 +25,7 @@ export interface HeldSubnet {
 export class HostPriority {
   readonly #now: () => number
   #networks: HostNetworks = noHostNetworks
-  /**
-   * When each of the host's networks appeared: `since` is in the sequence of the claims' ages. Holds networks
-   * that a claim was refused for and those that appeared while the agent ran.
-   */
+  /** When networks that refused a claim, or came at run time, appeared: in the sequence of claims. */
   readonly #appeared = new Map<Prefix, { readonly since: number; seenMs: number }>()
 
   /** `now` is monotonic, in ms. */
@@ -40,10 +37,7 @@ export class HostPriority {
     return this.#networks
   }
 
-  /**
-   * Takes the host's networks as just read. `heard`: the age at which the kernel reported the change; new
-   * networks get this age, and take precedence over claims of a later age.
-   */
+  /** `heard`: the age at which the kernel reported the change; new networks come before later claims. */
   set(networks: HostNetworks, heard?: number): void {
     const stood = new Set(this.#networks.overlapping.map(({ prefix }) => prefix))
     for (const [prefix, entry] of this.#appeared)
@@ -55,10 +49,7 @@ export class HostPriority {
     this.#networks = networks
   }
 
-  /**
-   * The host's network that takes precedence over a claim for this prefix; undefined where there is none.
-   * `heldSince`: the claim's age, undefined where it is not admitted.
-   */
+  /** The host's network that comes before a claim of the age `heldSince`; undefined: not admitted. */
   firstUnder(prefix: Prefix, heldSince: number | undefined, nextAge: () => number): HostNetwork | undefined {
     const wasFirst = ({ prefix, carriesNode }: HostNetwork) =>
       heldSince === undefined || carriesNode || (this.#appeared.get(prefix)?.since ?? heldSince) < heldSince
@@ -68,10 +59,7 @@ export class HostPriority {
     return host
   }
 
-  /**
-   * The host's networks that programmed peers take precedence over, as sentences, at most three. `heldUnder`:
-   * the programmed subnets that overlap a prefix.
-   */
+  /** Networks that programmed peers come before, as sentences. `heldUnder`: subnets that overlap one. */
   lostTo(heldUnder: (prefix: Prefix) => readonly HeldSubnet[]): readonly string[] {
     const named: Prefix[] = []
     const texts: string[] = []

@@ -7,8 +7,8 @@ import type { HostPriority } from './host_priority.ts'
 import { publicIpTrouble } from './public_ip.ts'
 
 /**
- * The rules that one family's subnet in a lease must keep, whatever other peers have: it lies inside the
- * network, takes neither this node's nor the host's own addresses, and its public IP can be a peer's.
+ * Rules for one subnet, whatever other peers have: it lies inside the network, takes neither this node's nor
+ * the host's addresses, and its public IP can be a peer's.
  */
 export class ShareRules {
   self: Lease | undefined
@@ -75,10 +75,7 @@ export class ShareRules {
     return undefined
   }
 
-  /**
-   * Whether it is this node's own lease: by name, or by equal subnets and public IPs, because an earlier
-   * process of this node may have used another key.
-   */
+  /** By name, or by subnets and public IPs: an earlier process of this node may have used another key. */
   isSelf(lease: Lease): boolean {
     const { self } = this
     if (self === undefined) return false

@@ -19,9 +19,8 @@ export interface LeaseCacheOptions<Notes> {
 }
 
 /**
- * The file in which a store keeps the leases that it saw last. Reading never fails: a file that cannot be
- * used is logged and ignored. Writing never fails either: the failure is logged once, the file keeps its old
- * content, and the next change tries again.
+ * The file of the leases that a store saw last. An unusable file is logged and ignored; a failed write is
+ * logged once, leaves the old content, and the next change tries again.
  */
 export class LeaseCache<Notes> {
   readonly #options: LeaseCacheOptions<Notes>

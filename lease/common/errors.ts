@@ -1,15 +1,14 @@
 /**
- * An error that this project expects: a full disk, a hostile peer, an impossible config. Its message tells
- * the operator enough. Every other error is a defect, in our code or in a library: it ends the process with
- * its stack.
+ * An expected error: a full disk, a hostile peer, an impossible config. Its message tells the operator
+ * enough. Every other error is a defect, and ends the process with its stack.
  */
 export class ExpectedError extends Error {
   override name = 'ExpectedError'
 }
 
 /**
- * A fault in foreign data. It has no stack trace: V8 would parse the source code again to make one, and a
- * flood of such data would cost more time for that than for the data.
+ * A fault in foreign data, without a stack trace: V8 would parse the source again to make one, which a flood
+ * of such data would pay for.
  */
 export class DataError extends ExpectedError {
   override name = 'DataError'

@@ -10,9 +10,8 @@ export class LoadError extends ExpectedError {
 const SPARE_DESCRIPTORS = 24
 
 /**
- * Loads a part of the program when it is first needed. Node.js never tries a module again whose file it could
- * not open once. So nothing is loaded while descriptors are short: the promise then rejects with LoadError,
- * and the next call tries again.
+ * Loads a part of the program at first use. Node.js never tries a module again whose file it could not open,
+ * so the promise rejects with LoadError while descriptors are short, and the next call tries again.
  */
 export function lazily<T>(load: () => Promise<T>): () => Promise<T> {
   let loaded: Promise<T> | undefined

@@ -8,9 +8,9 @@ export interface RetryLimits {
 }
 
 /**
- * Spaces out the tries of a long-lasting activity, such as a watch. The wait doubles after each try, and
- * starts at `minMs` again once a try has lasted longer than the next wait. A server that ends each watch at
- * once is therefore asked less and less often; one that ends a watch every few minutes is asked again soon.
+ * Spaces out the tries of a lasting activity, such as a watch: the wait doubles, and starts at `minMs` again
+ * once a try has lasted longer than the next wait. A server that ends each watch at once is asked ever less
+ * often.
  */
 export class Pace {
   readonly #limits: RetryLimits

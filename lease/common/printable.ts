@@ -4,9 +4,8 @@ const PIECE = 200
 const SENTENCE = 2_000
 
 /**
- * Control characters (C0, C1), format characters that reorder or hide text (bidi controls, zero-width ones),
- * line and paragraph separators, and lone surrogates. They can steer a terminal or make a text look like
- * another.
+ * Control characters (C0, C1), format characters that reorder or hide text, line and paragraph separators,
+ * lone surrogates: they can steer a terminal or make a text look like another.
  */
 const unprintable = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu
 

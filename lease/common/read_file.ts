@@ -8,9 +8,8 @@ export class FileError extends ExpectedError {
 }
 
 /**
- * The text of a regular file of at most `maxBytes`. Refuses a pipe or a device: reading it would never end,
- * or would block one of Node.js' few threads until another process writes to it. Throws FileError, or the
- * error of the system call.
+ * The text of a regular file of at most `maxBytes`: reading a pipe or device could block one of Node.js' few
+ * threads for good. Throws FileError, or the error of the system call.
  */
 export async function readRegularFile(path: string, maxBytes: number): Promise<string> {
   const handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)

@@ -38,8 +38,8 @@ export async function writeWhole(path: string, text: string, signal: AbortSignal
 }
 
 /**
- * Writes the file whole or not at all: readers see the old text or the new one, also after a power failure.
- * The file gets exactly `mode`, whatever the umask. Throws WholeFileError.
+ * Readers see the old text or the new one, also after a power failure. The file gets exactly `mode`, whatever
+ * the umask. Throws WholeFileError.
  */
 export async function replaceFile(path: string, content: Content, mode: number): Promise<void> {
   const draft = join(dirname(path), `.${basename(path)}.${randomBytes(8).toString('hex')}.tmp`)

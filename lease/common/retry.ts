@@ -22,8 +22,7 @@ const ACTIVITIES = 20
 
 /**
  * The only code that retries calls to a store. Each activity (`keep the lease`) has at most one trouble.
- * Where several activities fail with the same text, it is logged once. One more line is logged when all
- * troubles are over.
+ * Several with one text are logged once, and one line more when all are over.
  */
 export class Retrier {
   readonly #options: RetryOptions

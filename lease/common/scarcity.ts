@@ -2,9 +2,8 @@ import type { Log } from './log.ts'
 import { Retrier } from './retry.ts'
 
 /**
- * Error codes (errno(3)) of a host that has run out of a resource for a while: EMFILE and ENFILE of open(2)
- * are file descriptors, ENOMEM and EAGAIN of fork(2) memory and processes, ENOSPC, EDQUOT and EFBIG of
- * write(2) disk space, ENOBUFS of send(2) socket buffers.
+ * A host has run out of a resource for a while (errno(3)): descriptors (EMFILE, ENFILE), memory and processes
+ * (ENOMEM, EAGAIN), disk space (ENOSPC, EDQUOT, EFBIG), socket buffers (ENOBUFS).
  */
 const scarce = new Set(['EMFILE', 'ENFILE', 'ENOMEM', 'EAGAIN', 'ENOSPC', 'EDQUOT', 'EFBIG', 'ENOBUFS'])
 

@@ -1,7 +1,4 @@
-/**
- * One command line from which a POSIX shell reads exactly these words: for commands in a log or the CLI that
- * an operator pastes. The words may be foreign input (a network config, a device name).
- */
+/** One command line for a POSIX shell, from words that may be foreign input, for operators to paste. */
 export function shellQuote(...words: readonly string[]): string {
   return words.map(quoted).join(' ')
 }

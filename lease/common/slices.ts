@@ -4,9 +4,8 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 const PIECES = 50
 
 /**
- * Divides work that foreign input causes into slices, with a turn of the event loop after each. A stream
- * whose next value has already arrived never lets the event loop turn: a flood of changes would hold up the
- * kernel's answers, timers and HTTP.
+ * Divides work that foreign input causes, with a turn of the event loop after each slice: a stream whose next
+ * value has arrived never turns it, and a flood would hold up the kernel's answers, timers and HTTP.
  */
 export class Slices {
   #left = PIECES

@@ -1,6 +1,6 @@
 /**
- * Runs long tasks side by side until the signal aborts or one task ends or fails. Then aborts the others, and
- * settles when all have ended. Rejects with the first failure that this abort did not cause.
+ * Runs tasks side by side until the signal aborts or one ends or fails; then aborts the others, and settles
+ * when all have ended. Rejects with the first failure that this abort did not cause.
  */
 export async function runTogether(
   signal: AbortSignal,

@@ -2,8 +2,8 @@
 const LONGEST_MS = 2 ** 31 - 1
 
 /**
- * Wakes all waiters. A set() without a waiter is kept, so that the next wait resolves at once: work that
- * arrives between two waits is never missed, and any number of set() calls wakes once.
+ * Wakes all waiters. A set() without a waiter is kept for the next wait: work between two waits is never
+ * missed, and any number of set() calls wakes once.
  */
 export class WakeUp {
   #due = false

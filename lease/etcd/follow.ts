@@ -11,10 +11,9 @@ import { checkHistory, contradicts, latest } from './records/history.ts'
 const ACTIVITY = 'watch the peers'
 
 /**
- * Keeps the table equal to the keys under `<prefix>/subnets/`: lists at revision R, watches from R+1. A
- * broken watch is resumed after its last event, because 5,000 nodes that all list after a restart of etcd
- * would overload it. The table is then listed again a little later; at once where the revision is compacted
- * or the store has lost its data.
+ * Keeps the table equal to the keys under `<prefix>/subnets/`: lists at revision R, watches from R+1. Resumes
+ * a broken watch, because 5,000 nodes that list at once would overload etcd, and lists a little later; at
+ * once where the revision is compacted or the store has lost its data.
  */
 export class Follower {
   readonly #ctx: EtcdContext

@@ -100,8 +100,8 @@ export function prefixSize(family: Family, length: number): bigint {
 }
 
 /**
- * Network and broadcast address of a connected network, which no host can have. Undefined where hosts can
- * have all addresses: in a /31 (RFC 3021), and in IPv6, which has no broadcast.
+ * Network and broadcast address, which no host can have; undefined in a /31 (RFC 3021) and in IPv6, which has
+ * no broadcast.
  */
 export function edgesOf(prefix: Prefix): { readonly network: Ip; readonly broadcast: Ip } | undefined {
   const { family, last } = prefixRange(prefix)

@@ -10,8 +10,8 @@ import {
 } from './prefix.ts'
 
 /**
- * Values by prefix, found by overlap. Has one table for each prefix length in use: all subnets of a network
- * usually have one length, so a search is one or two look-ups instead of a walk over all values.
+ * Values by prefix, found by overlap. One table for each prefix length: most networks have one, so a search
+ * is one or two look-ups.
  */
 export class PrefixIndex<T> {
   readonly #families: Readonly<Record<Family, Map<number, Map<Prefix, T[]>>>> = {
@@ -47,10 +47,7 @@ export class PrefixIndex<T> {
   }
 }
 
-/**
- * The keys of one table that overlap the prefix: the one that contains it, or all inside it. Counts through
- * the possible keys or walks over the table, whichever takes fewer steps.
- */
+/** The key that contains the prefix, or all inside it, by counting or by a walk, whichever is shorter. */
 function* keysToLookAt(
   prefix: Prefix,
   length: number,

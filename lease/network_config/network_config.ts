@@ -28,8 +28,8 @@ export interface NetworkConfig {
   /** One or two, IPv4 first. */
   readonly families: readonly FamilyNetwork[]
   /**
-   * `type` in lower case. `options` is the Backend object as written, without Type: a backend looks up keys
-   * in any case, as Go's JSON does, and names them in the operator's own spelling.
+   * `type` in lower case. `options`: Backend without Type, as written: a backend looks up keys in any case,
+   * as Go, and names them in the operator's spelling.
    */
   readonly backend: { readonly type: string; readonly options: Readonly<Record<string, unknown>> }
   readonly enableNftables: boolean

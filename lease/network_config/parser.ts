@@ -7,9 +7,8 @@ import { type FamilyNetwork, type NetworkConfig, NetworkConfigError, subnetSize 
 import { whyNoPods } from './special_networks.ts'
 
 /**
- * How the network is divided into subnets. `leased` (etcd): by the nodes themselves, with SubnetLen,
- * SubnetMin and SubnetMax. `assigned` (Kubernetes): by podCIDR; those three keys are not checked, and
- * subnetLength, subnetMin and subnetMax of the result only say how flannel would have divided it.
+ * `leased` (etcd): nodes divide the network by SubnetLen, SubnetMin and SubnetMax. `assigned` (Kubernetes):
+ * by podCIDR; then these are not checked, and the result only says how flannel would divide it.
  */
 export type SubnetSource = 'leased' | 'assigned'
 
@@ -63,9 +62,8 @@ const familyRules: readonly FamilyRules[] = [
 ]
 
 /**
- * Parses flannel's JSON. Keys may have any case, unknown keys are ignored, null counts as missing. A config
- * without Backend means VXLAN, as flannel's documents say. Messages begin with flannel's own sentence where
- * flannel has one. Throws NetworkConfigError.
+ * Parses flannel's JSON: keys in any case, null counts as missing, no Backend means VXLAN. Messages begin
+ * with flannel's own sentence where it has one. Throws NetworkConfigError.
  */
 export function parseNetworkConfig(
   text: string,

@@ -19,8 +19,8 @@ export class DeviceError extends ExpectedError {
 }
 
 /**
- * Makes the device as desired: changes it in place where the kernel can, else deletes whatever has its name,
- * with all entries on it, and creates it. Throws DeviceError and NetlinkError.
+ * Changes the device in place where the kernel can, else deletes whatever has its name and creates it. Throws
+ * DeviceError and NetlinkError.
  */
 export async function makeDevice(
   requests: NetlinkRequests,

@@ -57,9 +57,8 @@ export class ChangeSlot {
   }
 
   /**
-   * Waits until there is a change. Returns all changes of one turn of the event loop together, but the change
-   * of a device at once: it explains the notifications that follow, which may be about thousands of entries.
-   * Rejects with the error that fail() got, or with the signal's reason.
+   * Waits for a change. Returns all changes of one turn of the event loop, but that of a device at once: it
+   * explains thousands of notifications that follow. Rejects with fail()'s error, or the signal's reason.
    */
   async take(signal: AbortSignal): Promise<KernelChange> {
     signal.throwIfAborted()

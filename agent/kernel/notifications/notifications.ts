@@ -29,9 +29,8 @@ import type { ChangeSlot } from './change_slot.ts'
 import { differenceOf } from './link_difference.ts'
 
 /**
- * Turns notifications into changes for the reconcile loop. Also knows what the kernel does not announce:
- * setting a device down or removing its last IPv4 address removes IPv4 routes without a notification
- * (fib_sync_down_dev()), so both are reported as `hasDropped`.
+ * Turns notifications into changes for the reconcile loop. The kernel drops IPv4 routes without one when a
+ * device is set down or loses its last address (fib_sync_down_dev()): reported as `hasDropped`.
  */
 export class Notifications {
   readonly #scope: Scope

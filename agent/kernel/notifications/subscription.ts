@@ -17,10 +17,7 @@ const GROUPS = [1, 3, 5, 7, 8, 9, 11, 19, 24, 25]
 
 /** Room for a burst of about 20,000 messages; the kernel allocates the memory only when needed. */
 const RECEIVE_BYTES = 16 * 1024 * 1024
-/**
- * Interval of the check for lost messages. After an overflow there are messages to receive, which lead to a
- * check at once; this interval is for messages that the kernel lost for lack of memory.
- */
+/** An overflow is checked for at once, after each message; this is for messages lost for lack of memory. */
 const DROPS_CHECK_MS = 60_000
 /** How many datagrams are held back at most, until they can be interpreted. */
 const MAX_HELD = 20_000
@@ -137,8 +134,8 @@ export class Subscription implements AsyncIterable<KernelChange> {
   }
 
   /**
-   * Reads the state with which notifications are compared; holds back those that arrive meanwhile. Never
-   * rejects: a failure here fails the reader of the next change. With a reason, a full pass follows.
+   * Reads the state to compare notifications with, and holds these back meanwhile. Never rejects: a failure
+   * fails the reader. With a reason, a full pass follows.
    */
   async #learn(reason?: string): Promise<void> {
     const held: Buffer[] = []

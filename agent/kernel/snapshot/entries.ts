@@ -18,9 +18,8 @@ const NO_MAC: Mac = parseMac('00:00:00:00:00:00')
 const NO_IP: Ip = parseIp('0.0.0.0')
 
 /**
- * One of our devices. A link with such a name that is no VXLAN device gets VNI 0 and port 0, which no backend
- * asks for, so that it is rebuilt, as in flanneld. `underlay`: the name of the interface that it sends
- * through, '' where there is none.
+ * A link that is no VXLAN device gets VNI 0 and port 0, so that it is rebuilt, as in flanneld. `underlay`:
+ * name of the interface that it sends through, or ''.
  */
 export function linkEntry(message: LinkMessage, underlay: string): Link {
   const { vxlan } = message
@@ -70,10 +69,9 @@ export function isPermanent({ state }: NeighborMessage): boolean {
 }
 
 /**
- * Whether a route is ours: it is on one of our devices and not the kernel's own, or it has our protocol and
- * leads into our network. A route on our device from a router advertisement counts as ours, so that it is
- * removed: any pod can send one. `hostRoutes`: destinations of the addresses on our devices, where they are
- * known.
+ * Whether it is on our device and not the kernel's own, or has our protocol and leads into our network. Any
+ * pod can advertise a route on our device: it counts as ours, to be removed. `hostRoutes`: destinations of
+ * our devices' addresses, where known.
  */
 export function isOurRoute(
   route: RouteMessage,

@@ -11,9 +11,9 @@ export interface MessageForm {
 }
 
 /**
- * Sums up thousands of messages without creating an object for each: 64 bits that are equal only where the
- * same messages came in the same order. Reads words, not bytes: this code runs once a minute and so in V8's
- * interpreter, where a call of a Buffer method takes longer than the kernel takes for the message.
+ * Sums up thousands of messages without an object for each: 64 bits, equal only for the same messages in the
+ * same order. Reads words: run once a minute, in V8's interpreter, a Buffer method costs more than the
+ * kernel's work.
  */
 export class Fingerprint {
   #a = 0

@@ -69,8 +69,8 @@ export interface RouteMessage {
   /** Indexes of the output devices of a route over several paths; undefined for any other route. */
   readonly hops: readonly number[] | undefined
   /**
-   * Attributes that no backend sets, '' where there are none: `metrics` (`mtu`, `window` and the like),
-   * `encap`, and `nhid 7`. The kernel removes a route with a next-hop object (`nhid`) without a notification.
+   * What no backend sets, else '': `metrics` (`mtu`, `window`, ...), `encap`, `nhid 7`. The kernel removes a
+   * route with a next-hop object (`nhid`) without a notification.
    */
   readonly extra: string
 }
@@ -181,8 +181,7 @@ function readPaths(bytes: Buffer): { hops: readonly number[]; index: number; via
 
 /**
  * `ip route add DST via VIA dev DEV proto PROTOCOL metric METRIC onlink` in table main; index 0: no DEV.
- * `replace` replaces any route with the same destination and metric; `add` is refused with EEXIST where there
- * is one.
+ * `add` is refused with EEXIST where a route has this destination and metric.
  */
 export function writeNewRoute(
   writer: MessageWriter,

@@ -24,17 +24,13 @@ export interface Libc {
   releaseFreeMemory(): void
   /** Sends one datagram to a unix socket: a path, or an abstract name that starts with `@` (unix(7)). */
   sendToUnixSocket(name: string, text: string): void
-  /**
-   * Sends one request to a netlink family (netlink(7)) that answers before the send returns. Fills `answer`
-   * with the first datagram of the answer, and returns its length in bytes.
-   */
+  /** Sends a request to a netlink family that answers at once. Returns the length of the first datagram. */
   askNetlink(protocol: number, request: Uint8Array, answer: Uint8Array): number
   /** sendto(2) to the kernel over a netlink socket. */
   sendNetlink(fd: number, datagram: Uint8Array): void
   /**
-   * recvfrom(2) without waiting. Fills `into` with one datagram and `sender` with its struct sockaddr_nl.
-   * Returns the datagram's length, which exceeds that of `into` where it was cut off; undefined where there
-   * is nothing to read.
+   * recvfrom(2) without waiting; `sender` gets its struct sockaddr_nl. Returns the datagram's length, also
+   * where `into` cut it off; undefined: nothing to read.
    */
   receiveNetlink(fd: number, into: Uint8Array, sender: Uint8Array): number | undefined
   /** ETHTOOL_GTXCSUM: whether an interface leaves checksums of outgoing packets to the hardware. */

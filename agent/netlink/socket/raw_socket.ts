@@ -56,9 +56,9 @@ export interface RawSocket {
 export type OpenRawSocket = (events: RawSocketEvents, receiveBytes: number) => RawSocket
 
 /**
- * Loads the addon. It does not work in a worker thread. It ends the process by SIGABRT when the kernel
- * reports a receive overrun or one of our callbacks throws. So the socket has NETLINK_NO_ENOBUFS set (the
- * kernel then only counts dropped messages), and each callback has a `try`.
+ * Loads the addon, which needs the main thread, and ends the process by SIGABRT on a receive overrun or where
+ * a callback throws: so NETLINK_NO_ENOBUFS is set (the kernel only counts drops), and each callback has a
+ * `try`.
  */
 export async function loadRawSocket(): Promise<OpenRawSocket> {
   const [{ default: addon }, libc] = await Promise.all([import('netlink/dist/raw.js'), loadLibc()])
@@ -138,10 +138,7 @@ class Incoming {
   }
 }
 
-/**
- * The file descriptor, which the addon does not expose: /proc/net/netlink has the inode of the socket with
- * our port, and /proc/self/fd the descriptor with that inode.
- */
+/** The addon does not expose it: /proc/net/netlink has the port's inode, /proc/self/fd its descriptor. */
 function findSocket(port: number): number {
   // sk  Eth Pid  Groups  Rmem  Wmem  Dump  Locks  Drops  Inode
   for (const line of readFileSync('/proc/self/net/netlink', 'latin1').split('\n')) {

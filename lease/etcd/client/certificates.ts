@@ -27,10 +27,7 @@ export interface HostCertificate {
 const ED25519 = sequence(oid('1.3.101.112'))
 /** The head of a PKCS #8 key whose last 32 bytes are the seed. */
 const PKCS8_HEAD = Buffer.from('302e020100300506032b657004220420', 'hex')
-/**
- * Certificates do not expire, because hosts without a clock must be able to join; a new token ends them all.
- * 99991231235959Z means no end (RFC 5280, 4.1.2.5).
- */
+/** No end, as hosts without a clock must be able to join (RFC 5280, 4.1.2.5); a new token ends them all. */
 const VALIDITY = sequence(
   element(0x17, Buffer.from('700101000000Z')),
   element(0x18, Buffer.from('99991231235959Z')),

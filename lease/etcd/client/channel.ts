@@ -36,9 +36,8 @@ export function channelFactory(endpoint: string, credentials: Credentials): Chan
 }
 
 /**
- * How an endpoint is reached: directly, unless the options name a proxy. The host's proxy variables are meant
- * for downloads from the internet. The library reads proxies from variables only; these options name the
- * proxy for every endpoint, whatever `no_proxy` says.
+ * Directly, unless the options name a proxy for every endpoint. The host's proxy variables, for downloads, do
+ * not count, but the library reads proxies from variables only.
  */
 export function proxyOptions(proxy: string | undefined): ChannelOptions {
   if (proxy === undefined) return { 'grpc.enable_http_proxy': 0 }

@@ -8,9 +8,8 @@ import type { EtcdTuning } from './tuning.ts'
 import { untilAborted } from './until_aborted.ts'
 
 /**
- * Calls to one etcd cluster. Each is tried once, with a deadline, against one endpoint. A failure rejects
- * with EtcdError, and the next call connects to the next endpoint, reads the TLS files again and asks for a
- * new token.
+ * Calls to one etcd cluster, each tried once, with a deadline, at one endpoint. After a failure, EtcdError,
+ * the next call uses the next endpoint, reads the TLS files again and asks for a new token.
  */
 export class EtcdClient {
   readonly #endpoints: Endpoints
@@ -33,9 +32,8 @@ export class EtcdClient {
   /** The newest state of the store in any answer. */
   known: Head | undefined
   /**
-   * Called before an answer is returned that shows another store: the cluster id differs, or the revision
-   * went back. A cluster recreated with the same token and URLs has the same id (server/membership), so
-   * mostly the revision tells.
+   * Called before an answer of another store is returned: its cluster id differs, or its revision went back.
+   * A cluster recreated with the same token and URLs has the same id (server/membership).
    */
   onReset: (before: Head, after: Head) => void = () => {}
 
@@ -106,8 +104,8 @@ export class EtcdClient {
   }
 
   /**
-   * As Connection.watch, and continues after `reconnect` or an expired token. Throws EtcdError, kind
-   * `compacted` where the revision is gone, or the signal's reason.
+   * As Connection.watch, and continues after `reconnect` or an expired token. Throws EtcdError (`compacted`:
+   * the revision is gone), or the signal's reason.
    */
   async *watch(range: KeyRange, fromRevision: number, signal: AbortSignal): AsyncGenerator<WatchBatch> {
     let isOver = silentTrouble()

@@ -87,9 +87,8 @@ export class Connection {
   }
 
   /**
-   * The changes of the keys from that revision on. The first batch is empty and says that the watch is
-   * established. Ends by throwing. A slow reader does not fill this process's memory: gRPC's flow control
-   * holds the rest at the server.
+   * The changes from that revision on; the first batch is empty: the watch is established. Ends by throwing.
+   * gRPC's flow control holds at the server what a slow reader has not read.
    */
   async *watch(range: KeyRange, fromRevision: number, signal: AbortSignal): AsyncGenerator<WatchBatch> {
     const stream = await this.#calls.openWatch()

@@ -9,10 +9,7 @@ export interface Credentials {
   readonly privateKey?: Buffer
 }
 
-/**
- * Reads the TLS files, or derives the certificate from the join token. A CA without certificate and key is
- * allowed. Empty for an endpoint without TLS. Rejects where a file cannot be read.
- */
+/** The TLS files, or a certificate by the join token; empty without TLS. Rejects on an unreadable file. */
 export async function readCredentials(
   endpoint: string,
   { caFile, certFile, keyFile, joinSecret }: EtcdOptions,

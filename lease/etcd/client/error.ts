@@ -1,9 +1,8 @@
 import { ExpectedError, messageOf } from '../../common/errors.ts'
 
 /**
- * `compacted`: the revision is gone. `no lease`: the etcd lease of a write is gone. `token`: a new one is
- * needed. `ended`: this client ended the connection to open another. `closed`: the store was closed.
- * `trouble`: any other error.
+ * `compacted`: the revision is gone. `no lease`: a write's etcd lease is gone. `token`: a new one is needed.
+ * `ended`, `closed`: by this client, to connect again or for good.
  */
 export type EtcdErrorKind = 'trouble' | 'compacted' | 'no lease' | 'token' | 'ended' | 'closed'
 

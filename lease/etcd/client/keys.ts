@@ -51,9 +51,8 @@ export interface WatchBatch extends Head {
   readonly puts: readonly KeyValue[]
   readonly deletes: readonly string[]
   /**
-   * Revision of the last event, 0 where there is none. `revision` is the store's and may be ahead: a watch
-   * that catches up gets 1,000 revisions at a time, each time under the newest revision
-   * (mvcc/watchable_store.go, syncWatchers).
+   * Revision of the last event, or 0. `revision` is the store's and may be ahead: a watch that catches up
+   * gets 1,000 revisions at a time, each time under the newest (mvcc/watchable_store.go, syncWatchers).
    */
   readonly through: number
 }

@@ -29,9 +29,9 @@ export interface PageRequest {
 }
 
 /**
- * Reads all keys of a range at one revision, in answers of bounded size: values are foreign and may have 1.5
- * MB each. `ask` rejects where an answer would be larger than MAX_ANSWER_BYTES. A value that fits into no
- * answer is read as empty. Only the results of `read` are kept, because there may be any number of keys.
+ * Reads a range at one revision in answers of bounded size: foreign values may have 1.5 MB each. `ask`
+ * rejects an answer above MAX_ANSWER_BYTES; a value that fits into none is read as empty. Keeps only the
+ * results of `read`.
  */
 export async function readPages<T>(
   ask: (request: PageRequest) => Promise<Page>,

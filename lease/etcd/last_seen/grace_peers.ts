@@ -2,10 +2,7 @@ import type { Lease } from '../../lease.ts'
 import type { Ip } from '../../net/ip.ts'
 import { PrefixIndex } from '../../net/prefix_index.ts'
 
-/**
- * Peers whose leases the store lost with its data. Each is kept until its grace period ends or a lease in the
- * store claims its subnet or public IP.
- */
+/** Peers whose leases the store lost with its data, each for a time or until a lease takes its place. */
 export class GracePeers {
   readonly #leases = new Map<string, { readonly lease: Lease; readonly until: number }>()
 
@@ -16,8 +13,8 @@ export class GracePeers {
   }
 
   /**
-   * Removes the peers whose subnet or public IP a `current` lease claims, and those whose time is over.
-   * Returns the removed ones that have no current lease.
+   * Removes peers whose time is over, or whose subnet or public IP a `current` lease claims. Returns those
+   * that have no current lease.
    */
   settle(current: Iterable<Lease>, now: number): readonly string[] {
     if (this.#leases.size === 0) return []

@@ -17,8 +17,8 @@ export function etcdScope({ prefix }: EtcdOptions): string {
 }
 
 /**
- * What this node knows while etcd does not answer or has lost its data: the last network config, table and
- * own key, which are also kept in a file, and the peers kept after a loss of data.
+ * What this node knows while etcd is away or has lost its data: the last network config, table and own key,
+ * kept in a file too, and the peers kept after a loss of data.
  */
 export class LastSeen {
   readonly gracePeers = new GracePeers()

@@ -19,10 +19,7 @@ export interface Notes {
   readonly remembered: readonly (readonly [string, number])[]
 }
 
-/**
- * Names of the store; a cache that has one of them belongs to it. A network with a join token has a hash of
- * the token as name, which stays the same wherever its etcd moves.
- */
+/** A cache belongs to a store with one of these names: a join token's hash stays wherever its etcd moves. */
 export function storeNames({ endpoints, joinSecret }: EtcdOptions): readonly string[] {
   const all = endpoints.map(normalEndpoint)
   if (joinSecret === undefined) return all

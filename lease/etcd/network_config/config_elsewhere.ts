@@ -23,10 +23,7 @@ const PREFIXES = [
 /** An answer of etcd's v2 API with a network config has a few hundred bytes. */
 const MAX_ANSWER_BYTES = 64 * 1024
 
-/**
- * Where else etcd has a network config, while the configured prefix has none; the words follow "there is
- * one". Leaves out places that cannot be read (no permission, no v2 API).
- */
+/** Where else etcd has a network config, as words that follow "there is one"; skips unreadable places. */
 export async function findConfigElsewhere(
   ctx: EtcdContext,
   options: EtcdOptions,

@@ -17,8 +17,8 @@ const KEEPS_OLD = 'this node keeps the one that it started with'
 const example = '{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}'
 
 /**
- * The network config under `<prefix>/config`. A running node keeps the config that it started with: a later
- * change, or a config that cannot be used, is reported and ends nothing.
+ * The network config under `<prefix>/config`. A running node keeps the one that it started with: any other is
+ * reported and ends nothing.
  */
 export class ConfigKey {
   readonly #ctx: EtcdContext
@@ -39,8 +39,8 @@ export class ConfigKey {
   }
 
   /**
-   * Waits for a config that can be used; while etcd is away, the last one seen is used. Rejects with
-   * NetworkConfigError only where `onInvalid` asks for it.
+   * Waits for a usable config; while etcd is away, uses the last one seen. Rejects with NetworkConfigError
+   * only where `onInvalid` asks for it.
    */
   async wait(signal: AbortSignal, demands: ConfigDemands): Promise<NetworkConfig> {
     const { retrier, client, lastSeen, tuning } = this.#ctx
@@ -150,8 +150,8 @@ export class ConfigKey {
   }
 
   /**
-   * Reads the config. Where etcd does not answer, uses the cache after `cacheAfterMs`, before the call's
-   * deadline. Undefined where there is no cache, or where the answer is an error.
+   * Reads the config; where etcd does not answer within `cacheAfterMs`, uses the cache. Undefined without a
+   * cache, or where the answer is an error.
    */
   #readSoon(signal: AbortSignal): Promise<string | typeof missing | undefined> {
     const { lastSeen, tuning } = this.#ctx

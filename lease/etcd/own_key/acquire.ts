@@ -25,9 +25,8 @@ import { type Candidate, candidate, candidates, wasOwn } from './identity.ts'
 const ACTIVITY = 'claim a subnet'
 
 /**
- * Claims a subnet: the one that this node holds, else one that an earlier process of this node had, else a
- * free one. Another node may be faster, which is normal: the keys are then read again. While no subnet is
- * free it keeps looking: a lease may expire at any time.
+ * Claims a subnet: the one that this node holds, else one of an earlier process, else a free one. Reads again
+ * where another node was faster. While none is free it keeps looking: a lease may expire at any time.
  */
 export async function acquire(ctx: EtcdContext, request: LeaseRequest, signal: AbortSignal): Promise<Claim> {
   // With a network config from the cache, etcd is away: do not wait for another call's deadline.
@@ -75,10 +74,7 @@ function cachedClaim(ctx: EtcdContext, request: LeaseRequest): Claim | undefined
 class Search {
   readonly #ctx: EtcdContext
   readonly #request: LeaseRequest
-  /**
-   * The subnets to try first. After a write without an answer this must be the same subnet: the write may
-   * still arrive, and with another subnet this node would then hold two.
-   */
+  /** To try first. After a write without an answer the same one, else this node could hold two subnets. */
   #preferred: readonly Prefix[]
   readonly #left = new Set<string>()
   /** Keys whose writer was asked: its write (see `writeOf`) where it did not answer, false where it did. */
@@ -178,10 +174,7 @@ class Search {
     }
   }
 
-  /**
-   * Removes the key, unless it is a reservation or another node may have written it. Resolves to true where
-   * it was removed, to `lost` where it changed.
-   */
+  /** True where the key was removed, `lost` where it changed; leaves reservations and others' writes. */
   async #release(
     { record, isRemovable }: Candidate,
     reason: string,
@@ -215,8 +208,8 @@ function widestTaker(network: NetworkConfig, records: readonly Record[]): string
 }
 
 /**
- * In a network of two families, prefers the second family's subnet with the first one's number: the key
- * starts with the first family, so nodes that start at once then differ in both.
+ * Prefers the second family's subnet with the first one's number: the key starts with the first family, so
+ * nodes that start at once then differ in both.
  */
 function choose(
   network: NetworkConfig,

@@ -55,8 +55,8 @@ export function writeOf({ leaseId, value }: KeyValue): string {
 }
 
 /**
- * Whether a change of the key is the writer's answer. The touch of another host that asks at the same time is
- * none. A reservation has no etcd lease to change; its writer answers by a touch of its own.
+ * Whether this is the writer's answer. Another host's touch is none; a writer without an etcd lease, by a
+ * reservation, answers by touching.
  */
 function isAnswer(asked: KeyValue, put: KeyValue): boolean {
   return writeOf(put) !== writeOf(asked) || asked.leaseId === NO_LEASE

@@ -33,8 +33,8 @@ export const lost = Symbol('lost the race')
 export type Lost = typeof lost
 
 /**
- * Creates the key for these subnets, which were free in the listing of `revision`. A key created since then
- * that overlaps in the second family is older and wins.
+ * Creates the key for subnets that were free in the listing of `revision`. A key created since then that
+ * overlaps in the second family is older and wins.
  */
 export async function create(
   ctx: EtcdContext,

@@ -10,8 +10,8 @@ import { candidate, hasSameMac } from './identity.ts'
 import { Rewrites } from './rewrites.ts'
 
 /**
- * A claim, and when to write it again. Decides for each state of our key that was read whether it is still
- * ours, was written by another program, or is another node's.
+ * A claim, and when to write it again. Decides whether our key, as read, is still ours, was written by
+ * another program, or is another node's.
  */
 export class HeldClaim {
   readonly #ctx: EtcdContext

@@ -22,8 +22,8 @@ const ACTIVITY = 'keep the lease'
 const WATCHING = 'watch the lease'
 
 /**
- * Keeps one claim by one action: read our key and repair it. The watch on the key, the time of renewal and a
- * slow timer only trigger this action, so a lost or repeated event changes nothing.
+ * Keeps one claim by one action: read our key and repair it. A watch, the time of renewal and a slow timer
+ * only trigger it, so a lost or repeated event changes nothing.
  */
 export class Keeper {
   readonly #ctx: EtcdContext
@@ -79,10 +79,7 @@ export class Keeper {
     this.#onKept()
   }
 
-  /**
-   * Logs an error when the lease runs out, and does nothing else: the kernel keeps forwarding, and etcd will
-   * tell whether the subnet is still ours.
-   */
+  /** The kernel keeps forwarding, and etcd will tell whether the subnet is still ours: only logs. */
   #guardEnd({ kv, grantedAt }: Claim): void {
     clearTimeout(this.#end)
     if (kv.leaseId === NO_LEASE || grantedAt === undefined) return

@@ -13,8 +13,8 @@ const ACTIVITY = 'look for other hosts with our public IP'
 const ASKED = 8
 
 /**
- * Finds other leases with our public IP. Most were left by a node that had the address before, and do no
- * harm. Where the agent of one answers, two hosts have one address: this is reported while it answers.
+ * Other leases with our public IP. Most were left by an earlier node at the address. Where an agent of one
+ * answers, two hosts have one address: this is reported while it answers.
  */
 export class Namesakes {
   readonly #ctx: EtcdContext

@@ -2,9 +2,8 @@ import type { EtcdClient } from '../client/client.ts'
 import type { EtcdTuning } from '../client/tuning.ts'
 
 /**
- * The etcd leases that this process was granted; it may revoke only these. One that is not known to be in use
- * is kept for the next write, so that hours of refused writes leave one etcd lease behind instead of
- * thousands.
+ * The etcd leases that this process was granted, and may revoke. One not in use is kept for the next write,
+ * so that hours of refused writes leave one behind instead of thousands.
  */
 export class Grants {
   readonly #client: EtcdClient
@@ -12,10 +11,7 @@ export class Grants {
   readonly #grantedAt = new Map<string, number>()
   /** The etcd lease that each key was last written with. */
   readonly #written = new Map<string, string>()
-  /**
-   * An etcd lease that is not known to be in use. `key`: the key to which a write without an answer may have
-   * attached it; undefined where it is attached to none.
-   */
+  /** Not known to be in use. `key`: a write of this key had no answer; undefined: it is attached to none. */
   #spare: { readonly leaseId: string; readonly key: string | undefined; readonly uses: number } | undefined
 
   constructor(client: EtcdClient, tuning: EtcdTuning) {
@@ -46,8 +42,8 @@ export class Grants {
   }
 
   /**
-   * Call when the key was written with this etcd lease: revokes the one that it was written with before,
-   * which a stray write or a deletion of the key may have left without a key.
+   * The key was written with this etcd lease: revokes the one before, which a stray write or a deletion may
+   * have left without a key.
    */
   async wrote(key: string, leaseId: string, signal: AbortSignal): Promise<void> {
     const before = this.#written.get(key)
@@ -72,8 +68,8 @@ export class Grants {
   }
 
   /**
-   * Call once the key is attached to another etcd lease: revoking then removes at most what a write without
-   * an answer left. Failures are ignored, because an etcd lease expires by itself.
+   * Once the key has another etcd lease this removes at most what a write without an answer left. Ignores
+   * failures: an etcd lease expires by itself.
    */
   async revoke(leaseId: string, signal: AbortSignal): Promise<void> {
     if (!this.#grantedAt.has(leaseId)) return

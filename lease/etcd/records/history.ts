@@ -18,8 +18,8 @@ export function latest(before: KeyValue | undefined, kvs: readonly KeyValue[]): 
 }
 
 /**
- * Tells the client where etcd has another history. `witness` is the newest key of the known history, as it
- * was then. Missing revisions that etcd compacted prove nothing.
+ * Tells the client where etcd has another history. `witness`: the newest key of the known one, as it was.
+ * Compacted revisions prove nothing.
  */
 export async function checkHistory(
   client: EtcdClient,
@@ -54,9 +54,8 @@ async function writeAt(client: EtcdClient, { key, modRevision }: KeyValue, signa
 }
 
 /**
- * Whether the key proves another history: it existed at that revision, and the table of that revision has no
- * lease of this creation. Where the table has no lease of the node at all, only a key that was not written
- * since counts: an older value may have been no lease.
+ * Whether the key proves another history: it existed at the table's revision, but not in the table. Without
+ * any lease of the node there, only a key not written since counts: an older value may have been none.
  */
 export function contradicts(table: LeaseTable, revision: number, kv: KeyValue, node: string): boolean {
   const since = table.get(node)?.since

@@ -33,8 +33,8 @@ export function readRecords(folder: string, kvs: readonly KeyValue[]): readonly 
 }
 
 /**
- * Lists all records, but keeps only the values of those for which `needsValue` is true: a value is foreign
- * and may have 64 KB, while a lease needs 200 bytes.
+ * Lists all records, with values only where `needsValue` is true: a foreign value may have 64 KB, while a
+ * lease needs 200 bytes.
  */
 export async function listRecords(
   { client, folder }: Pick<EtcdContext, 'client' | 'folder'>,
@@ -51,8 +51,8 @@ export async function listRecords(
 }
 
 /**
- * Whether the lease is held by a node with these public IPs. Compares only the first family that both have,
- * IPv4 where possible, so that a renumbered IPv6 prefix does not cost the node its subnet.
+ * Compares only the first family that both have, IPv4 where possible: a renumbered IPv6 prefix must not cost
+ * a node its subnet.
  */
 export function isHeldBy(lease: Lease | undefined, publicIps: readonly Ip[]): boolean {
   for (const { publicIp } of lease?.subnets ?? []) {
@@ -63,8 +63,8 @@ export function isHeldBy(lease: Lease | undefined, publicIps: readonly Ip[]): bo
 }
 
 /**
- * The oldest record that claims part of these prefixes and existed before that revision. A key that no lease
- * of this network could have, for instance one that covers all of it, claims nothing.
+ * The oldest record that claims part of these prefixes and is older than the revision. A key that no lease
+ * could have, such as all of the network, claims nothing.
  */
 export function olderOwner(
   network: NetworkConfig,
@@ -80,9 +80,8 @@ export function olderOwner(
 }
 
 /**
- * Whether the key is a reservation: a lease without an etcd lease, which never expires. `before`: the key as
- * this node last saw it. A stray write over it makes no reservation; only a key that was one already,
- * flannel's short form, or this node's own value without its etcd lease counts.
+ * Whether the key has no etcd lease, and by intent: it had none `before`, as this node last saw it, or has
+ * flannel's short form, or this node's own value. A stray write is none.
  */
 export function isReservation(before: KeyValue | undefined, kv: KeyValue, lease: Lease | undefined): boolean {
   if (kv.leaseId !== NO_LEASE) return false
@@ -105,8 +104,8 @@ export function taken(network: NetworkConfig, { prefixes }: Record): readonly Pr
 }
 
 /**
- * True while no key exists for the first prefix, whatever its second prefix is: `10.1.5.0-24` and
- * `10.1.5.0-24&fd00:5::-64` are two keys, and etcd would allow both.
+ * True while no key has this first prefix, whatever its second: etcd would allow both `10.1.5.0-24` and
+ * `10.1.5.0-24&fd00:5::-64`.
  */
 export function vacant(folder: string, prefixes: readonly Prefix[]): Condition {
   return { absent: keysUnder(folder + encodeSubnetKey(prefixes.slice(0, 1))) }
