@@ -95,7 +95,8 @@ const nodeUrl = {
 
 /**
  * Of the Kubernetes client only KubeConfig and YAML are used. Nothing in its package.json says that its files only declare
- * things, so esbuild would keep all of them; and its YAML knows each type of the API, which a kubeconfig has none of.
+ * things, so esbuild would keep all of them; its YAML knows each type of the API, which a kubeconfig has none of; and few
+ * nodes reach their API server by a SOCKS proxy.
  */
 const leanKubernetesClient = {
   name: 'lean-kubernetes-client',
@@ -105,6 +106,14 @@ const leanKubernetesClient = {
         ? { path: join(dirname(importer), path), sideEffects: false }
         : undefined,
     )
+    builder.onLoad({ filter: /client-node[/\\]dist[/\\]config\.js$/ }, ({ path }) => ({
+      contents: replaced(
+        patched(path, "import { SocksProxyAgent } from 'socks-proxy-agent';", ''),
+        path,
+        'new SocksProxyAgent(',
+        "new (require('socks-proxy-agent').SocksProxyAgent)(",
+      ),
+    }))
     builder.onLoad({ filter: /client-node[/\\]dist[/\\]yaml\.js$/ }, ({ path }) => ({
       contents: patched(
         path,
@@ -116,19 +125,19 @@ const leanKubernetesClient = {
 }
 
 /**
- * `import` of node:http reads all that it exports, WebSocket for one, and so loads the whole of Node's fetch: 7 MB.
- * `require` reads nothing.
+ * `import` of node:http reads all that it exports, WebSocket for one, and so loads the whole of Node's fetch: 7 MB. That of
+ * node:tls reads the certificates that Node trusts: 1 MB. `require` reads nothing.
  */
 const requiredHttp = {
   name: 'required-http',
   setup(builder) {
-    builder.onResolve({ filter: /^(node:)?http$/ }, ({ kind }) =>
+    builder.onResolve({ filter: /^(node:)?(http|tls)$/ }, ({ kind, path }) =>
       kind === 'require-call'
-        ? { path: 'node:http', external: true }
-        : { path: 'http', namespace: 'required' },
+        ? { path: `node:${path.replace('node:', '')}`, external: true }
+        : { path: path.replace('node:', ''), namespace: 'required' },
     )
-    builder.onLoad({ filter: /.*/, namespace: 'required' }, () => ({
-      contents: "module.exports = require('node:http')",
+    builder.onLoad({ filter: /.*/, namespace: 'required' }, ({ path }) => ({
+      contents: `module.exports = require('node:${path}')`,
     }))
   },
 }

@@ -116,18 +116,19 @@ function fromEtcd(value: string): Reading {
 }
 
 function fromNode(data: string): readonly Reading[] {
+  const annotations = new Map([
+    [names.manager, 'true'],
+    [names.backendType, 'vxlan'],
+    [names.families.ipv4.publicIp, '192.168.0.3'],
+    [names.families.ipv4.backendData, data],
+  ])
   const node = {
     name: 'n3',
     uid: 'u',
     resourceVersion: '1',
     createdMs: 0,
     podCidrs: ['10.1.3.0/24'],
-    annotations: new Annotations([
-      [names.manager, 'true'],
-      [names.backendType, 'vxlan'],
-      [names.families.ipv4.publicIp, '192.168.0.3'],
-      [names.families.ipv4.backendData, data],
-    ]),
+    annotations: new Annotations(names.all, name => annotations.get(name)),
   }
   const { lease, problem } = readLease(node, names)
   return [lease, problem].filter(it => it !== undefined)

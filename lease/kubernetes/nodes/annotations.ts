@@ -22,7 +22,7 @@ export interface AnnotationNames {
   readonly podCidrs: string
   readonly families: Readonly<Record<Family, FamilyNames>>
   /** All names. */
-  readonly all: ReadonlySet<string>
+  readonly all: readonly string[]
 }
 
 export interface FamilyNames {
@@ -61,7 +61,7 @@ export function annotationNames(prefix: string): AnnotationNames {
     podCidrs: `${stem}pod-cidrs`,
   }
   const ofFamilies = Object.values(families).flatMap(it => Object.values(it))
-  return { stem, ...names, families, all: new Set([...Object.values(names), ...ofFamilies]) }
+  return { stem, ...names, families, all: [...Object.values(names), ...ofFamilies] }
 }
 
 const bothFamilies: ReadonlySet<Family> = new Set(allFamilies)
@@ -110,7 +110,9 @@ export function readLease(
   }
   const problem = reasons.length === 0 ? undefined : { key: node.name, reason: reasons.join('; ') }
   if (backendType === '' || subnets.length === 0) return { lease: undefined, problem }
-  return { lease: { node: node.name, backendType, subnets, since: node.createdMs }, problem }
+  // A copy takes 130 bytes less: V8 reserves 17 places in a list that grows.
+  const lease = { node: node.name, backendType, subnets: [...subnets], since: node.createdMs }
+  return { lease, problem }
 }
 
 /** The Node's podCIDRs, IPv4 first. Throws an Error that names the value. */

@@ -36,7 +36,7 @@ export interface Following {
    * the watch.
    */
   readonly firstDepth: Depth
-  readonly keptAnnotations: ReadonlySet<string>
+  readonly keptAnnotations: readonly string[]
 }
 
 /** What is already known of the Nodes. */

@@ -24,9 +24,9 @@ export function nodePath(name: string): string {
 /** Reads Nodes; each method is one try. */
 export class NodeSource {
   readonly #session: Session
-  readonly #kept: ReadonlySet<string>
+  readonly #kept: readonly string[]
 
-  constructor(session: Session, keptAnnotations: ReadonlySet<string>) {
+  constructor(session: Session, keptAnnotations: readonly string[]) {
     this.#session = session
     this.#kept = keptAnnotations
   }

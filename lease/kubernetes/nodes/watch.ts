@@ -25,7 +25,7 @@ export interface WatchRequest {
   readonly name: string | undefined
   /** undefined: the watch begins with all existing Nodes. */
   readonly resourceVersion: string | undefined
-  readonly keptAnnotations: ReadonlySet<string>
+  readonly keptAnnotations: readonly string[]
 }
 
 const action = { verb: 'watch', resource: 'nodes' } as const

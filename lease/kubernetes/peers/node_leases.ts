@@ -70,8 +70,7 @@ export class NodeLeases {
   /** Takes a changed Node. Most changes are heartbeats, which change no lease. */
   put(node: NodeObject, after: string): void {
     const known = this.#known.get(node.name)
-    const settled = known !== undefined && (known.settled || !isManaged(node, this.#parts.names))
-    if (settled && known.uid === node.uid && known.annotationText === node.annotations.text) return
+    if (known?.uid === node.uid && known.annotationText === node.annotations.text) return
     this.#show(node.name, this.#read(node, after))
   }
 
@@ -81,21 +80,14 @@ export class NodeLeases {
     this.#table.remove(name)
   }
 
-  /**
-   * Takes the podCIDRs that were asked for. Undefined where the Node is gone or replaced: the watch will
-   * tell.
-   */
-  found(name: string, uid: string, podCidrs: readonly string[] | undefined): void {
-    const known = this.#known.get(name)
-    if (known?.uid !== uid || known.unread === undefined) return
-    const { unread } = known
-    known.unread = undefined
-    if (podCidrs !== undefined) this.#show(name, this.#read({ ...unread, podCidrs }))
+  /** Takes a Node with the podCIDRs that were asked for. */
+  found(node: NodeObject): void {
+    this.#show(node.name, this.#read(node))
   }
 
   /** A Node whose podCIDRs could not be read. */
-  failed(name: string, uid: string, cause: unknown): void {
-    if (this.#known.get(name)?.uid === uid) this.#table.put({ key: name, reason: messageOf(cause) })
+  failed(name: string, cause: unknown): void {
+    this.#table.put({ key: name, reason: messageOf(cause) })
   }
 
   #show(name: string, readings: readonly Reading[] | undefined): void {
@@ -111,27 +103,20 @@ export class NodeLeases {
   #read(node: NodeObject, after?: string): readonly Reading[] | undefined {
     const { names } = this.#parts
     const known = this.#knownAs(node)
-    known.annotationText = node.annotations.text
     const managed = isManaged(node, names)
     if (node.podCidrs !== undefined && node.podCidrs.length > 0) known.podCidrs = node.podCidrs
     const podCidrs = known.podCidrs ?? publishedPodCidrs(node, names)
-    known.settled = podCidrs !== undefined
+    known.annotationText = managed && podCidrs === undefined ? undefined : node.annotations.text
     if (managed && podCidrs === undefined && node.podCidrs === undefined) {
       this.#podCidrs.want(node, after)
-      known.unread = node
       return undefined
     }
-    known.unread = undefined
     this.#podCidrs.forget(node.name)
-    if (!managed) {
-      known.leased = false
-      return []
-    }
+    if (!managed) return []
     const read = readLease({ ...node, podCidrs: podCidrs ?? [] }, names, this.#parts.families)
     const { lease } = read
     const problem = node.name === this.#parts.ownName ? undefined : read.problem
-    const wasLeased = known.leased
-    known.leased ||= lease !== undefined
+    const wasLeased = this.listed && this.#table.table.has(node.name)
     if (this.listed && !wasLeased && publishedPodCidrs(node, names) === undefined) this.#podCidrs.joined()
     if (problem === undefined) return lease === undefined ? [] : [lease]
     return lease === undefined || wasLeased ? [problem] : [lease, problem]
@@ -145,7 +130,7 @@ export class NodeLeases {
     const before = this.#known.get(name)
     if (before?.uid === uid) return before
     if (before !== undefined) this.#table.remove(name)
-    const known: Known = { ...unknown, uid }
+    const known: Known = { uid, podCidrs: undefined, annotationText: undefined }
     this.#known.set(name, known)
     return known
   }
@@ -156,23 +141,9 @@ interface Known {
   readonly uid: string
   /** As the API server assigned them; undefined while they are not read, or none is assigned. */
   podCidrs: readonly string[] | undefined
-  /** Whether its podCIDRs are known, from its spec or from an annotation. */
-  settled: boolean
-  /** The newest version of the Node, while its podCIDRs are being read. */
-  unread: NodeObject | undefined
   /**
-   * Its annotations when it was read last. Together with the podCIDRs, which never change for a uid, they
-   * make the lease.
+   * Its annotations when it was read last: with the podCIDRs, which never change for a uid, they make the
+   * lease. Undefined for a peer without known podCIDRs, which is read at each of its changes.
    */
-  annotationText: string
-  /** Whether the table has a lease of it. */
-  leased: boolean
+  annotationText: string | undefined
 }
-
-const unknown = {
-  podCidrs: undefined,
-  settled: false,
-  unread: undefined,
-  annotationText: '',
-  leased: false,
-} as const

@@ -64,8 +64,8 @@ class PeerFeed {
       session: parts.session,
       source: parts.source,
       keptAnnotations: parts.names.all,
-      found: (name, uid, podCidrs) => this.#leases.found(name, uid, podCidrs),
-      failed: (name, uid, cause) => this.#leases.failed(name, uid, cause),
+      found: node => this.#leases.found(node),
+      failed: (name, cause) => this.#leases.failed(name, cause),
       onStep: step => this.#takeWhole(step),
       onEnded: () => {
         if (this.#replaced.signal.aborted) this.#wholeEnded.set()

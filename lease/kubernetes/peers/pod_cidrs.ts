@@ -23,11 +23,11 @@ const joining = 'Nodes that join'
 export interface PodCidrParts {
   readonly session: Session
   readonly source: NodeSource
-  readonly keptAnnotations: ReadonlySet<string>
-  /** Called with the podCIDRs; undefined where the Node is gone or replaced by another one of the name. */
-  readonly found: (name: string, uid: string, podCidrs: readonly string[] | undefined) => void
+  readonly keptAnnotations: readonly string[]
+  /** Called with the newest version of a Node that was asked for, and its podCIDRs. */
+  readonly found: (node: NodeObject) => void
   /** Called when a Node could not be read; it is retried. */
-  readonly failed: (name: string, uid: string, cause: unknown) => void
+  readonly failed: (name: string, cause: unknown) => void
   /**
    * Called with each step of the watch of whole Nodes, which begins before the first Node that was asked for.
    */
@@ -38,9 +38,8 @@ export interface PodCidrParts {
 
 /** A Node whose podCIDRs are needed. */
 interface Wanted {
-  readonly uid: string
   /** The newest version from the watch of metadata. */
-  resourceVersion: string
+  node: NodeObject
   /** The version of the event before it in that watch; undefined where it came in a list. */
   readonly after: string | undefined
   /** Whether a request for this Node is running. */
@@ -65,12 +64,12 @@ export class PodCidrs {
     this.#parts = parts
   }
 
-  want({ name, uid, resourceVersion }: NodeObject, after: string | undefined): void {
+  want(node: NodeObject, after: string | undefined): void {
     this.joined()
-    const before = this.#wanted.get(name)
-    const wanted = before?.uid === uid ? before : { uid, resourceVersion, after, isRead: false }
-    wanted.resourceVersion = resourceVersion
-    this.#wanted.set(name, wanted)
+    const before = this.#wanted.get(node.name)
+    const wanted = before?.node.uid === node.uid ? before : { node, after, isRead: false }
+    wanted.node = node
+    this.#wanted.set(node.name, wanted)
     if (!wanted.isRead) this.#due.set()
   }
 
@@ -119,11 +118,11 @@ export class PodCidrs {
     this.#readsMs.push(performance.now())
     let asked = ''
     const attempt = async () => {
-      asked = wanted.resourceVersion
+      asked = wanted.node.resourceVersion
       try {
         return isWanted() ? await source.get(name, signal) : undefined
       } catch (cause) {
-        if (isWanted() && !signal.aborted && !isMissing(cause)) failed(name, wanted.uid, cause)
+        if (isWanted() && !signal.aborted && !isMissing(cause)) failed(name, cause)
         throw cause
       }
     }
@@ -131,8 +130,8 @@ export class PodCidrs {
     if (!isWanted()) return
     wanted.isRead = false
     // The Node has changed since: a podCIDR may have been assigned.
-    if (node?.podCidrs?.length === 0 && wanted.resourceVersion !== asked) return this.#due.set()
-    this.#answer(name, wanted, node?.uid === wanted.uid ? node : undefined)
+    if (node?.podCidrs?.length === 0 && wanted.node.resourceVersion !== asked) return this.#due.set()
+    this.#answer(wanted, node?.uid === wanted.node.uid ? node : undefined)
   }
 
   /** Watches whole Nodes until none has joined for a while. */
@@ -184,12 +183,13 @@ export class PodCidrs {
 
   #take(node: NodeObject): void {
     const wanted = this.#wanted.get(node.name)
-    if (wanted !== undefined && isAnswer(node, wanted)) this.#answer(node.name, wanted, node)
+    if (wanted !== undefined && isAnswer(node, wanted.node)) this.#answer(wanted, node)
   }
 
-  #answer(name: string, { uid }: Wanted, node: NodeObject | undefined): void {
-    this.forget(name)
-    this.#parts.found(name, uid, node?.podCidrs)
+  /** `answer`: undefined where the Node is gone or replaced by another one of the name; the watch will tell. */
+  #answer({ node }: Wanted, answer: NodeObject | undefined): void {
+    this.forget(node.name)
+    if (answer !== undefined) this.#parts.found({ ...node, podCidrs: answer.podCidrs })
   }
 }
 
@@ -197,7 +197,7 @@ export class PodCidrs {
  * Whether the Node answers the request. Missing podCIDRs count only for the version asked about: they may be
  * assigned later.
  */
-function isAnswer(node: NodeObject, { uid, resourceVersion }: Wanted): boolean {
+function isAnswer(node: NodeObject, { uid, resourceVersion }: NodeObject): boolean {
   return node.uid === uid && (node.podCidrs?.length !== 0 || node.resourceVersion === resourceVersion)
 }
 
