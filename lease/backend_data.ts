@@ -6,7 +6,6 @@ import { isUnicast, type Mac, parseMac } from './net/mac.ts'
 export interface Vtep {
   /** 24 bits (RFC 7348); undefined: an old flanneld release, which publishes none. */
   readonly vni: number | undefined
-  /** Unicast. */
   readonly mac: Mac
 }
 

@@ -11,7 +11,6 @@ export interface ClusterMember {
   readonly isLearner: boolean
 }
 
-/** State of the member that answers. */
 export interface MemberState {
   /** Size of its data file in bytes, and how many of them are in use. */
   readonly bytes: number
@@ -22,7 +21,6 @@ export interface MemberState {
 
 /** The etcd cluster itself, not its keys: for the hosts that run its members. */
 export interface EtcdCluster {
-  /** The id of the member that answers. */
   ownId(signal: AbortSignal): Promise<string>
   members(signal: AbortSignal): Promise<readonly ClusterMember[]>
   /** Resolves to all members, with the new one, which has no name yet. */

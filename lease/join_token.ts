@@ -6,7 +6,6 @@ import { DEFAULT_PREFIX } from './options.ts'
 export interface JoinToken {
   /** `https://host:port`, at least one. */
   readonly endpoints: readonly string[]
-  /** As EtcdOptions.prefix. */
   readonly prefix: string
   /** The network's certificates are made from it: see lease/etcd/client/certificates.ts. */
   readonly secret: Uint8Array
@@ -31,7 +30,6 @@ export function printJoinToken({ endpoints, prefix, secret }: JoinToken): string
   return MARK + Buffer.concat([checksum(content), content]).toString('base64url')
 }
 
-/** Throws JoinTokenError. */
 export function parseJoinToken(text: string): JoinToken {
   if (!text.startsWith(MARK)) throw new JoinTokenError(`a join token begins with ${MARK}`)
   const body = text.slice(MARK.length)

@@ -7,7 +7,6 @@ export interface Subnet {
   readonly prefix: Prefix
   /** The node's address on the underlay; of the prefix's family. */
   readonly publicIp: Ip
-  /** What the node published for its backend. */
   readonly backendData: BackendData
 }
 
@@ -33,7 +32,6 @@ export type LeaseTable = ReadonlyMap<string, Lease>
 
 /** A value in the store that should be a lease and is none. Nothing is ever removed because of it. */
 export interface LeaseProblem {
-  /** The key or Node that holds the value. */
   readonly key: string
   /** Names the value and the rule that it breaks, and what to do. */
   readonly reason: string

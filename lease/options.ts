@@ -41,7 +41,6 @@ export interface KubernetesOptions {
   /** Both undefined: in-cluster. */
   readonly apiUrl: string | undefined
   readonly kubeconfigFile: string | undefined
-  /** As given: `flannel.alpha.coreos.com`. */
   readonly annotationPrefix: string
   readonly networkConfigFile: string
   readonly setNodeNetworkUnavailable: boolean

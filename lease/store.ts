@@ -78,7 +78,6 @@ export interface LeaseStore {
   /** The pod's addresses, if any yet; one try, in stores that know pods. Rejects with an ApiError. */
   podAddresses?(namespace: string, name: string, signal: AbortSignal): Promise<readonly Ip[]>
 
-  /** URLs that the store is reached by. */
   readonly endpoints?: readonly string[]
 
   /** The store's state now; for health, metrics and the log. */

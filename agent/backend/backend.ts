@@ -9,7 +9,6 @@ import type { Entry } from '../state/entry.ts'
 
 /** The network under the overlay, as this node sees it. */
 export interface Underlay {
-  /** Name of the external interface. */
   readonly name: string
   readonly underlayMtu: number
   /** Addresses at which peers reach this node, one a family of the network, in the network's order. */
@@ -31,7 +30,6 @@ export interface Backend {
   publish(macs: readonly Mac[]): readonly BackendData[]
   /** The MACs that a lease published, one a family of the network; undefined where it has none. */
   publishedMacs(lease: Lease): readonly (Mac | undefined)[]
-  /** Device and addresses of this node. */
   ownEntries(self: Lease, underlay: Underlay): readonly Entry[]
   /** The entries that make one peer reachable. Throws PeerRefusedError where its lease cannot be used. */
   peerEntries(self: Lease, peer: Lease, underlay: Underlay): readonly Entry[]

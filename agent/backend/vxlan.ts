@@ -93,7 +93,6 @@ function refuseImpossible(family: Family, name: string, { vni, mtu }: VxlanOptio
     )
 }
 
-/** Throws PeerRefusedError. */
 function refuseBackend({ backendType }: Lease): void {
   if (backendType === '') throw new PeerRefusedError('it is reserved, and no node has taken it yet')
   if (backendType !== 'vxlan')

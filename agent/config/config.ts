@@ -2,7 +2,6 @@ import type { Ip } from '../../lease/net/ip.ts'
 import type { StoreOptions } from '../../lease/options.ts'
 import type { FirewallOptions } from '../firewall/firewall.ts'
 import type { TxChecksum } from '../kernel/apply/tx_checksum.ts'
-import type { LogFormat } from '../status/log/log_format.ts'
 import type { LoggerOptions, LogLevel } from '../status/log/logger.ts'
 import type { Supervision } from '../status/supervisor.ts'
 import type { InterfaceWish, NamePattern, PublicIps } from '../underlay/underlay.ts'
@@ -22,7 +21,6 @@ export interface AgentConfig {
   /** Where the agent writes the CNI network itself; undefined: nowhere. */
   readonly cniConfigFile: string | undefined
   readonly firewall: Omit<FirewallOptions, 'nftables' | 'nftGeneration'>
-  /** Undefined: no health, readiness and metrics. */
   readonly healthz: { readonly ip: Ip; readonly port: number } | undefined
   /** Whether other hosts and pods see the network on the same port. */
   readonly healthzDetails: boolean
@@ -34,13 +32,11 @@ export interface AgentConfig {
   readonly blackholeRoute: boolean
   readonly log: LoggerOptions
   readonly txChecksum: TxChecksum
-  /** Drop tunnel packets that no peer sent. */
   readonly tunnelFilter: boolean
   /** When another node takes this node's lease: keep forwarding and wait for an operator, or exit. */
   readonly leaseLost: 'wait' | 'exit'
   /** How long to wait for a lost external interface or address before another one is chosen. */
   readonly underlayPatienceMs: number
-  /** Time between two full passes. */
   readonly resyncMs: number
   readonly supervision: Supervision
   /** Warnings to log first: settings that were ignored or have no effect. */
@@ -89,7 +85,7 @@ async function agentConfig(settings: Settings<typeof allFlags>, env: Env): Promi
       format: logFormat(values['log-format']),
       journalStream: env.JOURNAL_STREAM,
     },
-    txChecksum: txChecksum(values['tx-checksum']),
+    txChecksum: oneWord('tx-checksum', values['tx-checksum'], ['auto', 'on', 'off']),
     tunnelFilter: values['tunnel-filter'],
     leaseLost: leaseLost(values['lease-lost']),
     underlayPatienceMs: durationMs('underlay-patience', values['underlay-patience']),
@@ -176,13 +172,11 @@ function secretWarnings({ sources, values }: Settings<typeof allFlags>): readonl
 }
 
 async function interfaceWish(values: FlagValues<typeof allFlags>): Promise<InterfaceWish> {
+  const reach = values['iface-can-reach']
   return {
     iface: values.iface,
     ifaceRegex: await patterns('iface-regex', values['iface-regex']),
-    ifaceCanReach:
-      values['iface-can-reach'] === ''
-        ? undefined
-        : requiredAddress('iface-can-reach', values['iface-can-reach']),
+    ifaceCanReach: reach === '' ? undefined : requiredAddress('iface-can-reach', reach),
   }
 }
 
@@ -207,15 +201,19 @@ function logLevel(verbosity: number): LogLevel {
   return verbosity === 1 ? 'debug' : 'info'
 }
 
-function logFormat(text: string): LogFormat | undefined {
-  if (text === 'auto') return undefined
-  if (text === 'json' || text === 'text') return text
-  throw new ConfigError(`Cannot use --log-format '${text}': auto, json or text is needed`)
+function logFormat(text: string): LoggerOptions['format'] {
+  const format = oneWord('log-format', text, ['auto', 'json', 'text'])
+  return format === 'auto' ? undefined : format
 }
 
-function txChecksum(text: string): TxChecksum {
-  if (text === 'auto' || text === 'on' || text === 'off') return text
-  throw new ConfigError(`Cannot use --tx-checksum '${text}': auto, on or off is needed`)
+function oneWord<T extends string>(
+  flag: string,
+  text: string,
+  [first, second, third]: readonly [T, T, T],
+): T {
+  const word = [first, second, third].find(one => one === text)
+  if (word !== undefined) return word
+  throw new ConfigError(`Cannot use --${flag} '${text}': ${first}, ${second} or ${third} is needed`)
 }
 
 function pathOrNone(text: string): string | undefined {

@@ -11,7 +11,7 @@ import {
   readFlag,
   string,
 } from './go_flags.ts'
-import { backtraceAt, vmodule } from './klog.ts'
+import { readBacktraceAt, readVmodule } from './klog.ts'
 
 /** Flags for the choice of store and its connection, also of the CLI. Names and defaults are flanneld's. */
 export const storeFlags = {
@@ -59,15 +59,17 @@ const agentFlags = {
     0,
     'log level: 0 info, 1 each operation on the kernel, 2 and above each command and each request to the store too',
   ),
-  vmodule: vmodule("klog's levels by Go source file: without effect here"),
-  log_backtrace_at: backtraceAt("klog's stack traces by line of Go source: without effect here"),
+  vmodule: string('', "klog's levels by Go source file: without effect here", readVmodule),
+  log_backtrace_at: string(
+    '',
+    "klog's stack traces by line of Go source: without effect here",
+    readBacktraceAt,
+  ),
   version: bool(false, 'print the version and exit'),
 } as const satisfies FlagTable
 
-/** Port on which agents answer each other's probes. */
 export const DEFAULT_PROBE_PORT = 8473
 
-/** Flags that flanneld does not have. */
 const ownFlags = {
   'embedded-etcd': bool(false, 'run etcd on this node, as the store of a small network'),
   'embedded-etcd-dir': string('/var/lib/twill/etcd', 'data directory of --embedded-etcd and --member'),

@@ -12,7 +12,6 @@ import { ExpectedError } from '../../lease/common/errors.ts'
 
 export type FlagValue = boolean | number | string | readonly string[]
 
-/** One flag: its value before it is set, and the parser of its text. */
 export interface Flag<V extends FlagValue = FlagValue> {
   readonly kind: 'bool' | 'int' | 'string' | 'list'
   readonly default: V
@@ -30,7 +29,6 @@ export type FlagValues<T extends FlagTable> = { readonly [N in keyof T]: T[N]['d
 
 export interface ParsedFlags<T extends FlagTable> {
   readonly values: FlagValues<T>
-  /** Names given on the command line. */
   readonly given: ReadonlySet<string>
   /** The first word that is not a flag, and all words behind it. */
   readonly rest: readonly string[]
@@ -45,24 +43,35 @@ export class FlagError extends ExpectedError {
 
 /** Reads a command line (without the program's name). Throws only FlagError. */
 export function parseGoFlags<T extends FlagTable>(table: T, words: readonly string[]): ParsedFlags<T> {
-  const values = new FlagSetting(table)
+  const values = new Map<string, FlagValue>(Object.entries(table).map(([name, flag]) => [name, flag.default]))
+  const given = new Set<string>()
   let at = 0
+  const parsed = (help: boolean) => ({
+    values: Object.fromEntries(values) as FlagValues<T>,
+    given,
+    rest: words.slice(at),
+    help,
+  })
   for (;;) {
     const word = words[at]
     if (word === undefined || word.length < 2 || !word.startsWith('-')) break
     at++
     if (word === '--') break
     const { name, text } = splitWord(word)
-    const flag = flagNamed(table, name)
+    const flag = Object.hasOwn(table, name) ? table[name] : undefined
     if (flag === undefined) {
-      if (name === 'h' || name === 'help') return { ...values.result(), rest: words.slice(at), help: true }
+      if (name === 'h' || name === 'help') return parsed(true)
       throw new FlagError(`flag provided but not defined: -${name}`)
     }
     const value = text ?? (flag.kind === 'bool' ? 'true' : words[at++])
     if (value === undefined) throw new FlagError(`flag needs an argument: -${name}`)
-    values.set(name, flag, value)
+    if (value === '') continue
+    const read = readFlag(name, flag, value)
+    const before = values.get(name)
+    values.set(name, Array.isArray(read) && Array.isArray(before) ? [...before, ...read] : read)
+    given.add(name)
   }
-  return { ...values.result(), rest: words.slice(at), help: false }
+  return parsed(false)
 }
 
 /** A flag's value from one text (of a variable). Throws FlagError as for the command line. */
@@ -71,7 +80,10 @@ export function readFlag<V extends FlagValue>(name: string, flag: Flag<V>, text:
     return flag.read(text)
   } catch (cause) {
     if (!(cause instanceof FlagError)) throw cause
-    const what = flag.kind === 'bool' ? `boolean value ${quote(text)} for` : `value ${quote(text)} for flag`
+    const what =
+      flag.kind === 'bool'
+        ? `boolean value ${JSON.stringify(text)} for`
+        : `value ${JSON.stringify(text)} for flag`
     throw new FlagError(`invalid ${what} -${name}: ${cause.message}`, { cause })
   }
 }
@@ -80,7 +92,7 @@ export function readFlag<V extends FlagValue>(name: string, flag: Flag<V>, text:
 export function printFlags(table: FlagTable): string {
   const paragraphs = Object.entries(table).map(([name, flag]) => {
     const kind = flag.kind === 'bool' ? '' : ` ${flag.kind === 'list' ? 'value (repeatable)' : flag.kind}`
-    const shown = typeof flag.default === 'string' ? quote(flag.default) : String(flag.default)
+    const shown = typeof flag.default === 'string' ? JSON.stringify(flag.default) : String(flag.default)
     const unset = flag.default === '' || flag.default === false || flag.kind === 'list'
     return `  --${name}${kind}\n        ${flag.help}${unset ? '' : ` (default ${shown})`}\n`
   })
@@ -95,11 +107,10 @@ export function int(byDefault: number, help: string): Flag<number> {
   return { kind: 'int', default: byDefault, help, read: readInt }
 }
 
-export function string(byDefault: string, help: string): Flag<string> {
-  return { kind: 'string', default: byDefault, help, read: text => text }
+export function string(byDefault: string, help: string, read = (text: string) => text): Flag<string> {
+  return { kind: 'string', default: byDefault, help, read }
 }
 
-/** One of a few words. */
 export function oneOf<T extends string>(
   byDefault: T | '',
   choices: readonly T[],
@@ -118,27 +129,6 @@ export function list(help: string): Flag<readonly string[]> {
   return { kind: 'list', default: [], help, read: text => [text] }
 }
 
-class FlagSetting<T extends FlagTable> {
-  readonly #values = new Map<string, FlagValue>()
-  readonly #given = new Set<string>()
-
-  constructor(table: T) {
-    for (const [name, flag] of Object.entries(table)) this.#values.set(name, flag.default)
-  }
-
-  set(name: string, flag: Flag, text: string): void {
-    if (text === '') return
-    const value = readFlag(name, flag, text)
-    const before = this.#values.get(name)
-    this.#values.set(name, Array.isArray(value) && Array.isArray(before) ? [...before, ...value] : value)
-    this.#given.add(name)
-  }
-
-  result(): Pick<ParsedFlags<T>, 'values' | 'given'> {
-    return { values: Object.fromEntries(this.#values) as FlagValues<T>, given: this.#given }
-  }
-}
-
 function splitWord(word: string): { name: string; text: string | undefined } {
   const body = word.slice(word.startsWith('--') ? 2 : 1)
   if (body === '' || body.startsWith('-') || body.startsWith('='))
@@ -147,10 +137,6 @@ function splitWord(word: string): { name: string; text: string | undefined } {
   return equals < 0
     ? { name: body, text: undefined }
     : { name: body.slice(0, equals), text: body.slice(equals + 1) }
-}
-
-function flagNamed(table: FlagTable, name: string): Flag | undefined {
-  return Object.hasOwn(table, name) ? table[name] : undefined
 }
 
 /** strconv.ParseBool. */
@@ -172,8 +158,4 @@ function readInt(text: string): number {
   const value = BigInt(digits.replaceAll('_', '')) * (sign === '-' ? -1n : 1n)
   if (BigInt.asIntN(64, value) !== value) throw new FlagError('value out of range')
   return Number(value)
-}
-
-function quote(text: string): string {
-  return JSON.stringify(text)
 }

@@ -6,7 +6,6 @@ import type { FlagValues } from './go_flags.ts'
 import { readSecret } from './secret_file.ts'
 import { ConfigError, nonEmpty } from './values.ts'
 
-/** Store settings that only the agent has. */
 export interface AgentsShare {
   readonly renewMarginMs: number
   readonly cacheFile: string | undefined
@@ -25,7 +24,6 @@ export function parseStoreOptions(
   return { store: storeOptions(settings.values, anyNode, rest), warnings: settings.warnings }
 }
 
-/** Throws ConfigError. */
 export function storeOptions(
   values: FlagValues<typeof storeFlags>,
   env: Env,

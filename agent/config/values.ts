@@ -12,7 +12,6 @@ export function inRange(name: string, value: number, least: number, most: number
   return value
 }
 
-/** Undefined if the flag is empty. */
 export function address(name: string, text: string, family: Family): Ip | undefined {
   if (text === '') return undefined
   const ip = requiredAddress(name, text)

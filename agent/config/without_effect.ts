@@ -30,7 +30,6 @@ const withoutEffect: readonly WithoutEffect[] = [
   },
 ]
 
-/** One sentence for each given setting without effect. */
 export function settingsWithoutEffect(
   settings: Settings<FlagTable>,
   env: Env,

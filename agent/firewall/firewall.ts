@@ -12,11 +12,9 @@ import { NftMode } from './nft_mode.ts'
 export interface FirewallOptions extends IptablesModeOptions {
   /** The network config's EnableNFTables: nft instead of iptables. */
   readonly nftables: boolean
-  /** ms between two checks of the rules. */
   readonly resyncMs: number
   /** A number that differs after any program changed nftables; undefined: the kernel does not report it. */
   readonly nftGeneration?: () => number | undefined
-  /** Called when `trouble` may have changed. */
   readonly onChange?: () => void
   /** Networks that this node had in its previous run: their rules are ours too. */
   readonly previousNetworks?: readonly Prefix[]
@@ -64,7 +62,6 @@ export class Firewall {
     return this.#trouble
   }
 
-  /** Call it when this node has other subnets. */
   setOverlay(overlay: readonly FamilySubnet[]): void {
     this.#overlay = overlay
     this.#rightAtGeneration = undefined
@@ -86,7 +83,6 @@ export class Firewall {
     }
   }
 
-  /** Checks all rules and repairs them. Rejects with the signal's reason. */
   async pass(signal: AbortSignal): Promise<void> {
     // Read before the check: a change during it leads to another check.
     const generation = this.#options.nftGeneration?.()

@@ -40,7 +40,6 @@ export class Iptables {
     this.#suffix = suffix
   }
 
-  /** Throws FirewallError. */
   async converge(
     chains: readonly IptablesChain[],
     { first, own }: Convergence,
@@ -73,7 +72,6 @@ export class Iptables {
     return false
   }
 
-  /** Whether one of the chains exists. */
   async hasAny(chains: readonly IptablesChain[], signal: AbortSignal): Promise<boolean> {
     for (const { table, chain } of chains)
       if ((await this.#list(table, chain, signal)) !== undefined) return true
@@ -126,7 +124,6 @@ export class Iptables {
 const noChain =
   /No chain\/target\/match|does not exist|No such file|chain `[^']*' in table `[^']*' is incompatible/
 
-/** The desired rules together with those that the tool printed. */
 function key(desired: IptablesChain, actual: readonly string[] | undefined): string {
   return JSON.stringify([desired.rules, actual])
 }

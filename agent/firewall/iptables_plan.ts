@@ -2,7 +2,6 @@ import type { IptablesChain } from './rules.ts'
 
 /** The rules in one of our chains and in the kernel's chain that jumps to it, as `iptables -S` prints. */
 export interface IptablesState {
-  /** The rules of the kernel's chain, in order. */
   readonly parent: readonly string[]
   /** The rules of our chain; undefined where it does not exist. */
   readonly chain: readonly string[] | undefined

@@ -1,16 +1,13 @@
 import type { Prefix } from '../../lease/net/prefix.ts'
 import type { FamilySubnet } from '../../lease/node_subnets.ts'
 
-/** The result of one check of the rules. */
 export interface Outcome {
   readonly changed: boolean
   /** Names another program's rule that makes ours ineffective, and what to do. */
   readonly warning: string | undefined
-  /** Names of the chains or tables that hold our rules. */
   readonly names: readonly string[]
 }
 
-/** One way to keep rules in the kernel. */
 export interface FirewallMode {
   /** The tool that writes the rules, for the log. */
   readonly name: string

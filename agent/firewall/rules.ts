@@ -4,17 +4,14 @@ import { type Prefix, parsePrefix } from '../../lease/net/prefix.ts'
 import type { FamilySubnet } from '../../lease/node_subnets.ts'
 import { nftOf } from './family_words.ts'
 
-/** Which rules are wanted. */
 export interface FirewallWish {
   /** Masquerade packets that leave the overlay, and a host's packets into it from an outside address. */
   readonly ipMasq: boolean
   /** Random ports for masqueraded connections: two simultaneous ones can collide on consecutive ports. */
   readonly randomPorts: boolean
-  /** Accept forwarded traffic of the overlay. */
   readonly forwardRules: boolean
 }
 
-/** The packets that a rule matches, and its verdict. */
 interface Rule {
   /** Matches packets that kube-proxy masquerades: the default --iptables-masquerade-bit is 14. */
   readonly marked?: true

@@ -5,14 +5,11 @@ import { allFamilies, type Family, familyOf, type Ip } from '../../lease/net/ip.
 import { FirewallError, falseOnFailure, loggedCommands, type RunCommand, runCommand } from './command.ts'
 import { listTable, runNft, withoutTable } from './nft.ts'
 
-/** The packets of a tunnel, and the peers that may send them. */
 export interface Tunnel {
   /** `flannel.1`; part of the table's name. */
   readonly device: string
   readonly vni: number
-  /** UDP port. */
   readonly port: number
-  /** The external interface. */
   readonly underlay: string
   /** Live: changes with the leases. */
   readonly peers: TunnelPeers
@@ -25,9 +22,7 @@ export interface TunnelPeers {
 }
 
 export interface TunnelFilterOptions {
-  /** ms between two checks of the rules. */
   readonly resyncMs: number
-  /** Undefined where this network has no tunnel. */
   readonly tunnel: () => Tunnel | undefined
   /** A number that every change to nftables by any program increments; undefined: the kernel has none. */
   readonly nftGeneration?: (() => number | undefined) | undefined
@@ -86,7 +81,6 @@ export class TunnelFilter {
     }
   }
 
-  /** Makes the table right. Rejects with the signal's reason. */
   async pass(signal: AbortSignal): Promise<void> {
     const { tunnel, nftGeneration, log } = this.#options
     const wanted = tunnel()
@@ -145,7 +139,6 @@ export class TunnelFilter {
     )
   }
 
-  /** Adds or removes the elements of these public IPs where they are wrong. */
   async #update(
     { device, peers }: Tunnel,
     content: TableContent,
@@ -213,7 +206,6 @@ function printRules({ device, vni, port, underlay }: Tunnel): string {
 }`
 }
 
-/** nft commands that add or delete these addresses; empty where there are none. */
 function changeOf(verb: 'add' | 'delete', table: string, ips: Iterable<Ip>): string {
   return allFamilies
     .map(family => {

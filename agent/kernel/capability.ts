@@ -4,7 +4,6 @@ import { ExpectedError } from '../../lease/common/errors.ts'
 /** #define CAP_NET_ADMIN 12 */
 const CAP_NET_ADMIN = 12n
 
-/** This process may not change the network. */
 export class CapabilityError extends ExpectedError {
   override name = 'CapabilityError'
 }

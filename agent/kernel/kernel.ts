@@ -20,12 +20,10 @@ export interface EntryChange {
   readonly entry: Entry | undefined
 }
 
-/** A device that carries our entries has changed. */
 export interface DeviceChange {
   readonly name: string
   /** `device flannel.1 was set down; device flannel.1 was set up` */
   readonly reason: string
-  /** The kernel may have dropped entries from it without a notification. */
   readonly hasDropped: boolean
 }
 
@@ -74,9 +72,7 @@ export interface Kernel {
   caughtUp(signal: AbortSignal): Promise<void>
 }
 
-/** What the kernel knows about the network under the overlay. */
 export interface UnderlaySource {
-  /** All interfaces with their addresses. */
   listInterfaces(signal: AbortSignal): Promise<readonly InterfaceFacts[]>
   /** Unicast routes of the main table that are not ours. */
   listRoutes(scope: Scope, signal: AbortSignal): Promise<readonly RouteFacts[]>

@@ -89,12 +89,10 @@ export class NetlinkKernel implements Kernel, UnderlaySource {
     return readInterfaces(this.#requests, signal)
   }
 
-  /** Unicast routes of the main table that are neither ours nor on our devices. */
   listRoutes(scope: Scope, signal: AbortSignal): Promise<readonly RouteFacts[]> {
     return readOtherRoutes(this.#requests, scope, signal)
   }
 
-  /** Undefined where there is no route to the address. */
   routeTo(address: Ip, signal: AbortSignal): Promise<RouteLookup | undefined> {
     return lookUpRoute(this.#requests, address, signal)
   }

@@ -12,7 +12,6 @@ export class Conflicts {
     this.#reporter = reporter
   }
 
-  /** Notes why that peer and this node are in conflict; undefined ends the conflict. */
   note(peer: string, reason: string | undefined): void {
     if (this.#reasons.get(peer) === reason) return
     if (reason === undefined) {

@@ -36,59 +36,39 @@ export class Membership {
   readonly #hostNetworks: MembershipOptions['hostNetworks']
   readonly #peers: Peers
   readonly #conflicts: Conflicts
-  #self: Lease
+  self: Lease
   #host: HostNetworks
-  #leases: LeaseTableChange = { table: new Map(), changed: new Set(), problems: [] }
+  /** The last change, with the complete table. */
+  leases: LeaseTableChange = { table: new Map(), changed: new Set(), problems: [] }
 
-  constructor({
-    network,
-    backend,
-    self,
-    underlay,
-    hostNetworks,
-    standing,
-    reporter,
-    onPublicIp,
-    log,
-  }: MembershipOptions) {
+  constructor(options: MembershipOptions) {
+    const { network, backend, self, underlay, standing, onPublicIp, log } = options
     this.#network = network
-    this.#hostNetworks = hostNetworks
-    this.#self = self
-    const onUnexpected = (node: string, error: unknown) =>
+    this.#hostNetworks = options.hostNetworks
+    this.self = self
+    const onUnexpected = (node: string, err: unknown) =>
       log.error(
-        { node, err: error },
+        { node, err },
         'peer refused: deriving its entries failed with an unexpected error; please report this',
       )
     this.#peers = new Peers(network, backend, self, underlay, onUnexpected, standing, onPublicIp)
-    this.#conflicts = new Conflicts(reporter)
+    this.#conflicts = new Conflicts(options.reporter)
     this.#host = this.#readHost()
     this.#peers.setHost(this.#host)
-  }
-
-  get self(): Lease {
-    return this.#self
-  }
-
-  /** The last change, with the complete table. */
-  get leases(): LeaseTableChange {
-    return this.#leases
   }
 
   get peers(): Pick<Peers, 'count' | 'publicIps' | 'hasPublicIp' | 'shared' | 'overHost' | 'nextAge'> {
     return this.#peers
   }
 
-  /** All desired entries, by key. */
   get desired(): ReadonlyMap<string, Entry> {
     return this.#peers.state.entries
   }
 
-  /** The entries of this node itself: its devices and their addresses. */
   get ownEntries(): readonly Entry[] {
     return this.#peers.state.entriesOf(SELF)
   }
 
-  /** This node's addresses inside the overlay, on its own devices. */
   get ownAddresses(): readonly Ip[] {
     return this.ownEntries.flatMap(entry => (entry.kind === 'address' ? [entry.address] : []))
   }
@@ -101,7 +81,7 @@ export class Membership {
 
   /** Why a lease, or a family of it, is not programmed, by node or by the store's key. */
   get refused(): ReadonlyMap<string, string> {
-    const problems = this.#leases.problems.map(({ key, reason }): [string, string] => [key, reason])
+    const problems = this.leases.problems.map(({ key, reason }): [string, string] => [key, reason])
     return new Map([...this.#peers.refused, ...problems])
   }
 
@@ -118,12 +98,12 @@ export class Membership {
   }
 
   setTable(leases: LeaseTableChange): ReadonlySet<string> {
-    this.#leases = leases
+    this.leases = leases
     return this.#peers.setTable(leases.table, leases.changed)
   }
 
   setSelf(self: Lease, underlay: Underlay): ReadonlySet<string> {
-    this.#self = self
+    this.self = self
     return new Set([...this.reviewHost(), ...this.#peers.setSelf(self, underlay)])
   }
 
@@ -143,18 +123,17 @@ export class Membership {
     for (const node of changed) this.#conflicts.note(node, this.#peers.conflictWith(node))
   }
 
-  /** Reports conflicts to the cluster's operator until the signal aborts. */
   reportConflicts(signal: AbortSignal): Promise<never> {
-    return this.#conflicts.report(() => this.#self.node, signal)
+    return this.#conflicts.report(() => this.self.node, signal)
   }
 
   #readHost(): HostNetworks {
-    return this.#hostNetworks(this.#self.subnets.map(({ prefix }) => prefix))
+    return this.#hostNetworks(this.self.subnets.map(({ prefix }) => prefix))
   }
 
   /** Own public IPs that peers refuse: an operator can write one into the store at any time. */
   #unreachable(): readonly string[] {
-    return this.#self.subnets.flatMap(({ prefix, publicIp }) => {
+    return this.self.subnets.flatMap(({ prefix, publicIp }) => {
       const family = this.#network.families.find(it => it.family === familyOf(prefix))
       const trouble = family && publicIpTrouble(publicIp, family.network, this.#host)
       return trouble === undefined
@@ -167,7 +146,7 @@ export class Membership {
 
   /** A subnet that this agent did not choose (podCIDR, earlier lease) can overlap the host's networks. */
   #takenFromHost(): string | undefined {
-    for (const { prefix } of this.#self.subnets) {
+    for (const { prefix } of this.self.subnets) {
       const host = hostNetworkUnder(prefix, this.#host)
       if (host !== undefined)
         return `this node's subnet ${prefix} overlaps ${host.prefix}, which ${host.use}: pods and host need different addresses; change the network config or this node's subnet`

@@ -24,7 +24,6 @@ export interface OwnLeaseOptions {
   readonly hostNetworks: (own: readonly Prefix[]) => readonly Prefix[]
   /** At least 6 bytes. */
   readonly randomBytes: () => Uint8Array
-  /** Called when `trouble` may have changed. */
   readonly onChange?: () => void
 }
 
@@ -40,7 +39,7 @@ export class OwnLease {
   readonly #retryLost = new WakeUp()
   #macs: readonly (Mac | undefined)[]
   #subnets: readonly Prefix[]
-  #underlay: Underlay
+  underlay: Underlay
   #lease: Lease | undefined
   #moved = new AbortController()
   /** Why this node does not hold its lease as published, for readiness; undefined while it does. */
@@ -48,19 +47,15 @@ export class OwnLease {
 
   constructor(options: OwnLeaseOptions, underlay: Underlay) {
     this.#options = options
-    this.#underlay = underlay
+    this.underlay = underlay
     this.#macs = options.deviceMacs
     this.#subnets = options.previousSubnets
   }
 
-  get underlay(): Underlay {
-    return this.#underlay
-  }
-
   /** Publishes the lease again only where the public IPs differ: peers see nothing else of it. */
   move(underlay: Underlay): void {
-    const hasSameIps = isDeepStrictEqual(underlay.publicIps, this.#underlay.publicIps)
-    this.#underlay = underlay
+    const hasSameIps = isDeepStrictEqual(underlay.publicIps, this.underlay.publicIps)
+    this.underlay = underlay
     if (!hasSameIps) this.#moved.abort(new Error('the public IP has changed'))
   }
 
@@ -74,7 +69,7 @@ export class OwnLease {
     const held = this.#lease
     const request = {
       network,
-      publicIps: this.#underlay.publicIps,
+      publicIps: this.underlay.publicIps,
       held,
       previousSubnets: this.#subnets,
       hostNetworks: this.#options.hostNetworks(this.#subnets),
@@ -138,7 +133,6 @@ export class OwnLease {
     }
   }
 
-  /** Called when the store holds the lease as this node published it. */
   #kept(): void {
     if (this.trouble !== undefined) this.#options.log.info({}, 'this node has its subnet back')
     this.trouble = undefined

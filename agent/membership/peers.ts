@@ -59,12 +59,10 @@ export class Peers {
     this.state.set(SELF, backend.ownEntries(self, underlay), new Set())
   }
 
-  /** How many peers have entries in `state`. */
   get count(): number {
     return this.state.owners(SELF)
   }
 
-  /** Public IPs of the peers that have entries in `state`. */
   get publicIps(): ReadonlySet<Ip> {
     return this.#derived.publicIps
   }
@@ -74,12 +72,10 @@ export class Peers {
     return this.#admission.nodesAt(ip).some(node => this.#derived.hasPublicIp(node, ip))
   }
 
-  /** Why each refused peer, or a part of it, is not programmed. */
   get refused(): ReadonlyMap<string, string> {
     return new Map([...this.#admission.refused, ...this.#refused])
   }
 
-  /** Public IPs that several peers have, with the names of these peers. */
   get shared(): ReadonlyMap<Ip, readonly string[]> {
     return this.#admission.shared
   }
@@ -100,7 +96,6 @@ export class Peers {
     return undefined
   }
 
-  /** Why this node's lease and that peer's are in conflict; undefined where they are not. */
   conflictWith(node: string): string | undefined {
     const peer = this.#table.get(node)
     return peer && this.#admission.conflictWith(peer)
@@ -119,7 +114,6 @@ export class Peers {
     return touched
   }
 
-  /** See Admission.nextAge. */
   nextAge(): number {
     return this.#admission.nextAge()
   }
@@ -130,7 +124,6 @@ export class Peers {
     return this.setTable(this.#table, new Set())
   }
 
-  /** Takes the changes of the table. Returns the keys that may be wrong now. */
   setTable(table: LeaseTable, changed: ReadonlySet<string>): ReadonlySet<string> {
     const touched = new Set<string>()
     this.#table = table

@@ -6,7 +6,6 @@ export class NetlinkError extends ExpectedError {
   override name = 'NetlinkError'
   /** Positive, as in errno(3): 17. */
   readonly errno: number
-  /** `EEXIST` */
   readonly code: string
   /** NLMSGERR_ATTR_MSG: the kernel's text; undefined where it sent only the number. */
   readonly extack: string | undefined
@@ -20,7 +19,6 @@ export class NetlinkError extends ExpectedError {
     this.extack = extack
   }
 
-  /** The same refusal with another act in its message. */
   during(act: string): NetlinkError {
     return new NetlinkError(act, this.errno, this.extack)
   }

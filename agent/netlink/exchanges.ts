@@ -9,7 +9,6 @@ const ANSWER_MS = 10_000
 const MAX_BUSY_MS = 100
 const RECEIVE_BYTES = 4 * 1024 * 1024
 
-/** Messages that are sent together, and the handlers of their answers. */
 export interface Exchange {
   /** `Cannot list devices` */
   readonly act: string
@@ -23,7 +22,6 @@ export interface Exchange {
 
 interface Running {
   readonly exchange: Exchange
-  /** Sequence numbers of its first and last message. */
   readonly first: number
   readonly last: number
   settle(error: Error | undefined): void

@@ -23,10 +23,8 @@ const DUMP_TRIES = 10
 const EINTR = 4
 const ENOBUFS = 105
 
-/** The part that reading code needs. */
 export type Requests = Pick<NetlinkRequests, 'request' | 'dump'>
 
-/** Sends requests to the kernel over one rtnetlink socket. */
 export class NetlinkRequests {
   readonly #exchanges: Exchanges
 

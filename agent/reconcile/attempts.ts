@@ -22,12 +22,10 @@ export class Attempts {
     return this.#refusals.byKey
   }
 
-  /** The contests to log, by cause. */
   get contested(): ReadonlyMap<string, NamedContest> {
     return this.#contests.named(this.#now())
   }
 
-  /** Keys of the entries in `results` that another program keeps undoing. */
   contestedIn(results: readonly Result[]): ReadonlySet<string> {
     const entries = results.map(({ operation }) => operation.entry)
     return new Set(entries.filter(entry => this.#contests.isNamed(entry)).map(entryKey))
@@ -61,7 +59,6 @@ export class Attempts {
     )
   }
 
-  /** The desired entry under this key has changed. */
   forget(key: string): void {
     this.#refusals.delete(key)
   }

@@ -15,7 +15,6 @@ export interface Contest {
   readonly notBeforeMs: number
 }
 
-/** A contest as it is logged. */
 export interface NamedContest extends Contest {
   /** The one key, or how many entries of which kind: `12 neighbor entries on flannel.1`. */
   readonly entries: string
@@ -35,7 +34,6 @@ const QUIET_MS = 10_000
 export class Contests {
   readonly #contests = new Map<string, Contest>()
 
-  /** The contests to log, by cause. */
   named(nowMs: number): ReadonlyMap<string, NamedContest> {
     const named = new Map<string, NamedContest>()
     for (const [cause, contest] of this.#contests)
@@ -57,7 +55,6 @@ export class Contests {
     return 0
   }
 
-  /** Takes the repairs of one round. */
   repaired(entries: Iterable<Entry>, nowMs: number): void {
     const causes = new Map<string, Entry[]>()
     for (const entry of entries) {
@@ -75,7 +72,6 @@ export class Contests {
       if (contest.dev === dev && contest.kind !== 'link') this.#contests.delete(cause)
   }
 
-  /** Drops contests that are over. */
   prune(nowMs: number): void {
     for (const [cause, contest] of this.#contests) if (isOver(contest, nowMs)) this.#contests.delete(cause)
   }

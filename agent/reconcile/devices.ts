@@ -63,7 +63,6 @@ export class Devices {
     return wrongAtMs !== undefined && this.#now() - wrongAtMs < WRONG_LATELY_MS
   }
 
-  /** The keys of our devices. */
   get keys(): ReadonlySet<string> {
     return this.#keys
   }

@@ -7,7 +7,6 @@ export interface ReconcilerOptions {
   readonly scope: Scope
   /** The desired entries by `entryKey`. Live: it changes with the leases. */
   readonly desired: ReadonlyMap<string, Entry>
-  /** ms between periodic full passes. */
   readonly resyncMs: number
   readonly onRound: (round: Round) => void
   /** Monotonic, in ms. */

@@ -45,7 +45,6 @@ export class Passes {
     }
   }
 
-  /** Why a pass is due; undefined where none is. */
   due(nowMs: number): string | undefined {
     if (this.#asked !== undefined) return this.#asked
     if (this.#verifyAtMs <= nowMs) return 'a device was repaired'
@@ -69,7 +68,6 @@ export class Passes {
     this.#budget.spend(1, nowMs)
   }
 
-  /** Call it once the pass has read the kernel. */
   hasRead(nowMs: number): void {
     this.#lastMs = nowMs
     this.#verifyAtMs = Number.POSITIVE_INFINITY

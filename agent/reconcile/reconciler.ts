@@ -51,7 +51,6 @@ export class Reconciler {
     this.#wakeUp.set()
   }
 
-  /** Takes the kernel's notifications. */
   observe(change: KernelChange): void {
     for (const { key, entry } of change.entries) {
       this.#actual.announce(key, entry)
@@ -71,7 +70,6 @@ export class Reconciler {
     if (!this.#suspects.isEmpty) this.#wakeUp.set()
   }
 
-  /** Asks for a full pass in the next round. */
   requestFullPass(reason: string): void {
     this.#passes.ask(reason)
     this.#wakeUp.set()
@@ -113,7 +111,6 @@ export class Reconciler {
     return this.#passes.isAsked || this.#suspects.hasDevice
   }
 
-  /** Returns the ms until the next round is due. */
   async #round(signal: AbortSignal): Promise<number> {
     const startedMs = this.#now()
     const asked = this.#passes.due(startedMs)
@@ -190,7 +187,6 @@ export class Reconciler {
     return results.filter(one => !isLost(one))
   }
 
-  /** Returns the keys that are wrong. */
   async #look(signal: AbortSignal): Promise<ReadonlySet<string>> {
     const { kernel, scope } = this.#options
     await this.#actual.read(last => kernel.look(scope, last, signal))
@@ -199,7 +195,6 @@ export class Reconciler {
     return this.#actual.wrongKeys()
   }
 
-  /** Leaves out entries that have to wait, and entries on unusable devices. */
   #isDue({ verb, entry }: Operation): boolean {
     if (verb !== 'delete' && this.#devices.unusable.has(entryDevice(entry) ?? '')) {
       this.#suspects.putOff(entryKey(entry))

@@ -4,7 +4,6 @@ import { backoffMs } from '../../lease/common/backoff.ts'
 export interface Refusal {
   /** Refusals in a row. */
   readonly count: number
-  /** Do not try again before this time. */
   readonly notBeforeMs: number
   /** Its message includes the kernel's own. */
   readonly error: Error

@@ -1,6 +1,5 @@
 import type { Result } from '../state/operation.ts'
 
-/** What one round found and did. */
 export interface Round {
   /** Why this was a full pass; undefined for a round of single keys. */
   readonly fullPass: string | undefined

@@ -15,7 +15,6 @@ export class Suspects {
     return this.#keys.size + this.#dropped.size === 0
   }
 
-  /** Whether a device may be wrong, or may have lost entries. */
   get hasDevice(): boolean {
     return this.#dropped.size > 0 || [...this.#deviceKeys].some(key => this.#keys.has(key))
   }

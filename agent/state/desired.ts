@@ -4,7 +4,6 @@ import { entryKey, printEntry } from './print.ts'
 /** Two owners want different entries under one key, and the kernel holds one entry a key. */
 export interface Conflict {
   readonly entry: Entry
-  /** The owner that had the key first. */
   readonly owner: string
 }
 

@@ -5,14 +5,12 @@ import type { Prefix } from '../../lease/net/prefix.ts'
 /** An entry that the kernel holds. Devices are named: one that is recreated has another index. */
 export type Entry = Link | Address | FdbEntry | Neighbor | Route
 
-/** A VXLAN device. */
 export interface Link {
   readonly kind: 'link'
   readonly name: string
   readonly mac: Mac
   /** In bytes: the largest packet inside the tunnel. */
   readonly deviceMtu: number
-  /** Administrative state. */
   readonly up: boolean
   /** No backend sets these two: index of its bridge or VRF, and a carrier that a program took away. */
   readonly master?: number | undefined
@@ -22,7 +20,6 @@ export interface Link {
 
 export interface Vxlan {
   readonly vni: number
-  /** UDP destination port. */
   readonly port: number
   /** Source address of the outer packet. */
   readonly local: Ip
@@ -63,7 +60,6 @@ export interface Neighbor {
   readonly mac: Mac
 }
 
-/** A route in the main table. */
 export type Route = UnicastRoute | BlackholeRoute | OtherRoute
 
 interface RouteBase {

@@ -13,7 +13,6 @@ export const KERNEL_PROTOCOLS: ReadonlySet<number> = new Set([2, 9])
 /** The existing route in the place of a wanted one: same destination, same metric. */
 export interface RouteHolder {
   readonly protocol: number
-  /** Whether it uses the device of the wanted route. */
   readonly isOnSameDevice: boolean
   readonly via: Ip | undefined
 }

@@ -47,11 +47,9 @@ export interface RouteFacts {
   readonly metric: number
   /** RTPROT_*: 2 kernel, 3 boot, 4 static, 9 ra, 16 dhcp. */
   readonly protocol: number
-  /** Preferred source address. */
   readonly src: Ip | undefined
 }
 
-/** The route that the kernel uses for one address. */
 export interface RouteLookup {
   readonly dev: string
   /** Undefined where the address is on the link itself. */

@@ -2,7 +2,14 @@ import { familyOf, type Ip } from '../../lease/net/ip.ts'
 import { isSingleAddress } from '../../lease/net/prefix.ts'
 import type { InterfaceFacts } from '../state/underlay_facts.ts'
 import { prefixIn, type UnderlayFacts } from './local_address.ts'
-import { holds, isPossible, onLinkPrefixes, type UnderlayChoice, type UnderlayError } from './underlay.ts'
+import {
+  holds,
+  isPossible,
+  onLinkPrefixes,
+  placeOf,
+  type UnderlayChoice,
+  type UnderlayError,
+} from './underlay.ts'
 
 /** What the current facts mean for the choice that this node uses. */
 export type Verdict =
@@ -48,7 +55,6 @@ export class HeldChoice {
     return this.#held.choice
   }
 
-  /** `fresh`: what the agent would choose at a start with these facts. */
   review(facts: UnderlayFacts, fresh: UnderlayChoice | UnderlayError, nowMs: number): Verdict {
     const next = nextOf(this.#held.choice, fresh, facts)
     const former = this.#former && refreshed(this.#former, facts)
@@ -57,7 +63,8 @@ export class HeldChoice {
     if (choice !== undefined) {
       this.#goneSinceMs = undefined
       this.#held = held(choice, facts)
-      return { kind: 'stands', choice, better: betterOf(fresh, choice) }
+      const isSame = fresh instanceof Error || placeOf(fresh) === placeOf(choice)
+      return { kind: 'stands', choice, better: isSame ? undefined : fresh }
     }
     this.#goneSinceMs ??= nowMs
     const leftMs = this.#goneSinceMs + this.#patienceMs - nowMs
@@ -124,12 +131,4 @@ function held(choice: UnderlayChoice, { interfaces }: UnderlayFacts): Held {
 
 function addressesOf({ interfaces }: { readonly interfaces: readonly InterfaceFacts[] }): ReadonlySet<Ip> {
   return new Set(interfaces.flatMap(({ addresses }) => addresses.map(({ address }) => address)))
-}
-
-function betterOf(fresh: UnderlayChoice | UnderlayError, choice: UnderlayChoice): UnderlayChoice | undefined {
-  return fresh instanceof Error || isSamePlace(fresh, choice) ? undefined : fresh
-}
-
-function isSamePlace(a: UnderlayChoice, b: UnderlayChoice): boolean {
-  return a.name === b.name && a.localIps.join() === b.localIps.join()
 }

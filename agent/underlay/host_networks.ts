@@ -18,14 +18,10 @@ import type { UnderlayFacts } from './local_address.ts'
 /** How many networks one warning names. */
 const MAX_NAMED = 5
 
-/** The facts about this node that decide which networks are the host's own. */
 export interface HostSetting {
   readonly network: NetworkConfig
-  /** Names of our own devices. */
   readonly devices: readonly string[]
-  /** Name of the external interface. */
   readonly external: string
-  /** Addresses of the store. */
   readonly endpoints: readonly Ip[]
   /** Subnets of this node's pods: networks of a CNI plugin or Docker inside them are not the host's. */
   readonly ownSubnets: readonly Prefix[]

@@ -4,7 +4,6 @@ import type { InterfaceAddress, InterfaceFacts, RouteFacts } from '../state/unde
 
 export interface UnderlayFacts {
   readonly interfaces: readonly InterfaceFacts[]
-  /** Unicast routes of the main table that are not ours. */
   readonly routes: readonly RouteFacts[]
 }
 
@@ -51,7 +50,6 @@ function bestOf(addresses: readonly InterfaceAddress[], gateways: readonly Ip[])
   return usable.toSorted((a, b) => value(a) - value(b))[0]?.address
 }
 
-/** The prefix that an address was configured with. */
 export function prefixIn({ address, length }: InterfaceAddress): Prefix {
   return prefixOf(address, length)
 }

@@ -5,7 +5,6 @@ import type { InterfaceWish, PublicIps } from './underlay.ts'
 import { UnderlayWatch, type UnderlayWatchOptions } from './underlay_watch.ts'
 
 export interface UnderlaySettings extends Omit<UnderlayWatchOptions, 'wish' | 'endpoints'> {
-  /** As the command line names them. */
   readonly interfaces: InterfaceWish
   readonly publicIps: PublicIps
   readonly store: Pick<LeaseStore, 'endpoints' | 'reporter'>

@@ -11,7 +11,6 @@ export interface NamePattern {
   test(text: string): boolean
 }
 
-/** Which interface an operator asks for; earlier entries win. */
 export interface InterfaceWish {
   /** IPs or names, in order. */
   readonly iface: readonly string[]
@@ -27,7 +26,6 @@ export interface UnderlayWish extends InterfaceWish {
   readonly publicIps: PublicIps
 }
 
-/** The facts on which the choice is based. */
 export interface UnderlayView extends UnderlayFacts {
   /** The kernel's route to `ifaceCanReach`; undefined where there is no route, or the flag is not given. */
   readonly reach?: RouteLookup | undefined
@@ -50,7 +48,6 @@ interface Candidate {
   readonly reason: string
 }
 
-/** The result of one rule: an interface, or why there is none. */
 type Try = Candidate | string
 
 /**
@@ -220,6 +217,10 @@ export function isPossible({ name, loopback }: InterfaceFacts): boolean {
 
 export function holds(ip: Ip): (at: InterfaceFacts) => boolean {
   return ({ addresses }) => addresses.some(({ address }) => address === ip)
+}
+
+export function placeOf({ name, localIps }: UnderlayChoice): string {
+  return `${name} with ${localIps.join(' and ')}`
 }
 
 /** `eth0 up 192.168.0.2/24 fd00::2/64`. */

@@ -9,9 +9,7 @@ import type { UnderlayWatch } from './underlay_watch.ts'
 /** Limits what an interface costs that flaps without end. */
 const REVIEWS = { most: 5, perSecond: 1 } as const
 
-/** What a review found. */
 export interface Reviewed {
-  /** The new choice; undefined where it has not changed. */
   readonly moved: UnderlayChoice | undefined
   /** `nextAge` when the first of the reviewed changes was reported; undefined where none was. */
   readonly heard: number | undefined

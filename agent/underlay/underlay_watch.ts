@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { HostNetworks } from '../../lease/admission/host_networks.ts'
 import { publicIpTrouble } from '../../lease/admission/public_ip.ts'
-import { ExpectedError } from '../../lease/common/errors.ts'
+import { ExpectedError, messageOf } from '../../lease/common/errors.ts'
 import type { Log } from '../../lease/common/log.ts'
 import type { Ip } from '../../lease/net/ip.ts'
 import type { Prefix } from '../../lease/net/prefix.ts'
@@ -15,6 +15,7 @@ import type { UnderlayFacts } from './local_address.ts'
 import {
   chooseUnderlay,
   isWished,
+  placeOf,
   type UnderlayChoice,
   UnderlayError,
   type UnderlayWish,
@@ -26,7 +27,6 @@ export interface UnderlayWatchOptions {
   readonly scope: Scope
   readonly network: NetworkConfig
   readonly wish: UnderlayWish
-  /** Addresses of the store. */
   readonly endpoints: readonly Ip[]
   /** How long to wait for a lost choice to come back before using another interface or a doubtful address. */
   readonly patienceMs: number
@@ -63,7 +63,6 @@ export class UnderlayWatch {
     this.#now = options.now ?? (() => performance.now())
   }
 
-  /** Routes that are not ours, as last read from the kernel. */
   get routes(): readonly RouteFacts[] {
     return this.#facts.routes
   }
@@ -73,7 +72,6 @@ export class UnderlayWatch {
     return Math.max(0, this.#againAtMs - this.#now())
   }
 
-  /** All interfaces, as last read from the kernel. */
   get interfaces(): readonly InterfaceFacts[] {
     return this.#facts.interfaces
   }
@@ -159,24 +157,22 @@ export class UnderlayWatch {
   }
 
   #warnOfBetter(better: UnderlayChoice, choice: UnderlayChoice): void {
-    const place = placeOf(better)
-    if (this.#reported.has(place) || this.#reported.size >= MAX_REPORTS) return
-    this.#reported.add(place)
-    this.#options.log.warn(
-      { stays: placeOf(choice) },
-      `${place} would be chosen as external interface at the next start (${better.reason}): this node keeps ${placeOf(choice)} ` +
-        'while that exists; to choose one of them permanently, name its address with --iface',
-    )
+    const [place, stays] = [placeOf(better), placeOf(choice)]
+    const text =
+      `${place} would be chosen as external interface at the next start (${better.reason}): this node keeps ${stays} ` +
+      'while that exists; to choose one of them permanently, name its address with --iface'
+    this.#warnOnce(place, stays, text)
   }
 
-  /** This node followed its address to an interface that the flags would not choose. */
   #warnOfFlags({ message }: UnderlayError, choice: UnderlayChoice): void {
-    if (this.#reported.has(message) || this.#reported.size >= MAX_REPORTS) return
-    this.#reported.add(message)
-    this.#options.log.warn(
-      { stays: placeOf(choice) },
-      `no external interface would be found at the next start, correct the flags before it: ${message}`,
-    )
+    const text = `no external interface would be found at the next start, correct the flags before it: ${message}`
+    this.#warnOnce(message, placeOf(choice), text)
+  }
+
+  #warnOnce(key: string, stays: string, text: string): void {
+    if (this.#reported.has(key) || this.#reported.size >= MAX_REPORTS) return
+    this.#reported.add(key)
+    this.#options.log.warn({ stays }, text)
   }
 
   #logChoice({ name, publicIps, underlayMtu, reason }: UnderlayChoice): void {
@@ -206,12 +202,4 @@ export class UnderlayWatch {
 /** Whether an operator has to know: the prefixes on the link may change without a line. */
 function looksDifferent(a: UnderlayChoice, b: UnderlayChoice): boolean {
   return placeOf(a) !== placeOf(b) || a.underlayMtu !== b.underlayMtu || `${a.publicIps}` !== `${b.publicIps}`
-}
-
-function placeOf({ name, localIps }: UnderlayChoice): string {
-  return `${name} with ${localIps.join(' and ')}`
-}
-
-function messageOf(fresh: UnderlayChoice | UnderlayError): string {
-  return fresh instanceof Error ? fresh.message : ''
 }

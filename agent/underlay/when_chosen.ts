@@ -8,7 +8,6 @@ export interface WhenChosenOptions {
   readonly scope: Scope
   readonly wish: Pick<InterfaceWish, 'ifaceCanReach'>
   readonly log: Log
-  /** Called with the reason while no interface can be chosen. */
   readonly onTrouble: (trouble: string) => void
 }
 

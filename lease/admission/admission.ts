@@ -116,7 +116,6 @@ export class Admission {
     this.#publicIps.clear()
   }
 
-  /** Returns the public IPs of the old and the new lease. */
   #replace(
     node: string,
     lease: Lease | undefined,
@@ -178,7 +177,6 @@ export class Admission {
     }
   }
 
-  /** Names the admitted claim that overlaps this one; undefined where there is none. */
   #heldByOther(claim: Claim): string | undefined {
     for (const { node, subnet, reason } of this.#claimants(claim))
       if (reason === undefined)

@@ -20,7 +20,6 @@ export interface HostNetwork {
  * that an operator wrote.
  */
 export interface HostNetworks {
-  /** Those that overlap the pod network. */
   readonly overlapping: readonly HostNetwork[]
   /** Prefixes of the host's interfaces, whether they overlap the pod network or not. */
   readonly connected: readonly Prefix[]

@@ -10,7 +10,6 @@ const FLAP_MS = 60_000
 /** At most this many networks, and this many subnets of each, are named. */
 const NAMED = 3
 
-/** A subnet that is programmed, and its node. */
 export interface HeldSubnet {
   readonly node: string
   readonly subnet: Subnet

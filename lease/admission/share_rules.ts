@@ -44,14 +44,12 @@ export class ShareRules {
     )
   }
 
-  /** Names the host's network that the subnet would take away; undefined where there is none. */
   #takesHostNetwork(prefix: Prefix, heldSince: number | undefined): string | undefined {
     const host = this.#host.firstUnder(prefix, heldSince, this.#nextOrder)
     if (host === undefined) return undefined
     return `subnet ${prefix} overlaps ${host.prefix}, which ${host.use}: give that node a subnet outside of it`
   }
 
-  /** Why the public IP cannot be the peer's; undefined where it can. */
   #badPublicIp(
     { prefix, publicIp }: Pick<Subnet, 'prefix' | 'publicIp'>,
     network: Prefix,

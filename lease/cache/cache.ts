@@ -28,7 +28,6 @@ export interface CachedLeases<Notes = unknown> {
   readonly savedAtMs: number
   /** The network config's JSON; undefined where it is not known, or is in a file of its own (Kubernetes). */
   readonly networkConfig: string | undefined
-  /** Our own among them. */
   readonly leases: readonly Lease[]
   /** What the store keeps besides the leases. */
   readonly notes: Notes

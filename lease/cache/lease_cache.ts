@@ -8,7 +8,6 @@ import { ReportOnce } from '../common/report_once.ts'
 import { type CachedLeases, CacheError, decodeCache, encodeCache, MAX_CACHE_BYTES } from './cache.ts'
 
 export interface LeaseCacheOptions<Notes> {
-  /** Undefined: no cache is kept. */
   readonly file: string | undefined
   readonly scope: string
   /** Turns foreign notes into a typed value, or throws an Error. */
@@ -61,7 +60,6 @@ export class LeaseCache<Notes> {
     this.#timer ??= setTimeout(() => this.#write(), this.#options.saveMs).unref()
   }
 
-  /** Writes what is not written yet. */
   async close(): Promise<void> {
     if (this.#timer !== undefined) {
       clearTimeout(this.#timer)

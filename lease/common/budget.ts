@@ -1,7 +1,5 @@
 export interface BudgetLimits {
-  /** Most that can be spent at once. */
   readonly most: number
-  /** How much is added each second. */
   readonly perSecond: number
 }
 

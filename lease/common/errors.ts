@@ -31,12 +31,10 @@ export function messageOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown)
 }
 
-/** What was thrown, as an Error. */
 export function asError(thrown: unknown): Error {
   return thrown instanceof Error ? thrown : new Error(String(thrown))
 }
 
-/** The result of the call; undefined where it throws. */
 export function orUndefined<T>(act: () => T): T | undefined {
   try {
     return act()

@@ -7,5 +7,4 @@ export interface Log {
   error(fields: object, message: string): void
 }
 
-/** Writes nothing. */
 export const silentLog: Log = { trace() {}, debug() {}, info() {}, warn() {}, error() {} }

@@ -21,7 +21,6 @@ export class Pace {
     this.#limits = limits
   }
 
-  /** Call before each try. */
   started(): void {
     this.#startedMs = performance.now()
   }

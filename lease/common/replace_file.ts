@@ -76,7 +76,6 @@ async function writeDraft(draft: string, content: Content, mode: number): Promis
   }
 }
 
-/** Removes drafts of processes that were killed while writing. */
 async function removeStaleDrafts(path: string): Promise<void> {
   const [start, folder] = [`.${basename(path)}.`, dirname(path)]
   for (const name of await readdir(folder)) {

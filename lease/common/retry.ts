@@ -28,8 +28,10 @@ export class Retrier {
   readonly #options: RetryOptions
   /** By activity, newest last. */
   readonly #troubles = new Map<string, { readonly text: string; readonly since: number }>()
-  readonly #failures = new Map<string, number>()
-  #restarts = 0
+  /** Failed attempts of each activity since the start. */
+  readonly failures = new Map<string, number>()
+  /** Watches that broke, ended or fell behind, and were opened again. */
+  restarts = 0
   #since = 0
   readonly #log: TroubleLog
 
@@ -38,7 +40,6 @@ export class Retrier {
     this.#log = new TroubleLog(options)
   }
 
-  /** The newest current trouble; undefined when there is none. */
   get trouble(): string | undefined {
     return [...this.#troubles.values()].at(-1)?.text
   }
@@ -49,31 +50,6 @@ export class Retrier {
     return sinces.length === 0 ? 0 : this.#options.now() - Math.min(...sinces)
   }
 
-  /** Failed attempts of each activity since the start. */
-  get failures(): ReadonlyMap<string, number> {
-    return this.#failures
-  }
-
-  /** Watches that broke, ended or fell behind, and were opened again. */
-  get restarts(): number {
-    return this.#restarts
-  }
-
-  /** Counts a watch that is opened again. */
-  restarted(): void {
-    this.#restarts++
-  }
-
-  /** Rejects with the signal's reason, and with an error that is no trouble or that `isFinal` names. */
-  async until<T>(
-    activity: string,
-    act: () => Promise<T>,
-    signal: AbortSignal,
-    isFinal: (error: unknown) => boolean = () => false,
-  ): Promise<T> {
-    return this.#until(activity, act, () => undefined, signal, isFinal)
-  }
-
   /** As `until`, but while the store counts as away a failure returns what `instead` does, if anything. */
   async untilOr<T>(
     activity: string,
@@ -82,13 +58,7 @@ export class Retrier {
     signal: AbortSignal,
   ): Promise<T> {
     const isAway = this.awayTest()
-    return this.#until(
-      activity,
-      act,
-      () => (isAway() ? instead() : undefined),
-      signal,
-      () => false,
-    )
+    return this.until(activity, act, signal, undefined, () => (isAway() ? instead() : undefined))
   }
 
   /** Returns a test to call after each failure: whether the store now counts as away. */
@@ -102,12 +72,16 @@ export class Retrier {
     }
   }
 
-  async #until<T>(
+  /**
+   * Rejects with the signal's reason, and with an error that is no trouble or that `isFinal` names. A result
+   * of `instead`, called after each failure, ends the retries.
+   */
+  async until<T>(
     activity: string,
     act: () => Promise<T>,
-    instead: () => T | undefined,
     signal: AbortSignal,
-    isFinal: (error: unknown) => boolean,
+    isFinal: (error: unknown) => boolean = () => false,
+    instead: () => T | undefined = () => undefined,
   ): Promise<T> {
     for (let attempt = 0; ; attempt++) {
       signal.throwIfAborted()
@@ -131,19 +105,35 @@ export class Retrier {
     }
   }
 
+  /**
+   * Repeats an activity that lasts, such as a watch, after its end and after a failure. The back-off starts
+   * again once it has lasted longer than the longest one. Rejects as `failed` throws.
+   */
+  async forever(activity: string, act: () => Promise<void>, signal: AbortSignal): Promise<never> {
+    for (let attempt = 0; ; attempt++) {
+      const startedAt = this.#options.now()
+      try {
+        await act()
+      } catch (error) {
+        this.failed(activity, error, signal)
+      }
+      if (this.#options.now() - startedAt > this.#options.maxMs) attempt = 0
+      await this.pause(attempt, signal)
+    }
+  }
+
   /** Notes the trouble. Throws the error where a later try cannot succeed, and the signal's reason. */
   failed(activity: string, error: unknown, signal: AbortSignal): void {
     signal.throwIfAborted()
     if (!this.#options.isTrouble(error)) throw error
-    const failures = this.#failures.get(activity) ?? 0
-    if (failures > 0 || this.#failures.size < ACTIVITIES) this.#failures.set(activity, failures + 1)
+    const failures = this.failures.get(activity) ?? 0
+    if (failures > 0 || this.failures.size < ACTIVITIES) this.failures.set(activity, failures + 1)
     const text = messageOf(error)
     this.wait(activity, text)
     if (this.#options.needsOperator?.(error)) this.#log.say(activity, text, 'error')
     else this.#log.failed(activity, text, this.#troubles.get(activity)?.since ?? 0)
   }
 
-  /** Notes a trouble and logs it at once. */
   note(activity: string, text: string): void {
     this.wait(activity, text)
     this.#log.say(activity, text)
@@ -162,7 +152,6 @@ export class Retrier {
     this.#log.ended(activity, this.#troubles.size === 0)
   }
 
-  /** The activity succeeded. */
   over(activity: string): void {
     const wasSaid = this.#log.isSaid
     if (!this.#troubles.has(activity)) return

@@ -10,7 +10,6 @@ const PIECES = 50
 export class Slices {
   #left = PIECES
 
-  /** Call before each piece. */
   async next(): Promise<void> {
     if (this.#left === 0) {
       await nextTurn()

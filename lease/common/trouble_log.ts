@@ -18,12 +18,12 @@ const TEXTS = 20
 /** Logs why activities fail: each text once, and only when the failure lasts or keeps returning. */
 export class TroubleLog {
   readonly #options: TroubleLogOptions
-  /** When each text was last logged. */
   readonly #said = new Map<string, number>()
   /** Failures that have not lasted long enough, by activity. */
   readonly #unsaid = new Map<string, string>()
   #timer: NodeJS.Timeout | undefined
-  #isSaid = false
+  /** Whether the current troubles were logged. */
+  isSaid = false
   /** When the last few troubles ended that were not logged. */
   #brief: readonly number[] = []
 
@@ -31,16 +31,11 @@ export class TroubleLog {
     this.#options = options
   }
 
-  /** Whether the current troubles were logged. */
-  get isSaid(): boolean {
-    return this.#isSaid
-  }
-
   /** `since`: when the activity last began to fail, on the monotonic clock. */
   failed(activity: string, text: string, since: number): void {
     const { now, sayAfterMs } = this.#options
     const recent = this.#brief.filter(atMs => now() - atMs < SAY_AGAIN_MS)
-    const isNews = this.#isSaid || now() - since >= sayAfterMs || recent.length >= BRIEF
+    const isNews = this.isSaid || now() - since >= sayAfterMs || recent.length >= BRIEF
     if (isNews) this.say(activity, text)
     else this.#sayLater(activity, text)
   }
@@ -48,7 +43,7 @@ export class TroubleLog {
   say(activity: string, text: string, level: 'warn' | 'error' = 'warn'): void {
     this.#unsaid.delete(activity)
     if (!this.#isNew(text)) return
-    this.#isSaid = true
+    this.isSaid = true
     this.#options.log[level]({ activity }, sentence(activity, text))
   }
 
@@ -56,10 +51,10 @@ export class TroubleLog {
   ended(activity: string, isAll: boolean): void {
     const wasUnsaid = this.#unsaid.delete(activity)
     if (!isAll) return
-    if (wasUnsaid && !this.#isSaid) this.#brief = [...this.#brief, this.#options.now()].slice(-BRIEF)
+    if (wasUnsaid && !this.isSaid) this.#brief = [...this.#brief, this.#options.now()].slice(-BRIEF)
     clearTimeout(this.#timer)
     this.#timer = undefined
-    this.#isSaid = false
+    this.isSaid = false
   }
 
   #sayLater(activity: string, text: string): void {

@@ -20,7 +20,6 @@ export class Follower {
   readonly #table: LiveTable
   /** The revision up to which the table is complete; undefined: it must be listed. */
   #revision: number | undefined
-  /** Whether the watch broke since the last listing. */
   #broke = false
   /** The newest key in the table. It shows later whether etcd still has the same history. */
   #witness: KeyValue | undefined
@@ -34,24 +33,19 @@ export class Follower {
 
   /** Runs until the signal aborts, and rejects with its reason. */
   async run(signal: AbortSignal): Promise<never> {
-    const { clock, lastRetryMs } = this.#ctx.tuning
-    const isAway = this.#ctx.retrier.awayTest()
+    const { retrier } = this.#ctx
+    const isAway = retrier.awayTest()
     const onReset = () => this.#listAgain()
     this.#ctx.onReset.add(onReset)
     if (this.#ctx.lastSeen.unconfirmedConfig !== undefined) this.#listCached()
+    const follow = () =>
+      this.#listAndWatch(signal).catch(error => {
+        this.#watchFailed(error, signal)
+        retrier.restarts++
+        if (isAway()) this.#listCached()
+      })
     try {
-      for (let attempt = 0; ; attempt++) {
-        const startedAt = clock.now()
-        try {
-          await this.#listAndWatch(signal)
-        } catch (error) {
-          this.#watchFailed(error, signal)
-          this.#ctx.retrier.restarted()
-          if (isAway()) this.#listCached()
-        }
-        if (clock.now() - startedAt > lastRetryMs) attempt = 0
-        await this.#ctx.retrier.pause(attempt, signal)
-      }
+      return await retrier.forever(ACTIVITY, follow, signal)
     } finally {
       this.#ctx.onReset.delete(onReset)
     }
@@ -74,7 +68,6 @@ export class Follower {
     } else this.#ctx.retrier.failed(ACTIVITY, error, signal)
   }
 
-  /** Returns when it is time to list again. */
   async #listAndWatch(signal: AbortSignal): Promise<void> {
     // A watch from a future revision is only silent, so this call finds out whether the store has lost its
     // data.
@@ -173,7 +166,6 @@ export class Follower {
     if (at) this.#ctx.lastSeen.sawTable({ ...at, revision }, () => [...this.#table.table.values()])
   }
 
-  /** Lists the cached leases, unless the table is already known from etcd. */
   #listCached(): void {
     const { lastSeen } = this.#ctx
     if (lastSeen.savedAtMs === undefined || this.#revision !== undefined || this.#table.table.size > 0) return

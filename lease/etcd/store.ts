@@ -67,7 +67,6 @@ export class EtcdLeaseStore implements LeaseStore, Reservations {
     return this.#config.wait(signal, demands)
   }
 
-  /** See LeaseStore.offerNetworkConfig. */
   async offerNetworkConfig(text: string, signal: AbortSignal): Promise<string | undefined> {
     await this.#load()
     const offered = this.#ctx.lastSeen.networkConfig ?? text
@@ -156,7 +155,6 @@ export class EtcdLeaseStore implements LeaseStore, Reservations {
     }
   }
 
-  /** Calls and streams started so far. */
   get calls(): number {
     return this.#ctx.client.calls
   }

@@ -3,7 +3,6 @@
  * than "invalid character". `parseJson` bounds the text before it comes here.
  */
 
-/** One piece of the text, valid JSON or not. */
 interface Token {
   readonly kind: 'comment' | 'string' | 'quoted' | 'mark' | 'word'
   readonly text: string

@@ -3,7 +3,6 @@ export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/** The value at that path of keys; undefined where there is none. */
 export function at(value: unknown, ...path: string[]): unknown {
   let here = value
   for (const key of path) {
@@ -13,7 +12,6 @@ export function at(value: unknown, ...path: string[]): unknown {
   return here
 }
 
-/** A string at that path; undefined for everything else. */
 export function textAt(value: unknown, ...path: string[]): string | undefined {
   const found = at(value, ...path)
   return typeof found === 'string' ? found : undefined

@@ -26,22 +26,14 @@ export function parseIp(text: string): Ip {
     throw new AddressError(`Cannot parse IP address '${text}': a bare address is needed`)
   // isIPv4 accepts only dotted quads without leading zeros, which is the canonical text.
   if (isIPv4(text)) return text as Ip
-  if (isIPv6(text)) return ipFromBytes(ipv6Bytes(withHexTail(text)))
+  // A URL's host is written by RFC 5952, also where the last 32 bits are given as in IPv4 (RFC 4291, 2.2).
+  if (isIPv6(text)) return new URL(`http://[${text}]`).hostname.slice(1, -1) as Ip
   const example = text.includes(':') ? 'fd00::1' : '192.168.0.1'
   throw new AddressError(`Cannot parse IP address '${text}': an address like ${example} is needed`)
 }
 
-/** As `parseIp`; undefined for a text that is no IP address. */
 export function ipOrUndefined(text: string): Ip | undefined {
   return orUndefined(() => parseIp(text))
-}
-
-/** The last 32 bits may be written as an IPv4 address (RFC 4291, 2.2). */
-function withHexTail(text: string): string {
-  return text.replace(/(\d+)\.(\d+)\.(\d+)\.(\d+)$/, (_, ...bytes: string[]) => {
-    const [a = 0, b = 0, c = 0, d = 0] = bytes.slice(0, 4).map(Number)
-    return `${((a << 8) | b).toString(16)}:${((c << 8) | d).toString(16)}`
-  })
 }
 
 /** Throws AddressError where the text is too long: call it before parsing or quoting the text. */
@@ -81,7 +73,6 @@ export function ipToBytes(ip: Ip): Uint8Array {
   return bytes
 }
 
-/** The family of an address or of a prefix. */
 export function familyOf(address: string): Family {
   return address.includes(':') ? 'ipv6' : 'ipv4'
 }

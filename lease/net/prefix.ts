@@ -61,7 +61,6 @@ export function networkAddress(prefix: Prefix): Ip {
   return prefix.slice(0, prefix.indexOf('/')) as Ip
 }
 
-/** In bits. */
 export function prefixLength(prefix: Prefix): number {
   return Number(prefix.slice(prefix.indexOf('/') + 1))
 }

@@ -108,7 +108,6 @@ async function applyBatch(
   }
 }
 
-/** The kernel's answer to each operation: undefined where it succeeded. */
 async function send(
   requests: NetlinkRequests,
   steps: readonly Step[],
@@ -136,7 +135,6 @@ function heldRoute(step: Step, refusal: NetlinkError | undefined): (Step & { rea
   return how === 'add' && entry.kind === 'route' && refusal?.code === 'EEXIST' ? [{ ...step, entry }] : []
 }
 
-/** One message to the kernel. */
 interface Step {
   readonly operation: Operation
   readonly entry: Dependent
@@ -175,7 +173,6 @@ function actOf(operation: Operation): string {
   return `Cannot ${printOperation(operation)}`
 }
 
-/** The devices that the operations need, by name. A device that does not exist is missing. */
 async function findLinks(
   requests: NetlinkRequests,
   operations: readonly Operation[],

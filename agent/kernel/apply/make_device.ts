@@ -13,7 +13,6 @@ import { dumpLinks } from '../snapshot/dumps.ts'
 import { linkEntry } from '../snapshot/entries.ts'
 import type { DeviceSettings } from './device_settings.ts'
 
-/** A device cannot be made as desired. The message says why. */
 export class DeviceError extends ExpectedError {
   override name = 'DeviceError'
 }

@@ -22,7 +22,6 @@ export type Holder = 'ours' | RouteHeldError
 interface Wanted {
   readonly operation: Operation
   readonly entry: Route
-  /** Index of the entry's device. */
   readonly index: number
 }
 

@@ -82,7 +82,6 @@ export class ChangeSlot {
     return change
   }
 
-  /** Whether take() would return at once. */
   get isFilled(): boolean {
     const size = this.#entries.size + this.#devices.size + this.#reasons.size
     return size > 0 || this.#underlay || this.#error !== undefined

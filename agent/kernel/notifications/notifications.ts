@@ -35,7 +35,6 @@ import { differenceOf } from './link_difference.ts'
 export class Notifications {
   readonly #scope: Scope
   readonly #slot: ChangeSlot
-  /** All devices, by index. */
   readonly #links = new Map<number, LinkMessage>()
   /** Indexes of devices that are not ours and carry our routes. */
   readonly #carriers = new Set<number>()
@@ -62,13 +61,11 @@ export class Notifications {
     ])
   }
 
-  /** Throws NetlinkDecodeError. */
   receive(datagram: Buffer): void {
     const messages = new Messages(datagram)
     while (messages.next()) this.#handlers.get(messages.type)?.(datagram, messages.start, messages.end)
   }
 
-  /** Forgets all devices and addresses, after notifications were lost. */
   forget(): void {
     this.#links.clear()
     this.#carriers.clear()

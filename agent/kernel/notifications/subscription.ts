@@ -27,7 +27,6 @@ const OVERFLOW = 'the notification socket overflowed'
 
 export interface SubscriptionOptions {
   readonly open: OpenRawSocket
-  /** Reads the state with which notifications are compared. */
   readonly requests: NetlinkRequests
   readonly scope: Scope
   readonly receiveBytes?: number
@@ -48,7 +47,6 @@ export class Subscription implements AsyncIterable<KernelChange> {
   #held: Buffer[] | undefined
   #check: NodeJS.Immediate | undefined
   #drops = 0
-  /** Whether a reader takes the changes. */
   #isFollowed = false
   #closed = false
 

@@ -4,7 +4,6 @@ import { NetlinkError } from '../../netlink/errno.ts'
 import type { Requests } from '../../netlink/requests.ts'
 import { newLink } from './dumps.ts'
 
-/** The device with this name or index; undefined where there is none. */
 export async function findLink(
   requests: Requests,
   which: string | number,
@@ -34,7 +33,6 @@ export class DeviceNames {
     this.#names.set(link.index, link.name)
   }
 
-  /** Looks up the names that are not known yet. */
   async need(indexes: Iterable<number>, signal: AbortSignal): Promise<void> {
     for (const index of indexes) {
       if (index === 0 || this.#names.has(index)) continue

@@ -40,7 +40,6 @@ export async function readEntries(
   return entries
 }
 
-/** Only our devices. */
 export async function readDevices(
   requests: Requests,
   scope: Scope,
@@ -67,7 +66,6 @@ async function findDevices(
   return found
 }
 
-/** Adds the addresses, FDB entries and neighbors of one device. */
 async function readDevice(
   requests: Requests,
   { name, index }: LinkMessage,

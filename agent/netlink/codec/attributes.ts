@@ -48,15 +48,6 @@ export class Attributes {
     return true
   }
 
-  /** The value is buffer[start..end). */
-  get start(): number {
-    return this.#start
-  }
-
-  get end(): number {
-    return this.#end
-  }
-
   get length(): number {
     return this.#end - this.#start
   }

@@ -42,10 +42,8 @@ export interface LinkMessage {
   readonly family: number
   readonly index: number
   readonly name: string
-  /** Alternative names of the device (altname). */
   readonly altNames: readonly string[]
   readonly mtu: number
-  /** Administrative state. */
   readonly up: boolean
   readonly loopback: boolean
   /** Index of the device that this one is a port of; 0: none. */
@@ -127,7 +125,6 @@ export function writeNewVxlan(
   writer.unnest(info)
 }
 
-/** Changes to a device; undefined fields stay as they are. */
 export interface LinkChange {
   readonly mac?: Mac
   readonly mtu?: number
@@ -158,7 +155,6 @@ export function writeDelLink(writer: MessageWriter, index: number): void {
   writeIfinfomsg(writer, index, 0, 0)
 }
 
-/** One link by name or by index. */
 export function writeGetLink(writer: MessageWriter, which: string | number): void {
   writer.begin(RTM_GETLINK, 0)
   writeIfinfomsg(writer, typeof which === 'number' ? which : 0, 0, 0)

@@ -36,14 +36,11 @@ export const neighborForm: MessageForm = {
 
 /** Where packets to a VTEP differ from the device's defaults (vxlan_fdb_info() reports nothing else). */
 export interface Detour {
-  /** UDP destination port. */
   readonly port: number | undefined
   readonly vni: number | undefined
-  /** Index of the interface. */
   readonly via: number | undefined
 }
 
-/** A neighbor or an FDB entry, as the kernel reports it. */
 export interface NeighborMessage extends Detour {
   /** AF_INET, AF_INET6, AF_BRIDGE. */
   readonly family: number

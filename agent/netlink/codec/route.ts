@@ -75,7 +75,6 @@ export interface RouteMessage {
   readonly extra: string
 }
 
-/** The fields of a route to write. */
 export interface RouteFields {
   readonly dst: Prefix
   readonly metric: number

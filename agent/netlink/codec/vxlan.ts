@@ -39,7 +39,6 @@ export interface VxlanMessage {
   readonly extra: string
 }
 
-/** The fields of a device to create. */
 export interface VxlanFields {
   readonly vni: number
   readonly port: number

@@ -1,7 +1,6 @@
 import { getSystemErrorMap, getSystemErrorName } from 'node:util'
 import { ExpectedError } from '../../../lease/common/errors.ts'
 
-/** A C library function that failed. */
 export class LibcError extends ExpectedError {
   override name = 'LibcError'
   readonly code: string
@@ -35,7 +34,6 @@ export interface Libc {
   receiveNetlink(fd: number, into: Uint8Array, sender: Uint8Array): number | undefined
   /** ETHTOOL_GTXCSUM: whether an interface leaves checksums of outgoing packets to the hardware. */
   txChecksum(device: string): boolean
-  /** ETHTOOL_STXCSUM. */
   setTxChecksum(device: string, on: boolean): void
 }
 
@@ -117,7 +115,6 @@ function datagrams(
     'int64_t recvfrom(int, uint8_t *, size_t, int, uint8_t *, _Inout_ uint32_t *)',
   )
   const withSocket = socketForOneCall(koffi, library)
-  /** Returns the length, or -1. */
   const send = (fd: number, datagram: Uint8Array, address: Uint8Array) =>
     Number(sendto(fd, datagram, datagram.length, 0, address, address.length))
   // struct sockaddr_nl with zeros except for the family: the address of the kernel.

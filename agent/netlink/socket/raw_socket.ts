@@ -27,11 +27,9 @@ const DATAGRAM_BYTES = 64 * 1024
 const SOCKADDR_NL = 12
 const NL_PID = 4
 
-/** Callbacks of an open socket. */
 export interface RawSocketEvents {
   /** Called with one or more messages, valid until this returns. An exception fails the socket. */
   onDatagram(datagram: Buffer): void
-  /** Called when the socket can no longer be used. */
   onFailure(error: Error): void
 }
 

@@ -34,7 +34,7 @@ export class Calls {
   readonly cluster: ClusterClient
   readonly maintenance: MaintenanceClient
   readonly #etcd: Channels
-  readonly #login: Login | undefined
+  readonly #login: { readonly name: string; readonly password: string } | undefined
   readonly #timeoutMs: number
   /** Logs each request and its outcome at `-v 2`. */
   readonly #trace: (request: string, error?: Error | null) => void
@@ -77,12 +77,10 @@ export class Calls {
     this.maintenance = new MaintenanceClient(callable)
   }
 
-  /** Calls and streams that are running. */
   get running(): number {
     return this.#running.size
   }
 
-  /** Accepts no new calls; running ones continue. */
   close(): void {
     this.#etcd.close()
   }
@@ -92,7 +90,7 @@ export class Calls {
   }
 
   /** Counts the stream as running until the returned function is called. */
-  hold(stream: { cancel(): void }): () => void {
+  hold(stream: HeldStream): () => void {
     this.#running.add(stream)
     return () => this.#running.delete(stream)
   }
@@ -174,10 +172,11 @@ type ServiceName = Parameters<ICallable<unknown>['exec']>[0]
 export type WatchStream = IDuplexStream<IWatchRequest, IWatchResponse> &
   AsyncIterable<IWatchResponse> & { destroy(error: Error): void }
 type WatchMethods = { watch(metadata: object): WatchStream }
-type SnapshotStream = AsyncIterable<ISnapshotResponse> & {
+export interface HeldStream {
   cancel(): void
   on(event: 'error', listener: () => void): unknown
 }
+type SnapshotStream = AsyncIterable<ISnapshotResponse> & HeldStream
 type SnapshotMethods = { snapshot(request: object, metadata: object): SnapshotStream }
 type UnaryMethods = Record<
   string,
@@ -188,10 +187,6 @@ type UnaryMethods = Record<
     done: (error: Error | null, answer: unknown) => void,
   ) => { cancel(): void }
 >
-interface Login {
-  readonly name: string
-  readonly password: string
-}
 
 /** The library types the pool as protected; calls with their own metadata need it. */
 class Channels extends Etcd3 {

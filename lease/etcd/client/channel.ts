@@ -26,7 +26,6 @@ export type ChannelFactory = (
   options: ChannelOptions,
 ) => ChannelInterface
 
-/** Channels to one endpoint; `http:` ones are not encrypted. */
 export function channelFactory(endpoint: string, credentials: Credentials): ChannelFactory {
   if (!endpoint.startsWith('https:'))
     return (address, insecure, options) => new Channel(address, insecure, options)

@@ -23,9 +23,7 @@ export class EtcdClient {
   #closed = false
   /** Counts the resets, so that concurrent calls report each one only once. */
   #epoch = 0
-  /** Unix ms of the last answer. */
   lastContactMs: number | undefined
-  /** Connections made after the first one. */
   reconnects = -1
   /** Calls and streams started so far: tests count them while etcd is away. */
   calls = 0
@@ -84,12 +82,10 @@ export class EtcdClient {
     return this.#tracked(connection => connection.commit(transaction), signal)
   }
 
-  /** Resolves to the id of a new etcd lease. */
   grant(ttlSeconds: number, signal: AbortSignal): Promise<string> {
     return this.#call(connection => connection.grant(ttlSeconds), signal)
   }
 
-  /** A call about the cluster itself, not its keys. */
   admin<T>(act: (calls: Connection['admin']) => Promise<T>, signal: AbortSignal): Promise<T> {
     return this.#call(connection => act(connection.admin), signal)
   }
@@ -125,7 +121,6 @@ export class EtcdClient {
     }
   }
 
-  /** A snapshot of the whole store in parts, from one endpoint. */
   async *snapshot(signal: AbortSignal): AsyncGenerator<Uint8Array> {
     const connection = await this.#connect(signal)
     try {

@@ -1,6 +1,6 @@
 import type { Log } from '../../common/log.ts'
 import type { EtcdOptions } from '../../options.ts'
-import { Calls } from './calls.ts'
+import { Calls, type HeldStream } from './calls.ts'
 import { readCredentials } from './credentials.ts'
 import type { Head, KeyRange, KeyValue, Listing, Outcome, Transaction, WatchBatch } from './keys.ts'
 import { changeOp, compare, head, keyValue, rangeBytes, watchBatch } from './messages.ts'
@@ -30,7 +30,6 @@ export class Connection {
     this.#timeoutMs = timeoutMs
   }
 
-  /** All keys of the range, each converted by `read`. */
   async range<T>(range: KeyRange, read: (kv: KeyValue) => T): Promise<Listing<T>> {
     const ask = async ({ from, limit, revision, keysOnly }: PageRequest) => {
       const where = { ...rangeBytes(range), ...(from && { key: from }) }
@@ -42,7 +41,6 @@ export class Connection {
     return await readPages(ask, read)
   }
 
-  /** One key as it was at that revision. */
   async keyAt(key: string, revision: number): Promise<Listing> {
     const answer = await this.#calls.kv.range({ key: Buffer.from(key), revision })
     return { ...head(answer.header), kvs: answer.kvs.map(keyValue) }
@@ -92,10 +90,7 @@ export class Connection {
    */
   async *watch(range: KeyRange, fromRevision: number, signal: AbortSignal): AsyncGenerator<WatchBatch> {
     const stream = await this.#calls.openWatch()
-    const cancel = () => stream.cancel()
-    signal.addEventListener('abort', cancel)
-    if (signal.aborted) cancel()
-    const release = this.#calls.hold(stream)
+    const release = this.#hold(stream, signal)
     const late = setTimeout(() => stream.destroy(new Error('no answer in time')), this.#timeoutMs)
     try {
       stream.write({
@@ -113,35 +108,38 @@ export class Connection {
       throw new Error('the server ended the watch')
     } finally {
       clearTimeout(late)
-      signal.removeEventListener('abort', cancel)
       release()
-      stream.on('error', () => {}) // cancelling is reported as an error, after the reader has left
-      stream.cancel()
     }
   }
 
-  /** A snapshot in parts, in order. */
   async *snapshot(signal: AbortSignal): AsyncGenerator<Uint8Array> {
     const stream = await this.#calls.openSnapshot()
-    const cancel = () => stream.cancel()
-    signal.addEventListener('abort', cancel)
-    const release = this.#calls.hold(stream)
+    const release = this.#hold(stream, signal)
     try {
       for await (const { blob } of stream) yield blob
     } finally {
+      release()
+    }
+  }
+
+  /** Cancels the stream when the signal aborts. Call the result when the reader has left. */
+  #hold(stream: HeldStream, signal: AbortSignal): () => void {
+    const cancel = () => stream.cancel()
+    signal.addEventListener('abort', cancel)
+    if (signal.aborted) cancel()
+    const release = this.#calls.hold(stream)
+    return () => {
       signal.removeEventListener('abort', cancel)
       release()
-      stream.on('error', () => {}) // as in watch
+      stream.on('error', () => {}) // cancelling is reported as an error
       stream.cancel()
     }
   }
 
-  /** Calls about the cluster, not its keys. */
   get admin(): Pick<Calls, 'cluster' | 'maintenance' | 'kv'> {
     return this.#calls
   }
 
-  /** Calls and streams that are running. */
   get running(): number {
     return this.#calls.running
   }
@@ -151,7 +149,6 @@ export class Connection {
     this.#calls.close()
   }
 
-  /** Ends running calls too. */
   end(): void {
     this.#calls.cancel()
     this.#calls.close()

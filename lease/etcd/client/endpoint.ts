@@ -7,26 +7,21 @@ export function normalEndpoint(endpoint: string): string {
 export class Endpoints {
   readonly #given: readonly string[]
   readonly #random: () => number
-  #all: readonly string[]
+  all: readonly string[]
   #at = 0
 
   constructor(given: readonly string[], random: () => number) {
     this.#given = given.map(normalEndpoint)
     this.#random = random
-    this.#all = shuffled(this.#given, random)
+    this.all = shuffled(this.#given, random)
   }
 
-  get all(): readonly string[] {
-    return this.#all
-  }
-
-  /** The endpoint for the next call. */
   get current(): string {
-    return this.#all[this.#at] ?? ''
+    return this.all[this.#at] ?? ''
   }
 
   next(): void {
-    this.#at = (this.#at + 1) % this.#all.length
+    this.#at = (this.#at + 1) % this.all.length
   }
 
   /** Adds endpoints of the same cluster; removes learned ones that this list lacks, but not the current. */
@@ -34,9 +29,9 @@ export class Endpoints {
     const { current } = this
     const named = endpoints.map(normalEndpoint)
     const stays = new Set([...this.#given, ...named, current])
-    const kept = this.#all.filter(one => stays.has(one))
+    const kept = this.all.filter(one => stays.has(one))
     const found = named.filter(one => !kept.includes(one))
-    this.#all = [...kept, ...shuffled(found, this.#random)]
+    this.all = [...kept, ...shuffled(found, this.#random)]
     this.#at = kept.indexOf(current)
   }
 }

@@ -10,15 +10,12 @@ export type EtcdErrorKind = 'trouble' | 'compacted' | 'no lease' | 'token' | 'en
 export class EtcdError extends ExpectedError {
   override name = 'EtcdError'
   readonly kind: EtcdErrorKind
-  readonly endpoint: string
   constructor(kind: EtcdErrorKind, endpoint: string, reason: string, options?: ErrorOptions) {
     super(`etcd at ${endpoint}: ${reason}`, options)
     this.kind = kind
-    this.endpoint = endpoint
   }
 }
 
-/** Messages of TLS and gRPC, and texts that name the fault. */
 const translations: readonly (readonly [RegExp, string])[] = [
   [
     /alert (bad certificate|certificate|unknown ca|decrypt error|handshake failure)/i,

@@ -9,7 +9,6 @@ export interface KeyValue {
   readonly leaseId: string
 }
 
-/** The part that every answer of etcd has: cluster and revision. */
 export interface Head {
   readonly clusterId: string
   readonly revision: number

@@ -3,7 +3,6 @@ import { MAX_LEASE_BYTES } from '../../json/json.ts'
 import type { ICompare, IKeyValue, IRequestOp, IResponseHeader, IWatchResponse } from './calls.ts'
 import type { Change, Condition, Head, KeyRange, KeyValue, WatchBatch } from './keys.ts'
 
-/** More bytes than any flannel key has. */
 const MAX_KEY_BYTES = 1_024
 
 export function rangeBytes(range: KeyRange): { key: Buffer; range_end?: Buffer } {

@@ -13,7 +13,6 @@ const PAGE_BYTES = 1024 * 1024
 
 export interface Page extends Head {
   readonly kvs: readonly KeyValue[]
-  /** Bytes of all values in the answer. */
   readonly bytes: number
   /** The page's last key, uncut; undefined where no key follows. */
   readonly last: Buffer | undefined

@@ -3,7 +3,6 @@ import { Retrier } from '../../common/retry.ts'
 import { EtcdError } from './error.ts'
 import type { EtcdTuning } from './tuning.ts'
 
-/** The retrier of one client's calls. */
 export function openRetrier(endpoints: number, tuning: EtcdTuning, log: Log): Retrier {
   return new Retrier({
     minMs: tuning.firstRetryMs,

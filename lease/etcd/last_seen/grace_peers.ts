@@ -44,7 +44,6 @@ export class GracePeers {
     return [...this.#leases.values()].map(({ lease }) => lease)
   }
 
-  /** When the first grace period ends; undefined without peers. */
   get firstEnd(): number | undefined {
     let first: number | undefined
     for (const { until } of this.#leases.values()) first = Math.min(first ?? until, until)

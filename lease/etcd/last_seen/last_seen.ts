@@ -11,7 +11,6 @@ import type { EtcdTuning } from '../client/tuning.ts'
 import { GracePeers } from './grace_peers.ts'
 import { type Notes, readNotes, storeNames } from './notes.ts'
 
-/** The mark of this store in its lease cache. */
 export function etcdScope({ prefix }: EtcdOptions): string {
   return `etcd ${prefix}`
 }
@@ -26,16 +25,19 @@ export class LastSeen {
   readonly #tuning: EtcdTuning
   readonly #log: Log
   readonly #cache: LeaseCache<Notes>
-  #endpoints: readonly string[] = []
-  #networkConfig: string | undefined
-  #own: KeyValue | undefined
-  /** Whether `#own` was written since etcd lost its data. */
+  /** URLs at which members of the cluster answered, besides those in the options. */
+  endpoints: readonly string[] = []
+  networkConfig: string | undefined
+  own: KeyValue | undefined
+  /** Whether `own` was written since etcd lost its data. */
   #isOwnInHistory = false
-  #at: Head | undefined
+  /** The store as it was when the leases were last seen. */
+  at: Head | undefined
   #leases: () => readonly Lease[] = () => []
   /** The network config from the cache, until etcd's own is read; undefined otherwise. */
   unconfirmedConfig: string | undefined
-  #savedAtMs: number | undefined
+  /** Unix ms at which the file was saved, while its content is in use; undefined otherwise. */
+  savedAtMs: number | undefined
   #loaded: Promise<void> | undefined
 
   constructor(options: EtcdOptions, tuning: EtcdTuning, log: Log) {
@@ -62,85 +64,60 @@ export class LastSeen {
     else if (cached !== undefined) this.#take(cached)
   }
 
-  /** URLs at which members of the cluster answered, besides those in the options. */
-  get endpoints(): readonly string[] {
-    return this.#endpoints
-  }
-
-  get networkConfig(): string | undefined {
-    return this.#networkConfig
-  }
-
-  get own(): KeyValue | undefined {
-    return this.#own
-  }
-
   /** As `own`; undefined where it belongs to a history that etcd has lost. */
   get ownInHistory(): KeyValue | undefined {
-    return this.#isOwnInHistory ? this.#own : undefined
-  }
-
-  /** The store as it was when the leases were last seen. */
-  get at(): Head | undefined {
-    return this.#at
+    return this.#isOwnInHistory ? this.own : undefined
   }
 
   get leases(): readonly Lease[] {
     return this.#leases()
   }
 
-  /** Unix ms at which the file was saved, while its content is in use; undefined otherwise. */
-  get savedAtMs(): number | undefined {
-    return this.#savedAtMs
-  }
-
   /** Forgets cached leases of another network config, but not our own key, which is ours in any network. */
   sawNetworkConfig(text: string): void {
-    if (this.#networkConfig !== undefined && this.#networkConfig !== text) {
+    if (this.networkConfig !== undefined && this.networkConfig !== text) {
       this.#log.info({}, 'The network config is not the one of the lease cache: starting without it')
-      this.#at = undefined
+      this.at = undefined
       this.#leases = () => []
     }
-    this.#networkConfig = text
+    this.networkConfig = text
     this.#save()
   }
 
   sawEndpoints(endpoints: readonly string[]): void {
-    if (isDeepStrictEqual(endpoints, this.#endpoints)) return
-    this.#endpoints = endpoints
+    if (isDeepStrictEqual(endpoints, this.endpoints)) return
+    this.endpoints = endpoints
     this.#save()
   }
 
   sawOwn(own: KeyValue): void {
     this.#isOwnInHistory = true
-    if (isDeepStrictEqual(own, this.#own)) return
-    this.#own = own
+    if (isDeepStrictEqual(own, this.own)) return
+    this.own = own
     this.#save()
   }
 
   /** `leases` is called when the table is needed. */
   sawTable(at: Head, leases: () => readonly Lease[]): void {
-    this.#at = at
+    this.at = at
     this.#leases = leases
-    this.#savedAtMs = undefined
+    this.savedAtMs = undefined
     this.#save()
   }
 
   /** The store lost its data: keeps known peers for the grace period. Returns their number. */
   storeWasReset(): number {
     this.gracePeers.add(this.leases, this.#tuning.clock.now() + this.#tuning.graceMs)
-    this.#at = undefined
+    this.at = undefined
     this.#isOwnInHistory = false
     this.#save()
     return this.gracePeers.leases.length
   }
 
-  /** Writes what is not yet written. */
   async close(): Promise<void> {
     await this.#cache.close()
   }
 
-  /** Why a valid cache cannot be used here; undefined where it can. */
   #unusable({ notes, networkConfig }: CachedLeases<Notes>): string | undefined {
     const names = new Set(storeNames(this.#options))
     if (!notes.endpoints.some(name => names.has(name)))
@@ -157,12 +134,12 @@ export class LastSeen {
   #take(cached: CachedLeases<Notes>): void {
     const { notes } = cached
     if (this.#options.joinSecret !== undefined)
-      this.#endpoints = notes.endpoints.filter(name => name.startsWith('https:'))
-    this.#networkConfig = cached.networkConfig
-    this.#own = notes.own
+      this.endpoints = notes.endpoints.filter(name => name.startsWith('https:'))
+    this.networkConfig = cached.networkConfig
+    this.own = notes.own
     this.#isOwnInHistory = notes.at !== undefined
-    this.#at = notes.at
-    this.#savedAtMs = cached.savedAtMs
+    this.at = notes.at
+    this.savedAtMs = cached.savedAtMs
     this.#leases = () => cached.leases
     this.#takeGracePeers(cached)
   }
@@ -186,14 +163,14 @@ export class LastSeen {
     const known = new Map(this.leases.map(lease => [lease.node, lease]))
     for (const lease of this.gracePeers.leases) if (!known.has(lease.node)) known.set(lease.node, lease)
     const notes: Notes = {
-      endpoints: [...new Set([...storeNames(this.#options), ...this.#endpoints])],
-      at: this.#at,
-      own: this.#own,
+      endpoints: [...new Set([...storeNames(this.#options), ...this.endpoints])],
+      at: this.at,
+      own: this.own,
       remembered: this.gracePeers.left(this.#tuning.clock.now()),
     }
     return {
       savedAtMs: this.#tuning.clock.date(),
-      networkConfig: this.#networkConfig,
+      networkConfig: this.networkConfig,
       leases: [...known.values()],
       notes,
     }

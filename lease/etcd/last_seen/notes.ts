@@ -10,7 +10,6 @@ const MAX_MS = 1e12
 
 /** What an etcd store writes into the cache besides the leases. */
 export interface Notes {
-  /** See storeNames. */
   readonly endpoints: readonly string[]
   readonly at: Head | undefined
   /** Our own key as we wrote it last. */

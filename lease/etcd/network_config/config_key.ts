@@ -33,7 +33,6 @@ export class ConfigKey {
     this.#options = options
   }
 
-  /** The config that this node started with; undefined before it was read. */
   get running(): NetworkConfig | undefined {
     return this.#running?.network
   }
@@ -69,20 +68,14 @@ export class ConfigKey {
 
   /** Reports changes of the key while the node runs. Rejects with the signal's reason. */
   async follow(signal: AbortSignal): Promise<never> {
-    const { client, retrier, configKey, tuning } = this.#ctx
-    for (let attempt = 0; ; attempt++) {
-      const startedAt = tuning.clock.now()
-      try {
-        for await (const { through } of client.watch(oneKey(configKey), 0, signal)) {
-          if (through === 0) retrier.over(WATCHING)
-          if (this.#running !== undefined) this.#compare(await this.#read(signal))
-        }
-      } catch (error) {
-        retrier.failed(WATCHING, error, signal)
+    const { client, retrier, configKey } = this.#ctx
+    const watch = async () => {
+      for await (const { through } of client.watch(oneKey(configKey), 0, signal)) {
+        if (through === 0) retrier.over(WATCHING)
+        if (this.#running !== undefined) this.#compare(await this.#read(signal))
       }
-      if (tuning.clock.now() - startedAt > tuning.lastRetryMs) attempt = 0
-      await retrier.pause(attempt, signal)
     }
+    return await retrier.forever(WATCHING, watch, signal)
   }
 
   #start(text: string, network: NetworkConfig): NetworkConfig {
@@ -185,7 +178,6 @@ export class ConfigKey {
   }
 }
 
-/** Stores a network config where there is none. Resolves to whether it was stored. */
 export async function offerNetworkConfig(
   ctx: EtcdContext,
   text: string,

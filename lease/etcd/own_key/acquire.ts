@@ -128,7 +128,6 @@ class Search {
     return rewrite(this.#ctx, this.#request, kv, value, isReserved, signal)
   }
 
-  /** Why this node's own lease cannot be kept; undefined where it can be. */
   #unfit({ prefixes, kv }: Record, records: readonly Record[]): string | undefined {
     const { network } = this.#request
     if (!fits(network, prefixes)) return 'it does not fit the network config'
@@ -195,7 +194,6 @@ class Search {
   }
 }
 
-/** The key that takes the most subnets; undefined where every key takes one. */
 function widestTaker(network: NetworkConfig, records: readonly Record[]): string | undefined {
   const spare = (prefix: Prefix) => {
     const family = network.families.find(one => one.family === familyOf(prefix))

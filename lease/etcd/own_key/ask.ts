@@ -10,7 +10,6 @@ import { NO_LEASE } from '../records/record.ts'
 
 export interface Answer {
   readonly isAlive: boolean
-  /** The key's newest revision that was read. */
   readonly modRevision: number
 }
 
@@ -21,11 +20,10 @@ export async function ask(ctx: EtcdContext, kv: KeyValue, signal: AbortSignal): 
   // Not AbortSignal.timeout: Node.js may collect that signal as garbage while one derived from it is in use,
   // and then it never fires.
   const stop = new AbortController()
-  const end = () => stop.abort(signal.reason)
-  const timer = setTimeout(end, ctx.tuning.askMs)
-  signal.addEventListener('abort', end)
+  const timer = setTimeout(() => stop.abort(), ctx.tuning.askMs)
+  const all = AbortSignal.any([signal, stop.signal])
   try {
-    for await (const { through, puts } of ctx.client.watch(oneKey(kv.key), modRevision + 1, stop.signal)) {
+    for await (const { through, puts } of ctx.client.watch(oneKey(kv.key), modRevision + 1, all)) {
       if (through > modRevision) modRevision = through
       if (puts.some(put => isAnswer(kv, put))) return { isAlive: true, modRevision }
     }
@@ -33,7 +31,6 @@ export async function ask(ctx: EtcdContext, kv: KeyValue, signal: AbortSignal): 
     if (signal.aborted || !stop.signal.aborted) throw error
   } finally {
     clearTimeout(timer)
-    signal.removeEventListener('abort', end)
   }
   return { isAlive: false, modRevision }
 }

@@ -14,11 +14,9 @@ import { NO_LEASE, olderOwner, readRecords, vacant } from '../records/record.ts'
 /** A subnet that this node holds, and its key as this node last saw it. */
 export interface Claim {
   readonly request: LeaseRequest
-  /** The lease as this node publishes it. */
   readonly lease: Lease
   /** The lease's text: the value that the key must have. */
   readonly value: string
-  /** The key as last seen or written. */
   readonly kv: KeyValue
   /** When the etcd lease was granted, monotonic; undefined: none (reservation), or another process's. */
   readonly grantedAt: number | undefined
@@ -106,7 +104,6 @@ async function attach(
   }
 }
 
-/** Removes the key. Resolves to false, and removes nothing, where it has changed since it was read. */
 export async function remove(
   ctx: EtcdContext,
   { key, modRevision }: { readonly key: string; readonly modRevision: number },
@@ -119,7 +116,6 @@ export async function remove(
   return outcome.held
 }
 
-/** The claim for a key that this node has just written. */
 export function claimOf(ctx: EtcdContext, request: LeaseRequest, kv: KeyValue): Claim {
   const lease = decodeLease(kv.key.slice(ctx.folder.length), kv.value, kv.createRevision)
   ctx.grants.used(kv.leaseId)

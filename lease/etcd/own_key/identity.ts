@@ -41,7 +41,6 @@ export function candidates(
   )
 }
 
-/** Undefined where no evidence says that the key could be this node's. */
 export function candidate(ctx: EtcdContext, request: LeaseRequest, record: Record): Candidate | undefined {
   const { kv, lease, prefixes } = record
   const { own } = ctx.lastSeen
@@ -70,7 +69,6 @@ function isAsCached(ctx: EtcdContext, { kv, lease }: Record): boolean {
   return own.value === kv.value || hasSameMac(readRecord(ctx.folder, own)?.lease, lease)
 }
 
-/** Whether both name the same tunnel device's MAC. */
 export function hasSameMac(a: Lease | undefined, b: Lease | undefined): boolean {
   const macs = macsOf(b)
   return macsOf(a).some(mac => macs.includes(mac))

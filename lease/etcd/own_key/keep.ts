@@ -144,19 +144,13 @@ export class Keeper {
 
   /** Wakes the loop at each later change; the first wake-up reads all earlier ones. */
   async #watchKey(signal: AbortSignal): Promise<never> {
-    const { clock, lastRetryMs } = this.#ctx.tuning
-    for (let attempt = 0; ; attempt++) {
-      const startedAt = clock.now()
-      try {
-        for await (const batch of this.#ctx.client.watch(oneKey(this.#held.claim.kv.key), 0, signal)) {
-          if (batch.through === 0) this.#ctx.retrier.over(WATCHING)
-          this.#due.set()
-        }
-      } catch (error) {
-        this.#ctx.retrier.failed(WATCHING, error, signal)
+    const { client, retrier } = this.#ctx
+    const watch = async () => {
+      for await (const batch of client.watch(oneKey(this.#held.claim.kv.key), 0, signal)) {
+        if (batch.through === 0) retrier.over(WATCHING)
+        this.#due.set()
       }
-      if (clock.now() - startedAt > lastRetryMs) attempt = 0
-      await this.#ctx.retrier.pause(attempt, signal)
     }
+    return await retrier.forever(WATCHING, watch, signal)
   }
 }

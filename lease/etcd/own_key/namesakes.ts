@@ -34,7 +34,6 @@ export class Namesakes {
     this.#publicIps = publicIps
   }
 
-  /** Runs until the signal aborts; rejects with its reason. */
   async run(signal: AbortSignal): Promise<never> {
     const { retrier, tuning, conflicts } = this.#ctx
     this.#ctx.onLease = lease => {

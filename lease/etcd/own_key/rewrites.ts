@@ -10,7 +10,6 @@ const CHECKS = 5
 /** Counts writes to our key by another program. Each is repaired; repeated ones are a conflict. */
 export class Rewrites {
   readonly #ctx: EtcdContext
-  /** When each write was seen, on the monotonic clock. */
   #times: readonly number[] = []
 
   constructor(ctx: EtcdContext) {
@@ -29,7 +28,6 @@ export class Rewrites {
     if (count <= 2) log.warn({ key, value }, text)
   }
 
-  /** Call when the key was seen as we wrote it. */
   isAsWritten(): void {
     if (this.#recent().length < 2) this.#ctx.conflicts.delete(CONFLICT)
   }

@@ -18,9 +18,7 @@ export interface EtcdContext {
   readonly conflicts: Map<string, string>
   /** Called when etcd has lost its data, before the answer that shows it is returned. */
   readonly onReset: Set<() => void>
-  /** Called for each lease of the network that is read. */
   onLease: (lease: Lease) => void
-  /** Called with the node's name for each lease that is gone. */
   onGone: (node: string) => void
   /** `/coreos.com/network/config`. */
   readonly configKey: string

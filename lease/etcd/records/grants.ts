@@ -9,7 +9,6 @@ export class Grants {
   readonly #client: EtcdClient
   readonly #tuning: EtcdTuning
   readonly #grantedAt = new Map<string, number>()
-  /** The etcd lease that each key was last written with. */
   readonly #written = new Map<string, string>()
   /** Not known to be in use. `key`: a write of this key had no answer; undefined: it is attached to none. */
   #spare: { readonly leaseId: string; readonly key: string | undefined; readonly uses: number } | undefined
@@ -57,7 +56,6 @@ export class Grants {
       this.#spare = { leaseId, key: undefined, uses: 0 }
   }
 
-  /** Call when etcd no longer knows the etcd lease. */
   forget(leaseId: string): void {
     this.#grantedAt.delete(leaseId)
     if (this.#spare?.leaseId === leaseId) this.#spare = undefined

@@ -9,7 +9,6 @@ import { EtcdError } from '../client/error.ts'
 import { type KeyValue, keysUnder, oneKey } from '../client/keys.ts'
 import type { EtcdContext } from './context.ts'
 
-/** The newest of these keys and the one before. */
 export function latest(before: KeyValue | undefined, kvs: readonly KeyValue[]): KeyValue | undefined {
   return kvs.reduce(
     (last, kv) => (last === undefined || kv.modRevision > last.modRevision ? kv : last),

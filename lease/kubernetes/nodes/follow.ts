@@ -73,7 +73,7 @@ export async function* followNodes(
       if (error instanceof ApiError && error.gone) progress.version = undefined
     }
     signal.throwIfAborted()
-    retrier.restarted()
+    retrier.restarts++
     await pace.next(signal, askedMs)
   }
 }
