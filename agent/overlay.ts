@@ -221,7 +221,7 @@ export class Overlay {
     this.#firstPassDone = true
     const { underlay, ownLease, network, host } = this.#options
     const { name } = ownLease.underlay
-    this.#log.staleRoutes(staleRoutes(underlay.routes, network, name, this.#membership.desired))
+    this.#log.staleRoutes(staleRoutes(underlay.facts.routes, network, name, this.#membership.desired))
     host.programmed()
     this.#options.stateChanged.set()
   }

@@ -45,5 +45,6 @@ export async function openReservations(options: EtcdOptions, log: Log): Promise<
 
 /** The members of an etcd that agents run themselves. */
 export async function openCluster(options: EtcdOptions, log: Log): Promise<EtcdCluster> {
-  return (await import('./etcd/cluster.ts')).openEtcdCluster(options, log)
+  const { ClusterClient } = await import('./etcd/cluster.ts')
+  return new ClusterClient(options, log)
 }

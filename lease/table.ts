@@ -55,21 +55,13 @@ export class LiveTable {
     const read = new Set<string>()
     for (const reading of readings) {
       read.add(keyOf(reading))
-      this.#set(reading)
+      this.put(reading)
     }
-    for (const key of [...this.#leases.keys(), ...this.#problems.keys()]) if (!read.has(key)) this.#unset(key)
+    for (const key of [...this.#leases.keys(), ...this.#problems.keys()]) if (!read.has(key)) this.remove(key)
     if (!this.#listed) {
       this.#listed = true
       this.#wakeAll()
     }
-  }
-
-  put(reading: Reading): void {
-    this.#set(reading)
-  }
-
-  remove(key: string): void {
-    this.#unset(key)
   }
 
   /** Whether it is a lease with at least one subnet in the network. */
@@ -117,7 +109,7 @@ export class LiveTable {
     }
   }
 
-  #set(read: Reading): void {
+  put(read: Reading): void {
     const key = keyOf(read)
     const before = this.#leases.get(key)
     const reading = before === undefined ? read : judged(before, read)
@@ -139,12 +131,12 @@ export class LiveTable {
   /** False where MOST_REFUSED others are kept: then the key is removed. */
   #takeOutside(key: string): boolean {
     const isFull = this.#outside.size >= MOST_REFUSED && !this.#outside.has(key)
-    if (isFull) this.#unset(key)
+    if (isFull) this.remove(key)
     else this.#outside.add(key)
     return !isFull
   }
 
-  #unset(key: string): void {
+  remove(key: string): void {
     this.#outside.delete(key)
     if (this.#problems.delete(key)) this.#touch()
     if (this.#leases.delete(key)) this.#touch(key)

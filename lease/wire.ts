@@ -114,17 +114,12 @@ function keyPrefix(key: string, ip: string, length: string): Prefix {
   const { maxLength } = perFamily[familyOf(ip)]
   if (Number(length) < 1 || Number(length) > maxLength)
     throw badKey(key, `the length ${length} is not from 1 to ${maxLength}`)
-  const prefix = keyAddress(key, () => parsePrefix(`${ip}/${length}`))
-  if (networkAddress(prefix) !== keyAddress(key, () => parseIp(ip)))
-    throw badKey(key, `${ip} is not the first address of ${prefix}`)
-  return prefix
-}
-
-function keyAddress<T>(key: string, parseIt: () => T): T {
   try {
-    return parseIt()
+    const prefix = parsePrefix(`${ip}/${length}`)
+    if (networkAddress(prefix) === parseIp(ip)) return prefix
+    throw badKey(key, `${ip} is not the first address of ${prefix}`)
   } catch (cause) {
-    throw badKey(key, cause instanceof AddressError ? cause.message : String(cause), cause)
+    throw cause instanceof AddressError ? badKey(key, cause.message, cause) : cause
   }
 }
 

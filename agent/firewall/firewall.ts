@@ -38,7 +38,8 @@ export class Firewall {
   /** The nftables generation at which our rules were right. */
   #rightAtGeneration: number | undefined
   readonly #reported = new ReportOnce()
-  #trouble: string | undefined
+  /** Why pods cannot reach beyond the overlay; undefined where they can, or no masquerading is wanted. */
+  trouble: string | undefined
 
   /** `overlay`: one a family. `run` runs the tools. */
   constructor(
@@ -54,12 +55,7 @@ export class Firewall {
     const [iptables, nft] = [new IptablesMode(options, logged), new NftMode(options, logged)]
     this.#mode = options.nftables ? nft : iptables
     this.#otherMode = options.nftables ? iptables : nft
-    if (options.ipMasq) this.#trouble = 'the rules that masquerade are not in place yet'
-  }
-
-  /** Why pods cannot reach beyond the overlay; undefined where they can, or no masquerading is wanted. */
-  get trouble(): string | undefined {
-    return this.#trouble
+    if (options.ipMasq) this.trouble = 'the rules that masquerade are not in place yet'
   }
 
   setOverlay(overlay: readonly FamilySubnet[]): void {
@@ -70,7 +66,7 @@ export class Firewall {
 
   /** Resolves once there is no trouble. For one caller only. Rejects with the signal's reason. */
   async inPlace(signal: AbortSignal): Promise<void> {
-    while (this.#trouble !== undefined) await this.#rightAgain.wait(Number.POSITIVE_INFINITY, signal)
+    while (this.trouble !== undefined) await this.#rightAgain.wait(Number.POSITIVE_INFINITY, signal)
   }
 
   /** Runs until the signal aborts. Reports a failing tool once, and tries again at the next check. */
@@ -108,8 +104,8 @@ export class Firewall {
 
   #settle(trouble: string | undefined): void {
     // Without masquerading only our accepts can be missing, which matters only where another rule drops.
-    this.#trouble = this.#options.ipMasq ? trouble : undefined
-    if (this.#trouble === undefined) this.#rightAgain.set()
+    this.trouble = this.#options.ipMasq ? trouble : undefined
+    if (this.trouble === undefined) this.#rightAgain.set()
     this.#options.onChange?.()
   }
 

@@ -21,20 +21,12 @@ export class IptablesMode implements FirewallMode {
   #chosen: ReadonlyMap<Family, Iptables> | undefined
   /** Suffixes to flanneld's names, by network, where another network has these names. */
   readonly #suffixes = new Map<Prefix, string>()
-  #name = 'iptables'
-  #usesNftables = false
+  name = 'iptables'
+  usesNftables = false
 
   constructor(options: IptablesModeOptions, run: RunCommand) {
     this.#options = options
     this.#run = run
-  }
-
-  get name(): string {
-    return this.#name
-  }
-
-  get usesNftables(): boolean {
-    return this.#usesNftables
   }
 
   async converge(
@@ -88,8 +80,8 @@ export class IptablesMode implements FirewallMode {
   ): Promise<Outcome> {
     const sets = await this.#sets(signal)
     const chosen = (await this.#kubernetesSet(sets, signal)) ?? ''
-    this.#name = `iptables${chosen}`
-    this.#usesNftables = chosen === sets[0]
+    this.name = `iptables${chosen}`
+    this.usesNftables = chosen === sets[0]
     const others = sets.filter(suffix => suffix !== chosen)
     const wanted = this.#options.ipMasq || this.#options.forwardRules
     const absent = allFamilies.filter(

@@ -24,22 +24,15 @@ export interface DeviceRepairs {
 
 export const noRepairs: DeviceRepairs = { results: [], held: [], emptied: new Set(), droppedKinds: new Map() }
 
-/** Answers of the reconcile loop about a device. */
-export interface LoopView {
-  /** Whether a change of the desired state explains a difference. */
-  isExpected(key: string): boolean
-  /** ms to wait before the next try; 0: none. */
-  waitMs(link: Entry): number
-}
-
 /** Our own devices: few, quickly read, and repaired first, because without them the node is cut off. */
 export class Devices {
   readonly #kernel: Kernel
   readonly #scope: Scope
   readonly #desired: EntryMap
-  readonly #keys: ReadonlySet<string>
+  readonly keys: ReadonlySet<string>
   readonly #now: () => number
-  #unusable: ReadonlySet<string> = new Set()
+  /** Missing, or to be recreated. Their entries wait: the kernel could attach them to another interface. */
+  unusable: ReadonlySet<string> = new Set()
   /** When each device was last found wrong, by name. */
   readonly #wrongAtMs = new Map<string, number>()
 
@@ -49,12 +42,7 @@ export class Devices {
     this.#kernel = kernel
     this.#scope = scope
     this.#desired = desired
-    this.#keys = new Set(scope.devices.map(name => `link ${name}`))
-  }
-
-  /** Missing, or to be recreated. Their entries wait: the kernel could attach them to another interface. */
-  get unusable(): ReadonlySet<string> {
-    return this.#unusable
+    this.keys = new Set(scope.devices.map(name => `link ${name}`))
   }
 
   /** Whether the device is or was wrong shortly before, unexplained by a change of the desired state. */
@@ -63,14 +51,18 @@ export class Devices {
     return wrongAtMs !== undefined && this.#now() - wrongAtMs < WRONG_LATELY_MS
   }
 
-  get keys(): ReadonlySet<string> {
-    return this.#keys
-  }
-
-  async repair({ isExpected, waitMs }: LoopView, signal: AbortSignal): Promise<DeviceRepairs> {
+  /**
+   * `isExpected`: whether a change of the desired state explains a difference. `waitMs`: ms to wait before the
+   * next try.
+   */
+  async repair(
+    isExpected: (key: string) => boolean,
+    waitMs: (link: Entry) => number,
+    signal: AbortSignal,
+  ): Promise<DeviceRepairs> {
     const links = await this.#kernel.devices(this.#scope, signal)
     const actual = new Map(links.map(link => [entryKey(link), link]))
-    const operations = diff(this.#keys, actual, this.#desired)
+    const operations = diff(this.keys, actual, this.#desired)
     const drifted = operations.filter(({ entry }) => !isExpected(entryKey(entry)))
     for (const name of namesOf(drifted)) this.#wrongAtMs.set(name, this.#now())
     const held = operations.filter(({ entry }) => waitMs(entry) > 0)
@@ -81,7 +73,7 @@ export class Devices {
     const emptied = namesOf(done.filter(isRecreated))
     // The notification of the deletion must arrive before anything is put on the new device.
     if (emptied.size > 0) await this.#kernel.caughtUp(signal)
-    this.#unusable = namesOf([...held, ...failed].filter(({ verb }) => verb !== 'delete').filter(isRecreated))
+    this.unusable = namesOf([...held, ...failed].filter(({ verb }) => verb !== 'delete').filter(isRecreated))
     return {
       results,
       held: held.map(({ entry }) => entry),

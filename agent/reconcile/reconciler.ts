@@ -129,14 +129,9 @@ export class Reconciler {
 
     const results = [...devices, ...applied]
     const durationMs = this.#now() - startedMs
+    const contested = this.attempts.contestedIn(results)
     if (fullPass !== undefined || results.length > 0)
-      this.#options.onRound({
-        fullPass,
-        results,
-        drift,
-        contested: this.attempts.contestedIn(results),
-        durationMs,
-      })
+      this.#options.onRound({ fullPass, results, drift, contested, durationMs })
     if (fullPass !== undefined) this.#passes.ended()
     const nowMs = this.#now()
     const nextPassMs =
@@ -151,11 +146,9 @@ export class Reconciler {
     signal: AbortSignal,
   ): Promise<readonly Result[]> {
     const isDirty = this.#suspects.takeDevices()
-    const views = {
-      isExpected: (key: string) => this.#suspects.isExpected(key),
-      waitMs: (link: Entry) => this.attempts.waitMs(link),
-    }
-    const repairs = isAsked || isDirty ? await this.#devices.repair(views, signal) : noRepairs
+    const isExpected = (key: string) => this.#suspects.isExpected(key)
+    const waitMs = (link: Entry) => this.attempts.waitMs(link)
+    const repairs = isAsked || isDirty ? await this.#devices.repair(isExpected, waitMs, signal) : noRepairs
     for (const link of repairs.held) this.#tryLater(link)
     for (const dev of repairs.emptied) this.#touchAll(dev, this.#actual.assumeEmpty(dev))
     for (const [dev, kinds] of repairs.droppedKinds)

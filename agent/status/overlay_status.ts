@@ -17,7 +17,7 @@ export interface OverlayParts {
   readonly reconciler: Pick<Reconciler, 'attempts' | 'roundMs'>
   readonly firstPassDone: boolean
   readonly ownLease: Pick<OwnLease, 'trouble'>
-  readonly underlay: Pick<UnderlayWatch, 'trouble' | 'interfaces'>
+  readonly underlay: Pick<UnderlayWatch, 'trouble' | 'facts'>
   /** What the node keeps on its host besides kernel entries. */
   readonly host: {
     readonly firewall: Pick<Firewall, 'trouble'>
@@ -58,7 +58,7 @@ export function overlayChecks(parts: OverlayParts): readonly Check[] {
     check('device', ...own),
     check('lease', ownLease.trouble),
     check('peers', ...membership.troubles),
-    check('bridge', bridgeTrouble(underlay.interfaces, network, membership.self)),
+    check('bridge', bridgeTrouble(underlay.facts.interfaces, network, membership.self)),
     check('underlay', underlay.trouble),
     check('firewall', host.firewall.trouble),
     check('files', host.files.trouble),

@@ -7,7 +7,6 @@ import type { Ip } from '../../lease/net/ip.ts'
 import type { Prefix } from '../../lease/net/prefix.ts'
 import type { NetworkConfig } from '../../lease/network_config/network_config.ts'
 import type { Scope, UnderlaySource } from '../kernel/kernel.ts'
-import type { InterfaceFacts, RouteFacts } from '../state/underlay_facts.ts'
 import { deviceSubnets } from './device_subnets.ts'
 import { HeldChoice, type Verdict } from './held_choice.ts'
 import { hostNetworks } from './host_networks.ts'
@@ -52,7 +51,8 @@ export class UnderlayWatch {
   readonly #now: () => number
   readonly #reported = new Set<string>()
   #held: HeldChoice | undefined
-  #facts: UnderlayFacts = { interfaces: [], routes: [] }
+  /** As last read from the kernel. */
+  facts: UnderlayFacts = { interfaces: [], routes: [] }
   #againAtMs = Number.POSITIVE_INFINITY
   /** Why the choice cannot be used now, although this node keeps it; undefined while it can. */
   trouble: string | undefined
@@ -63,23 +63,15 @@ export class UnderlayWatch {
     this.#now = options.now ?? (() => performance.now())
   }
 
-  get routes(): readonly RouteFacts[] {
-    return this.#facts.routes
-  }
-
   /** The next review is due after this time, even where nothing has changed. */
   get againInMs(): number {
     return Math.max(0, this.#againAtMs - this.#now())
   }
 
-  get interfaces(): readonly InterfaceFacts[] {
-    return this.#facts.interfaces
-  }
-
   /** Subnets derived from the addresses of our own devices, as last read from the kernel. */
   get deviceSubnets(): readonly Prefix[] {
     const { scope, network } = this.#options
-    return deviceSubnets(this.#facts.interfaces, scope.devices, network)
+    return deviceSubnets(this.facts.interfaces, scope.devices, network)
   }
 
   /** The host's own networks, as last read from the kernel. `ownSubnets`: the subnets of this node's pods. */
@@ -93,13 +85,13 @@ export class UnderlayWatch {
     const choice = await whenChosen(
       { kernel, scope, wish, log, onTrouble },
       facts => {
-        this.#facts = facts
+        this.facts = facts
         return chooseUnderlay(this.#families, facts, wish)
       },
       signal,
     )
     this.#checkPublicIps(choice)
-    this.#held = new HeldChoice(choice, this.#facts, patienceMs)
+    this.#held = new HeldChoice(choice, this.facts, patienceMs)
     this.trouble = undefined
     this.#logChoice(choice)
     return choice
@@ -111,7 +103,7 @@ export class UnderlayWatch {
     if (held === undefined) throw new Error('review() without choose()')
     const { kernel, scope, wish } = this.#options
     const view = await readUnderlay(kernel, scope, wish, signal)
-    this.#facts = view
+    this.facts = view
     const before = held.choice
     const fresh = this.#fresh(() => chooseUnderlay(this.#families, view, wish))
     const verdict = held.review(view, fresh, this.#now())
@@ -195,7 +187,7 @@ export class UnderlayWatch {
 
   #hostNetworks(external: string, ownSubnets: readonly Prefix[]): HostNetworks {
     const { network, scope, endpoints } = this.#options
-    return hostNetworks(this.#facts, { network, devices: scope.devices, external, endpoints, ownSubnets })
+    return hostNetworks(this.facts, { network, devices: scope.devices, external, endpoints, ownSubnets })
   }
 }
 

@@ -26,18 +26,15 @@ import { ShareRules } from './share_rules.ts'
  */
 export class Admission {
   /** Peers with an admitted family, with these families alone. Live: changes with `update`. */
-  readonly admitted: ReadonlyMap<string, Lease>
+  readonly admitted = new Map<string, Lease>()
   /** Why a peer, or one of its families, is refused. Live, as `admitted`; a peer can be in both. */
-  readonly refused: ReadonlyMap<string, string>
+  readonly refused = new Map<string, string>()
+  readonly #publicIps = new ClaimedIps()
   /** Public IPs that several leases have, with the nodes of those leases. Live, as `admitted`. */
-  readonly shared: ReadonlyMap<Ip, readonly string[]>
-
-  readonly #admitted = new Map<string, Lease>()
-  readonly #refused = new Map<string, string>()
+  readonly shared: ReadonlyMap<Ip, readonly string[]> = this.#publicIps.shared
   #peers = new Map<string, Peer>()
   /** Claims that break no rule by themselves; each may still overlap another one. */
   #prefixes = new PrefixIndex<Claim>()
-  readonly #publicIps = new ClaimedIps()
   #nextOrder = 0
   readonly #rules: ShareRules
   readonly #host: HostPriority
@@ -54,9 +51,6 @@ export class Admission {
     this.#programmedBefore = programmedBefore
     this.#host = new HostPriority(now)
     this.#rules = new ShareRules(network, this.#host, () => this.#nextOrder++)
-    this.admitted = this.#admitted
-    this.refused = this.#refused
-    this.shared = this.#publicIps.shared
   }
 
   /** A position in the sequence: after all claims admitted before this call, before all later ones. */
@@ -203,11 +197,11 @@ export class Admission {
     const peer = this.#peers.get(node)
     const good = peer?.claims.filter(isAdmitted) ?? []
     const bad = peer?.claims.filter(claim => !isAdmitted(claim)) ?? []
-    if (peer === undefined || good.length === 0) this.#admitted.delete(node)
-    else if (bad.length === 0) this.#admitted.set(node, peer.lease)
-    else this.#admitted.set(node, { ...peer.lease, subnets: good.map(claim => claim.subnet) })
-    if (bad.length === 0) this.#refused.delete(node)
-    else this.#refused.set(node, bad.map(claim => claim.reason).join('; '))
+    if (peer === undefined || good.length === 0) this.admitted.delete(node)
+    else if (bad.length === 0) this.admitted.set(node, peer.lease)
+    else this.admitted.set(node, { ...peer.lease, subnets: good.map(claim => claim.subnet) })
+    if (bad.length === 0) this.refused.delete(node)
+    else this.refused.set(node, bad.map(claim => claim.reason).join('; '))
   }
 }
 

@@ -3,13 +3,8 @@ import type { Ip } from '../net/ip.ts'
 /** Which nodes claim which public IP. An IP that several nodes claim is no conflict, but is reported. */
 export class ClaimedIps {
   /** Public IPs that several nodes claim, and which nodes. Live: it changes with `settle`. */
-  readonly shared: ReadonlyMap<Ip, readonly string[]>
-  readonly #shared = new Map<Ip, readonly string[]>()
+  readonly shared = new Map<Ip, readonly string[]>()
   readonly #nodes = new Map<Ip, string[]>()
-
-  constructor() {
-    this.shared = this.#shared
-  }
 
   nodesAt(ip: Ip): readonly string[] {
     return this.#nodes.get(ip) ?? []
@@ -31,12 +26,12 @@ export class ClaimedIps {
   /** Call once an update has added all claims of the IP: thousands of them may have the same. */
   settle(ip: Ip): void {
     const nodes = this.nodesAt(ip)
-    if (nodes.length < 2) this.#shared.delete(ip)
-    else this.#shared.set(ip, [...nodes])
+    if (nodes.length < 2) this.shared.delete(ip)
+    else this.shared.set(ip, [...nodes])
   }
 
   clear(): void {
     this.#nodes.clear()
-    this.#shared.clear()
+    this.shared.clear()
   }
 }

@@ -23,7 +23,7 @@ export interface HeldSubnet {
  */
 export class HostPriority {
   readonly #now: () => number
-  #networks: HostNetworks = noHostNetworks
+  networks: HostNetworks = noHostNetworks
   /** When networks that refused a claim, or came at run time, appeared: in the sequence of claims. */
   readonly #appeared = new Map<Prefix, { readonly since: number; seenMs: number }>()
 
@@ -32,27 +32,23 @@ export class HostPriority {
     this.#now = now
   }
 
-  get networks(): HostNetworks {
-    return this.#networks
-  }
-
   /** `heard`: the age at which the kernel reported the change; new networks come before later claims. */
   set(networks: HostNetworks, heard?: number): void {
-    const stood = new Set(this.#networks.overlapping.map(({ prefix }) => prefix))
+    const stood = new Set(this.networks.overlapping.map(({ prefix }) => prefix))
     for (const [prefix, entry] of this.#appeared)
       if (stood.has(prefix)) entry.seenMs = this.#now()
       else if (this.#now() - entry.seenMs > FLAP_MS) this.#appeared.delete(prefix)
     for (const { prefix } of networks.overlapping)
       if (heard !== undefined && !stood.has(prefix) && !this.#appeared.has(prefix))
         this.#appeared.set(prefix, { since: heard, seenMs: this.#now() })
-    this.#networks = networks
+    this.networks = networks
   }
 
   /** The host's network that comes before a claim of the age `heldSince`; undefined: not admitted. */
   firstUnder(prefix: Prefix, heldSince: number | undefined, nextAge: () => number): HostNetwork | undefined {
     const wasFirst = ({ prefix, carriesNode }: HostNetwork) =>
       heldSince === undefined || carriesNode || (this.#appeared.get(prefix)?.since ?? heldSince) < heldSince
-    const host = this.#networks.overlapping.find(it => isTakenBy(prefix, it) && wasFirst(it))
+    const host = this.networks.overlapping.find(it => isTakenBy(prefix, it) && wasFirst(it))
     if (host !== undefined && !this.#appeared.has(host.prefix))
       this.#appeared.set(host.prefix, { since: nextAge(), seenMs: this.#now() })
     return host
@@ -62,7 +58,7 @@ export class HostPriority {
   lostTo(heldUnder: (prefix: Prefix) => readonly HeldSubnet[]): readonly string[] {
     const named: Prefix[] = []
     const texts: string[] = []
-    for (const host of this.#networks.overlapping) {
+    for (const host of this.networks.overlapping) {
       if (texts.length >= NAMED || named.some(prefix => contains(prefix, host.prefix))) continue
       const held = heldUnder(host.prefix).filter(({ subnet }) => isTakenBy(subnet.prefix, host))
       if (held.length === 0) continue

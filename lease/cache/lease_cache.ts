@@ -43,7 +43,7 @@ export class LeaseCache<Notes> {
     const { file, scope, readNotes, log } = this.#options
     if (file === undefined) return undefined
     try {
-      const text = await readCacheFile(file)
+      const text = await guarded(file, () => readIfThere(file))
       return text === undefined ? undefined : decodeCache(text, scope, readNotes)
     } catch (error) {
       if (!(error instanceof CacheError)) throw error
@@ -78,7 +78,8 @@ export class LeaseCache<Notes> {
     const content = this.#content
     if (file === undefined || content === undefined) return
     try {
-      await writeCacheFile(file, encodeCache({ ...content(), scope }))
+      const text = encodeCache({ ...content(), scope })
+      await guarded(file, () => replaceFile(file, text, 0o600))
       this.#problem.isOver('save')
     } catch (error) {
       if (!(error instanceof CacheError)) throw error
@@ -88,26 +89,21 @@ export class LeaseCache<Notes> {
   }
 }
 
-/** Undefined where there is no file. Throws CacheError. */
-async function readCacheFile(file: string): Promise<string | undefined> {
+/** Throws CacheError and nothing else. */
+async function guarded<T>(file: string, act: () => Promise<T>): Promise<T> {
   try {
     await refuseSharedFolder(file)
-    return await readRegularFile(file, MAX_CACHE_BYTES)
-  } catch (cause) {
-    if (cause instanceof CacheError) throw cause
-    if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return undefined
-    throw new CacheError(messageOf(cause), { cause })
-  }
-}
-
-/** Throws CacheError; the file then keeps its old content. */
-async function writeCacheFile(file: string, text: string): Promise<void> {
-  try {
-    await refuseSharedFolder(file)
-    await replaceFile(file, text, 0o600)
+    return await act()
   } catch (cause) {
     throw cause instanceof CacheError ? cause : new CacheError(messageOf(cause), { cause })
   }
+}
+
+async function readIfThere(file: string): Promise<string | undefined> {
+  return await readRegularFile(file, MAX_CACHE_BYTES).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined
+    throw error
+  })
 }
 
 /** Throws CacheError where another user could replace the file by other leases or by a link. */

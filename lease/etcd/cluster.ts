@@ -14,11 +14,7 @@ import { readMembers } from './members.ts'
 const CALL_MS = 15_000
 const CHECKSUM_BYTES = 32
 
-export function openEtcdCluster(options: EtcdOptions, log: Log): EtcdCluster {
-  return new ClusterClient(options, log)
-}
-
-class ClusterClient implements EtcdCluster {
+export class ClusterClient implements EtcdCluster {
   readonly #client: EtcdClient
   readonly #retrier: Retrier
 

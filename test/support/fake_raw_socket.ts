@@ -23,7 +23,6 @@ export class FakeRawSockets {
     this.#events = events
     const answers: Buffer[] = []
     return {
-      port: this.opened,
       send: datagram => {
         const messages = messagesOf(datagram)
         this.sent.push(messages)

@@ -14,6 +14,7 @@ import {
   RTPROT_KERNEL,
   readRoute,
 } from '../../netlink/codec/route.ts'
+import type { Entry } from '../../state/entry.ts'
 import { KERNEL_PROTOCOLS } from '../../state/ownership.ts'
 import type { Scope } from '../kernel.ts'
 import {
@@ -28,6 +29,8 @@ import {
 import type { ChangeSlot } from './change_slot.ts'
 import { differenceOf } from './link_difference.ts'
 
+type Handler = (buffer: Buffer, start: number, end: number) => void
+
 /**
  * Turns notifications into changes for the reconcile loop. The kernel drops IPv4 routes without one when a
  * device is set down or loses its last address (fib_sync_down_dev()): reported as `hasDropped`.
@@ -40,12 +43,12 @@ export class Notifications {
   readonly #carriers = new Set<number>()
   /** Addresses, by index of their device. Another's device with an address may be the underlay. */
   readonly #addresses = new Map<number, Set<string>>()
-  readonly #handlers: ReadonlyMap<number, (buffer: Buffer, start: number, end: number) => void>
+  readonly #handlers: ReadonlyMap<number, Handler>
 
   constructor(scope: Scope, slot: ChangeSlot) {
     this.#scope = scope
     this.#slot = slot
-    this.#handlers = new Map<number, (buffer: Buffer, start: number, end: number) => void>([
+    this.#handlers = new Map<number, Handler>([
       [RTM_NEWLINK, (buffer, start, end) => this.#newLink(readLink(buffer, start, end))],
       [RTM_DELLINK, (buffer, start, end) => this.#delLink(readLink(buffer, start, end))],
       [RTM_NEWADDR, (buffer, start, end) => this.#address(buffer, start, end, true)],
@@ -57,7 +60,7 @@ export class Notifications {
       // Of whichever family: a VPN's rule leads pods elsewhere, and `sysctl net.ipv4.ip_forward=0` nowhere.
       [RTM_NEWRULE, () => slot.underlay()],
       [RTM_DELRULE, () => slot.underlay()],
-      [RTM_NEWNETCONF, (buffer, start, end) => this.#settings(buffer, start, end)],
+      [RTM_NEWNETCONF, (buffer, start, end) => isOfAllDevices(buffer, start, end) && slot.underlay()],
     ])
   }
 
@@ -127,8 +130,7 @@ export class Notifications {
     const text = `${entry.address}/${entry.length}`
     const known = this.#knownAddresses(message.index)
     if (dev !== undefined) {
-      if (isThere) this.#slot.present(entry)
-      else this.#slot.gone(entry)
+      this.#announce(entry, isThere)
     } else if (isThere !== known.has(text)) {
       // The kernel repeats an address each time a router prolongs its lifetime.
       this.#slot.underlay()
@@ -158,8 +160,7 @@ export class Notifications {
     const message = readNeighbor(buffer, start, end)
     const entry = message.family === AF_BRIDGE ? fdbEntry(message, dev) : neighborEntry(message, dev)
     if (entry === undefined) return
-    if (isThere && isPermanent(message)) this.#slot.present(entry)
-    else this.#slot.gone(entry)
+    this.#announce(entry, isThere && isPermanent(message))
   }
 
   #route(buffer: Buffer, start: number, end: number, isThere: boolean): void {
@@ -184,7 +185,11 @@ export class Notifications {
     // A router advertisement may have made a route with the same key on another of our devices.
     if (dev !== undefined && KERNEL_PROTOCOLS.has(route.protocol))
       this.#slot.everything(`kernel route changed on ${dev}`)
-    else if (isThere) this.#slot.present(entry)
+    else this.#announce(entry, isThere)
+  }
+
+  #announce(entry: Entry, isThere: boolean): void {
+    if (isThere) this.#slot.present(entry)
     else this.#slot.gone(entry)
   }
 
@@ -192,10 +197,6 @@ export class Notifications {
   #lostKernelRoute({ protocol, dst }: RouteMessage, dev: string): void {
     if (protocol === RTPROT_KERNEL && dst.includes(':') && prefixLength(dst) === 128)
       this.#slot.gone({ kind: 'address', dev, address: networkAddress(dst), length: 128 })
-  }
-
-  #settings(buffer: Buffer, start: number, end: number): void {
-    if (isOfAllDevices(buffer, start, end)) this.#slot.underlay()
   }
 
   /** Not for an IPv6 blackhole route: the kernel reports it on `lo`, which means nothing. */

@@ -35,10 +35,8 @@ export interface SubscriptionOptions {
 
 /** Listens from its construction until the signal aborts. */
 export class Subscription implements AsyncIterable<KernelChange> {
-  readonly #requests: NetlinkRequests
-  readonly #scope: Scope
+  readonly #options: SubscriptionOptions
   readonly #signal: AbortSignal
-  readonly #trace: KernelTrace | undefined
   readonly #slot = new ChangeSlot()
   readonly #notifications: Notifications
   readonly #socket: RawSocket
@@ -52,10 +50,8 @@ export class Subscription implements AsyncIterable<KernelChange> {
 
   constructor(options: SubscriptionOptions, signal: AbortSignal) {
     signal.throwIfAborted()
-    this.#requests = options.requests
-    this.#scope = options.scope
+    this.#options = options
     this.#signal = signal
-    this.#trace = options.trace
     this.#notifications = new Notifications(options.scope, this.#slot)
     const events = {
       onDatagram: (datagram: Buffer) => this.#receive(datagram),
@@ -79,7 +75,7 @@ export class Subscription implements AsyncIterable<KernelChange> {
     try {
       for (;;) {
         const change = await this.#slot.take(this.#signal)
-        this.#trace?.changed(change)
+        this.#options.trace?.changed(change)
         yield change
       }
     } finally {
@@ -154,8 +150,9 @@ export class Subscription implements AsyncIterable<KernelChange> {
   }
 
   async #readAll(): Promise<void> {
-    const [notifications, requests, signal] = [this.#notifications, this.#requests, this.#signal]
-    const filter = { protocol: this.#scope.routeProtocol, index: 0 }
+    const [notifications, signal] = [this.#notifications, this.#signal]
+    const { requests, scope } = this.#options
+    const filter = { protocol: scope.routeProtocol, index: 0 }
     // All requests are queued now, so the kernel answers them before any snapshot that is requested later.
     const [links, addresses, ...routes] = await Promise.all([
       dumpLinks(requests, signal),

@@ -39,14 +39,7 @@ export interface VxlanMessage {
   readonly extra: string
 }
 
-export interface VxlanFields {
-  readonly vni: number
-  readonly port: number
-  readonly local: Ip
-  readonly underlay: number
-  readonly learning: boolean
-  readonly gbp: boolean
-}
+export type VxlanFields = Omit<VxlanMessage, 'extra' | 'local'> & { readonly local: Ip }
 
 export function readVxlan(attributes: Attributes): VxlanMessage {
   let vni = 0

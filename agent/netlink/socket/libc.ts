@@ -3,11 +3,9 @@ import { ExpectedError } from '../../../lease/common/errors.ts'
 
 export class LibcError extends ExpectedError {
   override name = 'LibcError'
-  readonly code: string
   constructor(act: string, errno: number) {
     const code = getSystemErrorName(-errno)
     super(`${act}: ${getSystemErrorMap().get(-errno)?.[1] ?? code} (${code})`)
-    this.code = code
   }
 }
 

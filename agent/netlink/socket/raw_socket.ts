@@ -34,8 +34,6 @@ export interface RawSocketEvents {
 }
 
 export interface RawSocket {
-  /** The kernel's number of this socket: nlmsg_pid of the answers. */
-  readonly port: number
   /** Returns once the kernel has handled the whole datagram. Throws LibcError. */
   send(datagram: Buffer): void
   /** Passes all that the kernel has sent so far to onDatagram: answers need no turn of the event loop. */
@@ -64,8 +62,7 @@ export async function loadRawSocket(): Promise<OpenRawSocket> {
   return (events, receiveBytes) => {
     const native = new addon.RawNetlinkSocket(NETLINK_ROUTE)
     try {
-      const { port } = native.address()
-      const fd = findSocket(port)
+      const fd = findSocket(native.address().port)
       setOptions(libc, fd, receiveBytes)
       const incoming = new Incoming(events)
       native.on('error', error => incoming.fail(error))
@@ -75,7 +72,6 @@ export async function loadRawSocket(): Promise<OpenRawSocket> {
         read(fd, incoming, MAX_DATAGRAMS)
       })
       return {
-        port,
         send: datagram => libc.sendNetlink(fd, datagram),
         receive: () => read(fd, incoming, Number.POSITIVE_INFINITY),
         join: group => native.addMembership(group),

@@ -17,8 +17,6 @@ export class EtcdClient {
   readonly #tuning: EtcdTuning
   readonly #log: Log
   readonly #open = new Set<Connection>()
-  readonly #retired = new WeakSet<Connection>()
-  readonly #ended = new WeakSet<Connection>()
   #connection: Promise<Connection> | undefined
   #closed = false
   /** Counts the resets, so that concurrent calls report each one only once. */
@@ -149,11 +147,7 @@ export class EtcdClient {
 
   /** Ends all open connections; the next call connects again. */
   reconnect(): void {
-    for (const connection of this.#open) {
-      this.#retired.add(connection)
-      this.#ended.add(connection)
-      connection.end()
-    }
+    for (const connection of this.#open) connection.end()
     this.#open.clear()
     this.#connection = undefined
   }
@@ -226,15 +220,14 @@ export class EtcdClient {
   #failed(connection: Connection, error: unknown, signal: AbortSignal): unknown {
     if (signal.aborted) return signal.reason
     if (this.#closed) return new EtcdError('closed', connection.endpoint, 'the store was closed')
-    if (this.#ended.has(connection))
+    if (connection.state === 'ended')
       return new EtcdError('ended', connection.endpoint, 'the connection is made again')
-    if (!this.#retired.has(connection)) {
-      this.#retired.add(connection)
+    if (connection.state === 'open') {
       connection.retire()
       this.#connection = undefined
       this.#endpoints.next()
     }
-    for (const old of this.#open) if (this.#retired.has(old) && old.running === 0) this.#open.delete(old)
+    for (const old of this.#open) if (old.state === 'retired' && old.running === 0) this.#open.delete(old)
     return etcdError(error, connection.endpoint)
   }
 }

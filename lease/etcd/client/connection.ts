@@ -10,6 +10,7 @@ import type { EtcdTuning } from './tuning.ts'
 /** The calls to one host, with the TLS files as read once. After any error it is useless: open another. */
 export class Connection {
   readonly endpoint: string
+  state: 'open' | 'retired' | 'ended' = 'open'
   readonly #calls: Calls
   readonly #timeoutMs: number
 
@@ -146,10 +147,12 @@ export class Connection {
 
   /** Accepts no new calls; running ones continue. */
   retire(): void {
+    this.state = 'retired'
     this.#calls.close()
   }
 
   end(): void {
+    this.state = 'ended'
     this.#calls.cancel()
     this.#calls.close()
   }
