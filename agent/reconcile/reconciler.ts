@@ -1,5 +1,5 @@
 import { WakeUp } from '../../lease/common/wake_up.ts'
-import type { KernelChange } from '../kernel/kernel.ts'
+import type { Kernel, KernelChange, Scope } from '../kernel/kernel.ts'
 import { diff } from '../state/diff.ts'
 import type { Entry } from '../state/entry.ts'
 import type { Operation, Result } from '../state/operation.ts'
@@ -8,9 +8,20 @@ import { ActualState } from './actual_state.ts'
 import { Attempts } from './attempts.ts'
 import { BurstGate } from './burst_gate.ts'
 import { Devices, droppedByDown, noRepairs } from './devices.ts'
-import type { ReconcilerOptions } from './options.ts'
 import { Passes } from './passes.ts'
+import type { Round } from './round.ts'
 import { Suspects } from './suspects.ts'
+
+export interface ReconcilerOptions {
+  readonly kernel: Kernel
+  readonly scope: Scope
+  /** The desired entries by `entryKey`. Live: it changes with the leases. */
+  readonly desired: ReadonlyMap<string, Entry>
+  readonly resyncMs: number
+  readonly onRound: (round: Round) => void
+  /** Monotonic, in ms. */
+  readonly now?: () => number
+}
 
 /**
  * Makes the kernel equal to the desired state: one loop, never two rounds at once. Events only name keys that

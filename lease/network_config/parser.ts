@@ -133,17 +133,13 @@ function parseNetwork(fields: Fields, rules: FamilyRules): Prefix {
   if (value === undefined) throw refuse('it is missing')
   if (typeof value !== 'string') throw refuse(`it is ${printJson(value)}`)
   if (familyOf(value) !== rules.family) throw refuse(`${printJson(value)} is of the other family`)
-  const network = prefixIn(value, refuse)
-  const why = whyNoPods(network)
-  if (why !== undefined) throw refuse(why)
-  return network
-}
-
-function prefixIn(text: string, refuse: (what: string, cause: unknown) => NetworkConfigError): Prefix {
   try {
-    return parsePrefix(text)
+    const network = parsePrefix(value)
+    const why = whyNoPods(network)
+    if (why === undefined) return network
+    throw refuse(why)
   } catch (cause) {
-    throw refuse(messageOf(cause), cause)
+    throw cause instanceof NetworkConfigError ? cause : refuse(messageOf(cause), cause)
   }
 }
 

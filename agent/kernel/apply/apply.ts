@@ -1,4 +1,4 @@
-import { writeDelAddress, writeNewAddress } from '../../netlink/codec/address.ts'
+import { writeAddress } from '../../netlink/codec/address.ts'
 import type { LinkMessage } from '../../netlink/codec/link.ts'
 import type { MessageWriter } from '../../netlink/codec/message.ts'
 import { writeDelFdb, writeDelNeighbor, writeNewFdb, writeNewNeighbor } from '../../netlink/codec/neighbor.ts'
@@ -195,11 +195,9 @@ async function findLinks(
 function writeStep(writer: MessageWriter, { entry, index, how }: Step): void {
   const isDelete = how === 'delete' || how === 'delete destination'
   switch (entry.kind) {
-    case 'address': {
-      const write = isDelete ? writeDelAddress : writeNewAddress
-      write(writer, index, entry.address, entry.length)
+    case 'address':
+      writeAddress(writer, entry, index, isDelete ? 'delete' : 'replace')
       break
-    }
     case 'fdb':
       if (isDelete) writeDelFdb(writer, index, entry.mac, how === 'delete destination' ? entry : undefined)
       else writeNewFdb(writer, index, entry.mac, entry.dst)

@@ -1,16 +1,15 @@
 import { ExpectedError } from '../../../lease/common/errors.ts'
 import { shellQuote } from '../../../lease/common/shell_quote.ts'
 import { familyOf } from '../../../lease/net/ip.ts'
-import { type LinkMessage, writeDelLink, writeNewVxlan, writeSetLink } from '../../netlink/codec/link.ts'
+import { writeDelLink, writeNewVxlan, writeSetLink } from '../../netlink/codec/link.ts'
 import type { MessageWriter } from '../../netlink/codec/message.ts'
 import { NetlinkError } from '../../netlink/errno.ts'
 import type { NetlinkRequests } from '../../netlink/requests.ts'
 import type { Link } from '../../state/entry.ts'
 import { needsRebuild } from '../../state/operation.ts'
 import { printEntry } from '../../state/print.ts'
-import { DeviceNames, findLink } from '../snapshot/devices.ts'
+import { findLink, readDevice } from '../snapshot/devices.ts'
 import { dumpLinks } from '../snapshot/dumps.ts'
-import { linkEntry } from '../snapshot/entries.ts'
 import type { DeviceSettings } from './device_settings.ts'
 
 export class DeviceError extends ExpectedError {
@@ -45,7 +44,7 @@ export async function makeDevice(
   }
   // Before the device is set up.
   settings.keep(desired)
-  const { index } = was.message
+  const { index } = was.link
   // Setting the MAC, even to its present value, makes the kernel drop all neighbors of the device.
   const change = {
     ...(was.entry.mac !== desired.mac ? { mac: desired.mac } : {}),
@@ -74,22 +73,6 @@ export async function deleteDevice(
   } catch (error) {
     if (!(error instanceof NetlinkError && error.code === 'ENODEV')) throw error
   }
-}
-
-interface Device {
-  readonly message: LinkMessage
-  readonly entry: Link
-}
-
-async function readDevice(
-  requests: NetlinkRequests,
-  name: string,
-  signal: AbortSignal,
-): Promise<Device | undefined> {
-  const message = await findLink(requests, name, signal)
-  if (message === undefined) return undefined
-  const underlay = await new DeviceNames(requests).underlayOf(message, signal)
-  return { message, entry: linkEntry(message, underlay) }
 }
 
 async function create(requests: NetlinkRequests, desired: Link, signal: AbortSignal): Promise<void> {

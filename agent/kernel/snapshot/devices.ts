@@ -2,7 +2,9 @@ import { type LinkMessage, writeGetLink } from '../../netlink/codec/link.ts'
 import type { MessageWriter } from '../../netlink/codec/message.ts'
 import { NetlinkError } from '../../netlink/errno.ts'
 import type { Requests } from '../../netlink/requests.ts'
+import type { Link } from '../../state/entry.ts'
 import { newLink } from './dumps.ts'
+import { linkEntry } from './entries.ts'
 
 export async function findLink(
   requests: Requests,
@@ -20,36 +22,27 @@ export async function findLink(
   }
 }
 
-/** Names of devices by index, each looked up once. Do not keep it longer than one snapshot. */
-export class DeviceNames {
-  readonly #requests: Requests
-  readonly #names = new Map<number, string>()
+/** Undefined for index 0, and for a device that was deleted meanwhile. */
+export async function deviceName(
+  requests: Requests,
+  index: number,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  return index === 0 ? undefined : (await findLink(requests, index, signal))?.name
+}
 
-  constructor(requests: Requests) {
-    this.#requests = requests
-  }
+/** A link as the kernel reports it, and as one of our devices. */
+export interface Device {
+  readonly link: LinkMessage
+  readonly entry: Link
+}
 
-  learn(link: LinkMessage): void {
-    this.#names.set(link.index, link.name)
-  }
-
-  async need(indexes: Iterable<number>, signal: AbortSignal): Promise<void> {
-    for (const index of indexes) {
-      if (index === 0 || this.#names.has(index)) continue
-      const link = await findLink(this.#requests, index, signal)
-      if (link !== undefined) this.learn(link)
-    }
-  }
-
-  /** Name of the interface that a VXLAN device sends through; '' where the routes decide. */
-  async underlayOf({ vxlan }: LinkMessage, signal: AbortSignal): Promise<string> {
-    const index = vxlan?.underlay ?? 0
-    await this.need([index], signal)
-    return this.get(index) ?? ''
-  }
-
-  /** Undefined for index 0 and for a device that was deleted meanwhile. */
-  get(index: number): string | undefined {
-    return this.#names.get(index)
-  }
+export async function readDevice(
+  requests: Requests,
+  name: string,
+  signal: AbortSignal,
+): Promise<Device | undefined> {
+  const link = await findLink(requests, name, signal)
+  const underlay = await deviceName(requests, link?.vxlan?.underlay ?? 0, signal)
+  return link && { link, entry: linkEntry(link, underlay ?? '') }
 }

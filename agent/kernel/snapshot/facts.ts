@@ -19,7 +19,7 @@ import type {
   RouteLookup,
 } from '../../state/underlay_facts.ts'
 import type { Scope } from '../kernel.ts'
-import { DeviceNames } from './devices.ts'
+import { deviceName } from './devices.ts'
 import { dumpAddresses, dumpLinks, dumpRoutes, newRoute } from './dumps.ts'
 import { isOurRoute } from './entries.ts'
 
@@ -75,10 +75,8 @@ export async function lookUpRoute(
   try {
     const act = `Cannot look up the route to ${address}`
     const [route] = await requests.request(act, w => writeRouteLookup(w, address), newRoute, signal)
-    const names = new DeviceNames(requests)
-    await names.need(route === undefined ? [] : [route.index], signal)
-    const dev = route === undefined ? undefined : names.get(route.index)
-    return route === undefined || dev === undefined ? undefined : { dev, via: route.via, src: route.src }
+    const dev = await deviceName(requests, route?.index ?? 0, signal)
+    return route && dev !== undefined ? { dev, via: route.via, src: route.src } : undefined
   } catch (error) {
     if (error instanceof NetlinkError && NO_ROUTE.has(error.code)) return undefined
     throw error

@@ -6,17 +6,9 @@ import type { RouteMessage } from '../../netlink/codec/route.ts'
 import type { Requests } from '../../netlink/requests.ts'
 import type { Entry, Link } from '../../state/entry.ts'
 import type { Scope } from '../kernel.ts'
-import { DeviceNames, findLink } from './devices.ts'
+import { type Device, deviceName, readDevice } from './devices.ts'
 import { dumpAddresses, dumpNeighbors, dumpRoutes, leadsTo } from './dumps.ts'
-import {
-  addressEntry,
-  fdbEntry,
-  isOurRoute,
-  isPermanent,
-  linkEntry,
-  neighborEntry,
-  routeEntry,
-} from './entries.ts'
+import { addressEntry, fdbEntry, isOurRoute, isPermanent, neighborEntry, routeEntry } from './entries.ts'
 
 /** All our entries that exist now. The kernel filters, so other programs' entries cost next to nothing. */
 export async function readEntries(
@@ -24,18 +16,19 @@ export async function readEntries(
   scope: Scope,
   signal: AbortSignal,
 ): Promise<readonly Entry[]> {
-  const names = new DeviceNames(requests)
-  const devices = await findDevices(requests, scope, names, signal)
+  const devices = await findDevices(requests, scope, signal)
   const entries: Entry[] = devices.map(({ entry }) => entry)
   const own = devices.map(({ link }) => link)
-  for (const link of own) await readDevice(requests, link, entries, signal)
+  for (const link of own) await readEntriesOn(requests, link, entries, signal)
   const hostRoutes = new Set(
     entries
       .flatMap(one => (one.kind === 'address' ? [`${one.address}/${one.length}` as Prefix] : []))
       .filter(isSingleAddress),
   )
   const routes = await readOurRoutes(requests, own, scope, hostRoutes, signal)
-  await names.need(new Set(routes.map(route => route.index)), signal)
+  const names = new Map<number, string | undefined>(own.map(({ index, name }) => [index, name]))
+  for (const { index } of routes)
+    if (!names.has(index)) names.set(index, await deviceName(requests, index, signal))
   for (const route of routes) entries.push(routeEntry(route, names.get(route.index)))
   return entries
 }
@@ -45,28 +38,19 @@ export async function readDevices(
   scope: Scope,
   signal: AbortSignal,
 ): Promise<readonly Link[]> {
-  const devices = await findDevices(requests, scope, new DeviceNames(requests), signal)
-  return devices.map(({ entry }) => entry)
+  return (await findDevices(requests, scope, signal)).map(({ entry }) => entry)
 }
 
-/** Our devices that exist. Adds their names to `names`. */
-async function findDevices(
-  requests: Requests,
-  scope: Scope,
-  names: DeviceNames,
-  signal: AbortSignal,
-): Promise<readonly { readonly link: LinkMessage; readonly entry: Link }[]> {
-  const found: { link: LinkMessage; entry: Link }[] = []
+async function findDevices(requests: Requests, scope: Scope, signal: AbortSignal): Promise<Device[]> {
+  const found: Device[] = []
   for (const name of scope.devices) {
-    const link = await findLink(requests, name, signal)
-    if (link === undefined) continue
-    names.learn(link)
-    found.push({ link, entry: linkEntry(link, await names.underlayOf(link, signal)) })
+    const device = await readDevice(requests, name, signal)
+    if (device !== undefined) found.push(device)
   }
   return found
 }
 
-async function readDevice(
+async function readEntriesOn(
   requests: Requests,
   { name, index }: LinkMessage,
   entries: Entry[],

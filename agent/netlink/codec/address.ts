@@ -70,15 +70,21 @@ export function readAddress(buffer: Buffer, start: number, end: number): Address
   }
 }
 
-/** `ip address replace ADDRESS/LENGTH dev DEV` */
-export function writeNewAddress(writer: MessageWriter, index: number, address: Ip, length: number): void {
-  writer.begin(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE)
-  writeAddressBody(writer, index, address, length)
-}
-
-export function writeDelAddress(writer: MessageWriter, index: number, address: Ip, length: number): void {
-  writer.begin(RTM_DELADDR, 0)
-  writeAddressBody(writer, index, address, length)
+/** `ip address replace ADDRESS/LENGTH dev DEV`, or `del` */
+export function writeAddress(
+  writer: MessageWriter,
+  { address, length }: Pick<AddressMessage, 'address' | 'length'>,
+  index: number,
+  how: 'replace' | 'delete',
+): void {
+  if (how === 'delete') writer.begin(RTM_DELADDR, 0)
+  else writer.begin(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE)
+  writer.u8(familyNumber(familyOf(address)))
+  writer.u8(length)
+  writer.u16(0)
+  writer.u32(index)
+  writer.attributeIp(IFA_LOCAL, address)
+  writer.attributeIp(IFA_ADDRESS, address)
 }
 
 /** Asks for the addresses of one device; index 0: of all. */
@@ -86,13 +92,4 @@ export function writeAddressDump(writer: MessageWriter, family: number, index: n
   writer.begin(RTM_GETADDR, 0)
   writer.u32(family)
   writer.u32(index)
-}
-
-function writeAddressBody(writer: MessageWriter, index: number, address: Ip, length: number): void {
-  writer.u8(familyNumber(familyOf(address)))
-  writer.u8(length)
-  writer.u16(0)
-  writer.u32(index)
-  writer.attributeIp(IFA_LOCAL, address)
-  writer.attributeIp(IFA_ADDRESS, address)
 }

@@ -50,19 +50,15 @@ export async function findConfigElsewhere(
 /** Whether the v2 store has that key; undefined where there is no v2 API. */
 async function readV2(
   endpoint: string,
-  key: string,
+  path: string,
   options: EtcdOptions,
   signal: AbortSignal,
 ): Promise<boolean | undefined> {
-  const {
-    rootCertificate: ca,
-    certChain: cert,
-    privateKey,
-  } = (await readCredentials(endpoint, options)) ?? {}
+  const { rootCertificate: ca, certChain: cert, privateKey: key } = await readCredentials(endpoint, options)
   return await new Promise((resolve, reject) => {
     const send = endpoint.startsWith('https:') ? httpsRequest : httpRequest
-    const how = { ca, cert, key: privateKey, signal, timeout: 2_000 }
-    const request = send(`${endpoint}/v2/keys${key}`, how, response => {
+    const how = { ca, cert, key, signal, timeout: 2_000 }
+    const request = send(`${endpoint}/v2/keys${path}`, how, response => {
       let text = ''
       response.setEncoding('utf8')
       response.on('data', (chunk: string) => {

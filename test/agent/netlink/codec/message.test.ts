@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { readAddress, writeNewAddress } from '../../../../agent/netlink/codec/address.ts'
+import { readAddress, writeAddress } from '../../../../agent/netlink/codec/address.ts'
 import { NetlinkDecodeError } from '../../../../agent/netlink/codec/attributes.ts'
 import { readLink, writeNewVxlan } from '../../../../agent/netlink/codec/link.ts'
 import { Messages, MessageWriter, NLM_F_ACK } from '../../../../agent/netlink/codec/message.ts'
@@ -83,7 +83,7 @@ describe('a netlink message', () => {
     fc.assert(
       fc.property(anyAddress, fc.nat(), anyIndex, (address, n, index) => {
         const length = n % (familyBits(familyOf(address)) + 1)
-        const datagram = bytesOf(writer => writeNewAddress(writer, index, address, length))
+        const datagram = bytesOf(writer => writeAddress(writer, { address, length }, index, 'replace'))
         const { start, end } = only(datagram)
         expect(readAddress(datagram, start, end)).toMatchObject({ index, address, length })
       }),
@@ -160,7 +160,7 @@ describe('a netlink message', () => {
   test('that is cut short or has bytes changed is refused with an error of its own, at worst', () => {
     const valid = [
       bytesOf(writer => writeNewFdb(writer, 5, parseMac('02:00:00:00:00:02'), parseIp('fd00::2'))),
-      bytesOf(writer => writeNewAddress(writer, 5, parseIp('10.1.1.0'), 32)),
+      bytesOf(writer => writeAddress(writer, { address: parseIp('10.1.1.0'), length: 32 }, 5, 'replace')),
       bytesOf(writer =>
         writeNewRoute(
           writer,
