@@ -1,6 +1,6 @@
 import type { BackendData } from './backend_data.ts'
-import type { Ip } from './net/ip.ts'
-import type { Prefix } from './net/prefix.ts'
+import { type Family, familyOf, type Ip } from './net/ip.ts'
+import { contains, type Prefix } from './net/prefix.ts'
 
 /** What one node owns in one family, and where packets for it are sent. */
 export interface Subnet {
@@ -43,6 +43,16 @@ export interface LeaseTableChange {
   readonly changed: ReadonlySet<string>
   /** All problems at the time of reading, not only new ones; at most MOST_REFUSED of them. */
   readonly problems: readonly LeaseProblem[]
+}
+
+/** The lease's subnet of that family; undefined where it has none. */
+export function subnetOf(lease: Lease | undefined, family: Family): Subnet | undefined {
+  return lease?.subnets.find(({ prefix }) => familyOf(prefix) === family)
+}
+
+/** Whether the address is in one of the lease's subnets. */
+export function holds({ subnets }: Lease, ip: Ip): boolean {
+  return subnets.some(({ prefix }) => contains(prefix, ip))
 }
 
 /** `10.1.5.0/24 + fd00::/64 at 192.168.0.7`: how a lease is named to an operator. */

@@ -1,5 +1,4 @@
-import type { Lease } from './lease.ts'
-import { familyOf } from './net/ip.ts'
+import { type Lease, subnetOf } from './lease.ts'
 import type { Prefix } from './net/prefix.ts'
 import type { NetworkConfig } from './network_config/network_config.ts'
 
@@ -12,7 +11,7 @@ export interface FamilySubnet {
 /** One or two, IPv4 first. */
 export function nodeSubnets({ families }: NetworkConfig, self: Lease): readonly FamilySubnet[] {
   return families.flatMap(({ family, network }) => {
-    const subnet = self.subnets.find(({ prefix }) => familyOf(prefix) === family)
+    const subnet = subnetOf(self, family)
     return subnet === undefined ? [] : [{ network, subnet: subnet.prefix }]
   })
 }

@@ -17,10 +17,7 @@ export interface DefinedCommands {
   readonly noAnswerCode: number | undefined
 }
 
-/**
- * Loads the commands whose names are among `words`, and gives their flags and actions to `parser`. Calls
- * `answered` with the exit code of the command that runs. Throws FlagError.
- */
+/** Loads the commands that `words` name. Calls `answered` with an exit code. Throws FlagError. */
 export async function defineCommands(
   parser: Parser,
   words: readonly string[],

@@ -9,10 +9,7 @@ import { StoreUnreachableError } from './source/store_unreachable.ts'
 /** Longest error message, in characters: it names endpoints, and the answer of each. */
 const MESSAGE = 4_000
 
-/**
- * Prints why a command failed, and returns its exit code; an expected error has `noAnswerCode` where the
- * command has one.
- */
+/** Returns the exit code: `noAnswerCode` for an expected error, where the command has one. */
 export function failed(error: unknown, err: Output, noAnswerCode: number | undefined): number {
   err.write(`twill: ${printable(messageOf(error), MESSAGE)}${remedyFor(error)}\n`)
   return exitCodeOf(error, err, noAnswerCode)

@@ -7,9 +7,7 @@ import type { Output } from './output/output.ts'
 
 export type Parser = Commander
 
-/**
- * A parser with the names of all commands, without their flags and actions; it prints help and usage errors.
- */
+/** With the names of all commands, without their flags and actions; prints help and usage errors. */
 export function newParser(words: readonly string[], out: Output, err: Output): Parser {
   const parser = new Commander('twill')
     .description(

@@ -4,10 +4,7 @@ import { commands } from './commands.ts'
 import type { Output } from './output/output.ts'
 import { codeOfUsage, newParser } from './parser.ts'
 
-/**
- * Runs one command line (without the program's name). Prints errors, and returns the exit code. Loads only
- * the commands that the line names: `twill --help` takes little longer than a start of Node.js.
- */
+/** Runs one command line, prints errors, and returns the exit code. Loads only the commands that it names. */
 export async function run(words: readonly string[], env: Env, out: Output, err: Output): Promise<number> {
   const parser = newParser(words, out, err)
   let answer: number = exitCode.stopped

@@ -4,10 +4,7 @@ import { contains, type Prefix, prefixLength } from '../../lease/net/prefix.ts'
 import type { NetworkConfig } from '../../lease/network_config/network_config.ts'
 import type { InterfaceAddress, InterfaceFacts } from '../state/underlay_facts.ts'
 
-/**
- * Names that CNI plugins give to the pods' bridge, and those that container runtimes give to bridges of any
- * network.
- */
+/** Names that CNI plugins give to the pods' bridge, and container runtimes to bridges of any network. */
 const podBridges = /^(cni\d+|cbr\d+|kube-bridge)$/
 const runtimeBridges = /^(docker\d+|podman\d+|nerdctl\d+|br-[0-9a-f]{12})$/
 
@@ -28,10 +25,7 @@ export function isFormerSubnet(
   return isCandidate && contains(network, address)
 }
 
-/**
- * A bridge with an address of a former subnet of this node: only this node reaches the pods on it. The plugin
- * that made the bridge does not change its address. Undefined if there is none.
- */
+/** Only this node reaches the pods on such a bridge: its plugin does not change its address. */
 export function bridgeTrouble(
   interfaces: readonly InterfaceFacts[],
   network: NetworkConfig,

@@ -1,5 +1,5 @@
-import { AddressError } from '../../lease/net/ip.ts'
-import { contains, type Prefix, parsePrefix } from '../../lease/net/prefix.ts'
+import { orUndefined } from '../../lease/common/errors.ts'
+import { contains, type Prefix, prefixOrUndefined } from '../../lease/net/prefix.ts'
 
 /** One network config of a container runtime. */
 export interface CniConfigFile {
@@ -24,34 +24,19 @@ export function configAhead(
   const ours = sorted.find(({ text }) => isOurs(text, networks))
   const [first] = sorted
   if (ours === undefined || first === undefined || first === ours) return undefined
-  return pluginsOf(first.text).some(({ type }) => metaPlugins.has(type))
-    ? undefined
-    : { first: first.name, ours: ours.name }
+  if (pluginsOf(first.text).some(({ type }) => metaPlugins.has(type))) return undefined
+  return { first: first.name, ours: ours.name }
 }
 
 /** Whether the config uses flannel's plugin, or a subnet of the network. */
 function isOurs(text: string, networks: readonly Prefix[]): boolean {
   if (pluginsOf(text).some(({ type }) => type === 'flannel')) return true
-  const prefixes = Array.from(text.matchAll(/"subnet"\s*:\s*"([^"]+)"/g), ([, prefix = '']) => prefix)
-  return prefixes.some(prefix => isWithin(prefix, networks))
-}
-
-function isWithin(text: string, networks: readonly Prefix[]): boolean {
-  try {
-    const prefix = parsePrefix(text)
-    return networks.some(network => contains(network, prefix))
-  } catch (error) {
-    if (error instanceof AddressError) return false
-    throw error
-  }
+  const texts = Array.from(text.matchAll(/"subnet"\s*:\s*"([^"]+)"/g), ([, prefix = '']) => prefix)
+  const prefixes = texts.flatMap(prefix => prefixOrUndefined(prefix) ?? [])
+  return prefixes.some(prefix => networks.some(network => contains(network, prefix)))
 }
 
 function pluginsOf(text: string): readonly { readonly type?: unknown }[] {
-  try {
-    const config: { readonly plugins?: unknown } = Object(JSON.parse(text))
-    return (Array.isArray(config.plugins) ? config.plugins : [config]).map(Object)
-  } catch (error) {
-    if (error instanceof SyntaxError) return []
-    throw error
-  }
+  const config: { readonly plugins?: unknown } = Object(orUndefined(() => JSON.parse(text)))
+  return (Array.isArray(config.plugins) ? config.plugins : [config]).map(Object)
 }

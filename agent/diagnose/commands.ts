@@ -1,13 +1,10 @@
 import { shellQuote } from '../../lease/common/shell_quote.ts'
 import { familyOf } from '../../lease/net/ip.ts'
 import type { Entry, Link } from '../state/entry.ts'
-import type { Operation } from '../state/operation.ts'
-import { needsRebuild } from '../state/operation.ts'
+import { needsRebuild, type Operation } from '../state/operation.ts'
 import { printEntry } from '../state/print.ts'
 
-/**
- * An operation as ip(8) and bridge(8) commands, one a line. Shell-quoted: a device name may be foreign input.
- */
+/** As ip(8) and bridge(8) commands, one a line. Shell-quoted: a device name may be foreign input. */
 export function printCommands(operation: Operation): readonly string[] {
   // No word holds a blank: the kernel allows none in a device's name (dev_valid_name()).
   return commandsFor(operation).map(line => shellQuote(...line.split(' ')))
@@ -15,11 +12,13 @@ export function printCommands(operation: Operation): readonly string[] {
 
 function commandsFor(operation: Operation): readonly string[] {
   const { verb, entry } = operation
-  if (verb === 'delete') return [deletion(entry)]
-  if (entry.kind !== 'link') return [replacement(entry)]
+  if (verb === 'delete') return [command('delete', entry)]
+  if (entry.kind !== 'link') return [command('replace', entry)]
   const was = operation.verb === 'replace' && operation.was.kind === 'link' ? operation.was : undefined
   if (was === undefined) return creation(entry)
-  return needsRebuild(was, entry) ? [deletion(entry), ...creation(entry)] : [change(entry)]
+  if (needsRebuild(was, entry)) return [command('delete', entry), ...creation(entry)]
+  const { name, mac, deviceMtu, up } = entry
+  return [`ip link set ${name} address ${mac} mtu ${deviceMtu} ${up ? 'up' : 'down'}`]
 }
 
 function creation(link: Link): string[] {
@@ -31,43 +30,20 @@ function creation(link: Link): string[] {
   ]
 }
 
-function change({ name, mac, deviceMtu, up }: Link): string {
-  return `ip link set ${name} address ${mac} mtu ${deviceMtu} ${up ? 'up' : 'down'}`
-}
-
-function replacement(entry: Exclude<Entry, Link>): string {
-  switch (entry.kind) {
-    case 'address':
-      return `ip address replace ${entry.address}/${entry.length} dev ${entry.dev}`
-    case 'fdb':
-      return `bridge fdb replace ${entry.mac} dev ${entry.dev} dst ${entry.dst} self permanent`
-    case 'neighbor':
-      return `ip neighbor replace ${entry.address} dev ${entry.dev} lladdr ${entry.mac} nud permanent`
-    case 'route':
-      return `ip ${side(entry.dst)}route replace ${withoutKind(entry)}`
-  }
-}
-
-function deletion(entry: Entry): string {
+/** `replace` adds what a deletion need not name. */
+function command(verb: 'replace' | 'delete', entry: Entry): string {
+  const more = (words: string) => (verb === 'replace' ? words : '')
   switch (entry.kind) {
     case 'link':
-      return `ip link delete ${entry.name}`
+      return `ip link ${verb} ${entry.name}`
     case 'address':
-      return `ip address delete ${entry.address}/${entry.length} dev ${entry.dev}`
+      return `ip address ${verb} ${entry.address}/${entry.length} dev ${entry.dev}`
     case 'fdb':
-      return `bridge fdb delete ${entry.mac} dev ${entry.dev} dst ${entry.dst} self`
+      return `bridge fdb ${verb} ${entry.mac} dev ${entry.dev} dst ${entry.dst} self${more(' permanent')}`
     case 'neighbor':
-      return `ip neighbor delete ${entry.address} dev ${entry.dev}`
+      return `ip neighbor ${verb} ${entry.address} dev ${entry.dev}${more(` lladdr ${entry.mac} nud permanent`)}`
     case 'route':
-      return `ip ${side(entry.dst)}route delete ${withoutKind(entry)}`
+      // ip guesses the family from an address, but not from `default`.
+      return `ip ${familyOf(entry.dst) === 'ipv6' ? '-6 ' : ''}route ${verb} ${printEntry(entry).slice('route '.length)}`
   }
-}
-
-/** ip guesses the family from an address, but not from `default`. */
-function side(dst: string): string {
-  return familyOf(dst) === 'ipv6' ? '-6 ' : ''
-}
-
-function withoutKind(entry: Entry): string {
-  return printEntry(entry).slice(entry.kind.length + 1)
 }

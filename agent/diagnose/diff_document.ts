@@ -1,4 +1,4 @@
-import { contains, networkAddress, type Prefix } from '../../lease/net/prefix.ts'
+import { contains, networkAddress, overlaps, type Prefix } from '../../lease/net/prefix.ts'
 import { diff, type EntryMap } from '../state/diff.ts'
 import type { Entry, Route } from '../state/entry.ts'
 import { type Operation, printOperation } from '../state/operation.ts'
@@ -23,24 +23,18 @@ export function driftOf(desired: EntryMap, actual: readonly Entry[]): readonly O
   return diff(new Set([...desired.keys(), ...standing.keys()]), standing, desired)
 }
 
-export function diffDocument(
-  desired: EntryMap,
-  actual: readonly Entry[],
-  facts: HostFacts | undefined,
-): DiffDocument {
+export function diffDocument(desired: EntryMap, actual: readonly Entry[], facts: HostFacts): DiffDocument {
   const operations = driftOf(desired, actual)
   return {
     operations: operations.map(printOperation),
     commands: operations.flatMap(printCommands),
-    shadows: facts === undefined ? [] : shadowsOf(desired, facts),
+    shadows: shadowsOf(desired, facts),
   }
 }
 
 type Shadow = DiffDocument['shadows'][number]
 
-/**
- * Foreign routes inside a peer's subnet, and rules to another table: looked up one by one, as they are few.
- */
+/** Foreign routes inside a peer's subnet, and rules to another table: they are few. */
 function shadowsOf(desired: EntryMap, facts: HostFacts): readonly Shadow[] {
   const wanted = Array.from(desired.values()).filter(entry => entry.kind === 'route')
   const ours = new Set(wanted.map(({ dst }) => dst))
@@ -48,11 +42,10 @@ function shadowsOf(desired: EntryMap, facts: HostFacts): readonly Shadow[] {
     ...facts.routes.filter(({ table, dst }) => table !== 'local' && !ours.has(dst)).map(({ dst }) => dst),
     ...facts.rules.filter(({ table }) => !usual.has(table ?? '')).flatMap(({ dst }) => (dst ? [dst] : [])),
   ]
-  const found = suspects.flatMap(suspect => {
-    const want = wanted.find(({ dst }) => contains(dst, suspect) || (ours.size > 0 && contains(suspect, dst)))
-    return want === undefined ? [] : [shadowOf(want, suspect, facts)]
+  return suspects.flatMap(suspect => {
+    const want = wanted.find(({ dst }) => overlaps(dst, suspect))
+    return want === undefined ? [] : (shadowOf(want, suspect, facts) ?? [])
   })
-  return found.filter(shadow => shadow !== undefined)
 }
 
 const usual: ReadonlySet<string> = new Set(['local', 'main', 'default'])
@@ -60,7 +53,7 @@ const usual: ReadonlySet<string> = new Set(['local', 'main', 'default'])
 /** Looks up the first address in both prefixes in the kernel's tables. */
 function shadowOf(want: Route, suspect: Prefix, facts: HostFacts): Shadow | undefined {
   const dst = networkAddress(contains(want.dst, suspect) ? suspect : want.dst)
-  const { route, outcome } = lookUp(facts, { src: undefined, dst, iif: undefined })
+  const { route, outcome } = lookUp(facts, { dst })
   const dev = want.type === 'unicast' ? want.dev : undefined
   if (route?.dev === dev) return undefined
   return { wanted: printEntry(want), used: route === undefined ? outcome : printTableRoute(route) }

@@ -2,10 +2,7 @@ import type { Family, Ip } from '../../lease/net/ip.ts'
 import type { Mac } from '../../lease/net/mac.ts'
 import type { Prefix } from '../../lease/net/prefix.ts'
 
-/**
- * One host's kernel network state at one moment, in iproute2's words: a plain document, which a walk or a
- * check reads without touching the host.
- */
+/** One host's kernel network state at one moment, in iproute2's words: walks and checks read only this. */
 export interface HostFacts {
   readonly links: readonly LinkFacts[]
   /** Of both families, by priority. */
@@ -13,10 +10,7 @@ export interface HostFacts {
   /** Of all tables. */
   readonly routes: readonly TableRoute[]
   readonly neighbors: readonly NeighborFacts[]
-  /**
-   * FDB entries with a destination: those of VXLAN devices. Undefined: not read, nor the neighbors on these
-   * devices; the agent's own loop knows both.
-   */
+  /** Of VXLAN devices. Undefined: not read, nor the neighbors there; the agent's own loop knows both. */
   readonly fdb: readonly FdbFacts[] | undefined
   /** By name: `net.ipv4.ip_forward`. */
   readonly sysctls: Readonly<Record<string, string>>

@@ -11,12 +11,8 @@ export function kernelAgreement(view: NodeView, actual: readonly Entry[]): Reado
   if (self === undefined) return new Map()
   const drifted = new Set(driftOf(desired, actual).map(({ entry }) => entryKey(entry)))
   const programmed = [...leases.table.values()].filter(({ node }) => !refused.has(node))
-  return new Map(
-    programmed.map(lease => [
-      lease.node,
-      entriesFor(lease, view, self).every(entry => !drifted.has(entryKey(entry))),
-    ]),
-  )
+  const agrees = (lease: Lease) => entriesFor(lease, view, self).every(entry => !drifted.has(entryKey(entry)))
+  return new Map(programmed.map(lease => [lease.node, agrees(lease)]))
 }
 
 function entriesFor(lease: Lease, { backend, underlay }: NodeView, self: Lease): readonly Entry[] {

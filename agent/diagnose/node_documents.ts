@@ -1,6 +1,5 @@
-import type { Lease } from '../../lease/lease.ts'
+import { holds, type Lease } from '../../lease/lease.ts'
 import type { Ip } from '../../lease/net/ip.ts'
-import { contains } from '../../lease/net/prefix.ts'
 import type { LeaseStore, LeaseTimes } from '../../lease/store.ts'
 import { type SubnetMap, subnetMap } from '../map/subnet_map.ts'
 import type { Entry } from '../state/entry.ts'
@@ -189,7 +188,6 @@ async function podsNamed(
 
 /** A peer may ask only for the ways between this node and its peers. */
 function refuseStrangers({ self, leases, refused }: NodeView, from: Ip, to: Ip): void {
-  const holds = ({ subnets }: Lease, ip: Ip) => subnets.some(({ prefix }) => contains(prefix, ip))
   const isPeer = (lease: Lease) => lease.node !== self?.node && !refused.has(lease.node)
   if (self === undefined || !holds(self, from)) throw new EndpointError(`${from} is no address of this node`)
   if (![...leases.table.values()].some(lease => isPeer(lease) && holds(lease, to)))

@@ -5,8 +5,8 @@ import type { Backend, Underlay } from '../backend/backend.ts'
 import type { EntryMap } from '../state/diff.ts'
 
 /**
- * One node's desired state by its store: the base of every document. The agent makes it from its own state.
- * Where no agent answers, the CLI makes it from store and kernel; the documents are the same.
+ * One node's desired state by its store: the base of every document. Made by the agent from its own state or,
+ * where none answers, by the CLI from store and kernel.
  */
 export interface NodeView {
   readonly network: NetworkConfig

@@ -15,14 +15,11 @@ export function ownLease(facts: HostFacts, leases: LeaseTable, backend: Backend)
   const all = [...leases.values()]
   const has = (links: readonly LinkFacts[], ip: Ip) =>
     links.some(({ addresses }) => addresses.some(({ address }) => address === ip))
+  const macs = new Set(devices.flatMap(({ mac }) => mac ?? []))
   return (
     all.find(({ subnets }) => subnets.some(({ prefix }) => has(devices, networkAddress(prefix)))) ??
-    all.find(lease =>
-      backend.publishedMacs(lease).some(mac => mac !== undefined && devices.some(link => link.mac === mac)),
-    ) ??
-    all.find(({ subnets }) =>
-      subnets.some(({ publicIp }) => isHostsOwn(publicIp) && has(facts.links, publicIp)),
-    )
+    all.find(lease => backend.publishedMacs(lease).some(mac => mac !== undefined && macs.has(mac))) ??
+    all.find(({ subnets }) => subnets.some(({ publicIp: ip }) => isHostsOwn(ip) && has(facts.links, ip)))
   )
 }
 
@@ -31,37 +28,26 @@ export function isHostsOwn(publicIp: Ip): boolean {
   return scopeOf(publicIp) === 'global'
 }
 
-/**
- * The external interface as the kernel has it: below the overlay's device, else the one that has the public
- * IP, else that of the default route.
- */
+/** Below the overlay's device, else the interface that has the public IP, else that of the way to it. */
 export function underlayFacts(facts: HostFacts, self: Lease, backend: Backend): Underlay {
-  const device = facts.links.find(({ name }) => backend.devices.includes(name))
-  const [publicIp] = self.subnets.map(subnet => subnet.publicIp)
-  const owner = facts.links.find(({ addresses }) => addresses.some(({ address }) => address === publicIp))
-  const name = device?.vxlan?.underlay ?? owner?.name ?? defaultDevice(facts, publicIp)
+  const devices = facts.links.filter(({ name }) => backend.devices.includes(name))
+  const publicIps = self.subnets.map(({ publicIp }) => publicIp)
+  const [first] = publicIps
+  const owner = facts.links.find(({ addresses }) => addresses.some(({ address }) => address === first))
+  const toward = () => first && lookUp(facts, { dst: first }).route?.dev
+  const name = devices[0]?.vxlan?.underlay ?? owner?.name ?? toward()
   const link = facts.links.find(one => one.name === name)
+  const locals = devices.flatMap(({ vxlan }) => vxlan?.local ?? [])
+  const connected = facts.routes.filter(
+    ({ dev, table, via, dst }) =>
+      dev === name && table === 'main' && via === undefined && prefixLength(dst) > 0,
+  )
   return {
     name: name ?? '?',
     underlayMtu: link?.mtu ?? 0,
-    publicIps: self.subnets.map(subnet => subnet.publicIp),
-    localIps: self.subnets.map(subnet => localIp(facts, backend, subnet.publicIp)),
-    onLink: facts.routes.flatMap(route =>
-      route.dev === name && route.table === 'main' && route.via === undefined && prefixLength(route.dst) > 0
-        ? [route.dst]
-        : [],
-    ),
+    publicIps,
+    // The source address of that family's device; the public IP if there is none.
+    localIps: publicIps.map(ip => locals.find(local => familyOf(local) === familyOf(ip)) ?? ip),
+    onLink: connected.map(({ dst }) => dst),
   }
-}
-
-/** Source address of that family's device; the public IP if there is none. */
-function localIp(facts: HostFacts, backend: Backend, publicIp: Ip): Ip {
-  const locals = facts.links.flatMap(({ name, vxlan }) =>
-    backend.devices.includes(name) && vxlan?.local !== undefined ? [vxlan.local] : [],
-  )
-  return locals.find(local => familyOf(local) === familyOf(publicIp)) ?? publicIp
-}
-
-function defaultDevice(facts: HostFacts, toward: Ip | undefined): string | undefined {
-  return toward && lookUp(facts, { src: undefined, dst: toward, iif: undefined }).route?.dev
 }

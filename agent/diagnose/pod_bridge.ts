@@ -1,34 +1,34 @@
 import { shellQuote } from '../../lease/common/shell_quote.ts'
 import { scopeOf } from '../../lease/net/ip.ts'
 import { addressAt, contains, type Prefix, prefixLength } from '../../lease/net/prefix.ts'
+import type { Finding } from './doctor/finding.ts'
 import type { HostFacts, LinkFacts } from './host_facts.ts'
-import { arpIgnore } from './settings.ts'
 
-/** A problem between this host and the pods on a bridge. */
+/** `broken`: cuts off all pods on the bridge. `risk`: one pod, or pods that start later. */
 export interface BridgeTrouble {
-  /** `broken`: cuts off all pods on the bridge. `risk`: one pod, or pods that start later. */
-  readonly severity: 'broken' | 'risk'
   readonly bridge: string
-  /** The problem, one sentence. */
-  readonly what: string
-  readonly evidence: string
-  readonly cause: string
-  readonly remedy: string
+  readonly finding: Finding
 }
+
+/** Undefined if the bridge has no such trouble. */
+type BridgeCheck = (bridge: LinkFacts, facts: HostFacts, subnets: readonly Prefix[]) => Trouble | undefined
+
+type Trouble = Omit<Finding, 'check'>
 
 /** Names that CNI plugins give to their bridges: a bridge without an address is recognized by them. */
 const cniNames = /^(cni|cbr)\d+$/
 
-/** All troubles of the bridges of this node's pods; the one that cuts off most pods first. */
+/** Those that cut off most pods first. */
+const checks: readonly BridgeCheck[] = [down, withoutAddress, silent, tooWide, ports, outside]
+
+/** All troubles of the bridges of this node's pods. */
 export function bridgeTroubles(facts: HostFacts, subnets: readonly Prefix[]): readonly BridgeTrouble[] {
-  return podBridges(facts, subnets).flatMap(bridge => [
-    ...down(bridge),
-    ...withoutAddress(bridge, facts, subnets),
-    ...silent(bridge, facts),
-    ...tooWide(bridge, subnets),
-    ...ports(bridge, facts),
-    ...outside(bridge, facts),
-  ])
+  return podBridges(facts, subnets).flatMap(bridge =>
+    checks.flatMap(check => {
+      const trouble = check(bridge, facts, subnets)
+      return trouble ? [{ bridge: bridge.name, finding: { check: 'pod bridge', ...trouble } }] : []
+    }),
+  )
 }
 
 /** Whether a bridge of this node's pods has ports. */
@@ -37,14 +37,11 @@ export function hasPods(facts: HostFacts, subnet: Prefix): boolean {
   return facts.links.some(({ master }) => master !== undefined && names.has(master))
 }
 
-/**
- * Bridges with an address of this node's subnets; also those without an address that have a CNI plugin's
- * name.
- */
+/** Bridges with an address of this node's subnets, or without an address and with a CNI plugin's name. */
 function podBridges({ links }: HostFacts, subnets: readonly Prefix[]): readonly LinkFacts[] {
-  return links.filter(
-    link => link.kind === 'bridge' && (ownAddresses(link, subnets).length > 0 || isBare(link)),
-  )
+  const isOwn = ({ addresses }: LinkFacts) =>
+    addresses.some(({ address }) => subnets.some(subnet => contains(subnet, address)))
+  return links.filter(link => link.kind === 'bridge' && (isOwn(link) || isBare(link)))
 }
 
 function isBare({ name, addresses }: LinkFacts): boolean {
@@ -55,71 +52,56 @@ function isLinkLocal({ address }: LinkFacts['addresses'][number]): boolean {
   return scopeOf(address) === 'link-local'
 }
 
-function ownAddresses({ addresses }: LinkFacts, subnets: readonly Prefix[]): LinkFacts['addresses'] {
-  return addresses.filter(({ address }) => subnets.some(subnet => contains(subnet, address)))
-}
-
 /** With a bridge that is set down, the kernel removes the route to its pods. */
-function down({ name, up }: LinkFacts): readonly BridgeTrouble[] {
-  if (up) return []
-  return [
-    {
-      severity: 'broken',
-      bridge: name,
-      what: `the pods' bridge ${name} is set down: no pod of this host sends or receives`,
-      evidence: `${name} state DOWN`,
-      cause: 'a program or an administrator set it down',
-      remedy: shellQuote('ip', 'link', 'set', name, 'up'),
-    },
-  ]
+function down({ name, up }: LinkFacts): Trouble | undefined {
+  if (up) return undefined
+  return {
+    severity: 'broken',
+    what: `the pods' bridge ${name} is set down: no pod of this host sends or receives`,
+    evidence: `${name} state DOWN`,
+    cause: 'a program or an administrator set it down',
+    remedy: shellQuote('ip', 'link', 'set', name, 'up'),
+  }
 }
 
 /** The bridge has ports, and no address of a family: pods have no gateway. */
-function withoutAddress(
-  bridge: LinkFacts,
-  { links }: HostFacts,
-  subnets: readonly Prefix[],
-): readonly BridgeTrouble[] {
+function withoutAddress(bridge: LinkFacts, { links }: HostFacts, subnets: readonly Prefix[]) {
   const { name } = bridge
   const [subnet] = subnets
-  if (!isBare(bridge) || subnet === undefined || !links.some(({ master }) => master === name)) return []
+  if (!isBare(bridge) || subnet === undefined || !links.some(({ master }) => master === name))
+    return undefined
   const gateway = `${addressAt(subnet, 1)}/${prefixLength(subnet)}`
-  return [
-    {
-      severity: 'broken',
-      bridge: name,
-      what: `the pods' bridge ${name} has no address: pods have no gateway, and this host no route to them`,
-      evidence: `${name} has ports and no address of ${subnets.join(' + ')}`,
-      cause: 'a program or an administrator removed it; the CNI plugin adds it only with the next pod',
-      remedy: shellQuote('ip', 'address', 'add', gateway, 'dev', name),
-    },
-  ]
+  return {
+    severity: 'broken',
+    what: `the pods' bridge ${name} has no address: pods have no gateway, and this host no route to them`,
+    evidence: `${name} has ports and no address of ${subnets.join(' + ')}`,
+    cause: 'a program or an administrator removed it; the CNI plugin adds it only with the next pod',
+    remedy: shellQuote('ip', 'address', 'add', gateway, 'dev', name),
+  } as const
 }
 
 /** arp_ignore 8: no answer for any local address (ip-sysctl: the larger of `all` and the device). */
-function silent({ name }: LinkFacts, { sysctls }: HostFacts): readonly BridgeTrouble[] {
-  const setting = ['all', name].map(arpIgnore).find(key => sysctls[key] === '8')
-  if (setting === undefined) return []
-  return [
-    {
-      severity: 'broken',
-      bridge: name,
-      what: `this host answers no ARP on ${name}: pods do not find their gateway`,
-      evidence: `${setting} = 8`,
-      cause: 'a sysctl file or a program set it',
-      remedy: shellQuote('sysctl', '-w', `${setting}=0`),
-    },
-  ]
+function silent({ name }: LinkFacts, { sysctls }: HostFacts): Trouble | undefined {
+  const settings = ['all', name].map(device => `net.ipv4.conf.${device}.arp_ignore`)
+  const setting = settings.find(key => sysctls[key] === '8')
+  if (setting === undefined) return undefined
+  return {
+    severity: 'broken',
+    what: `this host answers no ARP on ${name}: pods do not find their gateway`,
+    evidence: `${setting} = 8`,
+    cause: 'a sysctl file or a program set it',
+    remedy: shellQuote('sysctl', '-w', `${setting}=0`),
+  }
 }
 
 /** Ports that are set down or held back by STP. */
-function ports({ name, up }: LinkFacts, { links }: HostFacts): readonly BridgeTrouble[] {
-  if (!up) return []
+function ports({ name, up }: LinkFacts, { links }: HostFacts): Trouble | undefined {
   const own = links.filter(({ master }) => master === name)
   const still = own.filter(port => !port.up || port.portState === 'blocking')
-  return still.slice(0, 1).map(port => ({
+  const [port] = still
+  if (!up || port === undefined) return undefined
+  return {
     severity: 'risk',
-    bridge: name,
     what: `a pod is cut off: ${port.name}, its port of ${name}, ${port.up ? 'is blocked' : 'is set down'}`,
     evidence: still.map(one => `${one.name} ${one.up ? `state ${one.portState}` : 'state DOWN'}`).join(', '),
     cause: port.up
@@ -128,28 +110,27 @@ function ports({ name, up }: LinkFacts, { links }: HostFacts): readonly BridgeTr
     remedy: port.up
       ? `see bridge link show dev ${port.name}; find the second way that leads to ${name}`
       : shellQuote('ip', 'link', 'set', port.name, 'up'),
-  }))
+  }
 }
 
 /** With a shorter prefix length, pods send ARP or NDP requests for other nodes' pods on their own bridge. */
-function tooWide(bridge: LinkFacts, subnets: readonly Prefix[]): readonly BridgeTrouble[] {
-  const { name } = bridge
-  const wide = ownAddresses(bridge, subnets).flatMap(({ address, length }) => {
+function tooWide({ name, addresses }: LinkFacts, _: HostFacts, subnets: readonly Prefix[]) {
+  for (const { address, length } of addresses) {
     const subnet = subnets.find(one => contains(one, address))
-    return subnet !== undefined && length < prefixLength(subnet) ? [{ address, length, subnet }] : []
-  })
-  return wide.slice(0, 1).map(({ address, length, subnet }) => ({
-    severity: 'risk',
-    bridge: name,
-    what: `the pods' bridge ${name} claims more than this node's subnet: pods look for other nodes' pods on it`,
-    evidence: `${address}/${length}; the subnet is ${subnet}`,
-    cause: 'the CNI config names the whole network as its subnet, or the address was set by hand',
-    remedy: `correct the CNI config; then delete the pods of this node and the bridge (${shellQuote('ip', 'link', 'delete', name)})`,
-  }))
+    if (subnet === undefined || length >= prefixLength(subnet)) continue
+    return {
+      severity: 'risk',
+      what: `the pods' bridge ${name} claims more than this node's subnet: pods look for other nodes' pods on it`,
+      evidence: `${address}/${length}; the subnet is ${subnet}`,
+      cause: 'the CNI config names the whole network as its subnet, or the address was set by hand',
+      remedy: `correct the CNI config; then delete the pods of this node and the bridge (${shellQuote('ip', 'link', 'delete', name)})`,
+    } as const
+  }
+  return undefined
 }
 
 /** Host ends of pods' veth pairs that are in no bridge and have no route. */
-function outside({ name }: LinkFacts, { links, routes }: HostFacts): readonly BridgeTrouble[] {
+function outside({ name }: LinkFacts, { links, routes }: HostFacts): Trouble | undefined {
   const routed = new Set(
     routes.flatMap(({ table, dst, dev }) => (table === 'main' && !dst.startsWith('fe80:') ? [dev] : [])),
   )
@@ -157,12 +138,13 @@ function outside({ name }: LinkFacts, { links, routes }: HostFacts): readonly Br
     leadsElsewhere && up && master === undefined && !routed.has(own) && addresses.every(isLinkLocal)
   const underlays = new Set(links.map(({ vxlan }) => vxlan?.underlay))
   const loose = links.filter(link => isLoose(link) && !underlays.has(link.name))
-  return loose.slice(0, 1).map(port => ({
+  const [port] = loose
+  if (port === undefined) return undefined
+  return {
     severity: 'risk',
-    bridge: name,
     what: `a pod may be cut off: ${port.name} leads to a pod, and is no port of ${name}`,
     evidence: loose.map(one => `${one.name} has no master, and no route`).join(', '),
     cause: 'a program or an administrator took it out of the bridge, or the bridge was made again',
     remedy: `${shellQuote('ip', 'link', 'set', port.name, 'master', name)}, or make the pod again`,
-  }))
+  }
 }

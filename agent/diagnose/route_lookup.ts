@@ -4,10 +4,10 @@ import type { HostFacts, RuleFacts, TableRoute } from './host_facts.ts'
 
 /** A packet to look up a route for. */
 export interface Flow {
-  readonly src: Ip | undefined
+  readonly src?: Ip | undefined
   readonly dst: Ip
   /** Input interface; undefined for packets from the host itself. */
-  readonly iif: string | undefined
+  readonly iif?: string | undefined
   /** The mark that the firewall sets before the look-up; 0 if undefined. */
   readonly mark?: number | undefined
 }
@@ -47,7 +47,12 @@ export function printTableRoute(route: TableRoute): string {
   return [...words, ...route.flags].join(' ')
 }
 
-export function printRule(rule: RuleFacts): string {
+/** The rule that decided, as the end of a sentence. */
+export function byRule(rule: RuleFacts | undefined): string {
+  return rule === undefined ? '' : ` by rule ${printRule(rule)}`
+}
+
+function printRule(rule: RuleFacts): string {
   const words = [`${rule.priority}:`, ...(rule.inverted ? ['not'] : []), `from ${rule.src ?? 'all'}`]
   if (rule.dst !== undefined) words.push(`to ${rule.dst}`)
   if (rule.iif !== undefined) words.push(`iif ${rule.iif}`)

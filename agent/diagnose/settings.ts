@@ -6,10 +6,7 @@ export const forwardingSetting: Readonly<Record<Family, string>> = {
   ipv6: 'net.ipv6.conf.all.forwarding',
 }
 
-/**
- * The forwarding setting of the device that receives a packet (ip-sysctl); undefined for IPv6, which has
- * none.
- */
+/** As `forwardingSetting`, of the device that receives the packet; undefined for IPv6, which has none. */
 export function deviceForwarding(family: Family, device: string): string | undefined {
   return { ipv4: `net.ipv4.conf.${device}.forwarding`, ipv6: undefined }[family]
 }
@@ -18,11 +15,6 @@ export function deviceForwarding(family: Family, device: string): string | undef
 export const bridgeSetting: Readonly<Record<Family, string>> = {
   ipv4: 'net.bridge.bridge-nf-call-iptables',
   ipv6: 'net.bridge.bridge-nf-call-ip6tables',
-}
-
-/** `device`: a name or `all` (ip-sysctl). */
-export function arpIgnore(device: string): string {
-  return `net.ipv4.conf.${device}.arp_ignore`
 }
 
 /** Connections that the kernel tracks, and the limit; both missing without conntrack. */

@@ -78,24 +78,20 @@ export function healthOf({ agent, troubles }: StatusDocument): Health {
 
 /** One fact on each line: ten lines for a network with one family. */
 export function printStatus(document: StatusDocument): string {
-  const { agent, agentSilence, node, lease, backend, devices, underlay, peers, entries, store, firewall } =
-    document
+  const { agent, lease, backend, devices, underlay, peers, entries, store, troubles } = document
+  const silence = document.agentSilence ?? 'none answers'
   const contact = store?.lastContactSeconds ?? null
-  const { troubles, next } = document
   const lines: readonly (readonly [string, string])[] = [
-    [
-      'agent',
-      agent === null ? (agentSilence ?? 'none answers') : `twilld ${agent.version}, process ${agent.pid}`,
-    ],
-    ['lease', lease === null ? 'none' : `${lease}, node ${node}`],
+    ['agent', agent === null ? silence : `twilld ${agent.version}, process ${agent.pid}`],
+    ['lease', lease === null ? 'none' : `${lease}, node ${document.node}`],
     ...(devices.length > 0 ? devices : ['none']).map(device => ['device', `${backend}: ${device}`] as const),
     ['underlay', lease === null ? '-' : printUnderlay(underlay)],
     ['peers', `${peers.known}, ${peers.refused} of them refused`],
     ['entries', `${entries.desired} desired, ${entries.actual} in the kernel, ${entries.drifted} differ`],
-    ['firewall', firewall ?? '-'],
+    ['firewall', document.firewall ?? '-'],
     ['store', store?.trouble ?? (contact === null ? '-' : `answered ${contact} s ago`)],
     ...(troubles.length > 0 ? troubles : ['none']).map(trouble => ['trouble', trouble] as const),
-    ['next', next],
+    ['next', document.next],
   ]
   return lines.map(([name, text]) => `${name.padEnd(9)} ${printable(text, LONGEST)}\n`).join('')
 }
@@ -127,7 +123,6 @@ function nextStep(
   if (agent === undefined && silence === undefined)
     return 'start the agent: systemctl start twilld; see why it ended: journalctl -u twilld'
   if (drifted > 0) return 'see what differs: twill diff'
-  return troubles.length > 0
-    ? 'fix the trouble above; twill doctor looks for its cause'
-    : 'nothing: this node is well'
+  if (troubles.length > 0) return 'fix the trouble above; twill doctor looks for its cause'
+  return 'nothing: this node is well'
 }

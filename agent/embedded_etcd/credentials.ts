@@ -15,10 +15,7 @@ import {
   SECRET_BYTES,
 } from '../../lease/join_token.ts'
 
-/**
- * The secret of the join token, and the PEM files made from it at each start. Only root can read the files;
- * one file holds both certificate and key.
- */
+/** The secret of the join token, and the PEM files made from it at each start, for root alone. */
 export interface TlsFiles {
   readonly joinSecret: Uint8Array
   readonly caFile: string
@@ -26,18 +23,12 @@ export interface TlsFiles {
   readonly keyFile: string
 }
 
-/**
- * Path of the file with the join token: one line, readable by root alone. No other file has the token's
- * secret.
- */
+/** One line, for root alone. No other file has the token's secret. */
 export function tokenFile(dataDir: string): string {
   return join(dataDir, 'join-token')
 }
 
-/**
- * Reads the secret and the endpoints of the token file; without a file, a new secret and no endpoint. Throws
- * JoinTokenError.
- */
+/** Without a token file, a new secret and no endpoint. Throws JoinTokenError. */
 export async function readToken(
   dataDir: string,
   signal: AbortSignal,

@@ -19,14 +19,9 @@ export interface EmbeddedEtcdOptions {
   /** URL at which other members reach this one. */
   readonly peerUrl: string
   readonly name: string
-  /**
-   * All members of the cluster that this one joins, in the form of --initial-cluster; undefined: this is the
-   * first member.
-   */
+  /** All members of the cluster to join, as --initial-cluster has them; undefined: this is the first. */
   readonly cluster?: string
-  /**
-   * etcd answers only clients with a certificate of the same authority; undefined: it answers every client.
-   */
+  /** etcd answers only clients with a certificate of this authority; undefined: every client. */
   readonly tls: TlsFiles | undefined
 }
 
@@ -91,9 +86,7 @@ async function supervise(
   }
 }
 
-/**
- * On a full disk etcd may end without a log line: SIGBUS, because a page of its data file cannot be written.
- */
+/** Then etcd may end without a log line: SIGBUS, as a page of its data file cannot be written. */
 function isDiskFull(folder: string): boolean {
   try {
     const { bavail, bsize } = statfsSync(folder)
@@ -103,10 +96,7 @@ function isDiskFull(folder: string): boolean {
   }
 }
 
-/**
- * Where this host has no descriptor or memory left for a process, treats that as an end of etcd, so that it
- * is started again.
- */
+/** Without a descriptor or memory for a process on this host, etcd is started again later. */
 function asEnd(error: unknown): End {
   if (!isScarcity(error)) throw error
   return { code: messageOf(error), reason: undefined, lastLines: [] }
@@ -187,10 +177,7 @@ function tlsArguments({ caFile, certFile, keyFile }: TlsFiles): string[] {
   ])
 }
 
-/**
- * Resolves to the exit code or signal. Rejects where etcd or setpriv is not installed: 127 is setpriv's code
- * for a program that it does not find.
- */
+/** Rejects where etcd or setpriv is not installed: 127 is setpriv's code for a missing program. */
 async function exitOf(child: ChildProcess): Promise<number | string> {
   try {
     const [code, killedBy] = await once(child, 'exit')

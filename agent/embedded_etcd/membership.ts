@@ -78,9 +78,7 @@ async function writeMembers(
   await writeToken(dataDir, { endpoints, prefix, secret: tls.joinSecret })
 }
 
-/**
- * Warns of two members, which are worse than one: etcd writes only while more than half of its members run.
- */
+/** Two members are worse than one: etcd writes only while more than half of its members run. */
 function logMembers(members: readonly ClusterMember[], reported: ReportOnce, log: Log): void {
   const urls = members.flatMap(({ clientUrls }) => clientUrls)
   if (members.length === 1 || !reported.isNew('members', urls.join(' '))) return

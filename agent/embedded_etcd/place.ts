@@ -4,10 +4,7 @@ import type { EtcdOptions } from '../../lease/options.ts'
 import { readToken, writeTlsFiles, writeToken } from './credentials.ts'
 import type { EmbeddedEtcdOptions } from './embedded_etcd.ts'
 
-/**
- * Prepares the data folder of this host's etcd, with its token and certificates, and the addresses on which
- * it listens: this host's own first, then the one that other hosts reach.
- */
+/** The data folder with token and certificates, and the addresses on which etcd listens, our own first. */
 export async function preparePlace(
   { endpoints, embedded, prefix, joinSecret }: EtcdOptions,
   address: Ip,

@@ -12,10 +12,7 @@ import {
 } from '../underlay/underlay.ts'
 import { whenChosen } from '../underlay/when_chosen.ts'
 
-/**
- * The address at which other hosts reach this one, chosen before a network config says which family is used.
- * Waits until an interface can be chosen.
- */
+/** Chosen before a network config says which family is used. Waits until an interface can be chosen. */
 export async function reachableAddress(
   config: AgentConfig,
   kernel: UnderlaySource,

@@ -7,10 +7,7 @@ import type { Troubles } from './embedded_etcd.ts'
 const CHECK_MS = 20_000
 /** A smaller file is not defragmented. */
 const SMALL_BYTES = 16 * 1024 * 1024
-/**
- * A file with more bytes in use is not defragmented: etcd does not answer while it writes them to another
- * file, 2 s on a machine with a load of 10 a core.
- */
+/** With more bytes in use, etcd would not answer for 2 s and longer while it writes them to another file. */
 const MOST_IN_USE_BYTES = 64 * 1024 * 1024
 /** Time between two defragmentations of a file that grows again. */
 const MIN_INTERVAL_MS = 3600_000

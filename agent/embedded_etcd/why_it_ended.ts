@@ -1,9 +1,6 @@
 /** Why an etcd ended by itself, and what to do. Pure. Knows the causes of etcd 3.4 and 3.5. */
 
-/**
- * The reason in a line of etcd's log with which it gave up: `failed to create WAL: no space left on device`.
- * Undefined for any other line.
- */
+/** The reason in the last line of etcd's log: `failed to create WAL: no space left on device`. */
 export function fatalReason(line: string): string | undefined {
   if (!line.startsWith('{')) return undefined
   try {

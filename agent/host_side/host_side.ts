@@ -22,10 +22,7 @@ export interface HostSideOptions {
   readonly log: Log
 }
 
-/**
- * Everything that the agent does on its host beside the kernel entries: keeps the firewall rules and the node
- * files right, watches the host, and answers peers' probes.
- */
+/** What the agent does on its host beside the kernel entries. */
 export class HostSide {
   readonly firewall: Firewall
   readonly files: NodeFiles
@@ -84,9 +81,7 @@ export class HostSide {
     this.#tunnelFilter?.review()
   }
 
-  /**
-   * Writes the files once pods can use the overlay: after the first pass, and after the firewall masquerades.
-   */
+  /** Pods can use the overlay after the first pass, and once the firewall masquerades. */
   async #keepFiles(node: NodeNow, signal: AbortSignal): Promise<never> {
     await this.#programmed.wait(Number.POSITIVE_INFINITY, signal)
     await this.firewall.inPlace(signal)

@@ -43,9 +43,7 @@ export async function readHost(signal: AbortSignal, neighborsOn?: string): Promi
   }
 }
 
-/**
- * Whether the JSON names the devices of chains at ingress and egress hooks: nft before 1.0.9 leaves them out.
- */
+/** Whether the JSON has the devices of ingress and egress chains: nft before 1.0.9 leaves them out. */
 function namesDevices(ruleset: unknown): boolean {
   const text = JSON.stringify(ruleset ?? null)
   return !/"hook":"(in|e)gress"/.test(text) || text.includes('"dev":')
@@ -99,10 +97,7 @@ async function readSysctls(devices: readonly string[]): Promise<Record<string, s
   return Object.fromEntries(values.filter((pair): pair is [string, string] => pair[1] !== undefined))
 }
 
-/**
- * Value of a setting; undefined if there is none. Its path has slashes for dots, except inside a device's
- * name.
- */
+/** Undefined if there is none. The path has slashes for dots, except inside a device's name. */
 async function readSysctl(name: string): Promise<string | undefined> {
   const parts = /^(net\.ipv[46]\.conf)\.(.+)\.([a-z0-9_]+)$/.exec(name)
   const path =

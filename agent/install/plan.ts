@@ -40,9 +40,7 @@ export interface InstallWish extends Pick<Record, 'flags' | 'docker'> {
   readonly token: string | undefined
   /** The command that removes the agent's entries from the kernel once the agent has ended. */
   readonly cleanup: readonly string[]
-  /**
-   * If other hosts run members of the same etcd: the command that removes this host's member, and its data.
-   */
+  /** Removes this host's member of etcd, and its data; undefined where no other host runs a member. */
   readonly leave?: { readonly command: readonly string[]; readonly dataDir: string } | undefined
   readonly families: readonly Family[]
 }
@@ -194,10 +192,7 @@ function withdrawn(host: HostState, path: string): readonly Step[] {
   return [{ act: { kind: 'remove', path }, why: 'the flags no longer ask for it', isDone: false, undo: [] }]
 }
 
-/**
- * The text of a file without the mark: another program or an operator wrote it. The token's file needs no
- * mark.
- */
+/** A file without the mark: another program or an operator wrote it. The token's file needs none. */
 export function foreign({ files }: HostState, path: string): string | undefined {
   const text = files.get(path)
   return text === undefined || path === paths.token || text.startsWith(MARK) ? undefined : text

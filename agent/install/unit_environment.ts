@@ -10,10 +10,7 @@ export interface UnitEnvironment {
   readonly warnings: readonly string[]
 }
 
-/**
- * `units`: texts of the unit and its drop-ins, in systemd's order. `read`: a file's text, undefined where it
- * is not there.
- */
+/** `units`: texts of the unit and its drop-ins, in systemd's order. `read`: a file's text. */
 export function readUnitEnvironment(
   units: readonly string[],
   read: (path: string) => string | undefined,
@@ -69,10 +66,7 @@ function assignment(word: string): readonly (readonly [string, string])[] {
   return name === undefined || value === undefined ? [] : [[name, value]]
 }
 
-/**
- * Reads as load_env_file() does: no comment after a value, no `$NAME`; quotes count where a value begins with
- * them.
- */
+/** As load_env_file(): no comment after a value, no `$NAME`; quotes count where a value begins with them. */
 function readEnvironmentFile(text: string): {
   readonly values: readonly (readonly [string, string])[]
   readonly exported: readonly string[]

@@ -57,10 +57,7 @@ export function writableFolders(flags: readonly string[]): readonly string[] {
   return [...new Set(folders)].filter(folder => !isOwn(folder))
 }
 
-/**
- * One word of a command line in a unit file (systemd.service(5), "Command lines"; systemd.unit(5),
- * "Specifiers").
- */
+/** One word of ExecStart= (systemd.service(5), "Command lines"; systemd.unit(5), "Specifiers"). */
 function systemdWord(word: string): string {
   const plain = word.replaceAll('%', '%%').replaceAll('$', () => '$$')
   if (/^[\w%+,./:=@$-]+$/.test(plain)) return plain

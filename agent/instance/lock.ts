@@ -5,9 +5,7 @@ import { ExpectedError } from '../../lease/common/errors.ts'
 import { sleep } from '../../lease/common/sleep.ts'
 import { loadLibc } from '../netlink/socket/libc.ts'
 
-/**
- * Another agent on this host has a device, network or file that this one needs. The message names that agent.
- */
+/** Another agent on this host has what this one needs. The message names that agent. */
 export class HeldError extends ExpectedError {
   override name = 'HeldError'
 }
@@ -93,10 +91,7 @@ export async function findHolder(claim: Claim): Promise<Holder | undefined> {
   }
 }
 
-/**
- * Resolves to false where another process holds the name. The server stays open while the process lives, and
- * does not keep the process from ending.
- */
+/** False where another process holds the name. The server does not keep the process from ending. */
 async function listens(server: Server, claim: Claim): Promise<boolean> {
   server.unref()
   server.listen(address(claim))

@@ -57,10 +57,7 @@ export interface SubnetMap extends MapHead {
   readonly problems: readonly LeaseProblem[]
 }
 
-/**
- * Pure. Sorts by subnet. `kernel`: whether this host's kernel has a lease's entries, by node. Throws
- * NetworkConfigError.
- */
+/** Pure. `kernel`: whether this host's kernel has a lease's entries, by node. Throws NetworkConfigError. */
 export function subnetMap(
   { network, leases, times }: StoreView,
   kind: StoreOptions['kind'],
@@ -102,10 +99,7 @@ export function mapHead({ network, leases }: StoreView): MapHead {
   }
 }
 
-/**
- * Addresses that no host has (RFC 7600's dummy address, RFC 6666's discard prefix), and a MAC that no device
- * has.
- */
+/** Addresses that no host has (the dummy of RFC 7600, the discard prefix of RFC 6666). */
 const NOWHERE = { ipv4: parseIp('192.0.0.8'), ipv6: parseIp('100::1') }
 const NO_MAC = parseMac('00:00:00:00:00:00')
 

@@ -78,10 +78,7 @@ export class NodeFiles {
     }
   }
 
-  /**
-   * Before it writes a file, checks the earlier ones again: a runtime starts pods as soon as it reads the
-   * last.
-   */
+  /** Checks the earlier files before it writes one: a runtime starts pods as soon as it reads the last. */
   async #look(node: CniConfig, signal: AbortSignal): Promise<void> {
     try {
       const files = this.#filesOf(node)
@@ -126,9 +123,7 @@ export class NodeFiles {
     else this.#logRepair(facts, name, found)
   }
 
-  /**
-   * Delays repairs after the first three: another program that keeps changing a file must not cost much CPU.
-   */
+  /** After the first three repairs: a program that keeps changing a file must not cost much CPU. */
   async #backOff(signal: AbortSignal): Promise<void> {
     const nowMs = performance.now()
     if (nowMs - this.#repairs.lastMs > CALM_MS) this.#repairs.count = 0

@@ -1,12 +1,9 @@
-import { AddressError, type Family, familyOf } from '../../lease/net/ip.ts'
-import { addressAt, type Prefix, parsePrefix, prefixLength } from '../../lease/net/prefix.ts'
+import { type Family, familyOf } from '../../lease/net/ip.ts'
+import { addressAt, type Prefix, prefixLength, prefixOrUndefined } from '../../lease/net/prefix.ts'
 import type { FamilySubnet } from '../../lease/node_subnets.ts'
 import { readDotenv } from './dotenv.ts'
 
-/**
- * Contents of flannel's subnet.env, which the CNI plugin, mk-docker-opts.sh for Docker and others read. The
- * file must exist before a pod starts.
- */
+/** flannel's subnet.env, which the CNI plugin and mk-docker-opts.sh read before a pod starts. */
 export interface SubnetEnv {
   /** One or two, IPv4 first. */
   readonly families: readonly FamilySubnet[]
@@ -47,14 +44,6 @@ export function saysIpMasq(text: string): boolean {
 
 function readPrefixes(text: string, what: 'network' | 'subnet'): readonly Prefix[] {
   const values = readDotenv(text)
-  return Object.values(names).flatMap(name => (values.get(name[what]) ?? '').split(',').flatMap(prefixOrNone))
-}
-
-function prefixOrNone(text: string): readonly Prefix[] {
-  try {
-    return [parsePrefix(text.trim())]
-  } catch (error) {
-    if (error instanceof AddressError) return []
-    throw error
-  }
+  const texts = Object.values(names).flatMap(name => (values.get(name[what]) ?? '').split(','))
+  return texts.flatMap(prefix => prefixOrUndefined(prefix.trim()) ?? [])
 }

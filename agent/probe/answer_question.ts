@@ -15,9 +15,7 @@ export interface QuestionSource {
   readonly budget: Budget
   /** The way of a packet from this node's pods to a peer's. */
   readonly trace: (from: Ip, to: Ip, signal: AbortSignal) => Promise<object>
-  /**
-   * Number of datagrams that arrived in a session of this peer. Also sends some datagrams to the peer's port.
-   */
+  /** Datagrams that arrived in a session of this peer. Also sends some datagrams to the peer's port. */
   readonly heard: (question: Extract<Question, { ask: 'heard' }>) => number
   readonly log: Log
 }

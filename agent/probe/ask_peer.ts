@@ -6,9 +6,7 @@ import type { Ip } from '../../lease/net/ip.ts'
 import type { AskedPeer, PeerAnswer } from '../diagnose/probes/probe_result.ts'
 import { encodeQuestion, LONGEST_ANSWER, type Question } from './question.ts'
 
-/**
- * Time-outs of a connection, of an answer (the peer may have to read its host), and of all tries together.
- */
+/** For a connection, for an answer (the peer may have to read its host), and for all tries together. */
 const CONNECT_MS = 1_500
 const ANSWER_MS = 8_000
 const ALL_MS = 12_000
@@ -23,10 +21,7 @@ class NoPeerAgentError extends ExpectedError {
   override name = 'NoPeerAgentError'
 }
 
-/**
- * Asks the peer's agent; through another peer if the way to it does not work. Throws SilentPeerError,
- * NoPeerAgentError.
- */
+/** Through another peer if the way to it does not work. Throws SilentPeerError, NoPeerAgentError. */
 export async function askPeer(peer: AskedPeer, question: Question, signal: AbortSignal): Promise<PeerAnswer> {
   const until = AbortSignal.any([signal, AbortSignal.timeout(ALL_MS)])
   try {

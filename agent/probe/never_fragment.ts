@@ -13,9 +13,7 @@ const options = {
 } as const
 const IP_PMTUDISC_PROBE = 3
 
-/**
- * Makes the kernel drop oversized packets instead of fragmenting them, to measure the path's MTU. Bind first.
- */
+/** Makes the kernel drop oversized packets: the path's MTU is to be measured. Bind first. */
 export async function neverFragment(socket: Socket, family: Family): Promise<void> {
   const { level, option, table } = options[family]
   const fd = descriptorOf(inodesIn(table, socket.address().port))
@@ -23,10 +21,7 @@ export async function neverFragment(socket: Socket, family: Family): Promise<voi
   if (fd !== undefined) libc.setSocketOption(fd, level, option, IP_PMTUDISC_PROBE)
 }
 
-/**
- * Inodes of sockets with the port: Node.js hides a socket's descriptor. proc(5): column 2 is the local
- * address.
- */
+/** Node.js hides a socket's descriptor: found by its port. proc(5): column 2 is the local address. */
 function inodesIn(table: string, port: number): ReadonlySet<string> {
   const hex = port.toString(16).toUpperCase().padStart(4, '0')
   const rows = readFileSync(table, 'utf8')

@@ -47,9 +47,7 @@ export async function deadWays(target: ProbeTarget, signal: AbortSignal): Promis
   }
 }
 
-/**
- * Loss and largest packets to a peer and back; undefined if no agent answers. At most about 10 s, and 100 KB.
- */
+/** Undefined if no agent answers. At most about 10 s, and 100 KB. */
 export async function oneWay(target: Target, signal: AbortSignal): Promise<OneWay | undefined> {
   const count = () => withAsker(target, asker => countLoss(asker, signal))
   const first = await count()

@@ -57,10 +57,7 @@ function readGroup(cgroup: string, names: (typeof versions)[number]): CgroupMemo
   return { usedBytes: Math.max(0, used - inactive), limitBytes, cgroup }
 }
 
-/**
- * Undefined where the file cannot be read. Synchronous: these files lie on no disk, and a read by a thread of
- * Node.js' pool costs ten times as much.
- */
+/** Synchronous: these files lie on no disk, and a read by a thread costs ten times as much. */
 function textOf(file: string): string | undefined {
   try {
     return readFileSync(file, 'utf8').trim()

@@ -29,10 +29,7 @@ const reportedElsewhere: ReadonlySet<string> = new Set([
   'unseen',
 ])
 
-/**
- * Checks the host as `twill doctor` does, periodically and after changes of the underlay, and logs each
- * finding once: when it appears and when it ends.
- */
+/** Checks the host as `twill doctor` does, also after changes of the underlay; logs each finding once. */
 export class HostWatch {
   readonly #options: Required<HostWatchOptions>
   readonly #said = new ReportOnce()

@@ -1,3 +1,4 @@
+import { orUndefined } from '../common/errors.ts'
 import {
   AddressError,
   type Family,
@@ -28,6 +29,11 @@ export function parsePrefix(text: string): Prefix {
   if (!/^(0|[1-9]\d{0,2})$/.test(length) || Number(length) > bits)
     throw new AddressError(`Cannot parse prefix '${text}': length must be 0-${bits}`)
   return prefixOf(ip, Number(length))
+}
+
+/** As `parsePrefix`; undefined for a text that is no prefix. */
+export function prefixOrUndefined(text: string): Prefix | undefined {
+  return orUndefined(() => parsePrefix(text))
 }
 
 /** The prefix of that length (bits) that holds the address. Throws AddressError for an impossible length. */

@@ -81,6 +81,7 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
   ],
   'agent/diagnose/probes/': [
     ...ground,
+    'lease/lease.ts',
     'agent/diagnose/node_view.ts',
     'agent/diagnose/doctor/finding.ts',
     'agent/diagnose/trace/',

@@ -90,10 +90,7 @@ async function refuseWhileHeld(claims: readonly Claim[]): Promise<void> {
   }
 }
 
-/**
- * Devices and prefixes of this network: from the store, the agent's cache of it, or the given VNI, and from
- * the subnet file.
- */
+/** This network's devices and prefixes: from store or cache, or from the given VNI and the subnet file. */
 async function ours(
   { vni, timeout, 'subnet-file': subnetFile, 'cache-file': cacheFile }: FlagValues<typeof flags>,
   { store, err }: CommandContext,

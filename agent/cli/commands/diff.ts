@@ -9,10 +9,7 @@ const flags = {
   fix: bool(false, 'let the agent check and repair everything, then print what still differs'),
 }
 
-/**
- * `twill diff`: differences between this host's kernel and its leases. Exit code 1 if there are any. Only the
- * agent changes the kernel.
- */
+/** `twill diff`: exit code 1 where the kernel differs from the leases. Only the agent changes the kernel. */
 export const diff = command({ flags, readsStore: true }, async (values, context) => {
   const document = values.fix
     ? (await tellAgent<{ readonly after: DiffDocument }>(values, 'fix')).after

@@ -154,10 +154,7 @@ async function networkOf(config: AgentConfig): Promise<NetworkConfig> {
   return (await readStore(config.store, STORE_MS, 0)).network
 }
 
-/**
- * Prints all obstacles; throws InstallError if one is `broken`. Skipped where the agent runs, which checks
- * its host.
- */
+/** Throws InstallError if an obstacle is `broken`. Skipped where the agent runs, which checks its host. */
 async function check(
   config: AgentConfig,
   network: NetworkConfig,

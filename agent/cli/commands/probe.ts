@@ -29,10 +29,7 @@ interface Probed {
   readonly missing: readonly string[]
 }
 
-/**
- * `twill probe [NODE]`: active checks of the way from this host to its peers, over the underlay and over the
- * overlay. Exit code 1 for a finding, 2 if a check could not be made.
- */
+/** `twill probe [NODE]`: exit code 1 for a finding, 2 if a check could not be made. */
 export const probe = command({ flags, readsStore: true, operands: ['[NODE]'] }, async (values, context) => {
   const [wanted] = context.operands
   const { ways, missing } = await askNode(values, context, async (node, signal) =>

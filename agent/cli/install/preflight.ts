@@ -22,10 +22,7 @@ import { readUnderlay } from '../../underlay/when_chosen.ts'
 /** Findings that every host without an agent has, or that the installation repairs. */
 const expected: ReadonlySet<string> = new Set(['own lease', 'agent', 'drift', 'subnet file', 'forwarding'])
 
-/**
- * Obstacles to an agent on this host, before it has a lease: doctor's own checks, with the devices that the
- * agent would create. Changes nothing.
- */
+/** Doctor's own checks, with the devices that an agent on this host would create. Changes nothing. */
 export async function preflight(
   config: AgentConfig,
   network: NetworkConfig,

@@ -4,10 +4,7 @@ import type { Output } from './output.ts'
 /** Longest text of one line. */
 const LONGEST = 1_000
 
-/**
- * Shows the current activity: on a terminal in one line that changes in place, elsewhere a line for each
- * change.
- */
+/** On a terminal one line that changes in place, elsewhere a line for each change. */
 export class ProgressLine {
   readonly #out: Output
   #isShown = false

@@ -91,9 +91,7 @@ export async function askStore<S extends Askable, T>(
   }
 }
 
-/**
- * Resolves to the first success and stops the other requests. If all fail, throws one error with all reasons.
- */
+/** Resolves to the first success, and stops the others. Of failures, throws one error with all reasons. */
 async function firstOf<S extends StoreOptions, T>(
   choices: readonly S[],
   ask: (one: S, stop: AbortSignal) => Promise<T>,

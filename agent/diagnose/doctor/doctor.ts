@@ -2,7 +2,7 @@ import { isBlind } from '../host_facts.ts'
 import type { AgentSilence } from '../node_view.ts'
 import { deviceChecks } from './device_checks.ts'
 import { fileChecks } from './file_checks.ts'
-import { type Finding, ranked } from './finding.ts'
+import { type Finding, type Found, ranked } from './finding.ts'
 import { hostChecks } from './host_checks.ts'
 import { leaseChecks } from './lease_checks.ts'
 import { pathChecks } from './path_checks.ts'
@@ -14,17 +14,17 @@ import { tunnelChecks } from './tunnel_checks.ts'
 const allChecks: readonly Check[] = [
   leaseChecks,
   deviceChecks,
-  hostChecks,
+  ...hostChecks,
   pathChecks,
   tunnelChecks,
   trafficChecks,
-  fileChecks,
+  ...fileChecks,
   agentChecks,
   unseenChecks,
 ]
 
 /** Checks that need nothing from iproute2. */
-const checksWithoutHost: readonly Check[] = [leaseChecks, fileChecks, agentChecks, unseenChecks]
+const checksWithoutHost: readonly Check[] = [leaseChecks, ...fileChecks, agentChecks, unseenChecks]
 
 /** All visible problems of this host, the likeliest cause first. */
 export function examine(patient: Patient): readonly Finding[] {
@@ -34,65 +34,62 @@ export function examine(patient: Patient): readonly Finding[] {
 
 /** Keeps the first finding of each check: traces find again what another check has found. */
 function isFirst({ check }: Finding, place: number, all: readonly Finding[]): boolean {
-  const alike = (one: Finding) => one.check === check
-  return all.findIndex(alike) === place
+  return all.findIndex(one => one.check === check) === place
 }
 
 /** The data plane outlives its agent: without an agent nothing breaks, but nothing is repaired either. */
-function agentChecks({ agent }: Patient): readonly Finding[] {
+function agentChecks({ agent }: Patient): Found {
   if (agent === undefined)
-    return [
-      {
-        check: 'agent',
-        severity: 'unseen',
-        what: 'no agent answers on this host',
-        evidence: 'the local socket of twilld is not there, or does not answer',
-        cause:
-          'twilld was stopped, has ended, or hangs: traffic continues with the entries that exist, and nothing repairs them',
-        remedy: 'systemctl start twilld; journalctl -u twilld tells why it ended',
-      },
-    ]
-  if ('kind' in agent) return [silentAgent(agent)]
+    return {
+      check: 'agent',
+      severity: 'unseen',
+      what: 'no agent answers on this host',
+      evidence: 'the local socket of twilld is not there, or does not answer',
+      cause:
+        'twilld was stopped, has ended, or hangs: traffic continues with the entries that exist, and nothing repairs them',
+      remedy: 'systemctl start twilld; journalctl -u twilld tells why it ended',
+    }
+  if ('kind' in agent) return silentAgent(agent)
   if (agent.notReady.length === 0) return []
-  return [
-    {
-      check: 'readiness',
-      severity: 'broken',
-      what: 'the agent says that this node is not ready',
-      evidence: agent.notReady.join('; '),
-      cause: 'as the agent says',
-      remedy: 'fix what it names; /readyz says when it is over',
-    },
-  ]
+  return {
+    check: 'readiness',
+    severity: 'broken',
+    what: 'the agent says that this node is not ready',
+    evidence: agent.notReady.join('; '),
+    cause: 'as the agent says',
+    remedy: 'fix what it names; /readyz says when it is over',
+  }
 }
 
 function silentAgent({ kind, why }: AgentSilence): Finding {
-  const waiting = 'its network, its lease or its interface is not there yet, as it says'
-  const unasked = 'only root and the group of its socket may ask it, and each network of a host has its own'
-  const isWaiting = kind === 'waiting'
+  if (kind === 'waiting')
+    return {
+      check: 'readiness',
+      severity: 'broken',
+      what: 'the agent waits',
+      evidence: why,
+      cause: 'its network, its lease or its interface is not there yet, as it says',
+      remedy: 'fix what it waits for; journalctl -u twilld tells more',
+    }
   return {
-    check: isWaiting ? 'readiness' : 'agent',
-    severity: isWaiting ? 'broken' : 'unseen',
-    what: isWaiting ? 'the agent waits' : 'the agent of this host was not asked',
+    check: 'agent',
+    severity: 'unseen',
+    what: 'the agent of this host was not asked',
     evidence: why,
-    cause: isWaiting ? waiting : unasked,
-    remedy: isWaiting
-      ? 'fix what it waits for; journalctl -u twilld tells more'
-      : 'run it as root, with its --local-socket',
+    cause: 'only root and the group of its socket may ask it, and each network of a host has its own',
+    remedy: 'run it as root, with its --local-socket',
   }
 }
 
 /** Without root, or without a tool, part of the host cannot be read. */
-function unseenChecks({ facts: { unseen } }: Patient): readonly Finding[] {
+function unseenChecks({ facts: { unseen } }: Patient): Found {
   if (unseen.length === 0) return []
-  return [
-    {
-      check: 'unseen',
-      severity: 'unseen',
-      what: 'a part of this host could not be looked at',
-      evidence: unseen.join('; '),
-      cause: 'a tool is not installed, or it needs root',
-      remedy: 'run it as root, with iproute2, iptables and nftables installed',
-    },
-  ]
+  return {
+    check: 'unseen',
+    severity: 'unseen',
+    what: 'a part of this host could not be looked at',
+    evidence: unseen.join('; '),
+    cause: 'a tool is not installed, or it needs root',
+    remedy: 'run it as root, with iproute2, iptables and nftables installed',
+  }
 }

@@ -2,9 +2,7 @@
 export interface Finding {
   /** Name of the check, for scripts and metrics: `forwarding`. */
   readonly check: string
-  /**
-   * `broken`: cuts pods off from peers. `risk`: may do so. `unseen`: the check could not read all it needs.
-   */
+  /** `broken`: cuts pods off. `risk`: may do so. `unseen`: the check could not read all it needs. */
   readonly severity: 'broken' | 'risk' | 'unseen'
   /** The problem, one sentence. */
   readonly what: string
@@ -15,15 +13,13 @@ export interface Finding {
   readonly remedy: string
 }
 
+/** What one check finds; often nothing. */
+export type Found = Finding | readonly Finding[]
+
 /** Sorts by severity, and keeps the order of the checks: causes come before their effects. */
 export function ranked(findings: readonly Finding[]): readonly Finding[] {
   const rank = { broken: 0, risk: 1, unseen: 2 } as const
   return findings.toSorted((a, b) => rank[a.severity] - rank[b.severity])
-}
-
-/** Whether the finding only says that something could not be checked. */
-export function isCouldNotTell({ severity }: Finding): boolean {
-  return severity === 'unseen'
 }
 
 export function printFindings(findings: readonly Finding[]): string {
@@ -33,6 +29,9 @@ export function printFindings(findings: readonly Finding[]): string {
 
 function printFinding({ check, severity, what, evidence, cause, remedy }: Finding, place: number): string {
   const mark = severity === 'broken' ? 'BROKEN' : severity
-  const lines = [`${place + 1}. ${mark} (${check}): ${what}`, `   seen:  ${evidence}`]
-  return [...lines, `   cause: ${cause}`, `   fix:   ${remedy}`, ''].join('\n')
+  return `${place + 1}. ${mark} (${check}): ${what}
+   seen:  ${evidence}
+   cause: ${cause}
+   fix:   ${remedy}
+`
 }

@@ -5,23 +5,21 @@ import { bridgeTroubles } from '../pod_bridge.ts'
 import { printTableRoute } from '../route_lookup.ts'
 import { bridgeSetting, forwardingSetting } from '../settings.ts'
 import { oldBridges } from './device_checks.ts'
-import type { Finding } from './finding.ts'
-import type { Patient } from './patient.ts'
+import type { Found } from './finding.ts'
+import type { Check, Patient } from './patient.ts'
 
-export function hostChecks(patient: Patient): readonly Finding[] {
-  return [
-    ...forwarding(patient),
-    ...oldBridges(patient),
-    ...podBridge(patient),
-    ...overlappingRoutes(patient),
-    ...bridgeMtu(patient),
-    ...bridgedPackets(patient),
-    ...mixedIptables(patient),
-    ...checksumOffload(patient),
-  ]
-}
+export const hostChecks: readonly Check[] = [
+  forwarding,
+  oldBridges,
+  podBridge,
+  overlappingRoutes,
+  bridgeMtu,
+  bridgedPackets,
+  mixedIptables,
+  checksumOffload,
+]
 
-function forwarding({ facts, view }: Patient): readonly Finding[] {
+function forwarding({ facts, view }: Patient): Found {
   const names = view.network.families.map(({ family }) => forwardingSetting[family])
   return names
     .filter(name => facts.sysctls[name] === '0')
@@ -35,22 +33,13 @@ function forwarding({ facts, view }: Patient): readonly Finding[] {
     }))
 }
 
-function podBridge({ facts, view }: Patient): readonly Finding[] {
+function podBridge({ facts, view }: Patient): Found {
   const subnets = view.self?.subnets.map(({ prefix }) => prefix) ?? []
-  return bridgeTroubles(facts, subnets).map(({ severity, what, evidence, cause, remedy }) => ({
-    check: 'pod bridge',
-    severity,
-    what,
-    evidence,
-    cause,
-    remedy,
-  }))
+  return bridgeTroubles(facts, subnets).map(({ finding }) => finding)
 }
 
-/**
- * Host routes inside the pod network: the agent does not program subnets there, or the host misroutes them.
- */
-function overlappingRoutes({ facts, view }: Patient): readonly Finding[] {
+/** The agent does not program subnets inside such a route, or the host misroutes them. */
+function overlappingRoutes({ facts, view }: Patient): Found {
   const subnets = view.self?.subnets.map(({ prefix }) => prefix) ?? []
   const ours = new Set(
     Array.from(view.desired.values()).flatMap(entry => (entry.kind === 'route' ? [entry.dst] : [])),
@@ -65,23 +54,21 @@ function overlappingRoutes({ facts, view }: Patient): readonly Finding[] {
       !subnets.some(subnet => overlaps(subnet, dst)),
   )
   if (foreign.length === 0) return []
-  return [
-    {
-      check: 'overlap',
-      severity: 'risk',
-      what: 'the host has routes of its own inside the pod network',
-      evidence: foreign.slice(0, 3).map(printTableRoute).join('; '),
-      cause: 'the pod network overlaps another network of this host (docker0, a VPN, the LAN)',
-      remedy: 'choose another Network in the network config, or move the other network',
-    },
-  ]
+  return {
+    check: 'overlap',
+    severity: 'risk',
+    what: 'the host has routes of its own inside the pod network',
+    evidence: foreign.slice(0, 3).map(printTableRoute).join('; '),
+    cause: 'the pod network overlaps another network of this host (docker0, a VPN, the LAN)',
+    remedy: 'choose another Network in the network config, or move the other network',
+  }
 }
 
 /**
  * A bridge MTU above the overlay's: the host refuses larger packets with ICMP, which a firewall may drop. A
  * bridge without ports does not count: the kernel resets its MTU.
  */
-function bridgeMtu({ facts, view }: Patient): readonly Finding[] {
+function bridgeMtu({ facts, view }: Patient): Found {
   const { self, backend, underlay } = view
   if (self === undefined) return []
   const overlayMtu = backend.overlayMtu(underlay)
@@ -103,7 +90,7 @@ function bridgeMtu({ facts, view }: Patient): readonly Finding[] {
 }
 
 /** kube-proxy in iptables: the answer of a backend on the client's own node must be translated back. */
-function bridgedPackets({ facts, view }: Patient): readonly Finding[] {
+function bridgedPackets({ facts, view }: Patient): Found {
   const isProxied = ({ text }: IptablesDump) => /^:KUBE-SERVICES/m.test(text)
   const families = view.network.families.filter(one =>
     facts.iptables.some(dump => dump.family === one.family && isProxied(dump)),
@@ -111,50 +98,44 @@ function bridgedPackets({ facts, view }: Patient): readonly Finding[] {
   const name = families.map(({ family }) => bridgeSetting[family]).find(key => facts.sysctls[key] !== '1')
   if (name === undefined) return []
   const value = facts.sysctls[name]
-  return [
-    {
-      check: 'bridge netfilter',
-      severity: 'risk',
-      what: 'pods get no answer from a Service whose backend is on their own node',
-      evidence: value === undefined ? `${name} is missing` : `${name} = ${value}`,
-      cause: 'packets between two pods on one bridge do not pass iptables, which kube-proxy uses here',
-      remedy: `modprobe br_netfilter; ${shellQuote('sysctl', '-w', `${name}=1`)}; to keep both: /etc/modules-load.d and /etc/sysctl.d`,
-    },
-  ]
+  return {
+    check: 'bridge netfilter',
+    severity: 'risk',
+    what: 'pods get no answer from a Service whose backend is on their own node',
+    evidence: value === undefined ? `${name} is missing` : `${name} = ${value}`,
+    cause: 'packets between two pods on one bridge do not pass iptables, which kube-proxy uses here',
+    remedy: `modprobe br_netfilter; ${shellQuote('sysctl', '-w', `${name}=1`)}; to keep both: /etc/modules-load.d and /etc/sysctl.d`,
+  }
 }
 
 /** Rules of kube-proxy in both flavours: one of the two sets is stale. */
-function mixedIptables({ facts }: Patient): readonly Finding[] {
+function mixedIptables({ facts }: Patient): Found {
   const withKube = facts.iptables.filter(({ text }) => /^:KUBE-(SERVICES|FORWARD)/m.test(text))
   const flavours = new Set(withKube.map(({ command }) => (command.includes('legacy') ? 'legacy' : 'nft')))
   if (flavours.size < 2) return []
-  return [
-    {
-      check: 'iptables flavours',
-      severity: 'risk',
-      what: 'kube-proxy has left rules in both iptables-nft and iptables-legacy',
-      evidence: withKube.map(({ command }) => command).join(', '),
-      cause: 'the alternative was switched while rules stood: packets pass both sets',
-      remedy: 'choose one with update-alternatives --config iptables, flush the other, restart kube-proxy',
-    },
-  ]
+  return {
+    check: 'iptables flavours',
+    severity: 'risk',
+    what: 'kube-proxy has left rules in both iptables-nft and iptables-legacy',
+    evidence: withKube.map(({ command }) => command).join(', '),
+    cause: 'the alternative was switched while rules stood: packets pass both sets',
+    remedy: 'choose one with update-alternatives --config iptables, flush the other, restart kube-proxy',
+  }
 }
 
 /** Kernels before 5.7 send VXLAN with wrong checksums if the device offloads them (commit ea64d8d6c675). */
-function checksumOffload({ kernelRelease, view, agent }: Patient): readonly Finding[] {
+function checksumOffload({ kernelRelease, view, agent }: Patient): Found {
   // The agent disables the offload itself (--tx-checksum).
   if (agent !== undefined) return []
   const [major = 0, minor = 0] = kernelRelease.split('.').map(Number)
   const [device] = view.backend.devices
   if (major > 5 || (major === 5 && minor >= 7) || device === undefined || Number.isNaN(minor)) return []
-  return [
-    {
-      check: 'checksum offload',
-      severity: 'risk',
-      what: 'this kernel may send tunnelled TCP with wrong checksums: ping works, TCP hangs',
-      evidence: `kernel ${kernelRelease}`,
-      cause: 'a fault of Linux before 5.7 with devices that compute checksums',
-      remedy: `ethtool -K ${device} tx-checksum-ip-generic off, or a newer kernel`,
-    },
-  ]
+  return {
+    check: 'checksum offload',
+    severity: 'risk',
+    what: 'this kernel may send tunnelled TCP with wrong checksums: ping works, TCP hangs',
+    evidence: `kernel ${kernelRelease}`,
+    cause: 'a fault of Linux before 5.7 with devices that compute checksums',
+    remedy: `ethtool -K ${device} tx-checksum-ip-generic off, or a newer kernel`,
+  }
 }

@@ -1,18 +1,18 @@
-import type { Lease } from '../../../lease/lease.ts'
+import { type Lease, subnetOf } from '../../../lease/lease.ts'
 import { familyOf, type Ip } from '../../../lease/net/ip.ts'
 import { addressAt, contains, networkAddress, type Prefix } from '../../../lease/net/prefix.ts'
 import { hasPods } from '../pod_bridge.ts'
 import { lookUp } from '../route_lookup.ts'
 import type { Hop } from '../trace/hop.ts'
 import { trace } from '../trace/trace.ts'
-import type { Finding } from './finding.ts'
+import type { Finding, Found } from './finding.ts'
 import type { Patient } from './patient.ts'
 
 /** Peers walked to, those with differing entries first: with thousands of peers one walk costs some ms. */
 const WALKS = 20
 
 /** Traces to peers, from the host and from a pod; where none breaks, kernel entries that differ. */
-export function pathChecks(patient: Patient): readonly Finding[] {
+export function pathChecks(patient: Patient): Found {
   const { view } = patient
   if (view.self === undefined) return []
   const broken = new Map<string, { readonly hop: Hop; readonly ways: string[] }>()
@@ -28,16 +28,10 @@ export function pathChecks(patient: Patient): readonly Finding[] {
   return findings.length > 0 ? findings : unmetDrift(patient)
 }
 
-interface WalkPlan {
-  readonly from: Ip
-  readonly to: Ip
-  readonly name: string
-}
-
-function walksOf(patient: Patient, self: Lease): readonly WalkPlan[] {
+function walksOf(patient: Patient, self: Lease) {
   return peersToWalk(patient, self).flatMap(peer =>
     peer.subnets.flatMap(({ prefix }) => {
-      const own = self.subnets.find(subnet => familyOf(subnet.prefix) === familyOf(prefix))
+      const own = subnetOf(self, familyOf(prefix))
       if (own === undefined) return []
       const pod = podIn(own.prefix, patient)
       const to = addressAt(prefix, 2)
@@ -66,7 +60,7 @@ function podIn(subnet: Prefix, { facts }: Patient): Ip | undefined {
   const silent = new Set(facts.neighbors.flatMap(one => (one.states.includes('FAILED') ? one.address : [])))
   const pods = Array.from({ length: PODS }, (_, i) => addressAt(subnet, 2 + i))
   const pod = pods.find(one => !silent.has(one)) ?? addressAt(subnet, 2)
-  const { route, outcome } = lookUp(facts, { src: undefined, dst: pod, iif: undefined })
+  const { route, outcome } = lookUp(facts, { dst: pod })
   const isRouted = outcome === 'unicast' && route !== undefined && contains(subnet, route.dst)
   return isRouted || hasPods(facts, subnet) ? pod : undefined
 }
@@ -84,16 +78,14 @@ function findingOf(hop: Hop, ways: readonly string[]): Finding {
   }
 }
 
-function unmetDrift({ drift }: Patient): readonly Finding[] {
+function unmetDrift({ drift }: Patient): Found {
   if (drift.length === 0) return []
-  return [
-    {
-      check: 'drift',
-      severity: 'risk',
-      what: `${drift.length} entries of the kernel differ from what the leases ask for`,
-      evidence: 'twill diff lists them',
-      cause: 'another program changed them, or no agent runs',
-      remedy: 'start twilld; if it runs, twill status says why it does not repair them',
-    },
-  ]
+  return {
+    check: 'drift',
+    severity: 'risk',
+    what: `${drift.length} entries of the kernel differ from what the leases ask for`,
+    evidence: 'twill diff lists them',
+    cause: 'another program changed them, or no agent runs',
+    remedy: 'start twilld; if it runs, twill status says why it does not repair them',
+  }
 }

@@ -3,7 +3,7 @@ import type { Operation } from '../../state/operation.ts'
 import type { CniConfigFile } from '../cni_configs.ts'
 import type { HostFacts } from '../host_facts.ts'
 import type { AgentFacts, AgentSilence, NodeView } from '../node_view.ts'
-import type { Finding } from './finding.ts'
+import type { Found } from './finding.ts'
 
 /** Contents of the files that CNI plugins and Docker read. */
 export interface NodeFileFacts {
@@ -32,4 +32,4 @@ export interface Patient {
 }
 
 /** Checks of one kind. Pure. */
-export type Check = (patient: Patient) => readonly Finding[]
+export type Check = (patient: Patient) => Found

@@ -2,72 +2,66 @@ import { shellQuote } from '../../../lease/common/shell_quote.ts'
 import type { FamilyNetwork } from '../../../lease/network_config/network_config.ts'
 import type { HostFacts } from '../host_facts.ts'
 import { conntrackSettings } from '../settings.ts'
-import type { Finding } from './finding.ts'
+import type { Found } from './finding.ts'
 import type { Patient } from './patient.ts'
 
 /** Share of the table from which new connections are at risk. */
 const NEARLY_FULL = 0.9
 
 /** Problems that affect only some of the pods' traffic. */
-export function trafficChecks(patient: Patient): readonly Finding[] {
-  return [...fullConntrack(patient), ...directRoutes(patient), ...masquerading(patient)]
+export function trafficChecks(patient: Patient) {
+  return [fullConntrack, directRoutes, masquerading].flatMap(check => check(patient))
 }
 
 /** The kernel drops the first packet of a connection for which it has no room. */
-function fullConntrack({ facts: { sysctls } }: Patient): readonly Finding[] {
+function fullConntrack({ facts: { sysctls } }: Patient): Found {
   const { count, max } = conntrackSettings
   const [used, most] = [Number(sysctls[count]), Number(sysctls[max])]
   if (!(most > 0 && used >= most * NEARLY_FULL)) return []
-  return [
-    {
-      check: 'conntrack',
-      severity: used >= most ? 'broken' : 'risk',
-      what: 'the kernel drops new connections: its table of connections is full, or nearly so',
-      evidence: `${count} = ${used}, ${max} = ${most}`,
-      cause: 'many short connections, a scan or a flood; or a limit too low for this host',
-      remedy: `${shellQuote('sysctl', '-w', `${max}=${most * 2}`)}; conntrack -S, and see who opens them: conntrack -L`,
-    },
-  ]
+  return {
+    check: 'conntrack',
+    severity: used >= most ? 'broken' : 'risk',
+    what: 'the kernel drops new connections: its table of connections is full, or nearly so',
+    evidence: `${count} = ${used}, ${max} = ${most}`,
+    cause: 'many short connections, a scan or a flood; or a limit too low for this host',
+    remedy: `${shellQuote('sysctl', '-w', `${max}=${most * 2}`)}; conntrack -S, and see who opens them: conntrack -L`,
+  }
 }
 
 /** A device without neighbors chooses the peer itself and ignores the gateway of a route. */
-function directRoutes({ facts, view }: Patient): readonly Finding[] {
+function directRoutes({ facts, view }: Patient): Found {
   const { underlay, desired } = view
   const device = facts.links.find(({ name }) => name === underlay.name)
-  const direct = Array.from(desired.values()).find(
-    entry => entry.kind === 'route' && entry.type === 'unicast' && entry.dev === underlay.name,
-  )
-  if (!device?.noNeighbors || direct?.kind !== 'route' || direct.type !== 'unicast') return []
-  return [
-    {
-      check: 'direct routes',
-      severity: 'risk',
-      what: `pods' packets leave without a tunnel over ${device.name}, a point-to-point device, which may not know their destination`,
-      evidence: `${direct.dst} via ${direct.via} dev ${direct.dev}`,
-      cause:
-        'host-gw, or DirectRouting, over a VPN: WireGuard delivers by AllowedIPs, not by the gateway of a route',
-      remedy: `use Backend vxlan without DirectRouting, or let ${device.name} carry each peer's subnet (AllowedIPs)`,
-    },
-  ]
+  const routes = Array.from(desired.values()).filter(entry => entry.kind === 'route')
+  const unicast = routes.filter(route => route.type === 'unicast')
+  const direct = unicast.find(({ dev }) => dev === underlay.name)
+  if (!device?.noNeighbors || direct === undefined) return []
+  return {
+    check: 'direct routes',
+    severity: 'risk',
+    what: `pods' packets leave without a tunnel over ${device.name}, a point-to-point device, which may not know their destination`,
+    evidence: `${direct.dst} via ${direct.via} dev ${direct.dev}`,
+    cause:
+      'host-gw, or DirectRouting, over a VPN: WireGuard delivers by AllowedIPs, not by the gateway of a route',
+    remedy: `use Backend vxlan without DirectRouting, or let ${device.name} carry each peer's subnet (AllowedIPs)`,
+  }
 }
 
 /** Not checked while an agent runs: it writes its rules again within seconds. */
-function masquerading({ agent, files, view, facts }: Patient): readonly Finding[] {
+function masquerading({ agent, files, view, facts }: Patient): Found {
   if (agent !== undefined || !files.ipMasq || facts.unseen.some(what => /^'(ip6?tables|nft)/.test(what)))
     return []
   const missing = view.network.families.filter(one => !masquerades(one, facts))
   if (missing.length === 0) return []
-  return [
-    {
-      check: 'masquerading',
-      severity: 'risk',
-      what: "pods reach nothing outside of the overlay: the agent's firewall rules are gone",
-      evidence: `no rule masquerades ${missing.map(({ network }) => network).join(' + ')}, and FLANNEL_IPMASQ is true`,
-      cause:
-        'a firewall was loaded again (firewalld, ufw, nftables.service), and no agent runs that repairs it',
-      remedy: 'start twilld, which writes them again',
-    },
-  ]
+  return {
+    check: 'masquerading',
+    severity: 'risk',
+    what: "pods reach nothing outside of the overlay: the agent's firewall rules are gone",
+    evidence: `no rule masquerades ${missing.map(({ network }) => network).join(' + ')}, and FLANNEL_IPMASQ is true`,
+    cause:
+      'a firewall was loaded again (firewalld, ufw, nftables.service), and no agent runs that repairs it',
+    remedy: 'start twilld, which writes them again',
+  }
 }
 
 /** In iptables or in nft, as the agent writes them. */

@@ -1,7 +1,6 @@
 import { familyOf } from '../../../lease/net/ip.ts'
 import { addressAt } from '../../../lease/net/prefix.ts'
 import type { Link } from '../../state/entry.ts'
-
 import { tunnelHops, verdictChains } from '../trace/firewall_hops.ts'
 import type { Hop } from '../trace/hop.ts'
 import type { Finding } from './finding.ts'

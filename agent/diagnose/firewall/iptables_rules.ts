@@ -1,5 +1,5 @@
-import { type Ip, parseIp } from '../../../lease/net/ip.ts'
-import { contains, parsePrefix } from '../../../lease/net/prefix.ts'
+import { type Ip, ipOrUndefined } from '../../../lease/net/ip.ts'
+import { contains, prefixOrUndefined } from '../../../lease/net/prefix.ts'
 import type { IptablesDump } from '../host_facts.ts'
 import {
   type Action,
@@ -31,22 +31,16 @@ export function parseIptables({ family, command, text }: IptablesDump): BaseChai
     const priority = priorities[table]
     if (priority === undefined) continue
     const chains = new Map<string, FirewallRule[]>()
-    const bases: { readonly chain: string; readonly policy: string }[] = []
     for (const line of lines) {
-      const declared = /^:(\S+) (\S+)/.exec(line)
-      if (declared !== null) {
-        const [, chain = '', policy = '-'] = declared
+      const [, chain, policy = '-'] = /^:(\S+) (\S+)/.exec(line) ?? []
+      if (chain !== undefined) {
         chains.set(chain, [])
-        if (policy !== '-') bases.push({ chain, policy })
+        const hook = policy === '-' ? undefined : hooks[chain]
+        const common = { name: `${name} ${table} ${chain}`, family, priority, entry: chain, chains }
+        if (hook) found.push({ ...common, hook, policy: policy === 'DROP' ? 'drop' : 'accept' })
       }
       const words = splitWords(line)
       if (words[0] === '-A') chains.get(words[1] ?? '')?.push(parseRule(`${name} -t ${table} ${line}`, words))
-    }
-    for (const { chain, policy } of bases) {
-      const hook = hooks[chain]
-      if (hook === undefined) continue
-      const common = { name: `${name} ${table} ${chain}`, family, hook, priority, entry: chain, chains }
-      found.push({ ...common, policy: policy === 'DROP' ? 'drop' : 'accept' })
     }
   }
   return found
@@ -80,7 +74,7 @@ function parseRule(text: string, words: readonly string[]): FirewallRule {
     for (i++; i < words.length && !/^(-{1,2}[a-zA-Z]|!$)/.test(words[i] ?? ''); i++)
       arguments_.push(words[i] ?? '')
     if (option === '-j' || option === '-g') {
-      then = markOf(arguments_[0], words.slice(i)) ?? actionOf(option, arguments_[0] ?? '')
+      then = actionOf(option, arguments_[0] ?? '', words.slice(i))
       break
     }
     const condition = conditionOf(option, arguments_)
@@ -89,20 +83,15 @@ function parseRule(text: string, words: readonly string[]): FirewallRule {
   return { text, then, matches: packet => all(conditions, packet) }
 }
 
-/** `-j MARK --set-xmark 0x7/0xff`. */
-function markOf(target: string | undefined, [option, argument = '']: readonly string[]): Action | undefined {
-  if (target !== 'MARK' || option !== '--set-xmark') return undefined
-  const { value, mask } = maskedOf(argument)
-  return { verdict: 'mark', value, mask }
-}
-
 /** `0x7/0xff`; all bits without a mask. */
 function maskedOf(text: string): { readonly value: number; readonly mask: number } {
   const [value, mask = 0xffffffff] = text.split('/').map(Number)
   return { value: value ?? Number.NaN, mask }
 }
 
-function actionOf(option: string, target: string): Action {
+/** `settings` are the words behind the target: `-j MARK --set-xmark 0x7/0xff`. */
+function actionOf(option: string, target: string, [setting, value = '']: readonly string[]): Action {
+  if (target === 'MARK' && setting === '--set-xmark') return { verdict: 'mark', ...maskedOf(value) }
   if (option === '-g') return { verdict: 'goto', chain: target }
   if (target === 'ACCEPT') return { verdict: 'accept' }
   if (target === 'DROP' || target === 'REJECT') return { verdict: 'drop' }
@@ -127,7 +116,7 @@ function conditionOf(option: string, values: readonly string[]): Condition | und
     case '-o':
       return ({ oif }) => sameInterface(value, oif)
     case '-p':
-      return ({ protocol }) => equal(value, protocol)
+      return ({ protocol }) => (protocol === undefined ? 'maybe' : is(value === protocol || value === 'all'))
     case '--dport':
     case '--dports':
       return ({ dport }) => among(value, dport)
@@ -135,7 +124,7 @@ function conditionOf(option: string, values: readonly string[]): Condition | und
       return ({ mark }) => hasMark(value, mark)
     case '--ctstate':
     case '--state':
-      return ({ isAnswer }) => (value.split(',').includes(isAnswer ? 'ESTABLISHED' : 'NEW') ? 'yes' : 'no')
+      return ({ isAnswer }) => is(value.split(',').includes(isAnswer ? 'ESTABLISHED' : 'NEW'))
     default:
       return () => 'maybe'
   }
@@ -143,42 +132,35 @@ function conditionOf(option: string, values: readonly string[]): Condition | und
 
 function hasMark(text: string, mark = 0): Match {
   const { value, mask } = maskedOf(text)
-  return (mark & mask) >>> 0 === value ? 'yes' : 'no'
+  return is((mark & mask) >>> 0 === value)
 }
 
 function within(prefixes: string, ip: Ip): Match {
-  return prefixes.split(',').some(prefix => holds(prefix, ip)) ? 'yes' : 'no'
+  return is(prefixes.split(',').some(prefix => holds(prefix, ip)))
 }
 
-function holds(prefix: string, ip: Ip): boolean {
-  try {
-    return prefix.includes('/') ? contains(parsePrefix(prefix), ip) : parseIp(prefix) === ip
-  } catch {
-    return false
-  }
+function is(holds: boolean): Match {
+  return holds ? 'yes' : 'no'
+}
+
+function holds(text: string, ip: Ip): boolean {
+  if (!text.includes('/')) return ipOrUndefined(text) === ip
+  const prefix = prefixOrUndefined(text)
+  return prefix !== undefined && contains(prefix, ip)
 }
 
 /** A trailing `+` matches any rest. */
 function sameInterface(pattern: string, name: string | undefined): Match {
   if (name === undefined) return 'no'
   if (name === someInterface) return 'maybe'
-  const same = pattern.endsWith('+') ? name.startsWith(pattern.slice(0, -1)) : name === pattern
-  return same ? 'yes' : 'no'
-}
-
-function equal(wanted: string, is: string | undefined): Match {
-  if (is === undefined) return 'maybe'
-  return wanted === is || wanted === 'all' ? 'yes' : 'no'
+  return is(pattern.endsWith('+') ? name.startsWith(pattern.slice(0, -1)) : name === pattern)
 }
 
 /** `53,8000:9000`: ports and ranges of them. */
 function among(ports: string, port: number | undefined): Match {
   if (port === undefined) return 'maybe'
-  const holds = ports.split(',').some(part => {
-    const [first = Number.NaN, last = first] = part.split(':').map(Number)
-    return first <= port && port <= last
-  })
-  return holds ? 'yes' : 'no'
+  const ranges = ports.split(',').map(part => part.split(':').map(Number))
+  return is(ranges.some(([first = Number.NaN, last = first]) => first <= port && port <= last))
 }
 
 function not(condition: Condition): Condition {

@@ -1,10 +1,7 @@
 /** `netdev other in`: family, table and chain. */
 type ChainName = string
 
-/**
- * Devices of the chains at ingress and egress hooks, from the text of `nft list ruleset`: the JSON of nft
- * before 1.0.9 leaves them out.
- */
+/** Devices of ingress and egress chains, from `nft list ruleset`: the JSON of nft before 1.0.9 lacks them. */
 export function parseNftDevices(text: string): ReadonlyMap<ChainName, readonly string[]> {
   const found = new Map<ChainName, readonly string[]>()
   let [table, chain] = ['', '']

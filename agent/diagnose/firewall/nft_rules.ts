@@ -1,3 +1,4 @@
+import { orUndefined } from '../../../lease/common/errors.ts'
 import { parseIp } from '../../../lease/net/ip.ts'
 import { contains, prefixOf } from '../../../lease/net/prefix.ts'
 import {
@@ -62,13 +63,13 @@ function parseRule(table: string, rule: Json): readonly FirewallRule[] {
   let map: readonly Choice[] = []
   const parts: string[] = []
   for (const expression of listOf(rule.expr).map(objectOf)) {
-    const [name = ''] = Object.keys(expression)
-    const verdict = actionOf(name, objectOf(expression[name])) ?? markOf(name, objectOf(expression[name]))
+    const [name, argument] = statementOf(expression)
+    const verdict = actionOf(name, argument)
     if (verdict !== undefined) then = verdict
-    else if (name === 'match') conditions.push(conditionOf(objectOf(expression[name])))
-    else if (name === 'vmap') map = choicesOf(objectOf(expression[name]))
+    else if (name === 'match') conditions.push(conditionOf(argument))
+    else if (name === 'vmap') map = choicesOf(argument)
     else if (!harmless.has(name)) conditions.push(() => 'maybe')
-    if (name !== 'counter') parts.push(printExpression(name, objectOf(expression[name])))
+    if (name !== 'counter') parts.push(printExpression(name, argument))
   }
   const text = `nft ${table} ${rule.chain}: ${parts.join(' ')} (handle ${rule.handle})`
   const rules = map.length > 0 ? map : [{ action: then, when: [] }]
@@ -92,11 +93,16 @@ function choicesOf({ key, data }: Json): readonly Choice[] {
   if (!Array.isArray(elements)) return [unknown]
   return elements.map(element => {
     const [value, verdict] = listOf(element)
-    const [name = ''] = Object.keys(objectOf(verdict))
-    const action = actionOf(name, objectOf(objectOf(verdict)[name]))
+    const action = actionOf(...statementOf(objectOf(verdict)))
     const when = [conditionOf({ op: '==', left: key, right: value })]
     return action === undefined ? unknown : { when, action }
   })
+}
+
+/** `{ "jump": { "target": ... } }`: its name and argument. */
+function statementOf(statement: Json): readonly [string, Json] {
+  const [name = ''] = Object.keys(statement)
+  return [name, objectOf(statement[name])]
 }
 
 /** Statements that continue unconditionally. */
@@ -114,15 +120,15 @@ function actionOf(name: string, argument: Json): Action | undefined {
     case 'jump':
     case 'goto':
       return { verdict: name, chain: String(argument.target) }
+    case 'mangle': {
+      // `meta mark set 7`.
+      const isMark = objectOf(objectOf(argument.key).meta).key === 'mark'
+      const { value } = argument
+      return isMark && typeof value === 'number' ? { verdict: 'mark', value, mask: 0xffffffff } : undefined
+    }
     default:
       return undefined
   }
-}
-
-/** `meta mark set 7`. */
-function markOf(name: string, { key, value }: Json): Action | undefined {
-  const isMark = name === 'mangle' && objectOf(objectOf(key).meta).key === 'mark'
-  return isMark && typeof value === 'number' ? { verdict: 'mark', value, mask: 0xffffffff } : undefined
 }
 
 function conditionOf({ op, left, right }: Json): Condition {
@@ -138,10 +144,7 @@ function conditionOf({ op, left, right }: Json): Condition {
   }
 }
 
-/**
- * Reads one field of a packet: null if the packet has no such field, so that no match on it holds; undefined
- * if the value is not known.
- */
+/** One field of a packet: null if the packet has no such field, undefined if its value is not known. */
 type Field = (packet: FirewallPacket) => string | null | undefined
 
 const transports: ReadonlySet<string> = new Set(['tcp', 'udp', 'icmp', 'icmpv6', 'sctp', 'dccp', 'udplite'])
@@ -205,18 +208,12 @@ function holds(value: string | Json, is: string): boolean {
   const [first, last] = listOf(value.range).map(Number)
   if (first !== undefined && last !== undefined) return first <= Number(is) && Number(is) <= last
   const { addr, len } = objectOf(value.prefix)
-  try {
-    return contains(prefixOf(parseIp(String(addr)), Number(len)), parseIp(is))
-  } catch {
-    return false
-  }
+  return orUndefined(() => contains(prefixOf(parseIp(String(addr)), Number(len)), parseIp(is))) ?? false
 }
 
 function printExpression(name: string, argument: Json): string {
   if (name !== 'match') return name === 'jump' || name === 'goto' ? `${name} ${argument.target}` : name
-  const left = objectOf(argument.left)
-  const [kind = ''] = Object.keys(left)
-  const { protocol, field, key } = objectOf(left[kind])
+  const [kind, { protocol, field, key }] = statementOf(objectOf(argument.left))
   const values = valuesOf(argument.right)?.map(value =>
     typeof value === 'string' ? value : `${objectOf(value.prefix).addr}/${objectOf(value.prefix).len}`,
   )

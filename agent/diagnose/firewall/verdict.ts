@@ -84,32 +84,21 @@ const MAX_DEPTH = 16
  */
 export function judge(chains: readonly BaseChain[], hook: Hook, packet: FirewallPacket): Verdict {
   const passing: Passing = { packet, perhaps: [] }
-  const { perhaps } = passing
-  const verdict = (drop: boolean, by: string | undefined) => ({
-    drop,
-    by,
-    perhaps,
-    mark: passing.packet.mark ?? 0,
-  })
-  let by: string | undefined
-  const asked = chains.filter(chain => chain.hook === hook && isFor(chain, packet))
+  let end: End | undefined
+  const asked = chains.filter(chain => chain.hook === hook && ['both', packet.family].includes(chain.family))
   for (const chain of asked.sort((a, b) => a.priority - b.priority)) {
-    const end = walk(chain, chain.entry, passing, 0)
-    const drop = end === undefined ? chain.policy === 'drop' : end.drop
-    by = end?.by ?? `${chain.name} policy ${chain.policy}`
-    if (drop) return verdict(true, by)
+    const policy = { drop: chain.policy === 'drop', by: `${chain.name} policy ${chain.policy}` }
+    end = walk(chain, chain.entry, passing, 0) ?? policy
+    if (end.drop) break
   }
-  return verdict(false, by)
+  const { drop = false, by } = end ?? {}
+  return { drop, by, perhaps: passing.perhaps, mark: passing.packet.mark ?? 0 }
 }
 
 /** A packet on its way through the chains of a hook. */
 interface Passing {
   packet: FirewallPacket
   readonly perhaps: string[]
-}
-
-function isFor(chain: BaseChain, packet: FirewallPacket): boolean {
-  return chain.family === 'both' || chain.family === packet.family
 }
 
 interface End {
@@ -122,12 +111,10 @@ function walk(base: BaseChain, chain: string, passing: Passing, depth: number): 
   if (depth > MAX_DEPTH) return undefined
   for (const rule of base.chains.get(chain) ?? []) {
     const match = rule.matches(passing.packet)
-    if (match === 'no') continue
     const { then } = rule
-    if (match === 'maybe') {
-      if (then.verdict !== 'next' && then.verdict !== 'mark') passing.perhaps.push(rule.text)
-      continue
-    }
+    if (match === 'maybe' && then.verdict !== 'next' && then.verdict !== 'mark')
+      passing.perhaps.push(rule.text)
+    if (match !== 'yes') continue
     switch (then.verdict) {
       case 'accept':
       case 'drop':

@@ -1,5 +1,5 @@
 import { isUnexpected, messageOf } from '../../../lease/common/errors.ts'
-import { type Finding, ranked } from '../doctor/finding.ts'
+import { type Finding, type Found, ranked } from '../doctor/finding.ts'
 import type { NodeView } from '../node_view.ts'
 import type { Hop } from '../trace/hop.ts'
 import type { ProbeDocument } from './probe_result.ts'
@@ -9,10 +9,7 @@ import { probedPeers } from './probe_targets.ts'
 const PEERS = 3
 const PROBES_MS = 17_000
 
-/**
- * Adds what only probes of a few peers show. Probes nothing where a finding is `broken`: it explains most of
- * what probes would find.
- */
+/** Probes a few peers, unless a finding is `broken`: it explains most of what probes would find. */
 export async function withProbes(
   findings: readonly Finding[],
   view: NodeView,
@@ -46,9 +43,7 @@ export async function withProbes(
 /** Active checks of one peer; each takes seconds. */
 interface PeerChecks {
   readonly probe: (peer: string, signal: AbortSignal) => Promise<readonly ProbeDocument[]>
-  /**
-   * Hops of the way from the peer's pods to this host's, as its agent sees them; none if it does not answer.
-   */
+  /** Hops from the peer's pods to this host's, as its agent sees them; none if it does not answer. */
   readonly back: (peer: string, signal: AbortSignal) => Promise<readonly Hop[]>
 }
 
@@ -71,40 +66,33 @@ function cutOff(peers: readonly string[], { underlay }: NodeView): Finding {
 }
 
 /** Only a risk where the peer answers nowhere: a peer that is down is no fault of this host. */
-function findingOf(way: ProbeDocument): readonly Finding[] {
+function findingOf(way: ProbeDocument): Found {
   const { finding, underlayMs, overlayMs, overlayCarries, bulk } = way
   if (finding === null) return []
   const ms = (value: number | null) => (value === null ? 'no answer' : `${value.toFixed(2)} ms`)
   const transfer = typeof bulk === 'string' ? bulk : bulk === null ? 'not tried' : 'works'
-  return [
-    {
-      check: 'probe',
-      severity: underlayMs === null ? 'risk' : 'broken',
-      what: finding.what,
-      evidence: `underlay ${ms(underlayMs)}, overlay ${ms(overlayMs)}, carries ${overlayCarries ?? '-'} bytes, TCP ${transfer}`,
-      cause:
-        'packets are lost on the way to that node or on that node; nothing is wrong on this host, except what cannot be checked (filters of tc, eBPF programs)',
-      remedy: finding.remedy,
-    },
-  ]
+  return {
+    check: 'probe',
+    severity: underlayMs === null ? 'risk' : 'broken',
+    what: finding.what,
+    evidence: `underlay ${ms(underlayMs)}, overlay ${ms(overlayMs)}, carries ${overlayCarries ?? '-'} bytes, TCP ${transfer}`,
+    cause:
+      'packets are lost on the way to that node or on that node; nothing is wrong on this host, except what cannot be checked (filters of tc, eBPF programs)',
+    remedy: finding.remedy,
+  }
 }
 
-/**
- * A problem that only pods' packets meet: a probe goes from host to host. The hops `source pod` and `lease`
- * do not count: the peer may have no pods.
- */
-function backFinding(peer: string, { step, state, used, why, remedy }: Hop): readonly Finding[] {
+/** What only pods' packets meet. Not `source pod` and `lease`: the peer may have no pods. */
+function backFinding(peer: string, { step, state, used, why, remedy }: Hop): Found {
   if (state !== 'broken' || step === 'source pod' || step === 'lease') return []
-  return [
-    {
-      check: 'peer',
-      severity: 'risk',
-      what: `the way from the pods of ${peer} breaks on that host at: ${step}`,
-      evidence: used,
-      cause: why ?? 'the entry is missing there',
-      remedy: `on ${peer}: ${remedy ?? 'see twill trace'}`,
-    },
-  ]
+  return {
+    check: 'peer',
+    severity: 'risk',
+    what: `the way from the pods of ${peer} breaks on that host at: ${step}`,
+    evidence: used,
+    cause: why ?? 'the entry is missing there',
+    remedy: `on ${peer}: ${remedy ?? 'see twill trace'}`,
+  }
 }
 
 function unprobed(peer: string, why: string): Finding {

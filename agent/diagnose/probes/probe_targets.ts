@@ -1,5 +1,6 @@
 import { isIP } from 'node:net'
 import { ExpectedError } from '../../../lease/common/errors.ts'
+import { subnetOf } from '../../../lease/lease.ts'
 import { type Family, familyOf, type Ip, parseIp } from '../../../lease/net/ip.ts'
 import { addressAt, contains, networkAddress } from '../../../lease/net/prefix.ts'
 import type { NodeView } from '../node_view.ts'
@@ -28,7 +29,7 @@ export function probeTargets(view: NodeView, word: string, port: number): readon
   const { underlayMtu } = underlay
   const overlayMtu = backend.overlayMtu(underlay)
   return (leases.table.get(peer)?.subnets ?? []).flatMap(({ prefix, publicIp }) => {
-    const own = self?.subnets.find(subnet => familyOf(subnet.prefix) === familyOf(prefix))
+    const own = subnetOf(self, familyOf(prefix))
     if (own === undefined) return []
     const [from, overlayIp] = [networkAddress(own.prefix), networkAddress(prefix)]
     const relays = relaysTo(view, peer, familyOf(prefix))
@@ -51,23 +52,19 @@ function peerNamed(view: NodeView, word: string): string {
   throw new ProbeTargetError(`${why}: twill map lists the nodes`)
 }
 
-/**
- * Where the first pods of this node and of a peer would be, one pair for each family that both nodes have.
- */
+/** Where the first pods of this node and of a peer would be, a pair for each family of both. */
 export function podPairs({ self, leases }: NodeView, peer: string): readonly (readonly [Ip, Ip])[] {
   return (leases.table.get(peer)?.subnets ?? []).flatMap(({ prefix }) => {
-    const own = self?.subnets.find(subnet => familyOf(subnet.prefix) === familyOf(prefix))
+    const own = subnetOf(self, familyOf(prefix))
     return own === undefined ? [] : [[addressAt(own.prefix, 2), addressAt(prefix, 2)] as const]
   })
 }
 
 /** A few other peers: one is enough unless something is wrong with the ways to them too. */
 function relaysTo(view: NodeView, peer: string, family: Family): ProbeTarget['relays'] {
-  const others = probedPeers(view).filter(node => node !== peer)
-  return others
-    .flatMap(node => {
-      const subnet = view.leases.table.get(node)?.subnets.find(({ prefix }) => familyOf(prefix) === family)
-      return subnet === undefined ? [] : [{ node, overlayIp: networkAddress(subnet.prefix) }]
-    })
-    .slice(0, RELAYS)
+  const relays = probedPeers(view).flatMap(node => {
+    const subnet = node === peer ? undefined : subnetOf(view.leases.table.get(node), family)
+    return subnet === undefined ? [] : [{ node, overlayIp: networkAddress(subnet.prefix) }]
+  })
+  return relays.slice(0, RELAYS)
 }

@@ -5,42 +5,39 @@ import type { Hop } from './hop.ts'
 import type { Walk } from './walk.ts'
 
 /** The desired VXLAN device of the packet's family; no hop for a backend without a device. */
-export function deviceHop(walk: Walk): Hop[] {
+export function deviceHop(walk: Walk): Hop | undefined {
   const want = wantedDevice(walk)
-  if (want === undefined) return []
+  if (want === undefined) return undefined
   const step = 'device'
   const is = walk.facts.links.find(({ name }) => name === want.name)
   const askAgent = 'see why the agent does not repair it: `twill status`, or journalctl -u twilld'
   if (is === undefined)
-    return [
-      { step, state: 'broken', used: `${want.name} does not exist`, remedy: `start twilld; ${askAgent}` },
-    ]
+    return { step, state: 'broken', used: `${want.name} does not exist`, remedy: `start twilld; ${askAgent}` }
   const used = printLinkFacts(is)
   const why = difference(want, is, walk)
-  return [
-    why === undefined ? { step, state: 'ok', used } : { step, state: 'broken', used, why, remedy: askAgent },
-  ]
+  return why === undefined
+    ? { step, state: 'ok', used }
+    : { step, state: 'broken', used, why, remedy: askAgent }
 }
 
 /** Whether the device's packets fit the interface below it. */
-export function mtuHop({ facts, underlay, ...walk }: Walk): Hop[] {
-  const want = wantedDevice({ facts, underlay, ...walk })
+export function mtuHop(walk: Walk): Hop | undefined {
+  const { facts, underlay } = walk
+  const want = wantedDevice(walk)
   const device = facts.links.find(({ name }) => name === want?.name)
   const below = facts.links.find(({ name }) => name === underlay.name)
-  if (want === undefined || device === undefined || below === undefined) return []
+  if (want === undefined || device === undefined || below === undefined) return undefined
   const headroom = underlay.underlayMtu - want.deviceMtu
   const used = `${device.name} mtu ${device.mtu}, ${below.name} mtu ${below.mtu}`
-  if (device.mtu + headroom <= below.mtu || headroom <= 0) return [{ step: 'MTU', state: 'ok', used }]
+  if (device.mtu + headroom <= below.mtu || headroom <= 0) return { step: 'MTU', state: 'ok', used }
   const why = `a full packet needs ${device.mtu + headroom} bytes with its outer headers: large packets are lost`
   const remedy = `raise the MTU of ${below.name}, or restart twilld so that it lowers the one of ${device.name}`
-  return [{ step: 'MTU', state: 'broken', used, why, remedy }]
+  return { step: 'MTU', state: 'broken', used, why, remedy }
 }
 
 export function wantedDevice({ backend, self, underlay, to }: Walk): Link | undefined {
-  const own = backend.ownEntries(self, underlay)
-  return own.find(
-    (entry): entry is Link => entry.kind === 'link' && familyOf(entry.vxlan.local) === familyOf(to),
-  )
+  const devices = backend.ownEntries(self, underlay).filter(entry => entry.kind === 'link')
+  return devices.find(({ vxlan }) => familyOf(vxlan.local) === familyOf(to))
 }
 
 function difference(want: Link, is: LinkFacts, { facts }: Walk): string | undefined {

@@ -1,3 +1,5 @@
+import type { NeighborFacts } from '../host_facts.ts'
+
 export const hopStates = ['ok', 'broken', 'unknown'] as const
 
 /** One step of a packet on this host. */
@@ -12,6 +14,10 @@ export interface Hop {
   readonly why?: string
   /** A command or an action that repairs it. */
   readonly remedy?: string
+}
+
+export function printNeighbor({ address, dev, mac, states }: NeighborFacts): string {
+  return `${address} dev ${dev} lladdr ${mac ?? '-'} ${states.join(' ')}`
 }
 
 const marks = { ok: ' ok  ', broken: 'BREAK', unknown: '  ?  ' } as const

@@ -1,5 +1,5 @@
-import type { Lease } from '../../../lease/lease.ts'
-import { familyOf, type Ip } from '../../../lease/net/ip.ts'
+import { holds, type Lease } from '../../../lease/lease.ts'
+import type { Ip } from '../../../lease/net/ip.ts'
 import { contains } from '../../../lease/net/prefix.ts'
 import { PeerRefusedError } from '../../backend/backend.ts'
 import type { Entry } from '../../state/entry.ts'
@@ -43,10 +43,7 @@ export interface WayBack {
   readonly silent: string | null
 }
 
-/**
- * Walks one packet from a pod or address of this host to an address in the overlay: what each hop uses, and
- * whether it is right. Pure: the same facts give the same result.
- */
+/** One packet from a pod or address of this host to an address in the overlay. Pure. */
 export function trace(input: TraceInput, from: Ip, to: Ip): Trace {
   const { self, leases } = input
   const peer = Array.from(leases.values()).find(lease => holds(lease, to))
@@ -64,38 +61,34 @@ function firstBroken(hops: readonly Hop[]): Hop | null {
   return hops.find(({ state }) => state === 'broken') ?? null
 }
 
-function walk(
-  input: TraceInput & { readonly self: Lease },
-  peer: Lease | undefined,
-  from: Ip,
-  to: Ip,
-): Hop[] {
+type OwnInput = TraceInput & { readonly self: Lease }
+
+function walk(input: OwnInput, peer: Lease | undefined, from: Ip, to: Ip): Hop[] {
   const found = leaseHop(input, peer, to)
-  const fromHost = input.facts.links.some(link => link.addresses.some(({ address }) => address === from))
-  const base = { ...input, from, to, fromHost }
-  if (peer === undefined || 'step' in found) return 'step' in found ? [found] : []
-  if (isBlind(input.facts)) return [found.hop, unseenHost(input.facts)]
+  if ('step' in found) return [found]
   const { hop, wanted, peerIp } = found
-  const packet: Walk = { ...base, wanted, peerIp }
+  if (isBlind(input.facts)) return [hop, unseenHost(input.facts)]
+  const fromHost = input.facts.links.some(link => link.addresses.some(({ address }) => address === from))
+  const packet: Walk = { ...input, from, to, fromHost, wanted, peerIp }
   const source = fromHost ? [] : [podRouteHop(packet, from, 'source'), forwardingHop(packet)]
-  if (peer.node === input.self.node) return [hop, ...source, podRouteHop(packet, to, 'destination')]
+  if (peer?.node === input.self.node) return [hop, ...source, podRouteHop(packet, to, 'destination')]
   const chains = verdictChains(packet)
   return [
     hop,
     ...source,
-    ...deviceHop(packet),
+    deviceHop(packet),
     overlayRouteHop(packet, markOf(packet, chains)),
-    ...judgeHop(packet, chains, 'there'),
-    ...neighborHop(packet),
-    ...fdbHop(packet),
-    ...mtuHop(packet),
+    judgeHop(packet, chains, 'there'),
+    neighborHop(packet),
+    fdbHop(packet),
+    mtuHop(packet),
     underlayRouteHop(packet),
     ownAddressHop(packet),
     underlayReversePathHop(packet),
-    ...underlayNeighborHop(packet),
+    underlayNeighborHop(packet),
     ...inputHop(packet, chains),
     reversePathHop(packet),
-    ...judgeHop(packet, chains, 'back'),
+    judgeHop(packet, chains, 'back'),
     answerRouteHop(packet),
   ].filter(one => one !== undefined)
 }
@@ -116,7 +109,7 @@ function unseenHost({ unseen }: HostFacts): Hop {
 
 /** The node whose subnet contains the destination, and the entries that the agent programs for it. */
 function leaseHop(
-  { self, backend, underlay, refused }: TraceInput & { readonly self: Lease },
+  { self, backend, underlay, refused }: OwnInput,
   peer: Lease | undefined,
   to: Ip,
 ): Hop | { readonly hop: Hop; readonly wanted: readonly Entry[]; readonly peerIp: Ip } {
@@ -126,19 +119,20 @@ function leaseHop(
     return { step, state: 'broken', used: `no lease holds ${to}: no node owns that subnet`, remedy }
   const subnet = peer.subnets.find(({ prefix }) => contains(prefix, to))
   const used = `${subnet?.prefix} belongs to ${peer.node} at ${subnet?.publicIp}`
+  const refusal = (why: string): Hop => ({
+    step,
+    state: 'broken',
+    used,
+    why: `agents refuse it: ${why}`,
+    remedy: `correct the lease of ${peer.node}: \`twill map\` shows it`,
+  })
   const why = refused.get(peer.node)
-  const seeMap = `correct the lease of ${peer.node}: \`twill map\` shows it`
-  if (why !== undefined)
-    return { step, state: 'broken', used, why: `agents refuse it: ${why}`, remedy: seeMap }
+  if (why !== undefined) return refusal(why)
   try {
     const wanted = peer.node === self.node ? [] : backend.peerEntries(self, peer, underlay)
     return { hop: { step, state: 'ok', used }, wanted, peerIp: subnet?.publicIp ?? to }
   } catch (error) {
     if (!(error instanceof PeerRefusedError)) throw error
-    return { step, state: 'broken', used, why: `agents refuse it: ${error.message}`, remedy: seeMap }
+    return refusal(error.message)
   }
-}
-
-function holds(lease: Lease, ip: Ip): boolean {
-  return lease.subnets.some(({ prefix }) => familyOf(prefix) === familyOf(ip) && contains(prefix, ip))
 }

@@ -1,6 +1,6 @@
 import { ExpectedError } from '../../../lease/common/errors.ts'
-import type { Lease, LeaseTable } from '../../../lease/lease.ts'
-import { AddressError, familyOf, type Ip, parseIp } from '../../../lease/net/ip.ts'
+import { holds, type LeaseTable } from '../../../lease/lease.ts'
+import { familyOf, type Ip, ipOrUndefined } from '../../../lease/net/ip.ts'
 import { addressAt, contains, networkAddress, type Prefix } from '../../../lease/net/prefix.ts'
 import type { TraceInput } from './walk.ts'
 
@@ -35,34 +35,29 @@ export function refuseElsewhere(
   from: Ip,
   to: Ip,
 ): void {
-  const holds = ({ subnets }: Lease, ip: Ip) => subnets.some(({ prefix }) => contains(prefix, ip))
   if (!networks.some(prefix => contains(prefix, to)) && ![...leases.values()].some(lease => holds(lease, to)))
     throw new EndpointError(
       `${to} is no address of the network ${networks.join(' + ')}: \`ip route get ${to}\` shows the way to it`,
     )
   const owner = [...leases.values()].find(lease => holds(lease, from))
   if (self === undefined || owner === undefined || holds(self, from)) return
-  const swapped = holds(self, to)
-    ? `; or run \`twill trace ${to} ${from}\` here, which shows the way back too`
-    : ''
+  const there = owner.subnets.find(({ prefix }) => contains(prefix, from))?.publicIp
+  const swapped = `; or run \`twill trace ${to} ${from}\` here, which shows the way back too`
   throw new EndpointError(
-    `${from} is on ${owner.node} at ${owner.subnets.find(({ prefix }) => contains(prefix, from))?.publicIp}, and a trace begins on the host of its source: run it there${swapped}`,
+    `${from} is on ${owner.node} at ${there}, and a trace begins on the host of its source: run it there${holds(self, to) ? swapped : ''}`,
   )
 }
 
 function addressesOf(word: string, leases: LeaseTable): readonly Ip[] {
   const lease = leases.get(word)
   if (lease !== undefined) return lease.subnets.map(({ prefix }) => nodeAddress(prefix, lease.backendType))
-  try {
-    const ip = parseIp(word)
-    const owner = [...leases.values()].find(({ subnets }) => subnets.some(({ publicIp }) => publicIp === ip))
-    return owner === undefined ? [ip] : addressesOf(owner.node, leases)
-  } catch (error) {
-    if (!(error instanceof AddressError)) throw error
+  const ip = ipOrUndefined(word)
+  if (ip === undefined)
     throw new EndpointError(
       `'${word}' is neither an IP address nor the name of a node: \`twill map\` lists the nodes; with Kubernetes, pods are named NAMESPACE/NAME`,
     )
-  }
+  const owner = [...leases.values()].find(({ subnets }) => subnets.some(({ publicIp }) => publicIp === ip))
+  return owner === undefined ? [ip] : addressesOf(owner.node, leases)
 }
 
 /** `namespace/name`; undefined for a word that names no pod. */

@@ -14,10 +14,7 @@ export interface TraceInput {
   readonly self: Lease | undefined
   /** Why agents refuse a lease, by node. */
   readonly refused: ReadonlyMap<string, string>
-  /**
-   * Whether the packet opens a connection, or answers a packet of the other side, as on the way back. `both`:
-   * pods on either side open connections. `opens` if undefined.
-   */
+  /** `answers`: a packet of the other side. `both`: pods on either side open connections. `opens` if undefined. */
   readonly connection?: 'opens' | 'answers' | 'both'
 }
 

@@ -26,9 +26,7 @@ const ANSWER_MS = 10_000
 /** The page loads nothing, and requests only its own updates. */
 const policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
 
-/**
- * The read-only pages: `/` for browsers, `/map` and `/status` for scripts. Without file paths and passwords.
- */
+/** Read-only: `/` for browsers, `/map` and `/status` for scripts. Without file paths and passwords. */
 export class Details {
   readonly #toAll: boolean
   readonly #pages: Readonly<Record<string, () => Promise<Answer>>>

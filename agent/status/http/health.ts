@@ -20,18 +20,14 @@ export function health(status: AgentStatus): Answer {
     : { code: 503, text: `flanneld is not running:\n${reason}\n` }
 }
 
-/**
- * Whether pods on this node reach their peers; unlike flanneld's, it returns to 503 when they no longer do.
- */
+/** Unlike flanneld's, it returns to 503 when pods on this node no longer reach their peers. */
 export function readiness({ notReady }: AgentStatus): Answer {
   return notReady.length === 0
     ? { code: 200, text: 'flanneld is ready' }
     : { code: 503, text: `flanneld is not ready yet\n${notReady.map(printReason).join('\n')}\n` }
 }
 
-/**
- * The same with one check on each line, as the Kubernetes API server prints /readyz?verbose, and the risks.
- */
+/** One check on each line, as the Kubernetes API server prints /readyz?verbose, and the risks. */
 export function verboseReadiness({ notReady, checks, findings }: AgentStatus): Answer {
   const lines = checks.map(({ name, reasons }) =>
     reasons.length === 0 ? `[+]${name} ok` : `[-]${name} failed: ${reasons.map(printReason).join('; ')}`,

@@ -19,9 +19,7 @@ const suspects: Readonly<Record<NamedContest['kind'], string>> = {
   fdb: 'a second agent of this network (flanneld, k3s) on this host',
 }
 
-/**
- * Logs when another program starts and stops undoing an entry: the entry, how often, and the likely program.
- */
+/** Logs when another program starts and stops undoing an entry. */
 export class ContestLog {
   readonly #log: Log
   /** Lines already logged, by cause. */

@@ -4,9 +4,7 @@ export type LogFormat = 'json' | 'text'
 /** Where log lines go, and their format. */
 export interface LogStyle {
   readonly format: LogFormat
-  /**
-   * journald reads a line's priority from `<N>` at its start (sd-daemon(3)) and does not store that prefix.
-   */
+  /** journald takes a line's priority from `<N>` at its start (sd-daemon(3)), and does not store it. */
   readonly journal: boolean
 }
 
@@ -30,9 +28,7 @@ export function formatLine(json: string, { format, journal }: LogStyle): string 
   return `${priority}${head}${words.join('  ')}\n`
 }
 
-/**
- * Prints a plain word unchanged and any other value as JSON, so that it has no line break and a clear end.
- */
+/** A plain word unchanged and any other value as JSON: it has no line break and a clear end. */
 function printField(value: unknown): string {
   return typeof value === 'string' && /^[^\s"=]+$/.test(value) ? value : JSON.stringify(value)
 }

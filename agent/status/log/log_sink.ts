@@ -92,10 +92,7 @@ function socketWriter(stderr: Writable & { readonly writableLength: number }): (
   }
 }
 
-/**
- * Opens a second file description (open(2)) of a pipe or terminal: O_NONBLOCK on the first would apply to all
- * programs that share it.
- */
+/** A second file description of a pipe or terminal: O_NONBLOCK would apply to all programs that share one. */
 function openWithoutWaiting(fd: number): number {
   const stat = fstatSync(fd)
   if (!stat.isFIFO() && !stat.isCharacterDevice()) return fd

@@ -78,10 +78,7 @@ export function createLogger({ level, format, journalStream, fd = 2 }: LoggerOpt
   ) as pino.Logger & LeveledLog
 }
 
-/**
- * Whether the descriptor is the socket that systemd named (systemd.exec(5)): a child process inherits the
- * variable, and may have another descriptor.
- */
+/** A child process inherits the variable (systemd.exec(5)), and may have another descriptor. */
 function isJournal(fd: number, journalStream = ''): boolean {
   const { dev, ino } = fstatSync(fd)
   return journalStream === `${dev}:${ino}`
