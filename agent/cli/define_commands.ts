@@ -1,7 +1,8 @@
 import { printable } from '../../lease/common/printable.ts'
-import { storeFlags, variableName } from '../config/flags.ts'
+import { storeFlags } from '../config/flags.ts'
 import { FlagError, type FlagTable, readFlag } from '../config/go_flags.ts'
 import { type Command, type CommandContext, type CommandEntry, variableOf } from './definition/command.ts'
+import { type DescribedFlag, describe, describedStoreFlags, printFlagHelp } from './definition/described.ts'
 import { printExamples } from './definition/print_examples.ts'
 import { goWords } from './go_words.ts'
 import type { Parser } from './parser.ts'
@@ -44,8 +45,8 @@ function define(
   shared: SharedContext,
   answered: (code: number) => void,
 ) {
-  addOptions(commander, flags, name => (variableOf(name) === undefined ? '' : `${variableOf(name)}, `))
-  if (readsStore) addOptions(commander, storeFlags, name => `${variableName(name)}, `)
+  for (const flag of describe(flags, variableOf)) addOption(commander, flag)
+  if (readsStore) for (const flag of describedStoreFlags) addOption(commander, flag)
   commander.addHelpText('after', `\nExamples:\n${printExamples([{ examples }])}`)
   for (const name of operands) commander.argument(name)
   commander.action(async () => {
@@ -61,21 +62,14 @@ function define(
   })
 }
 
-function addOptions(commander: Parser, flags: FlagTable, note: (name: string) => string): void {
-  for (const [name, flag] of Object.entries(flags)) {
-    const argument = flag.kind !== 'bool' ? ` <${flag.kind}>` : flag.default === true ? ' [bool]' : ''
-    const short = name === 'output' ? '-o, ' : ''
-    const shown = flag.kind === 'bool' || flag.default === '' ? '' : `default ${flag.default}`
-    const notes = `${note(name)}${shown}`.replace(/, $/, '')
-    const help = flag.choices === undefined ? flag.help : `${flag.help}: ${flag.choices.join(', ')}`
-    const option = commander.createOption(
-      `${short}--${name}${argument}`,
-      notes === '' ? help : `${help} (${notes})`,
-    )
-    if (flag.kind === 'list')
-      option.argParser((text: string, before?: readonly string[]) => [...(before ?? []), text])
-    commander.addOption(option)
-  }
+function addOption(commander: Parser, flag: DescribedFlag): void {
+  const { name, kind, isOn } = flag
+  const argument = kind !== undefined ? ` <${kind}>` : isOn ? ' [bool]' : ''
+  const short = name === 'output' ? '-o, ' : ''
+  const option = commander.createOption(`${short}--${name}${argument}`, printFlagHelp(flag))
+  if (kind === 'list')
+    option.argParser((text: string, before?: readonly string[]) => [...(before ?? []), text])
+  commander.addOption(option)
 }
 
 /** As the command line would have them; one that cannot be read is warned of, as twilld does. */

@@ -10,12 +10,14 @@ import { answerProbes, type ResponderOptions } from '../probe/responder.ts'
 import type { HostWatch } from '../status/host_watch.ts'
 import type { NodeNow } from './node_now.ts'
 
+type FilterOptions = Pick<TunnelFilterOptions, 'resyncMs' | 'nftGeneration'>
+
 export interface HostSideOptions {
   readonly firewall: Firewall
   readonly files: NodeFiles
   readonly hostWatch: HostWatch
   /** Undefined: tunnel packets that no peer sent are not dropped. */
-  readonly tunnelFilter: Pick<TunnelFilterOptions, 'resyncMs' | 'nftGeneration'> | undefined
+  readonly tunnelFilter: FilterOptions | undefined
   /** Undefined: peers' probes are not answered. */
   readonly probePort: number | undefined
   readonly traceForPeer: ResponderOptions['trace']
@@ -42,15 +44,14 @@ export class HostSide {
 
   run(node: NodeNow, signal: AbortSignal): Promise<void> {
     const { tunnelFilter, probePort } = this.#options
-    return runTogether(signal, [
+    const tasks: ((all: AbortSignal) => Promise<never>)[] = [
       all => this.firewall.keep(all),
       all => this.#keepFiles(node, all),
       all => this.#watchHost(all),
-      ...(tunnelFilter === undefined
-        ? []
-        : [(all: AbortSignal) => this.#filterTunnel(tunnelFilter, node, all)]),
-      ...(probePort === undefined ? [] : [(all: AbortSignal) => this.#answerProbes(probePort, node, all)]),
-    ])
+    ]
+    if (tunnelFilter !== undefined) tasks.push(all => this.#filterTunnel(tunnelFilter, node, all))
+    if (probePort !== undefined) tasks.push(all => this.#answerProbes(probePort, node, all))
+    return runTogether(signal, tasks)
   }
 
   /** Call it after the first full pass: from then on every missing entry is a finding. */
@@ -93,11 +94,7 @@ export class HostSide {
     return await this.hostWatch.run(signal)
   }
 
-  async #filterTunnel(
-    options: Pick<TunnelFilterOptions, 'resyncMs' | 'nftGeneration'>,
-    node: NodeNow,
-    signal: AbortSignal,
-  ): Promise<never> {
+  async #filterTunnel(options: FilterOptions, node: NodeNow, signal: AbortSignal): Promise<never> {
     await this.#programmed.wait(Number.POSITIVE_INFINITY, signal)
     const filter = new TunnelFilter({ ...options, tunnel: () => node.tunnel, log: this.#options.log })
     this.#tunnelFilter = filter

@@ -8,7 +8,7 @@ import type { OwnLease } from '../membership/own_lease.ts'
 import type { CniConfig } from '../node_files/cni_config.ts'
 
 /** The parts that the current state is read from. */
-export interface NodeParts {
+interface NodeParts {
   readonly network: NetworkConfig
   readonly backend: Backend
   readonly ownLease: Pick<OwnLease, 'underlay'>
@@ -25,10 +25,8 @@ export class NodeNow {
 
   get cniConfig(): CniConfig {
     const { network, backend, ownLease, membership } = this.#parts
-    return {
-      families: nodeSubnets(network, membership.self),
-      overlayMtu: backend.overlayMtu(ownLease.underlay),
-    }
+    const overlayMtu = backend.overlayMtu(ownLease.underlay)
+    return { families: nodeSubnets(network, membership.self), overlayMtu }
   }
 
   /** Undefined while this node has no tunnel. */

@@ -29,13 +29,8 @@ export async function openHostSide(wish: HostSideWish): Promise<HostSide> {
   const { config, network, self, previousNetworks, onChange, log } = wish
   const nftGeneration = await loadNftGeneration()
   const { ipMasq, resyncMs } = config.firewall
-  const firewall = {
-    ...config.firewall,
-    nftables: network.enableNftables,
-    nftGeneration,
-    previousNetworks,
-    onChange,
-  }
+  const nftables = network.enableNftables
+  const firewall = { ...config.firewall, nftables, nftGeneration, previousNetworks, onChange }
   return new HostSide({
     firewall: new Firewall(firewall, nodeSubnets(network, self), log),
     files: new NodeFiles({ ...config, ipMasq, log, onChange }),

@@ -30,9 +30,9 @@ export function parseLinks(json: unknown): LinkFacts[] {
       noNeighbors: flags.includes('POINTOPOINT') || (flags.includes('NOARP') && !flags.includes('LOOPBACK')),
       leadsElsewhere: info.info_kind === 'veth' && 'link_netnsid' in row,
       vxlan: info.info_kind === 'vxlan' ? vxlanOf(object(info.info_data)) : undefined,
-      addresses: rows(row.addr_info).map(address => ({
-        address: address.local as Ip,
-        length: Number(address.prefixlen),
+      addresses: rows(row.addr_info).map(one => ({
+        address: one.local as Ip,
+        length: Number(one.prefixlen),
       })),
     }
   })
@@ -89,9 +89,8 @@ export function parseNeighbors(json: unknown): NeighborFacts[] {
 export function parseFdb(json: unknown): FdbFacts[] {
   return rows(json).flatMap(row => {
     const mac = macOf(row.mac)
-    return mac === undefined || row.dst === undefined
-      ? []
-      : [{ mac, dev: text(row.ifname) ?? '?', dst: row.dst as Ip }]
+    if (mac === undefined || row.dst === undefined) return []
+    return { mac, dev: text(row.ifname) ?? '?', dst: row.dst as Ip }
   })
 }
 
@@ -124,9 +123,8 @@ function destination(dst: string, family: Family): Prefix {
 }
 
 function macOf(value: unknown): Mac | undefined {
-  return typeof value === 'string' && /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(value)
-    ? parseMac(value)
-    : undefined
+  const isMac = typeof value === 'string' && /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(value)
+  return isMac ? parseMac(value) : undefined
 }
 
 /** `ip -j` prints empty objects for what a filter left out. */

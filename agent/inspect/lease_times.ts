@@ -10,14 +10,11 @@ export async function leaseTimesOf(
   signal: AbortSignal,
   patienceMs = PATIENCE_MS,
 ): Promise<ReadonlyMap<string, LeaseTimes>> {
-  const stop = new AbortController()
-  const end = () => stop.abort(new Error('the store does not tell when leases end'))
-  for (const one of [signal, AbortSignal.timeout(patienceMs)])
-    one.addEventListener('abort', end, { once: true })
+  const stop = AbortSignal.any([signal, AbortSignal.timeout(patienceMs)])
   try {
-    return (await store?.leaseTimes?.(stop.signal)) ?? new Map()
+    return (await store?.leaseTimes?.(stop)) ?? new Map()
   } catch (error) {
-    if (isUnexpected(error) && !stop.signal.aborted) throw error
+    if (isUnexpected(error) && !stop.aborted) throw error
     return new Map()
   }
 }

@@ -32,10 +32,6 @@ async function readConfigs(directory: string): Promise<readonly CniConfigFile[]>
   )
 }
 
-async function readOrNone(path: string): Promise<string | undefined> {
-  try {
-    return await readRegularFile(path, MOST.bytes)
-  } catch {
-    return undefined
-  }
+function readOrNone(path: string): Promise<string | undefined> {
+  return readRegularFile(path, MOST.bytes).catch(() => undefined)
 }

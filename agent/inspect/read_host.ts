@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
+import { orUndefined } from '../../lease/common/errors.ts'
 import type { HostFacts, IptablesDump } from '../diagnose/host_facts.ts'
 import { bridgeSetting, conntrackSettings, forwardingSetting } from '../diagnose/settings.ts'
 import { parseFdb, parseLinks, parseNeighbors, parseRoutes, parseRules } from './iproute2_json.ts'
@@ -18,12 +19,13 @@ export async function readHost(signal: AbortSignal, neighborsOn?: string): Promi
   const run = (command: readonly string[]) => output(command, unseen, signal)
   const on = neighborsOn === undefined ? [] : ['dev', neighborsOn]
   const json = async (command: string) => parseJson(await run(command.split(' ')))
-  const [links, rules4, rules6, nft] = await Promise.all([
-    json('ip -j -d address show'),
-    json('ip -j -4 rule show'),
-    json('ip -j -6 rule show'),
-    json('nft -j list ruleset'),
-  ])
+  const commands = [
+    'ip -j -d address show',
+    'ip -j -4 rule show',
+    'ip -j -6 rule show',
+    'nft -j list ruleset',
+  ]
+  const [links, rules4, rules6, nft] = await Promise.all(commands.map(json))
   return {
     links: parseLinks(links),
     rules: [...parseRules(rules4, 'ipv4'), ...parseRules(rules6, 'ipv6')],
@@ -99,25 +101,18 @@ async function readSysctls(devices: readonly string[]): Promise<Record<string, s
 
 /** Undefined if there is none. The path has slashes for dots, except inside a device's name. */
 async function readSysctl(name: string): Promise<string | undefined> {
-  const parts = /^(net\.ipv[46]\.conf)\.(.+)\.([a-z0-9_]+)$/.exec(name)
-  const path =
-    parts === null ? name.replaceAll('.', '/') : `${parts[1]?.replaceAll('.', '/')}/${parts[2]}/${parts[3]}`
-  try {
-    return (await readFile(`/proc/sys/${path}`, 'utf8')).trim()
-  } catch {
-    return undefined
-  }
+  const [, conf, device, setting] = /^(net\.ipv[46]\.conf)\.(.+)\.([a-z0-9_]+)$/.exec(name) ?? []
+  const path = (conf ?? name).replaceAll('.', '/') + (conf === undefined ? '' : `/${device}/${setting}`)
+  const text = await readFile(`/proc/sys/${path}`, 'utf8').catch(() => undefined)
+  return text?.trim()
 }
 
 /** Standard output; empty, with a note, if the tool is missing or fails. */
 function output(command: readonly string[], unseen: string[], signal: AbortSignal): Promise<string> {
   const [file = '', ...words] = command
-  const options = {
-    signal,
-    timeout: TOOL_MS,
-    maxBuffer: MAX_OUTPUT,
-    env: { ...process.env, PATH: searchPath() },
-  }
+  // A user's PATH lacks sbin.
+  const env = { ...process.env, PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin` }
+  const options = { signal, timeout: TOOL_MS, maxBuffer: MAX_OUTPUT, env }
   return new Promise(resolve => {
     execFile(file, words, options, (error, stdout, stderr) => {
       if (error === null) return resolve(stdout)
@@ -131,15 +126,6 @@ function output(command: readonly string[], unseen: string[], signal: AbortSigna
   })
 }
 
-/** A user's PATH lacks sbin. */
-function searchPath(): string {
-  return `${process.env.PATH ?? ''}:/usr/sbin:/sbin`
-}
-
 function parseJson(text: string): unknown {
-  try {
-    return text.trim() === '' ? undefined : JSON.parse(text)
-  } catch {
-    return undefined
-  }
+  return orUndefined(() => JSON.parse(text))
 }

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { ExpectedError } from '../../lease/common/errors.ts'
 import { readWhole } from '../../lease/common/replace_file.ts'
-import { allFamilies } from '../../lease/net/ip.ts'
+import { allFamilies, type Family } from '../../lease/net/ip.ts'
 import { forwardingSetting } from '../diagnose/settings.ts'
 import type { RunCommand } from '../firewall/command.ts'
 import { type HostState, paths } from './plan.ts'
@@ -25,18 +25,18 @@ export async function readHostState(
   run: RunCommand,
   signal: AbortSignal,
 ): Promise<HostState> {
-  const texts = await Promise.all(
-    Object.values(paths).map(async path => [path, await readWhole(path, signal)] as const),
-  )
-  const files = new Map(texts.flatMap(([path, text]) => (text === undefined ? [] : [[path, text] as const])))
+  const files = new Map<string, string>()
+  for (const path of Object.values(paths)) {
+    const text = await readWhole(path, signal)
+    if (text !== undefined) files.set(path, text)
+  }
   const unit = packaged.find(path => existsSync(path))
   const service = await showUnit('twilld', ['UnitFileState', 'ActiveState', 'NeedDaemonReload'], run, signal)
-  const forwards = await Promise.all(
-    allFamilies.map(async family => {
-      const text = await readWhole(`/proc/sys/${forwardingSetting[family].replaceAll('.', '/')}`, signal)
-      return text?.trim() === '0' ? [family] : []
-    }),
-  )
+  const unforwarded: Family[] = []
+  for (const family of allFamilies) {
+    const text = await readWhole(`/proc/sys/${forwardingSetting[family].replaceAll('.', '/')}`, signal)
+    if (text?.trim() === '0') unforwarded.push(family)
+  }
   const folders = [...flags, ...(readRecord(files.get(paths.dropIn))?.flags ?? [])]
   return {
     files,
@@ -46,7 +46,7 @@ export async function readHostState(
       isActive: ['active', 'activating', 'reloading'].includes(service.ActiveState ?? ''),
       needsReload: service.NeedDaemonReload === 'yes',
     },
-    unforwarded: forwards.flat(),
+    unforwarded,
     folders: new Set(writableFolders(folders).filter(existsSync)),
   }
 }
@@ -58,12 +58,9 @@ export async function showUnit(
   run: RunCommand,
   signal: AbortSignal,
 ): Promise<Readonly<Record<string, string>>> {
-  const command = ['systemctl', 'show', unit, `--property=${properties.join(',')}`]
-  const output = await run(command, '', signal)
-  if (output === 'missing' || output.code !== 0)
-    throw new InstallError(
-      `systemd does not answer: ${output === 'missing' ? 'there is no systemctl' : output.stderr.trim()}`,
-    )
-  const pairs = output.stdout.split('\n').map(line => /^(\w+)=(.*)$/.exec(line))
-  return Object.fromEntries(pairs.flatMap(pair => (pair === null ? [] : [[pair[1] ?? '', pair[2] ?? '']])))
+  const output = await run(['systemctl', 'show', unit, `--property=${properties.join(',')}`], '', signal)
+  if (output === 'missing') throw new InstallError('systemd does not answer: there is no systemctl')
+  if (output.code !== 0) throw new InstallError(`systemd does not answer: ${output.stderr.trim()}`)
+  const pairs = output.stdout.matchAll(/^(\w+)=(.*)$/gm)
+  return Object.fromEntries(Array.from(pairs, ([, name = '', value = '']) => [name, value]))
 }

@@ -46,23 +46,17 @@ export interface InstallWish extends Pick<Record, 'flags' | 'docker'> {
 }
 
 export function installPlan(wish: InstallWish, host: HostState, before: Record | undefined): readonly Step[] {
-  const files = [...unitSteps(wish, host, before), ...dockerSteps(wish, host)]
+  const { flags, docker } = wish
+  // Keeps the changes that an earlier installation recorded: an undo reverts them too.
+  const enabled = before?.enabled ?? !host.service.isEnabled
+  const record = { flags, docker, enabled, started: before?.started ?? !host.service.isActive }
+  const files = [...unitSteps(wish, host, record), ...dockerSteps(wish, host)]
   const isChanged = files.some(({ isDone }) => !isDone)
-  const service = serviceSteps(wish, host, recordOf(wish, host, before), isChanged)
+  const service = serviceSteps(wish, host, record, isChanged)
   return [...forwardingSteps(wish, host), ...files, ...service]
 }
 
-/** Keeps the changes that an earlier installation recorded: an undo reverts them too. */
-function recordOf(
-  { flags, docker }: InstallWish,
-  { service }: HostState,
-  before: Record | undefined,
-): Record {
-  const enabled = before?.enabled ?? !service.isEnabled
-  return { flags, docker, enabled, started: before?.started ?? !service.isActive }
-}
-
-function unitSteps(wish: InstallWish, host: HostState, before: Record | undefined): readonly Step[] {
+function unitSteps(wish: InstallWish, host: HostState, record: Record): readonly Step[] {
   const { flags, token } = wish
   const other = host.packagedUnit ?? foreign(host, paths.unit)
   const program = other === undefined ? wish.program : execStart(other)
@@ -73,27 +67,15 @@ function unitSteps(wish: InstallWish, host: HostState, before: Record | undefine
     ...(token === undefined
       ? withdrawn(host, paths.token)
       : [write(host, paths.token, `${token}\n`, 0o600, 'how to reach the network, for root alone')]),
-    ...folders.map(folder => make(folder)),
-    write(host, paths.dropIn, dropIn(program, recordOf(wish, host, before)), 0o644, 'the flags of this host'),
+    ...folders.map(folder => step(run('mkdir', '-p', folder), 'the folder of a file that the agent writes')),
+    write(host, paths.dropIn, dropIn(program, record), 0o644, 'the flags of this host'),
   ]
-}
-
-function make(folder: string): Step {
-  const act = { kind: 'run', command: ['mkdir', '-p', folder] } as const
-  return { act, why: 'the folder of a file that the agent writes', isDone: false, undo: [] }
 }
 
 function dockerSteps({ docker, dockerText }: InstallWish, host: HostState): readonly Step[] {
   if (!docker) return withdrawn(host, paths.docker)
-  return [
-    write(
-      host,
-      paths.docker,
-      `${MARK}\n${dockerText}`,
-      0o644,
-      'containers of Docker get addresses of the overlay',
-    ),
-  ]
+  const why = 'containers of Docker get addresses of the overlay'
+  return [write(host, paths.docker, `${MARK}\n${dockerText}`, 0o644, why)]
 }
 
 /** An undo keeps the running value: another program may rely on it by then. */
@@ -103,10 +85,9 @@ function forwardingSteps({ families }: InstallWish, host: HostState): readonly S
   if (off.length === 0 && !isOurs) return []
   const text = [MARK, ...families.map(family => `${forwardingSetting[family]} = 1`), ''].join('\n')
   const why = 'packets pass between pods and the overlay'
-  const act = { kind: 'run', command: ['/usr/lib/systemd/systemd-sysctl', paths.sysctl] } as const
   return [
     write(host, paths.sysctl, text, 0o644, `${why}, after a reboot too`),
-    { act, why, isDone: off.length === 0, undo: [] },
+    step(run('/usr/lib/systemd/systemd-sysctl', paths.sysctl), why, off.length === 0),
   ]
 }
 
@@ -117,79 +98,70 @@ function serviceSteps(
   isChanged: boolean,
 ): readonly Step[] {
   const isCurrent = !isChanged && !service.needsReload
+  const enable = run('systemctl', 'enable', '--quiet', 'twilld')
+  const disable = run('systemctl', 'disable', '--quiet', 'twilld')
+  const disabling = enabled ? [{ act: disable, why: 'the agent no longer starts at boot' }] : []
+  const start: Act = {
+    kind: 'start',
+    command: ['systemctl', service.isActive ? 'restart' : 'start', 'twilld'],
+  }
+  const isStarted = isCurrent && service.isActive
   return [
+    step(run('systemctl', 'daemon-reload'), 'systemd reads its files again', isCurrent),
+    step(enable, 'the agent starts at boot', service.isEnabled, disabling),
+    step(start, 'ready once pods can reach their peers', isStarted, started ? stopping(cleanup, leave) : []),
+  ]
+}
+
+/** What ends the agent on this host, and its member of etcd. */
+function stopping(cleanup: readonly string[], leave: InstallWish['leave']): readonly Undo[] {
+  const stop: readonly Undo[] = [
+    { act: run('systemctl', 'stop', 'twilld'), why: 'the agent ends' },
+    { act: run(...cleanup), why: "removes its devices, routes and rules: pods' traffic on this host ends" },
+  ]
+  if (leave === undefined) return stop
+  const { command, dataDir } = leave
+  return [
+    // etcd would count this member for its quorum: with half of the members gone, it accepts no writes.
+    { act: run(...command), why: 'the other members of etcd no longer count on this one', role: 'guard' },
+    ...stop,
+    // No etcd can start from these data once the member has left.
     {
-      act: systemctl('daemon-reload'),
-      why: 'systemd reads its files again',
-      isDone: isCurrent,
-      undo: [],
-    },
-    {
-      act: systemctl('enable', '--quiet', 'twilld'),
-      why: 'the agent starts at boot',
-      isDone: service.isEnabled,
-      undo: enabled
-        ? [{ act: systemctl('disable', '--quiet', 'twilld'), why: 'the agent no longer starts at boot' }]
-        : [],
-    },
-    {
-      act: { kind: 'start', command: ['systemctl', service.isActive ? 'restart' : 'start', 'twilld'] },
-      why: 'ready once pods can reach their peers',
-      isDone: isCurrent && service.isActive,
-      undo: started
-        ? [
-            ...(leave === undefined ? [] : leaving(leave)),
-            { act: systemctl('stop', 'twilld'), why: 'the agent ends' },
-            {
-              act: { kind: 'run', command: cleanup },
-              why: "removes its devices, routes and rules: pods' traffic on this host ends",
-            },
-            ...(leave === undefined ? [] : forgetting(leave)),
-          ]
-        : [],
+      act: run('rm', '-r', dataDir),
+      why: 'the data of a member that has left; the others have it',
+      role: 'guarded',
     },
   ]
 }
 
-/** etcd would count this member for its quorum: with half of the members gone, etcd accepts no writes. */
-function leaving({ command }: NonNullable<InstallWish['leave']>): readonly Undo[] {
-  const why = 'the other members of etcd no longer count on this one'
-  return [{ act: { kind: 'run', command }, why, role: 'guard' }]
+function run(...command: readonly string[]): Act {
+  return { kind: 'run', command }
 }
 
-/** Removes the member's data: no etcd can start from them once the member has left. */
-function forgetting({ dataDir }: NonNullable<InstallWish['leave']>): readonly Undo[] {
-  const act = { kind: 'run', command: ['rm', '-r', dataDir] } as const
-  return [{ act, why: 'the data of a member that has left; the others have it', role: 'guarded' }]
-}
-
-function systemctl(...words: readonly string[]): Act {
-  return { kind: 'run', command: ['systemctl', ...words] }
+function step(act: Act, why: string, isDone = false, undo: readonly Undo[] = []): Step {
+  return { act, why, isDone, undo }
 }
 
 /** The last acts of an undo: systemd reads the rest of the unit without the removed files. */
 export function closingActs({ enabled, started }: Record): readonly Undo[] {
-  const reload = { act: systemctl('daemon-reload'), why: 'systemd reads its files again' }
+  const reload = { act: run('systemctl', 'daemon-reload'), why: 'systemd reads its files again' }
   const restart = {
-    act: systemctl('restart', '--no-block', 'twilld'),
+    act: run('systemctl', 'restart', '--no-block', 'twilld'),
     why: 'the agent ran before the installation: it continues with its flags of then',
   }
   return enabled || started ? [reload] : [reload, restart]
 }
 
 function write(host: HostState, path: string, text: string, mode: number, why: string): Step {
-  const isOurs = host.files.has(path) && foreign(host, path) === undefined
-  const undo: Undo[] =
-    isOurs || !host.files.has(path)
-      ? [{ act: { kind: 'remove', path }, why: 'written by twill install' }]
-      : []
-  return { act: { kind: 'write', path, text, mode }, why, isDone: host.files.get(path) === text, undo }
+  const remove: Undo = { act: { kind: 'remove', path }, why: 'written by twill install' }
+  const undo = foreign(host, path) === undefined ? [remove] : []
+  return step({ kind: 'write', path, text, mode }, why, host.files.get(path) === text, undo)
 }
 
 /** Removes a file of an earlier installation that the flags no longer ask for. */
 function withdrawn(host: HostState, path: string): readonly Step[] {
   if (!host.files.has(path) || foreign(host, path) !== undefined) return []
-  return [{ act: { kind: 'remove', path }, why: 'the flags no longer ask for it', isDone: false, undo: [] }]
+  return [step({ kind: 'remove', path }, 'the flags no longer ask for it')]
 }
 
 /** A file without the mark: another program or an operator wrote it. The token's file needs none. */

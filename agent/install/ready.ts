@@ -1,4 +1,4 @@
-import { ExpectedError, messageOf } from '../../lease/common/errors.ts'
+import { ExpectedError, messageOf, orUndefined } from '../../lease/common/errors.ts'
 import { sleep } from '../../lease/common/sleep.ts'
 import type { RunCommand } from '../firewall/command.ts'
 import { InstallError, showUnit } from './host_state.ts'
@@ -13,7 +13,7 @@ export class NotReadyInTimeError extends ExpectedError {
   override name = 'NotReadyInTimeError'
 }
 
-export interface Waiting {
+interface Waiting {
   readonly run: RunCommand
   /** Called with each new status of the agent. */
   readonly progress: (text: string) => void
@@ -39,18 +39,16 @@ export async function startAndWait(
     if (StatusText !== '' && StatusText !== said) progress(StatusText)
     said = StatusText
   }
-  for (let isOver = false; !isOver; ) {
-    isOver = await Promise.race([
-      ended.then(() => true),
-      sleep(LOOK_MS, all).then(
-        () => false,
-        () => true,
-      ),
-    ])
+  let output: Awaited<typeof ended> | undefined
+  while (output === undefined && !all.aborted) {
+    output = await Promise.race([ended, sleep(LOOK_MS, all).catch(() => undefined)])
     await look()
   }
-  const output = await ended
-  refuseInterrupted(signal)
+  output ??= await ended
+  if (signal.aborted)
+    throw new InstallError(
+      `${messageOf(signal.reason)}: the agent continues to start; twill uninstall undoes the installation`,
+    )
   if (timeout.aborted) throw notReadyIn(withinMs, said)
   await refuseEnded(output, run, signal)
   const untilMs = performance.now() + SETTLE_MS
@@ -63,14 +61,6 @@ export async function startAndWait(
       `twilld runs, and pods here may not reach their peers: ${said}; see: twill doctor`,
     )
   return said
-}
-
-/** Throws InstallError once the operator has interrupted the installation. */
-function refuseInterrupted(signal: AbortSignal): void {
-  if (!signal.aborted) return
-  throw new InstallError(
-    `${messageOf(signal.reason)}: the agent continues to start; twill uninstall undoes the installation`,
-  )
 }
 
 function notReadyIn(withinMs: number, said: string): NotReadyInTimeError {
@@ -99,17 +89,8 @@ async function lastLogLine(run: RunCommand, signal: AbortSignal): Promise<string
   const output = await run(command, '', signal)
   const lines = output === 'missing' ? [] : output.stdout.split('\n').filter(line => line.trim() !== '')
   const own = lines.flatMap(line => {
-    const { level, msg } = parse(line)
+    const { level, msg } = Object(orUndefined(() => JSON.parse(line)))
     return (level === 'error' || level === 'warn') && typeof msg === 'string' ? [msg] : []
   })
   return own.at(-1) ?? lines.at(-1) ?? 'journalctl -u twilld says why'
-}
-
-function parse(line: string): { readonly level?: unknown; readonly msg?: unknown } {
-  try {
-    const value: unknown = JSON.parse(line)
-    return typeof value === 'object' && value !== null ? value : {}
-  } catch {
-    return {}
-  }
 }

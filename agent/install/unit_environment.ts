@@ -17,8 +17,7 @@ export function readUnitEnvironment(
 ): UnitEnvironment {
   const set: string[] = []
   const files: string[] = []
-  const service = units.flatMap(text => settings(text))
-  for (const [name, value] of service) {
+  for (const [name, value] of units.flatMap(settings)) {
     const list = name === 'Environment' ? set : name === 'EnvironmentFile' ? files : undefined
     if (list === undefined) continue
     // An empty value removes the earlier ones.
@@ -39,14 +38,9 @@ export function readUnitEnvironment(
 
 /** `Name=value` of all sections, with continued lines joined. */
 function settings(text: string): readonly (readonly [string, string])[] {
-  const lines = text
-    .replaceAll(/^\s*[#;].*\n/gm, '')
-    .replaceAll('\\\n', ' ')
-    .split('\n')
-  return lines.flatMap(line => {
-    const [, name, value] = /^\s*(\w+)\s*=\s*(.*?)\s*$/.exec(line) ?? []
-    return name === undefined || value === undefined ? [] : [[name, value] as const]
-  })
+  const lines = text.replaceAll(/^\s*[#;].*\n/gm, '').replaceAll('\\\n', ' ')
+  const found = lines.matchAll(/^[^\S\n]*(\w+)[^\S\n]*=[^\S\n]*(.*?)[^\S\n]*$/gm)
+  return Array.from(found, ([, name = '', value = '']) => [name, value])
 }
 
 /** Splits as extract_first_word() does with EXTRACT_CUNESCAPE and EXTRACT_UNQUOTE; `%%` is a percent sign. */

@@ -1,4 +1,5 @@
 import { dirname } from 'node:path'
+import { orUndefined } from '../../lease/common/errors.ts'
 
 /** First line of each file that `twill install` writes, except the token's. */
 export const MARK = '# Written by `twill install`; `twill uninstall` removes it.'
@@ -20,29 +21,22 @@ const ownFolders = ['/run/flannel', '/run/twill', '/var/lib/twill']
 
 /** `program`: the command that starts twilld. Flags override the unit's variables and /etc/default/twilld. */
 export function dropIn(program: readonly string[], record: Record): string {
-  const folders = writableFolders(record.flags)
-  return [
-    MARK,
-    `${RECORD}${JSON.stringify(record)}`,
-    '[Service]',
-    'ExecStart=',
-    `ExecStart=${[...program, ...record.flags].map(systemdWord).join(' ')}`,
-    ...(folders.length > 0 ? [`ReadWritePaths=${folders.map(systemdWord).join(' ')}`] : []),
-    '',
-  ].join('\n')
+  const folders = writableFolders(record.flags).map(systemdWord).join(' ')
+  return `${MARK}
+${RECORD}${JSON.stringify(record)}
+[Service]
+ExecStart=
+ExecStart=${[...program, ...record.flags].map(systemdWord).join(' ')}
+${folders === '' ? '' : `ReadWritePaths=${folders}\n`}`
 }
 
 /** Undefined where the text is no drop-in of an installation. */
 export function readRecord(text: string | undefined): Record | undefined {
   const line = text?.split('\n').find(one => one.startsWith(RECORD))
   if (line === undefined) return undefined
-  try {
-    const { flags, docker, enabled, started } = JSON.parse(line.slice(RECORD.length))
-    if (!Array.isArray(flags) || !flags.every(flag => typeof flag === 'string')) return undefined
-    return { flags, docker: docker === true, enabled: enabled === true, started: started === true }
-  } catch {
-    return undefined
-  }
+  const { flags, docker, enabled, started } = Object(orUndefined(() => JSON.parse(line.slice(RECORD.length))))
+  if (!Array.isArray(flags) || !flags.every(flag => typeof flag === 'string')) return undefined
+  return { flags, docker: docker === true, enabled: enabled === true, started: started === true }
 }
 
 /** Folders of files that the flags name, if the unit does not make them writable: the rest is read-only. */

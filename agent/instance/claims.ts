@@ -19,18 +19,12 @@ export function networkClaims(networks: readonly Prefix[]): readonly Claim[] {
 export async function fileClaims(paths: readonly (string | undefined)[]): Promise<readonly Claim[]> {
   const claims: Claim[] = []
   for (const path of paths) {
-    const key = path === undefined ? undefined : await fileKey(resolve(path))
-    if (path !== undefined && key !== undefined) claims.push({ key, text: `file ${path}` })
+    if (path === undefined) continue
+    const folder = dirname(resolve(path))
+    const made = mkdir(folder, { recursive: true, mode: 0o755 })
+    const facts = await made.then(() => stat(folder)).catch(() => undefined)
+    const key = `file/${facts?.dev}/${facts?.ino}/${basename(path)}`.slice(0, 90)
+    if (facts !== undefined) claims.push({ key, text: `file ${path}` })
   }
   return claims
-}
-
-async function fileKey(path: string): Promise<string | undefined> {
-  try {
-    await mkdir(dirname(path), { recursive: true, mode: 0o755 })
-    const { dev, ino } = await stat(dirname(path))
-    return `file/${dev}/${ino}/${basename(path)}`.slice(0, 90)
-  } catch {
-    return undefined
-  }
 }

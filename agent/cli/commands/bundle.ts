@@ -36,17 +36,14 @@ export const bundle = command({ flags, readsStore: true }, async ({ file, ...val
   if (file === '-') context.out.write(archive)
   else {
     await writeFile(file, archive, { mode: 0o600 }).catch(error => {
-      throw new BundleError(`Cannot write ${file}: ${messageOf(error)}; name another --file, or - for stdout`)
+      throw new ExpectedError(
+        `Cannot write ${file}: ${messageOf(error)}; name another --file, or - for stdout`,
+      )
     })
     context.out.write(`${file} holds status, map, diff, doctor's findings and the network of this host\n`)
   }
   return 0
 })
-
-/** The archive could not be written. */
-class BundleError extends ExpectedError {
-  override name = 'BundleError'
-}
 
 function about(env: Readonly<Record<string, string | undefined>>) {
   const variables = Object.keys(env).filter(name => name.startsWith('FLANNELD_'))

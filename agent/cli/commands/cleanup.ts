@@ -1,4 +1,5 @@
-import { rm, stat } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
 import { ExpectedError } from '../../../lease/common/errors.ts'
 import { readWhole } from '../../../lease/common/replace_file.ts'
 import type { Prefix } from '../../../lease/net/prefix.ts'
@@ -28,11 +29,6 @@ const flags = {
   timeout: int(4, 'seconds to wait for the store'),
 }
 
-/** Something could not be removed. The message says why. */
-class CleanupError extends ExpectedError {
-  override name = 'CleanupError'
-}
-
 /**
  * `twill cleanup`: removes what an agent left on this node, and nothing else: devices, routes with twilld's
  * protocol number, firewall rules, files. The operator must stop the agent first. The node's lease stays in
@@ -41,11 +37,14 @@ class CleanupError extends ExpectedError {
 export const cleanup = command({ flags, readsStore: true }, async (values, context) => {
   requireNetAdmin()
   const { signal } = new AbortController()
-  const { devices, networks } = await ours(values, context, signal)
+  const { 'subnet-file': subnetFile, 'cache-file': cacheFile, 'cni-conf-file': cniFile } = values
+  const named = readPreviousNetworks((await readWhole(subnetFile, signal)) ?? '')
+  const { devices, networks } = await ours(values, named, context)
   const scope = { devices, routeProtocol: TWILL_PROTOCOL, networks }
-  const files = [values['subnet-file'], values['cache-file'], values['cni-conf-file']].filter(isFile)
-  if (!(await isOwnSubnetFile(values['subnet-file'], networks, signal))) {
-    context.out.write(`${values['subnet-file']} is another network's: left alone\n`)
+  const files = [subnetFile, cacheFile, cniFile].filter(path => path !== '' && path !== 'none')
+  // A subnet file that names only other networks is another agent's.
+  if (named.length > 0 && !named.some(network => networks.includes(network))) {
+    context.out.write(`${subnetFile} is another network's: left alone\n`)
     files.shift()
   }
   const claims = [...deviceClaims(devices), ...networkClaims(networks), ...(await fileClaims(files))]
@@ -72,10 +71,13 @@ export const cleanup = command({ flags, readsStore: true }, async (values, conte
   for (const device of devices)
     if (await removeTunnelFilter(device, signal, values.yes ? runCommand : onlyLook))
       say(`delete the tunnel filter of ${device}`)
-  for (const file of files) if (await removeFile(file, values.yes)) say(`delete file ${file}`)
+  for (const file of files.filter(path => existsSync(path))) {
+    if (values.yes) await rm(file)
+    say(`delete file ${file}`)
+  }
   if (found === 0) context.out.write('There is nothing to remove\n')
   else if (!values.yes) context.out.write('Nothing was removed: stop the agent, and give --yes\n')
-  if (refused > 0) throw new CleanupError(`${refused} of ${found} could not be removed; see above`)
+  if (refused > 0) throw new ExpectedError(`${refused} of ${found} could not be removed; see above`)
   return 0
 })
 
@@ -84,7 +86,7 @@ async function refuseWhileHeld(claims: readonly Claim[]): Promise<void> {
   for (const claim of claims) {
     const holder = await findHolder(claim)
     if (holder?.isOwnUser)
-      throw new CleanupError(
+      throw new ExpectedError(
         `An agent runs and has ${claim.text}: ${holder.says}; stop it first. Nothing was removed`,
       )
   }
@@ -92,30 +94,13 @@ async function refuseWhileHeld(claims: readonly Claim[]): Promise<void> {
 
 /** This network's devices and prefixes: from store or cache, or from the given VNI and the subnet file. */
 async function ours(
-  { vni, timeout, 'subnet-file': subnetFile, 'cache-file': cacheFile }: FlagValues<typeof flags>,
+  { vni, timeout, 'cache-file': cacheFile }: FlagValues<typeof flags>,
+  named: readonly Prefix[],
   { store, err }: CommandContext,
-  signal: AbortSignal,
 ): Promise<{ readonly devices: readonly string[]; readonly networks: readonly Prefix[] }> {
-  const previous = readPreviousNetworks((await readWhole(subnetFile, signal)) ?? '')
-  if (vni.length > 0)
-    return { devices: vni.flatMap(text => vxlanDevices(parseVni(text))), networks: previous }
-  const options = store()
-  const { network } = await readStoreOrLastSeen(options, cacheFile, timeout * 1000, err)
+  if (vni.length > 0) return { devices: vni.flatMap(text => vxlanDevices(parseVni(text))), networks: named }
+  const { network } = await readStoreOrLastSeen(store(), cacheFile, timeout * 1000, err)
   return { devices: openBackend(network).devices, networks: network.families.map(family => family.network) }
-}
-
-async function networksOf(subnetFile: string, signal: AbortSignal): Promise<readonly Prefix[]> {
-  return readPreviousNetworks((await readWhole(subnetFile, signal)) ?? '')
-}
-
-/** A subnet file that names only other networks is another agent's. */
-async function isOwnSubnetFile(
-  file: string,
-  networks: readonly Prefix[],
-  signal: AbortSignal,
-): Promise<boolean> {
-  const named = await networksOf(file, signal)
-  return named.length === 0 || named.some(network => networks.includes(network))
 }
 
 /** 24 bits (RFC 7348). */
@@ -129,20 +114,4 @@ function parseVni(text: string): number {
 const onlyLook: RunCommand = async (words, input, signal) => {
   const writes = /-restore$/.test(words[0] ?? '') || (words[0] === 'nft' && words.includes('-f'))
   return writes ? { code: 0, stdout: '', stderr: '' } : await runCommand(words, input, signal)
-}
-
-/** Whether a value of --cache-file is a file. */
-function isFile(path: string): boolean {
-  return path !== '' && path !== 'none'
-}
-
-/** False if the file does not exist. */
-async function removeFile(file: string, really: boolean): Promise<boolean> {
-  try {
-    await stat(file)
-  } catch {
-    return false
-  }
-  if (really) await rm(file)
-  return true
 }

@@ -83,8 +83,8 @@ function printZsh(commands: readonly DescribedCommand[]): string {
   const text = (words: string) => words.replaceAll("'", "'\\''").replaceAll(/[[\]:]/g, '\\$&')
   const argument = (flag: DescribedFlag) => {
     if (flag.kind === undefined) return `'--${flag.name}[${text(flag.help)}]'`
-    const values =
-      flag.choices !== undefined ? `(${flag.choices.join(' ')})` : takesFile(flag) ? '_files' : ' '
+    const free = takesFile(flag) ? '_files' : ' '
+    const values = flag.choices === undefined ? free : `(${flag.choices.join(' ')})`
     return `'--${flag.name}=[${text(flag.help)}]:${flag.kind}:${values}'`
   }
   const cases = commands.map(one => {
@@ -116,19 +116,14 @@ if [ "$funcstack[1]" = _twill ]; then _twill "$@"; else compdef _twill twill; fi
 function printFish(commands: readonly DescribedCommand[]): string {
   const quote = (text: string) => `'${text.replaceAll(/['\\]/g, '\\$&')}'`
   const option = (one: DescribedCommand, flag: DescribedFlag) => {
-    const values =
-      flag.choices !== undefined
-        ? ` -x -a ${quote(flag.choices.join(' '))}`
-        : takesFile(flag)
-          ? ' -r -F'
-          : ' -x'
+    const free = takesFile(flag) ? ' -r -F' : ' -x'
+    const values = flag.choices === undefined ? free : ` -x -a ${quote(flag.choices.join(' '))}`
     return `complete -c twill -n '__fish_seen_subcommand_from ${one.name}' ${flag.name === 'output' ? '-s o ' : ''}-l ${flag.name}${flag.kind === undefined ? '' : values} -d ${quote(flag.help)}`
   }
+  const after = (one: DescribedCommand) => `complete -c twill -n '__fish_seen_subcommand_from ${one.name}'`
   const lines = commands.flatMap(one => [
     `complete -c twill -n __fish_use_subcommand -a ${one.name} -d ${quote(one.description)}`,
-    ...operandWords(one).map(
-      word => `complete -c twill -n '__fish_seen_subcommand_from ${one.name}' -a ${word}`,
-    ),
+    ...operandWords(one).map(word => `${after(one)} -a ${word}`),
     ...flagsOf(one).map(flag => option(one, flag)),
   ])
   return `# fish completion of twill\ncomplete -c twill -f\n${lines.join('\n')}\n`

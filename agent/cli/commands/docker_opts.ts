@@ -15,11 +15,6 @@ const flags = {
   k: string('DOCKER_OPTS', 'name of the variable that holds all options'),
 }
 
-/** The agent has not written an IPv4 subnet. */
-class NoSubnetError extends ExpectedError {
-  override name = 'NoSubnetError'
-}
-
 /** `twill docker-opts`: dockerd's options that put its bridge into the overlay. */
 export const dockerOptsCommand = command({ flags, readsStore: false }, async (values, { out }) => {
   const wish = {
@@ -29,7 +24,7 @@ export const dockerOptsCommand = command({ flags, readsStore: false }, async (va
   }
   const text = dockerOpts(await subnetEnv(values.f), wish)
   if (text === undefined)
-    throw new NoSubnetError(
+    throw new ExpectedError(
       `${values.f} names no IPv4 subnet (FLANNEL_SUBNET): is this the agent's subnet file?`,
     )
   if (values.d === '-') out.write(text)
@@ -41,7 +36,7 @@ async function subnetEnv(path: string): Promise<string> {
   try {
     return await readFile(path, 'utf8')
   } catch (cause) {
-    throw new NoSubnetError(
+    throw new ExpectedError(
       `Cannot read ${path}: ${messageOf(cause)}; the agent writes it once traffic can flow, so start Docker after it`,
       { cause },
     )

@@ -8,18 +8,9 @@ import { int, string } from '../../config/go_flags.ts'
 import { parseStoreOptions } from '../../config/store_options.ts'
 import { command } from '../definition/command.ts'
 
-const flags = {
-  'embedded-etcd-dir': string(
-    '/var/lib/twill/etcd',
-    "the agent's --embedded-etcd-dir, whose join token is used",
-  ),
-  timeout: int(30, 'seconds that it may take'),
-}
-
-/** This host runs no member, or the only one. */
-class NoOtherMemberError extends ExpectedError {
-  override name = 'NoOtherMemberError'
-}
+const dirHelp = "the agent's --embedded-etcd-dir, whose join token is used"
+export const etcdDirFlag = { 'embedded-etcd-dir': string('/var/lib/twill/etcd', dirHelp) }
+const flags = { ...etcdDirFlag, timeout: int(30, 'seconds that it may take') }
 
 /** `twill etcd-leave`: removes this host's member from etcd; its process ends. */
 export const etcdLeave = command(
@@ -27,11 +18,11 @@ export const etcdLeave = command(
   async ({ 'embedded-etcd-dir': dataDir, timeout }, { out }) => {
     const signal = AbortSignal.timeout(timeout * 1000)
     const { id, others } = await memberHere(dataDir, signal)
-    const endpoints = others.flatMap(({ isLearner, clientUrls }) =>
-      isLearner ? [] : clientUrls.filter(isForOthers),
-    )
+    const urls = others.filter(({ isLearner }) => !isLearner).flatMap(({ clientUrls }) => clientUrls)
+    // Members also publish a loopback address.
+    const endpoints = urls.filter(url => new URL(url).hostname !== '127.0.0.1')
     if (endpoints.length === 0)
-      throw new NoOtherMemberError(
+      throw new ExpectedError(
         'This host runs the only member of etcd: without it no other host has the leases',
       )
     await withCluster(dataDir, endpoints, cluster => cluster.remove(id, signal))
@@ -64,9 +55,4 @@ async function withCluster<T>(
   } finally {
     cluster.close()
   }
-}
-
-/** Whether other hosts can use the URL: members also publish a loopback address. */
-function isForOthers(url: string): boolean {
-  return new URL(url).hostname !== '127.0.0.1'
 }

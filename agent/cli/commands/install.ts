@@ -19,7 +19,8 @@ import { requireNetAdmin } from '../../kernel/capability.ts'
 import type { Command, CommandContext } from '../definition/command.ts'
 import { type AskedFor, askedFor, installWish, unitEnvironment } from '../install/install_wish.ts'
 import { nextHost } from '../install/next_host.ts'
-import { isFirstHost, preflight } from '../install/preflight.ts'
+import { isFirstHost, obstacle, preflight } from '../install/preflight.ts'
+import type { Output } from '../output/output.ts'
 import { ProgressLine } from '../output/progress_line.ts'
 import { readStore } from '../source/read_store.ts'
 
@@ -75,20 +76,21 @@ export const install: Command = {
 async function prepare(
   words: readonly string[],
   docker: boolean,
-  context: CommandContext,
+  { err }: CommandContext,
   signal: AbortSignal,
 ) {
-  const asked = await askedFor(words)
+  const asked = askedFor(words)
   if (!hasSystemd()) throw new InstallError(withoutSystemd(asked))
   requireNetAdmin()
   const host = await readHostState(asked.flags, runCommand, signal)
   refuseForeign(host, docker)
   const { values: env, warnings } = await unitEnvironment(host)
-  for (const warning of warnings) context.err.write(`twill: warning: ${printable(warning, MESSAGE)}\n`)
+  for (const warning of warnings) err.write(`twill: warning: ${printable(warning, MESSAGE)}\n`)
   const config = await configOf(asked, env)
   const network = await networkOf(config)
   if (docker) await requireDocker(signal)
-  await check(config, network, host, context, signal)
+  // A running agent checks its host itself.
+  if (!host.service.isActive) await check(config, network, err, signal)
   const wish = { ...(await installWish(asked, network, host)), docker }
   return { config, steps: installPlan(wish, host, readRecord(host.files.get(paths.dropIn))) }
 }
@@ -114,10 +116,8 @@ async function performHere(
 }
 
 function withoutSystemd({ program, judged }: AskedFor): string {
-  return (
-    'There is no systemd here that could run the agent: let the service manager of this host, or of its container, run as root: ' +
-    shellQuote(...program, ...judged)
-  )
+  const command = shellQuote(...program, ...judged)
+  return `There is no systemd here that could run the agent: let the service manager of this host, or of its container, run as root: ${command}`
 }
 
 /** Throws InstallError if another program's file is where `twill install` would write one. */
@@ -154,15 +154,8 @@ async function networkOf(config: AgentConfig): Promise<NetworkConfig> {
   return (await readStore(config.store, STORE_MS, 0)).network
 }
 
-/** Throws InstallError if an obstacle is `broken`. Skipped where the agent runs, which checks its host. */
-async function check(
-  config: AgentConfig,
-  network: NetworkConfig,
-  { service }: HostState,
-  { err }: CommandContext,
-  signal: AbortSignal,
-): Promise<void> {
-  if (service.isActive) return
+/** Prints all obstacles. Throws InstallError if one is `broken`. */
+async function check(config: AgentConfig, network: NetworkConfig, err: Output, signal: AbortSignal) {
   const findings = [...(await otherAgents(signal)), ...(await preflight(config, network, signal))]
   for (const { severity, what, evidence, remedy } of findings)
     err.write(`twill: ${severity === 'broken' ? '' : 'warning: '}${what} (${evidence}): ${remedy}\n`)
@@ -174,14 +167,7 @@ async function check(
 async function otherAgents(signal: AbortSignal): Promise<readonly Finding[]> {
   const { ActiveState = '' } = await showUnit('flanneld', ['ActiveState'], runCommand, signal)
   if (ActiveState !== 'active') return []
-  return [
-    {
-      check: 'flanneld',
-      severity: 'broken',
-      what: 'flanneld runs here, and two agents cannot have one device',
-      evidence: 'flanneld.service is active',
-      cause: 'flanneld.service is active',
-      remedy: 'systemctl disable --now flanneld: traffic continues, and twilld takes it over',
-    },
-  ]
+  const what = 'flanneld runs here, and two agents cannot have one device'
+  const remedy = 'systemctl disable --now flanneld: traffic continues, and twilld takes it over'
+  return [obstacle('flanneld', what, 'flanneld.service is active', remedy)]
 }

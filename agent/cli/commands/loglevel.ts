@@ -4,17 +4,13 @@ import { nodeFlags, tellAgent } from '../source/ask_node.ts'
 const { 'local-socket': socket, timeout } = nodeFlags
 const flags = { 'local-socket': socket, timeout, ...outputFlags }
 
-interface LevelDocument {
-  readonly level: string
-}
-
 /** `twill loglevel [LEVEL]`: the running agent's log level, until its restart. */
 export const loglevel = command(
   { flags, readsStore: false, operands: ['[LEVEL]'] },
   async (values, { operands: [level], out }) => {
     const path = level === undefined ? 'loglevel' : `loglevel?${new URLSearchParams({ level })}`
     const method = level === undefined ? 'GET' : 'POST'
-    const document = await tellAgent<LevelDocument>(values, path, method)
+    const document = await tellAgent<{ readonly level: string }>(values, path, method)
     answer(values, out, document, ({ level }) => `${level}\n`)
     return 0
   },

@@ -5,6 +5,7 @@ import {
   type DescribedFlag,
   describeCommands,
   describedStoreFlags,
+  printFlagHelp,
 } from '../definition/described.ts'
 
 /** `twill man`: the manual page twill(8), in the macros of man(7). */
@@ -81,14 +82,10 @@ function printCommand({ name, operands, description, flags, examples }: Describe
   ]
 }
 
-function printFlag({ name, kind, help, choices, byDefault, variable }: DescribedFlag): string[] {
-  const notes = [variable, byDefault === '' ? undefined : `default ${byDefault}`].filter(
-    one => one !== undefined,
-  )
-  const values = choices === undefined ? '' : `: ${choices.join(', ')}`
-  const short = name === 'output' ? '-o, ' : ''
-  const text = `${help}${values}${notes.length > 0 ? ` (${notes.join(', ')})` : ''}`
-  return definition(`${short}--${name}${kind === undefined ? '' : ` ${kind}`}`, text)
+function printFlag(flag: DescribedFlag): string[] {
+  const short = flag.name === 'output' ? '-o, ' : ''
+  const kind = flag.kind === undefined ? '' : ` ${flag.kind}`
+  return definition(`${short}--${flag.name}${kind}`, printFlagHelp(flag))
 }
 
 function definition(term: string, text: string): string[] {

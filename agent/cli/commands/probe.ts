@@ -23,12 +23,6 @@ const PEER_MS = 40_000
 /** Time-out for all peers: those not probed by then are named. */
 const ALL_MS = 120_000
 
-interface Probed {
-  readonly ways: readonly ProbeDocument[]
-  /** Why a peer could not be probed, or not in time. */
-  readonly missing: readonly string[]
-}
-
 /** `twill probe [NODE]`: exit code 1 for a finding, 2 if a check could not be made. */
 export const probe = command({ flags, readsStore: true, operands: ['[NODE]'] }, async (values, context) => {
   const [wanted] = context.operands
@@ -42,7 +36,8 @@ export const probe = command({ flags, readsStore: true, operands: ['[NODE]'] }, 
   return missing.length > 0 ? 2 : 0
 })
 
-async function probeAll(node: NodeDocuments, peers: readonly string[], err: Output): Promise<Probed> {
+/** `missing`: why a peer could not be probed, or not in time. */
+async function probeAll(node: NodeDocuments, peers: readonly string[], err: Output) {
   const ways: ProbeDocument[][] = []
   const missing: string[] = []
   const untilMs = performance.now() + ALL_MS
@@ -96,10 +91,7 @@ function columnsOf(ways: readonly ProbeDocument[]): readonly Column[] {
   const percent = (share: number) => Math.round(share * 100)
   return [
     column('NODE', ({ node }) => node),
-    column(
-      'UNDERLAY',
-      ({ underlayMs, underlayCarries }) => `${ms(underlayMs)}, ${underlayCarries ?? '-'} bytes`,
-    ),
+    column('UNDERLAY', way => `${ms(way.underlayMs)}, ${way.underlayCarries ?? '-'} bytes`),
     column('OVERLAY', ({ overlayMs, dead }) => (dead === null ? ms(overlayMs) : `dead ${deadIn(dead)}`)),
     column('CARRIES', ({ overlayCarries, ways }) => both(overlayCarries, ways?.carriesBack)),
     column('LOSS', ({ ways }) =>

@@ -1,4 +1,5 @@
-import { familyOf, type Ip, parseIp } from '../../../lease/net/ip.ts'
+import type { Log } from '../../../lease/common/log.ts'
+import { allFamilies, familyOf, type Ip, parseIp } from '../../../lease/net/ip.ts'
 import { type Prefix, parsePrefix } from '../../../lease/net/prefix.ts'
 import { openReservations } from '../../../lease/registry.ts'
 import type { Reservations } from '../../../lease/reservations.ts'
@@ -21,7 +22,7 @@ export const reserve = command({ flags: reserveFlags, readsStore: true }, async 
     store.reserve(subnets, publicIps, signal),
   )
   const words = came === 'reserved' ? 'is reserved' : 'was reserved already'
-  context.out.write(`${print(subnets)} ${words} for ${publicIps.join(' + ')}\n`)
+  context.out.write(`${subnets.join(' + ')} ${words} for ${publicIps.join(' + ')}\n`)
   return 0
 })
 
@@ -31,7 +32,7 @@ export const release = command({ flags: subnetFlags, readsStore: true }, async (
   const came = await ask(values.timeout, context, (store, signal) => store.release(subnets, signal))
   const words =
     came === 'removed' ? 'is free' : 'is an ordinary lease again: it stays as long as its node renews it'
-  context.out.write(`${print(subnets)} ${words}\n`)
+  context.out.write(`${subnets.join(' + ')} ${words}\n`)
   return 0
 })
 
@@ -42,11 +43,11 @@ function needed<T>(flag: string, texts: readonly string[], parse: (text: string)
 
 /** A node has one public IP for each of its subnets, of the same family. Throws FlagError. */
 function refuseUnpaired(subnets: readonly Prefix[], publicIps: readonly Ip[]): void {
-  for (const family of ['ipv4', 'ipv6'] as const) {
-    const [prefixes, ips] = [subnets, publicIps].map(all => all.filter(one => familyOf(one) === family))
-    const [wanted = 0, given = 0] = [prefixes?.length, ips?.length]
+  for (const family of allFamilies) {
+    const prefixes = subnets.filter(one => familyOf(one) === family)
+    const [wanted, given] = [prefixes.length, publicIps.filter(one => familyOf(one) === family).length]
     if (wanted > 1)
-      throw new FlagError(`--subnet: ${prefixes?.join(' and ')} are of one family, a node has one of each`)
+      throw new FlagError(`--subnet: ${prefixes.join(' and ')} are of one family, a node has one of each`)
     if (wanted !== given)
       throw new FlagError(
         `--public-ip: ${given} ${family} addresses are given for ${wanted} ${family} subnets, one each is needed`,
@@ -62,17 +63,11 @@ async function ask<T>(
   const options = store()
   if (options.kind !== 'etcd')
     throw new FlagError("--kube-subnet-mgr: a Node's podCIDR is its own for good, only etcd has reservations")
-  const one = await answering(options, timeoutSeconds * 1000)
-  return await askStore(
-    log => openReservations(one, log),
-    timeoutSeconds * 1000,
-    (reservations, says, signal) => {
-      says('change the reservation')
-      return act(reservations, signal)
-    },
-  )
-}
-
-function print(subnets: readonly Prefix[]): string {
-  return subnets.join(' + ')
+  const timeoutMs = timeoutSeconds * 1000
+  const one = await answering(options, timeoutMs)
+  const open = (log: Log) => openReservations(one, log)
+  return await askStore(open, timeoutMs, (reservations, says, signal) => {
+    says('change the reservation')
+    return act(reservations, signal)
+  })
 }

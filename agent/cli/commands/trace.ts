@@ -52,9 +52,8 @@ function printTrace(found: Trace): string {
   const { from, to, peer, hops, unseen, back } = found
   const title = `${from} -> ${to}${peer === null ? '' : ` (${peer})`}`
   const notes = unseen.map(what => `not seen: ${what}`)
-  return [title, ...hops.map(printHop), ...notes, ...printWayBack(back, peer), lastLine(found)]
-    .join('\n')
-    .concat('\n')
+  const lines = [title, ...hops.map(printHop), ...notes, ...printWayBack(back, peer), lastLine(found)]
+  return lines.join('\n').concat('\n')
 }
 
 function printWayBack(back: WayBack | null, peer: string | null): readonly string[] {

@@ -7,6 +7,8 @@ export interface DescribedFlag {
   readonly name: string
   /** Undefined for a switch, which takes no value. */
   readonly kind: string | undefined
+  /** Of a switch, by default. */
+  readonly isOn: boolean
   readonly help: string
   /** All allowed values; undefined: any. */
   readonly choices: readonly string[] | undefined
@@ -22,6 +24,13 @@ export interface DescribedCommand extends Omit<CommandEntry, 'load'> {
   readonly readsStore: boolean
 }
 
+/** Its help, with the allowed values, and with its variable and default in brackets. */
+export function printFlagHelp({ help, choices, byDefault, variable }: DescribedFlag): string {
+  const values = choices === undefined ? '' : `: ${choices.join(', ')}`
+  const notes = [variable ?? [], byDefault === '' ? [] : `default ${byDefault}`].flat()
+  return `${help}${values}${notes.length > 0 ? ` (${notes.join(', ')})` : ''}`
+}
+
 /** Flags of every command that reads the store. */
 export const describedStoreFlags = describe(storeFlags, variableName)
 
@@ -35,13 +44,14 @@ export function describeCommands(commands: readonly CommandEntry[]): Promise<rea
   )
 }
 
-function describe(
+export function describe(
   table: FlagTable,
   variable: (name: string) => string | undefined,
 ): readonly DescribedFlag[] {
   return Object.entries(table).map(([name, { kind, help, choices, default: byDefault }]) => ({
     name,
     kind: kind === 'bool' ? undefined : kind,
+    isOn: byDefault === true,
     help,
     choices,
     byDefault: kind === 'bool' ? '' : String(byDefault),

@@ -1,9 +1,10 @@
 import { readdirSync, readFileSync, realpathSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { AddressError, parseIp, urlHost } from '../../../lease/net/ip.ts'
+import { orUndefined } from '../../../lease/common/errors.ts'
+import { ipOrUndefined, urlHost } from '../../../lease/net/ip.ts'
 import type { NetworkConfig } from '../../../lease/network_config/network_config.ts'
-import { allFlags, type Env, storeFlags } from '../../config/flags.ts'
+import { allFlags, type Env, storeFlags, variableName } from '../../config/flags.ts'
 import { FlagError } from '../../config/go_flags.ts'
 import { readSecret } from '../../config/secret_file.ts'
 import { InstallError } from '../../install/host_state.ts'
@@ -25,21 +26,15 @@ export interface AskedFor {
 const hidden = /^\/(root|home|run\/user|tmp|var\/tmp)\//
 
 /** `words`: of `twill install`, `--name=value`. Throws FlagError, ConfigError. */
-export async function askedFor(words: readonly string[]): Promise<AskedFor> {
-  const values = new Map(
-    words.map(word => [word.replace(/^--([^=]*)=?.*$/s, '$1'), word.replace(/^[^=]*=?/, '')]),
-  )
-  if (values.has('etcd-password'))
+export function askedFor(words: readonly string[]): AskedFor {
+  const nameOf = (word: string) => word.slice(2).split('=')[0] ?? ''
+  if (words.some(word => nameOf(word) === 'etcd-password'))
     throw new FlagError(
       'A service has no --etcd-password: write it into a file for root alone, and give --etcd-password-file',
     )
-  const passedOn = words.filter(word => {
-    const name = word.slice(2).split('=')[0] ?? ''
-    return Object.hasOwn(allFlags, name) && name !== 'join'
-  })
-  const isFirst = values.get('first-host') === 'true'
-  const given = [...passedOn, ...(isFirst ? ['--embedded-etcd'] : [])]
-  const join = values.get('join') ?? ''
+  const passedOn = words.filter(word => Object.hasOwn(allFlags, nameOf(word)) && nameOf(word) !== 'join')
+  const given = [...passedOn, ...(words.includes('--first-host=true') ? ['--embedded-etcd'] : [])]
+  const join = words.findLast(word => nameOf(word) === 'join')?.replace(/^--join=?/, '') ?? ''
   const address = endpointOf(join)
   if (join === '' || address !== undefined) {
     const flags = [...given, ...(address === undefined ? [] : [`--etcd-endpoints=${address}`])]
@@ -53,12 +48,8 @@ export async function askedFor(words: readonly string[]): Promise<AskedFor> {
 /** An address, a name or a URL, with or without a port; undefined for a token, and for a file with one. */
 function endpointOf(text: string): string | undefined {
   if (text === '' || text.startsWith('/') || text.startsWith('twill1_')) return undefined
-  try {
-    return urlHost(parseIp(text))
-  } catch (error) {
-    if (error instanceof AddressError) return text
-    throw error
-  }
+  const ip = ipOrUndefined(text)
+  return ip === undefined ? text : urlHost(ip)
 }
 
 /** Texts, folders and commands that the plan needs. Throws InstallError. */
@@ -88,7 +79,7 @@ export function cleanupCommand(flags: readonly string[], env: Env): readonly str
   const names = [...Object.keys(storeFlags), 'subnet-file', 'cache-file', 'cni-conf-file']
   const given = flags.filter(flag => names.some(name => flag.startsWith(`--${name}=`)))
   const others = names.flatMap(name => {
-    const text = env[`FLANNELD_${name.toUpperCase().replaceAll('-', '_')}`]
+    const text = env[variableName(name)]
     return text && !given.some(flag => flag.startsWith(`--${name}=`)) ? [`--${name}=${text}`] : []
   })
   return ownCommand('cleanup', '--yes', ...given, ...others)
@@ -103,29 +94,12 @@ export function ownCommand(...words: readonly string[]): readonly string[] {
 export async function unitEnvironment({ packagedUnit, files }: HostState): Promise<UnitEnvironment> {
   // systemd prefers the unit in /etc.
   const unit = files.get(paths.unit) ?? packagedUnit ?? (await ownText('twilld.service'))
-  return readUnitEnvironment([unit, ...dropIns()], path => readOrNone(path))
-}
-
-function dropIns(): readonly string[] {
   const folder = dirname(paths.dropIn)
-  const names = hint(() => readdirSync(folder)) ?? []
-  return names
-    .filter(name => name.endsWith('.conf'))
-    .sort()
-    .flatMap(name => readOrNone(join(folder, name)) ?? [])
-}
-
-function readOrNone(path: string): string | undefined {
-  return hint(() => readFileSync(path, 'utf8'))
-}
-
-/** Undefined where it cannot be read: an operator may have written anything there. */
-function hint<T>(read: () => T): T | undefined {
-  try {
-    return read()
-  } catch {
-    return undefined
-  }
+  // An operator may have written anything there.
+  const read = (path: string) => orUndefined(() => readFileSync(path, 'utf8'))
+  const names = orUndefined(() => readdirSync(folder)) ?? []
+  const dropIns = names.filter(name => name.endsWith('.conf')).sort()
+  return readUnitEnvironment([unit, ...dropIns.flatMap(name => read(join(folder, name)) ?? [])], read)
 }
 
 /** Node.js and twilld by their paths: a service has neither the operator's PATH nor NODE_OPTIONS. */

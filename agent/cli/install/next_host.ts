@@ -16,12 +16,10 @@ export async function nextHost(config: AgentConfig, words: readonly string[]): P
   const { store } = config
   if (store.kind !== 'etcd' || store.embedded === undefined || store.joinSecret !== undefined)
     return command(storeFlags(config, words))
+  const { isPlain, dataDir } = store.embedded
   const { signal } = new AbortController()
-  const token = store.embedded.isPlain
-    ? undefined
-    : await readWhole(join(store.embedded.dataDir, 'join-token'), signal)
-  if (token !== undefined) return command([`--join=${token.trim()}`])
-  return command([`--join=${await address(config)}`])
+  const token = isPlain ? undefined : await readWhole(join(dataDir, 'join-token'), signal)
+  return command([`--join=${token?.trim() ?? (await address(config))}`])
 }
 
 /** The store's flags as given here; without any, those that the service has from variables. */
@@ -33,10 +31,7 @@ function storeFlags({ store }: AgentConfig, words: readonly string[]): readonly 
 
 /** This host's public IP, from the lease in the status of its agent: `10.244.1.0/24 at 192.168.0.7`. */
 async function address({ localSocket = '' }: AgentConfig): Promise<string> {
-  const { lease } = await tellAgent<StatusDocument>(
-    { 'local-socket': localSocket, timeout: 0 },
-    'status',
-    'GET',
-  )
+  const flags = { 'local-socket': localSocket, timeout: 0 }
+  const { lease } = await tellAgent<StatusDocument>(flags, 'status', 'GET')
   return / at ([^\s+]+)/.exec(lease ?? '')?.[1] ?? 'ADDRESS'
 }

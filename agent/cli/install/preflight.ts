@@ -10,7 +10,6 @@ import type { AgentConfig } from '../../config/config.ts'
 import { portHolders } from '../../diagnose/doctor/device_checks.ts'
 import { examine } from '../../diagnose/doctor/doctor.ts'
 import type { Finding } from '../../diagnose/doctor/finding.ts'
-import type { NodeFileFacts } from '../../diagnose/doctor/patient.ts'
 import { readHost } from '../../inspect/read_host.ts'
 import { NetlinkKernel } from '../../kernel/netlink_kernel.ts'
 import { portHolder } from '../../netlink/port_holder.ts'
@@ -28,7 +27,7 @@ export async function preflight(
   network: NetworkConfig,
   signal: AbortSignal,
 ): Promise<readonly Finding[]> {
-  const tools = [...toolChecks(network), ...(runsEtcd(config) ? etcdChecks(config) : [])]
+  const tools = [...toolChecks(network), ...etcdChecks(config)]
   const choice = await chooseInterface(config, network, signal)
   if ('check' in choice) return [...tools, choice]
   const backend = openBackend(network)
@@ -45,13 +44,11 @@ export async function preflight(
   const facts = await readHost(signal)
   const host = { view, facts, drift: [], kernelRelease: release(), agent: undefined }
   const holders = portHolders(view, facts, port => portHolder('udp', port))
-  const found = examine({ ...host, files: noFiles(config), portHolders: holders })
+  // The agent has not written its files yet.
+  const { subnetFile } = config
+  const files = { subnetFile, subnets: undefined, ipMasq: false, cni: { directory: '', configs: [] } }
+  const found = examine({ ...host, files, portHolders: holders })
   return [...tools, ...found.filter(({ check }) => !expected.has(check))]
-}
-
-/** Facts of the files that the agent has not written yet. */
-function noFiles({ subnetFile }: AgentConfig): NodeFileFacts {
-  return { subnetFile, subnets: undefined, ipMasq: false, cni: { directory: '', configs: [] } }
 }
 
 /** The devices of a lease that this host could have. */
@@ -77,19 +74,12 @@ async function chooseInterface(
   try {
     const scope = { devices: openBackend(network).devices, routeProtocol: TWILL_PROTOCOL }
     const view = await readUnderlay(kernel, scope, wish, signal)
-    return chooseUnderlay(
-      network.families.map(({ family }) => family),
-      view,
-      wish,
-    )
+    const families = network.families.map(({ family }) => family)
+    return chooseUnderlay(families, view, wish)
   } catch (error) {
     if (!(error instanceof UnderlayError)) throw error
-    return obstacle(
-      'external interface',
-      error.message,
-      'ip address, ip route',
-      'give --iface=NAME, or set the interface up',
-    )
+    const remedy = 'give --iface=NAME, or set the interface up'
+    return obstacle('external interface', error.message, 'ip address, ip route', remedy)
   } finally {
     kernel.close()
   }
@@ -100,57 +90,35 @@ export function isFirstHost({ store }: AgentConfig): boolean {
   return store.kind === 'etcd' && store.embedded !== undefined && store.joinSecret === undefined
 }
 
-function runsEtcd({ store }: AgentConfig): boolean {
-  return store.kind === 'etcd' && store.embedded !== undefined
-}
-
 /** The agent writes its firewall rules by nft or iptables, as the network config says. */
 function toolChecks({ enableNftables }: NetworkConfig): readonly Finding[] {
   const tool = enableNftables ? 'nft' : 'iptables-restore'
   const pkg = enableNftables ? 'nftables' : 'iptables'
   if (isInstalled(tool)) return []
-  return [
-    obstacle(
-      'firewall tool',
-      `there is no ${tool}, by which the agent writes its firewall rules`,
-      pkg,
-      `apt-get install ${pkg}`,
-    ),
-  ]
+  const what = `there is no ${tool}, by which the agent writes its firewall rules`
+  return [obstacle('firewall tool', what, pkg, `apt-get install ${pkg}`)]
 }
 
 /** Debian's package starts an etcd of its own, on the same port. */
 function etcdChecks({ store }: AgentConfig): readonly Finding[] {
+  if (store.kind !== 'etcd' || store.embedded === undefined) return []
   const missing = ['etcd', 'setpriv'].filter(program => !isInstalled(program))
   if (missing.length > 0) {
+    const what = `this host is to run etcd, and there is no ${missing.join(' and no ')}`
     const remedy = 'apt-get install etcd-server util-linux && systemctl disable --now etcd'
-    return [
-      obstacle(
-        'etcd',
-        `this host is to run etcd, and there is no ${missing.join(' and no ')}`,
-        'PATH',
-        remedy,
-      ),
-    ]
+    return [obstacle('etcd', what, 'PATH', remedy)]
   }
-  const [endpoint = ''] = store.kind === 'etcd' ? store.endpoints : []
-  const port = Number(new URL(endpoint).port)
+  const port = Number(new URL(store.endpoints[0] ?? '').port)
   return [port, port + 1].flatMap(one => {
     const holder = portHolder('tcp', one)
     if (holder === undefined) return []
+    const what = `this host's etcd needs TCP port ${one}, and another program has it`
     const remedy = `stop it (Debian's etcd: systemctl disable --now etcd), or join it: twill install --etcd-endpoints=...`
-    return [
-      obstacle(
-        'etcd port',
-        `this host's etcd needs TCP port ${one}, and another program has it`,
-        holder,
-        remedy,
-      ),
-    ]
+    return [obstacle('etcd port', what, holder, remedy)]
   })
 }
 
-function obstacle(check: string, what: string, evidence: string, remedy: string): Finding {
+export function obstacle(check: string, what: string, evidence: string, remedy: string): Finding {
   return { check, severity: 'broken', what, evidence, cause: what, remedy }
 }
 

@@ -22,9 +22,7 @@ export function printMapHead({ networks, backend, utilisation }: MapHead, leases
 
 /** The leases, and below them refusals and invalid entries. */
 export function printMapBody({ leases, problems }: SubnetMap, style: MapStyle): string {
-  const refused = leases.flatMap(({ node, refused }) =>
-    refused === null ? [] : [`refused ${node}: ${refused}`],
-  )
+  const refused = leases.flatMap(({ node, refused: why }) => (why ? [`refused ${node}: ${why}`] : []))
   const noted = leases.flatMap(({ node, note }) => (note === null ? [] : [`note on ${node}: ${note}`]))
   const broken = problems.map(({ key, reason }) => `no lease ${key}: ${reason}`)
   const rows = printColumns(columnsOf(leases, style), style.width)
@@ -48,30 +46,20 @@ function columnsOf(leases: readonly MapRow[], { color, changed, nowMs }: MapStyl
     if (refused === null && kernel !== 'differs') return text
     return styleText('red', text, { validateStream: false })
   }
-  /** Leave out a column without values. */
-  const known = (key: 'renewedAt' | 'expiresAt' | 'kernel', ...made: Column[]) =>
-    leases.some(row => row[key] !== null) ? made : []
-  return [
+  const isKnown = (key: 'renewedAt' | 'expiresAt' | 'kernel') => leases.some(row => row[key] !== null)
+  const all = [
     column('NODE', 0, ({ node }) => [node]),
     column('SUBNET', 0, ({ subnets }) => subnets),
     column('PUBLIC IP', 0, ({ publicIps }) => publicIps),
     column('BACKEND', 3, ({ backend }) => [backend]),
     column('VTEP MAC', 4, ({ vtepMacs }) => vtepMacs.map(mac => mac ?? '-')),
     column('SINCE', 6, ({ since }) => [since]),
-    ...known(
-      'renewedAt',
-      column('AGE', 5, ({ renewedAt }) => [printSpan(renewedAt, nowMs)]),
-    ),
-    ...known(
-      'expiresAt',
-      column('EXPIRES', 1, ({ expiresAt }) => [printSpan(expiresAt, nowMs)]),
-    ),
-    ...known(
-      'kernel',
-      column('KERNEL', 2, ({ kernel }) => [kernel ?? '-']),
-    ),
+    isKnown('renewedAt') && column('AGE', 5, ({ renewedAt }) => [printSpan(renewedAt, nowMs)]),
+    isKnown('expiresAt') && column('EXPIRES', 1, ({ expiresAt }) => [printSpan(expiresAt, nowMs)]),
+    isKnown('kernel') && column('KERNEL', 2, ({ kernel }) => [kernel ?? '-']),
     column('STATE', 0, ({ refused }) => [refused === null ? 'ok' : 'refused']),
   ]
+  return all.filter(one => one !== false)
 }
 
 /** Time since or until, as kubectl prints ages: `45s`, `23m`, `21h`, `12d`. */

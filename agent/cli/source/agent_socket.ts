@@ -1,4 +1,5 @@
 import { request } from 'node:http'
+import { text } from 'node:stream/consumers'
 import { ExpectedError, messageOf } from '../../../lease/common/errors.ts'
 import { printLease } from '../../../lease/lease.ts'
 import { type NodeDocuments, SOME_TIMES } from '../../diagnose/node_documents.ts'
@@ -93,27 +94,20 @@ export function agentAt(path: string): NodeDocuments {
 }
 
 /** One document over the socket. Throws AgentRefusedError with the agent's text; others if none listens. */
-export function get<T>(
-  socketPath: string,
-  document: string,
-  signal: AbortSignal,
-  method = 'GET',
-): Promise<T> {
+export function get<T>(path: string, document: string, signal: AbortSignal, method = 'GET'): Promise<T> {
   return new Promise((resolve, reject) => {
-    const asked = request({ socketPath, path: `/${document}`, method, signal }, response => {
-      const parts: Buffer[] = []
-      response.on('data', (part: Buffer) => parts.push(part))
-      response.on('error', reject)
-      response.on('end', () => {
+    const options = { socketPath: path, path: `/${document}`, method, signal }
+    const asked = request(options, response => {
+      const Refusal = response.statusCode === 503 ? AgentNotReadyError : AgentRefusedError
+      text(response).then(body => {
         try {
-          const value = JSON.parse(Buffer.concat(parts).toString())
+          const value = JSON.parse(body)
           if (response.statusCode === 200) resolve(value)
-          else if (response.statusCode === 503) reject(new AgentNotReadyError(String(value.error)))
-          else reject(new AgentRefusedError(String(value.error)))
+          else reject(new Refusal(String(value.error)))
         } catch (error) {
           reject(new AgentRefusedError(`the agent's answer cannot be read: ${messageOf(error)}`))
         }
-      })
+      }, reject)
     })
     asked.on('error', reject)
     asked.end()

@@ -6,7 +6,7 @@ import type { Lease } from '../../../lease/lease.ts'
 import type { StoreOptions } from '../../../lease/options.ts'
 import { openStore } from '../../../lease/registry.ts'
 import { openBackend } from '../../backend/registry.ts'
-import { FlagError, int, string } from '../../config/go_flags.ts'
+import { FlagError, type FlagValues, int, string } from '../../config/go_flags.ts'
 import type { NodeDocuments, NodeSource } from '../../diagnose/node_documents.ts'
 import type { NodeView } from '../../diagnose/node_view.ts'
 import { isHostsOwn } from '../../diagnose/own_host.ts'
@@ -34,16 +34,10 @@ export const nodeFlags = {
   timeout: int(0, 'seconds to wait for an answer; 0: 4 for the store, 20 for the agent'),
 }
 
-/** Default time-outs of store and agent. */
-export const patienceMs = { store: 4_000, agent: 20_000 } as const
+/** Default time-outs. */
+const patienceMs = { store: 4_000, agent: 20_000 } as const
 
-interface NodeFlags {
-  readonly 'local-socket': string
-  readonly 'subnet-file': string
-  readonly 'cache-file': string
-  readonly timeout: number
-  readonly 'probe-port'?: number
-}
+type NodeFlags = FlagValues<typeof nodeFlags> & { readonly 'probe-port'?: number }
 
 export function timeoutMs({ timeout }: Pick<NodeFlags, 'timeout'>, who: keyof typeof patienceMs): number {
   if (timeout < 0) throw new FlagError(`--timeout is ${timeout}: it must be at least 0`)
@@ -88,9 +82,8 @@ export async function askMap(
 
 /** Whether this host belongs to the network: it has an overlay device or a lease's public IP. */
 function isHostOf({ network, leases }: StoreView): boolean {
-  const own = new Set(
-    Object.values(networkInterfaces()).flatMap(all => all?.map(({ address }) => address) ?? []),
-  )
+  const all = Object.values(networkInterfaces()).flatMap(one => one ?? [])
+  const own = new Set(all.map(({ address }) => address))
   const devices = openBackend(network).devices.map(name => `/proc/sys/net/ipv4/conf/${name}`)
   const isOwn = ({ subnets }: Lease) =>
     subnets.some(({ publicIp }) => isHostsOwn(publicIp) && own.has(publicIp))

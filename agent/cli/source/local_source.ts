@@ -1,7 +1,5 @@
-import type { Lease } from '../../../lease/lease.ts'
-import type { NetworkConfig } from '../../../lease/network_config/network_config.ts'
 import type { StoreOptions } from '../../../lease/options.ts'
-import { type Backend, PeerRefusedError, type Underlay } from '../../backend/backend.ts'
+import { PeerRefusedError } from '../../backend/backend.ts'
 import { openBackend } from '../../backend/registry.ts'
 import { DEFAULT_PROBE_PORT } from '../../config/flags.ts'
 import { type HostFacts, isBlind } from '../../diagnose/host_facts.ts'
@@ -30,47 +28,32 @@ interface LocalFacts {
 
 /** Answers from store and kernel, each read once, by the agent's own rules; used if no agent answers. */
 export async function askHost<T>(
-  facts: LocalFacts,
+  { storeKind, readLeases, subnetFile, timeoutMs, probePort, podAddresses, agentAnswer }: LocalFacts,
   question: (node: NodeDocuments) => Promise<T>,
 ): Promise<T> {
-  const source = await localSource(facts)
+  const kernel = await NetlinkKernel.open()
+  const signal = AbortSignal.timeout(timeoutMs)
+  const facts = once(() => readHost(signal))
+  const leases = once(readLeases)
+  const source = {
+    ...thisHost(kernel, subnetFile, undefined),
+    hostFacts: facts,
+    view: once(() => readView(storeKind, leases(), facts())),
+    leaseTimes: async () => (await leases()).times ?? new Map(),
+    podAddresses,
+    probePort: probePort ?? DEFAULT_PROBE_PORT,
+    agentAnswer,
+  }
   try {
     return await question(nodeDocuments(source))
   } finally {
-    source.close()
+    kernel.close()
   }
 }
 
-async function localSource({
-  storeKind,
-  readLeases,
-  subnetFile,
-  timeoutMs,
-  probePort = DEFAULT_PROBE_PORT,
-  podAddresses,
-  agentAnswer,
-}: LocalFacts): Promise<NodeSource & { close(): void }> {
-  const kernel = await NetlinkKernel.open()
-  const signal = AbortSignal.timeout(timeoutMs)
-  let facts: Promise<HostFacts> | undefined
-  let view: Promise<NodeView> | undefined
-  const hostFacts = () => (facts ??= readHost(signal))
-  let leases: Promise<StoreView> | undefined
-  const readOnce = () => (leases ??= readLeases())
-  return {
-    ...thisHost(kernel, subnetFile, undefined),
-    hostFacts,
-    view: () => (view ??= readView(storeKind, readOnce(), hostFacts())),
-    leaseTimes: async () => (await readOnce()).times ?? new Map(),
-    podAddresses,
-    probePort,
-    agentAnswer,
-    close: () => kernel.close(),
-  }
-}
-
-function remedyFor({ unseen: [first = ''] }: HostFacts): string {
-  return first.endsWith('not installed') ? 'install iproute2' : 'run it as root, with more time: --timeout=60'
+function once<T>(make: () => Promise<T>): () => Promise<T> {
+  let made: Promise<T> | undefined
+  return () => (made ??= make())
 }
 
 async function readView(
@@ -79,26 +62,24 @@ async function readView(
   reading: Promise<HostFacts>,
 ): Promise<NodeView> {
   const [{ network, leases }, facts] = await Promise.all([leasesRead, reading])
-  if (isBlind(facts))
-    throw new UnseenHostError(`Cannot look at this host: ${facts.unseen[0]}; ${remedyFor(facts)}`)
+  if (isBlind(facts)) {
+    const [first = ''] = facts.unseen
+    const more = 'run it as root, with more time: --timeout=60'
+    const remedy = first.endsWith('not installed') ? 'install iproute2' : more
+    throw new UnseenHostError(`Cannot look at this host: ${first}; ${remedy}`)
+  }
   const backend = openBackend(network)
   const self = ownLease(facts, leases.table, backend)
   const common = { network, backend, storeKind, leases }
   if (self === undefined)
     return { ...common, self, underlay: noUnderlay, refused: new Map(), desired: new Map() }
   const underlay = underlayFacts(facts, self, backend)
-  const peers = openPeers(network, backend, self, underlay)
-  peers.setTable(leases.table, new Set(leases.table.keys()))
-  return { ...common, self, underlay, refused: peers.refused, desired: peers.state.entries }
-}
-
-/** Throws UnseenHostError if this host's own lease is unusable. */
-function openPeers(...parts: readonly [NetworkConfig, Backend, Lease, Underlay]): Peers {
   try {
-    return new Peers(...parts)
+    const peers = new Peers(network, backend, self, underlay)
+    peers.setTable(leases.table, new Set(leases.table.keys()))
+    return { ...common, self, underlay, refused: peers.refused, desired: peers.state.entries }
   } catch (cause) {
     if (!(cause instanceof PeerRefusedError)) throw cause
-    const [, , { node }] = parts
-    throw new UnseenHostError(`Cannot use the lease of this host, ${node}: ${cause.message}`, { cause })
+    throw new UnseenHostError(`Cannot use the lease of this host, ${self.node}: ${cause.message}`, { cause })
   }
 }

@@ -1,5 +1,5 @@
 import { messageOf } from '../../../lease/common/errors.ts'
-import type { Log } from '../../../lease/common/log.ts'
+import { type Log, silentLog } from '../../../lease/common/log.ts'
 import type { LeaseTableChange } from '../../../lease/lease.ts'
 import type { StoreOptions } from '../../../lease/options.ts'
 import { openStore } from '../../../lease/registry.ts'
@@ -71,8 +71,8 @@ export async function askStore<S extends Askable, T>(
 ): Promise<T> {
   const timeout = AbortSignal.timeout(timeoutMs)
   const hopeless = new AbortController()
-  const logTail = new LogTail(() => hopeless.abort())
-  const store = await open(logTail)
+  const tail: { last?: string } = {}
+  const store = await open(tailLog(tail, () => hopeless.abort()))
   const signal = AbortSignal.any([timeout, hopeless.signal, ...(stop === undefined ? [] : [stop])])
   let act = 'open the store'
   const says = (what: string) => {
@@ -82,8 +82,8 @@ export async function askStore<S extends Askable, T>(
     return await question(store, says, signal)
   } catch (cause) {
     if (!signal.aborted) throw cause
-    const trouble =
-      logTail.last ?? store.health().trouble ?? `${store.endpoints?.join(', ') ?? 'the store'} did not answer`
+    const silent = `${store.endpoints?.join(', ') ?? 'the store'} did not answer`
+    const trouble = tail.last ?? store.health().trouble ?? silent
     const within = hopeless.signal.aborted ? '' : ` within ${timeoutMs / 1000} s`
     throw new StoreUnreachableError(`Cannot ${act}${within}: ${trouble}`, { cause })
   } finally {
@@ -126,38 +126,19 @@ async function firstChange(store: LeaseStore, signal: AbortSignal): Promise<Leas
 const lasting =
   /refused|ENOTFOUND|getaddrinfo|cannot be resolved|ENETUNREACH|ENOENT|EISDIR|has no network config|certificate|TLS|SSL|authentication|permission denied|user name is empty|unauthorized|forbidden|\b40[13]\b/i
 
-/** Keeps the log line of a waiting store: its reason tells the operator why the wait failed. */
-class LogTail implements Log {
-  last: string | undefined
-  readonly #onLasting: () => void
-
-  constructor(onLasting: () => void) {
-    this.#onLasting = onLasting
-  }
-
-  trace(): void {}
-
-  /** A failure that has not lasted long enough for a warning. */
-  debug(fields: object, message: string): void {
-    if (message.includes(', trying again: ')) this.#remember(fields, message)
-  }
-
-  info(): void {}
-
-  warn(fields: object, message: string): void {
-    this.#remember(fields, message)
-  }
-
-  error(fields: object, message: string): void {
-    this.#remember(fields, message)
-  }
-
-  #remember(fields: object, message: string): void {
-    const { error, reason } = fields as { error?: unknown; reason?: unknown }
+/** Keeps the last reason that a waiting store logs: it tells the operator why the wait failed. */
+function tailLog(tail: { last?: string }, onLasting: () => void): Log {
+  const remember = (fields: { error?: unknown; reason?: unknown }, message: string) => {
+    const { error, reason } = fields
     // Without the activity: the error that contains this text names it.
     const text = message.replace(/^Cannot [^:]*, trying again: |, waiting for it(?=:)/, '')
-    this.last = typeof reason === 'string' ? reason : text
-    if (error instanceof Error) this.last = `${text}: ${error.message}`
-    if (lasting.test(this.last)) this.#onLasting()
+    tail.last = typeof reason === 'string' ? reason : text
+    if (error instanceof Error) tail.last = `${text}: ${error.message}`
+    if (lasting.test(tail.last)) onLasting()
   }
+  // At debug: a failure that has not lasted long enough for a warning.
+  const debug = (fields: object, message: string) => {
+    if (message.includes(', trying again: ')) remember(fields, message)
+  }
+  return { ...silentLog, debug, warn: remember, error: remember }
 }
