@@ -26,15 +26,6 @@ export function isUnexpected(error: unknown): boolean {
   return !(error instanceof ExpectedError)
 }
 
-/** The result of `read`; undefined where it throws: for a file or a text that is only a hint. */
-export function orUndefined<T>(read: () => T): T | undefined {
-  try {
-    return read()
-  } catch {
-    return undefined
-  }
-}
-
 /** The message of an Error; anything else that was thrown, as text. */
 export function messageOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown)
