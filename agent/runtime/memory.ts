@@ -1,19 +1,36 @@
+import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { loadLibc } from '../netlink/socket/libc.ts'
-import { setV8Flags } from './v8_flags.ts'
+
+/**
+ * V8 flags that every supported release knows: drop all compiled code that is not running, and (Node.js 20)
+ * move objects together, so that pages become free.
+ */
+export const collectionFlags: readonly string[] = ['stress-flush-code', 'optimize-for-size']
 
 /**
  * Frees the memory that only the start needed: the first list of leases, the first pass, the first
- * examination of the host, code that ran once, and the compiler's own memory. V8 would keep about a third of
- * it. Measured on Node.js 24: 20 to 30 ms of CPU time on the main thread, with 10 peers or 5,000. It also
- * waits for V8's helper threads: 0.4 s on two cores under a load of 30.
+ * examination of the host, and compiled code, which V8 compiles again where it still runs. V8 would keep about
+ * a third of it. Measured on Node.js 20 and 24: 45 to 75 ms of CPU time, half of it on the main thread. It also
+ * waits for V8's helper threads: 0.5 s on two cores under a load of 15.
  */
 export async function releaseStartMemory(): Promise<void> {
   const libc = await loadLibc()
-  setV8Flags(['--expose-gc'])
+  for (const name of ['expose-gc', ...collectionFlags]) setFlagsFromString(`--${name}`)
   const collect: unknown = runInNewContext('globalThis.gc')
-  // Only this kind of collection returns pages and drops code that has not run lately. It runs up to seven
-  // full collections in a row.
-  if (typeof collect === 'function') collect({ type: 'major', execution: 'sync', flavor: 'last-resort' })
+  if (typeof collect === 'function') collectTwice(collect)
+  for (const name of collectionFlags) setFlagsFromString(`--no-${name}`)
   libc.releaseFreeMemory()
+}
+
+/** Drops code first, then what only that code used. */
+function collectTwice(collect: CallableFunction): void {
+  if (process.version.startsWith('v20.')) {
+    // This release collects everything without an argument; with any, it collects new objects alone.
+    collect()
+    collect()
+  } else {
+    // Later releases return pages only after this kind, which is two to seven collections in a row.
+    collect({ type: 'major', execution: 'sync', flavor: 'last-resort' })
+  }
 }

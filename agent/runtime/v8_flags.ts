@@ -1,5 +1,5 @@
 /**
- * The only place where V8 flags are set. They are set at run time and not on the command line: node refuses
+ * The flags that the agent runs with. They are set at run time and not on the command line: node refuses
  * to start with a flag that its release does not know, and an operator who runs `node dist/twilld.js` would
  * not pass them.
  */
@@ -25,19 +25,12 @@ export function setV8Flags(flags: readonly string[]): void {
   for (const flag of flags) if (names.has(flagName(flag))) setFlagsFromString(flag)
 }
 
-let known: ReadonlySet<string> | undefined
-
 /**
  * The names of all V8 flags, without the leading dashes; empty where node cannot be run, and the agent then
  * runs with V8's defaults. V8 lists its flags only for `node --v8-options`, which takes 15 ms, or seconds on
- * a busy host. So it is run once, before there is work that would have to wait.
+ * a busy host: call it before there is work that would have to wait.
  */
 export function knownV8Flags(): ReadonlySet<string> {
-  known ??= listV8Flags()
-  return known
-}
-
-function listV8Flags(): ReadonlySet<string> {
   const { stdout } = spawnSync(process.execPath, ['--v8-options'], { env: {}, encoding: 'utf8' })
   return new Set([...(stdout ?? '').matchAll(/^ +--([\w-]+) \(/gm)].map(([, name = '']) => name))
 }

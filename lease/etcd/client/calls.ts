@@ -5,19 +5,9 @@
  * renewed.
  */
 import { noop } from 'cockatiel'
-import {
-  AuthClient,
-  ClusterClient,
-  Etcd3,
-  type ICallable,
-  type IDuplexStream,
-  type ISnapshotResponse,
-  type IWatchRequest,
-  type IWatchResponse,
-  KVClient,
-  LeaseClient,
-  MaintenanceClient,
-} from 'etcd3'
+import type { ICallable, IDuplexStream, ISnapshotResponse, IWatchRequest, IWatchResponse } from 'etcd3'
+import { ConnectionPool } from 'etcd3/lib/connection-pool.js'
+import { AuthClient, ClusterClient, KVClient, LeaseClient, MaintenanceClient } from 'etcd3/lib/rpc.js'
 import type { Log } from '../../common/log.ts'
 import type { EtcdOptions } from '../../options.ts'
 import { channelFactory, proxyOptions } from './channel.ts'
@@ -33,7 +23,7 @@ export class Calls {
   readonly lease: LeaseClient
   readonly cluster: ClusterClient
   readonly maintenance: MaintenanceClient
-  readonly #etcd: Channels
+  readonly #pool: ConnectionPool
   readonly #login: { readonly name: string; readonly password: string } | undefined
   readonly #timeoutMs: number
   /** Logs each request and its outcome at `-v 2`. */
@@ -55,7 +45,7 @@ export class Calls {
       options.username === undefined
         ? undefined
         : { name: options.username, password: options.password ?? '' }
-    this.#etcd = new Channels({
+    this.#pool = new ConnectionPool({
       hosts: [endpoint],
       grpcOptions: {
         channelFactoryOverride: channelFactory(endpoint, credentials),
@@ -82,7 +72,7 @@ export class Calls {
   }
 
   close(): void {
-    this.#etcd.close()
+    this.#pool.close()
   }
 
   cancel(): void {
@@ -98,7 +88,7 @@ export class Calls {
   /** Without `hasleader` a watch on a member that has lost its leader would stay silent. */
   async openWatch(): Promise<WatchStream> {
     const token = await this.#askToken()
-    return this.#etcd.connections.withConnection('Watch', ({ client, metadata }) => {
+    return this.#pool.withConnection('Watch', ({ client, metadata }) => {
       metadata.set('hasleader', 'true')
       if (token !== undefined) metadata.set('token', token)
       this.#trace('Watch')
@@ -108,7 +98,7 @@ export class Calls {
 
   async openSnapshot(): Promise<SnapshotStream> {
     const token = await this.#askToken()
-    return this.#etcd.connections.withConnection('Maintenance', ({ client, metadata }) => {
+    return this.#pool.withConnection('Maintenance', ({ client, metadata }) => {
       if (token !== undefined) metadata.set('token', token)
       this.#trace('Maintenance.snapshot')
       return (client as unknown as SnapshotMethods).snapshot({}, metadata)
@@ -126,7 +116,7 @@ export class Calls {
   }
 
   #exec<T>(service: ServiceName, method: string, params: unknown, token: string | undefined): Promise<T> {
-    return this.#etcd.connections.withConnection(
+    return this.#pool.withConnection(
       service,
       ({ client, metadata }) =>
         new Promise<T>((resolve, reject) => {
@@ -187,10 +177,3 @@ type UnaryMethods = Record<
     done: (error: Error | null, answer: unknown) => void,
   ) => { cancel(): void }
 >
-
-/** The library types the pool as protected; calls with their own metadata need it. */
-class Channels extends Etcd3 {
-  get connections() {
-    return this.pool
-  }
-}

@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { dirname } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { collectionFlags } from '../../../agent/runtime/memory.ts'
 import { agentV8Flags, knownV8Flags } from '../../../agent/runtime/v8_flags.ts'
 
 /** As an operator's shell starts it: the kernel reads the first line of the file. */
@@ -69,12 +70,10 @@ describe('V8 flags', () => {
     expect(knownV8Flags()).not.toContain('no-such-flag')
   })
 
-  it('are asked for once: node is run for that, and the agent would wait for it', () => {
-    expect(knownV8Flags()).toBe(knownV8Flags())
-  })
-
   it('that bound the heap are known by each release that is supported', () => {
-    const names = agentV8Flags.map(flag => flag.replace(/^--(no-)?(.*?)(=.*)?$/, '$2'))
+    const names = [...agentV8Flags, ...collectionFlags].map(flag =>
+      flag.replace(/^--(no-)?(.*?)(=.*)?$/, '$2'),
+    )
     const known = knownV8Flags()
     expect(names.filter(name => !known.has(name) && name !== 'interrupt-budget')).toEqual([])
   })
