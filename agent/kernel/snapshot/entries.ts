@@ -99,10 +99,11 @@ export function couldBeOurDestination({ dst }: RouteMessage): boolean {
 /** `dev` is undefined where the device was deleted meanwhile. */
 export function routeEntry(route: RouteMessage, dev: string | undefined): Route {
   const { dst, metric, protocol, type, via, onlink, extra } = route
-  const base = { kind: 'route', dst, metric, protocol } as const
-  if (type === RTN_BLACKHOLE) return { ...base, type: 'blackhole' }
+  const kind = 'route'
+  if (type === RTN_BLACKHOLE) return { kind, type: 'blackhole', dst, metric, protocol }
   const isSingle = type === RTN_UNICAST && route.hops === undefined
-  return isSingle && dev !== undefined
-    ? { ...base, type: 'unicast', dev, via, onlink, ...(extra === '' ? {} : { extra: extra.trim() }) }
-    : { ...base, type: 'other' }
+  if (!isSingle || dev === undefined) return { kind, type: 'other', dst, metric, protocol }
+  const more = extra === '' ? {} : { extra: extra.trim() }
+  // Not spread from an object that all types share: V8 of Node.js 20 would make each route a hidden class.
+  return { kind, type: 'unicast', dst, metric, protocol, dev, via, onlink, ...more }
 }
