@@ -23,7 +23,7 @@ import { type AnnotationNames, annotationNames } from './nodes/annotations.ts'
 import { NodeSource } from './nodes/node_source.ts'
 import { OwnNode } from './own_node/own_node.ts'
 import { Reporter } from './own_node/reporter.ts'
-import { cachedHints, LastSeen } from './peers/last_seen.ts'
+import { LastSeen } from './peers/last_seen.ts'
 import { watchPeers } from './peers/peers.ts'
 
 /**
@@ -71,7 +71,7 @@ export class KubernetesStore implements LeaseStore, NodeReporter {
     this.#names = names
     this.#session = session
     this.#source = new NodeSource(session, names.all)
-    this.#reporter = new Reporter(session, this.#source)
+    this.#reporter = new Reporter(this.#source)
     this.#lastSeen = new LastSeen(options.cacheFile, scopeOf(session.api.url, names), session, log)
     this.#config = new ConfigFile(options.networkConfigFile, log)
     this.#log = log
@@ -118,7 +118,6 @@ export class KubernetesStore implements LeaseStore, NodeReporter {
   watch(signal: AbortSignal): AsyncIterable<LeaseTableChange> {
     const network = this.#config.running
     const parts = {
-      session: this.#session,
       source: this.#source,
       names: this.#names,
       lastSeen: this.#lastSeen,
@@ -137,7 +136,7 @@ export class KubernetesStore implements LeaseStore, NodeReporter {
   async publicIpHints(signal: AbortSignal): Promise<readonly Ip[]> {
     const own = await this.#ownNode(signal)
     const live = (until: AbortSignal) => own.publicIpHints(until)
-    const hints = await this.#lastSeen.prefer(live, cachedHints, this.#until(signal))
+    const hints = await this.#lastSeen.prefer(live, ({ notes }) => notes.hints, this.#until(signal))
     this.#lastSeen.noteHints(hints)
     return hints
   }
@@ -176,7 +175,7 @@ export class KubernetesStore implements LeaseStore, NodeReporter {
     if (this.#own !== undefined) return this.#own
     const { nodeName, networkConfigFile } = this.#options
     const name = nodeName ?? (await this.#nodeOfPod(this.#until(signal)))
-    const parts = { session: this.#session, source: this.#source, names: this.#names, log: this.#log }
+    const parts = { source: this.#source, names: this.#names, log: this.#log }
     this.#own ??= new OwnNode({ ...parts, name, networkConfigFile })
     return this.#own
   }

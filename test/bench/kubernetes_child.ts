@@ -56,15 +56,7 @@ async function whole(): Promise<void> {
   const session = new Session(openApiConfig(options), defaultTiming, log)
   const names = annotationNames(prefix)
   const source = new NodeSource(session, names.all)
-  const depths = { depth: 'whole', firstDepth: 'whole' } as const
-  const following = {
-    session,
-    source,
-    what: 'all Nodes',
-    name: undefined,
-    ...depths,
-    keptAnnotations: names.all,
-  }
+  const following = { source, what: 'all Nodes', depth: 'whole' } as const
   const nodes = new Map<string, object>()
   const take = (step: NodeStep) => {
     if (step.type === 'all') {

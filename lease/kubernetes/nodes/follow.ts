@@ -1,6 +1,6 @@
 import { Pace } from '../../common/pace.ts'
 import { ApiError } from '../client/api_error.ts'
-import { retryAfterMs, type Session } from '../client/session.ts'
+import { retryAfterMs } from '../client/session.ts'
 import type { Depth, NodeObject } from './node_object.ts'
 import type { NodeSource } from './node_source.ts'
 import { type Changes, type StreamedList, streamNodes } from './stream_list.ts'
@@ -22,21 +22,18 @@ export type NodeStep =
     }
 
 export interface Following {
-  readonly session: Session
   readonly source: NodeSource
   /** For the log: `all Nodes`, `Node n1`. */
   readonly what: string
   /** One Node alone; undefined: all. */
-  readonly name: string | undefined
+  readonly name?: string
   /** The resourceVersion to watch from without a list; undefined: start with a list. */
   readonly from?: string | undefined
-  readonly depth: Depth
   /**
-   * How much of each Node the first list reads. Later lists, after a watch that fell behind, read as much as
-   * the watch.
+   * How much of each Node the watch reads, and later lists, after a watch that fell behind. The first list
+   * reads whole Nodes.
    */
-  readonly firstDepth: Depth
-  readonly keptAnnotations: readonly string[]
+  readonly depth: Depth
 }
 
 /** What is already known of the Nodes. */
@@ -57,10 +54,10 @@ export async function* followNodes(
   following: Following,
   signal: AbortSignal,
 ): AsyncGenerator<readonly NodeStep[], never, undefined> {
-  const { retrier, timing } = following.session
+  const { retrier, timing } = following.source.session
   const watching = `watch ${following.what}`
   const pace = new Pace(timing.pace)
-  const progress: Progress = { depth: following.firstDepth, version: following.from }
+  const progress: Progress = { depth: 'whole', version: following.from }
   for (;;) {
     let askedMs = 0
     pace.started()
@@ -98,7 +95,7 @@ async function* listAndWatch(
     }
     changes ??= watchOnce(following, progress.version, signal)
     for await (const events of changes) {
-      following.session.retrier.over(`watch ${following.what}`)
+      following.source.session.retrier.over(`watch ${following.what}`)
       const steps = stepsOf(events, progress.version)
       progress.version = events.at(-1)?.resourceVersion ?? progress.version
       if (steps.length > 0) yield steps
@@ -121,18 +118,21 @@ function stepsOf(events: readonly NodeEvent[], from: string): readonly NodeStep[
  * Reads all Nodes by a watch that starts with them where the server has watch-list, else by a list; when one
  * fails, the next try uses the other. One Node is read by a list, which keeps its connection open for reuse.
  */
-function readAll(following: Following, depth: Depth, signal: AbortSignal): Promise<StreamedList> {
-  const { session, source, what, name, keptAnnotations } = following
+function readAll(
+  { source, what, name }: Following,
+  depth: Depth,
+  signal: AbortSignal,
+): Promise<StreamedList> {
   let byStream = false
   const attempt = async () => {
     byStream = name === undefined && !byStream
-    const streamed = byStream && (await streamNodes(session, { depth, name, keptAnnotations }, signal))
+    const streamed = byStream && (await streamNodes(source, { depth, name }, signal))
     return streamed || (await source.list(depth, name, signal))
   }
-  return session.persist(`list ${what}`, attempt, signal)
+  return source.session.persist(`list ${what}`, attempt, signal)
 }
 
 function watchOnce(following: Following, resourceVersion: string, signal: AbortSignal): Changes {
-  const { session, depth, name, keptAnnotations } = following
-  return watchNodes(session, { depth, name, resourceVersion, keptAnnotations }, signal)
+  const { source, depth, name } = following
+  return watchNodes(source, { depth, name, resourceVersion }, signal)
 }

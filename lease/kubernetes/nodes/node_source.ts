@@ -21,14 +21,14 @@ export function nodePath(name: string): string {
   return `${nodesPath}/${encodeURIComponent(name)}`
 }
 
-/** Reads Nodes; each method is one try. */
+/** Reads Nodes, of their annotations only some; each method is one try. */
 export class NodeSource {
-  readonly #session: Session
-  readonly #kept: readonly string[]
+  readonly session: Session
+  readonly keptAnnotations: readonly string[]
 
   constructor(session: Session, keptAnnotations: readonly string[]) {
-    this.#session = session
-    this.#kept = keptAnnotations
+    this.session = session
+    this.keptAnnotations = keptAnnotations
   }
 
   /** Rejects with an ApiError of status 404 where there is no Node of that name. */
@@ -39,11 +39,11 @@ export class NodeSource {
   /** The Node as the server sent it. */
   async getRaw(name: string, signal: AbortSignal): Promise<unknown> {
     const action = { verb: 'get', resource: 'nodes' } as const
-    return await this.#session.api.json({ action, method: 'GET', path: nodePath(name) }, signal)
+    return await this.session.api.json({ action, method: 'GET', path: nodePath(name) }, signal)
   }
 
   read(raw: unknown): NodeObject {
-    const node = readNode(raw, 'whole', this.#kept)
+    const node = readNode(raw, 'whole', this.keptAnnotations)
     if (node === undefined) throw new Error(`Cannot get nodes: the answer is no Node but ${excerpt(raw)}`)
     return node
   }
@@ -62,7 +62,7 @@ export class NodeSource {
       if (name !== undefined) query.set('fieldSelector', `metadata.name=${name}`)
       if (token !== '') query.set('continue', token)
       const page = await this.#page(`${nodesPath}?${query}`, depth, signal, item => {
-        const node = readNode(item, depth, this.#kept)
+        const node = readNode(item, depth, this.keptAnnotations)
         if (node === undefined || seen.has(node.name)) return
         seen.add(node.name)
         nodes.push(node)
@@ -87,7 +87,7 @@ export class NodeSource {
       path,
       accept: acceptList[depth],
     } as const
-    await this.#session.api.pour(request, chunk => body.push(chunk), signal)
+    await this.session.api.pour(request, chunk => body.push(chunk), signal)
     const page = body.end()
     // An empty list means that there are no Nodes, a proxy's error page does not. Go writes an empty list as
     // null.

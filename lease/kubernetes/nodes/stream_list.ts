@@ -1,8 +1,7 @@
 import { ExpectedError } from '../../common/errors.ts'
 import { ApiError } from '../client/api_error.ts'
-import type { Session } from '../client/session.ts'
 import type { NodeObject } from './node_object.ts'
-import type { NodeList } from './node_source.ts'
+import type { NodeList, NodeSource } from './node_source.ts'
 import { type NodeEvent, type WatchRequest, watchNodes } from './watch.ts'
 
 /** The events of a watch; the reader ends it by `return`. */
@@ -19,12 +18,13 @@ export interface StreamedList extends NodeList {
  * is not asked again then.
  */
 export async function streamNodes(
-  session: Session,
+  source: NodeSource,
   request: Omit<WatchRequest, 'resourceVersion'>,
   signal: AbortSignal,
 ): Promise<StreamedList | undefined> {
+  const { session } = source
   if (!session.streamsLists) return undefined
-  const changes = watchNodes(session, { ...request, resourceVersion: undefined }, signal)
+  const changes = watchNodes(source, { ...request, resourceVersion: undefined }, signal)
   try {
     return { ...(await untilWhole(changes)), changes }
   } catch (error) {

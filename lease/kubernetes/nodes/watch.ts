@@ -10,6 +10,7 @@ import {
   parseWithoutStatus,
   readNode,
 } from './node_object.ts'
+import type { NodeSource } from './node_source.ts'
 
 /**
  * One event of a watch. A bookmark only tells the version reached; with `isWhole`, that all Nodes have been
@@ -25,7 +26,6 @@ export interface WatchRequest {
   readonly name: string | undefined
   /** undefined: the watch begins with all existing Nodes. */
   readonly resourceVersion: string | undefined
-  readonly keptAnnotations: readonly string[]
 }
 
 const action = { verb: 'watch', resource: 'nodes' } as const
@@ -43,10 +43,11 @@ const accept: Record<Depth, string> = {
  * Error where the connection breaks or is silent for longer than bookmarks are apart.
  */
 export async function* watchNodes(
-  session: Session,
+  source: NodeSource,
   request: WatchRequest,
   signal: AbortSignal,
 ): AsyncGenerator<readonly NodeEvent[], void, undefined> {
+  const { session } = source
   const { resourceVersion } = request
   const response = await session.api.open(watchRequest(request, session), signal)
   yield [{ type: 'bookmark', resourceVersion: resourceVersion ?? '', isWhole: false }]
@@ -57,7 +58,7 @@ export async function* watchNodes(
     let events: NodeEvent[] = []
     try {
       for (const line of some) {
-        const event = readEvent(parse(line, request.depth), request, session.api.url)
+        const event = readEvent(parse(line, request.depth), request, source)
         if (event !== undefined) events.push(event)
         if (event?.type !== 'bookmark' || !event.isWhole) continue
         isWhole = true
@@ -96,16 +97,16 @@ function parse(line: string, depth: Depth): unknown {
  */
 const fromTheStart = { sendInitialEvents: 'true', resourceVersionMatch: 'NotOlderThan' } as const
 
-function readEvent(value: unknown, request: WatchRequest, url: string): NodeEvent | undefined {
+function readEvent(value: unknown, request: WatchRequest, source: NodeSource): NodeEvent | undefined {
   const type = textAt(value, 'type')
   const object = typeof value === 'object' && value !== null && 'object' in value ? value.object : undefined
-  if (type === 'ERROR') throw refusalEvent(action, url, object)
+  if (type === 'ERROR') throw refusalEvent(action, source.session.url, object)
   const resourceVersion = textAt(object, 'metadata', 'resourceVersion') ?? request.resourceVersion ?? ''
   if (type === 'BOOKMARK') {
     const isWhole = textAt(object, 'metadata', 'annotations', 'k8s.io/initial-events-end') === 'true'
     return { type: 'bookmark', resourceVersion, isWhole }
   }
-  const node = readNode(object, request.depth, request.keptAnnotations)
+  const node = readNode(object, request.depth, source.keptAnnotations)
   if (node === undefined) return undefined
   return { type: type === 'DELETED' ? 'delete' : 'put', node, resourceVersion }
 }

@@ -5,7 +5,6 @@ import type { Lease } from '../../lease.ts'
 import type { Ip } from '../../net/ip.ts'
 import { contains } from '../../net/prefix.ts'
 import { LeaseLostError, LeaseRefusedError, type LeaseRequest } from '../../store.ts'
-import type { Session } from '../client/session.ts'
 import type { AnnotationNames } from '../nodes/annotations.ts'
 import { followNodes } from '../nodes/follow.ts'
 import type { NodeObject } from '../nodes/node_object.ts'
@@ -23,7 +22,6 @@ import {
 import { type Missing, Publisher } from './publisher.ts'
 
 export interface OwnNodeParts {
-  readonly session: Session
   readonly source: NodeSource
   readonly names: AnnotationNames
   readonly name: string
@@ -150,10 +148,8 @@ export class OwnNode {
 
   /** Yields the Node each time that it may have changed; undefined while there is none. */
   async *#follow(signal: AbortSignal): AsyncGenerator<NodeObject | undefined, never, undefined> {
-    const { session, source, names, name } = this.#parts
-    const what = `Node ${name}`
-    const depths = { depth: 'whole', firstDepth: 'whole' } as const
-    const following = { session, source, what, name, ...depths, keptAnnotations: names.all }
+    const { source, name } = this.#parts
+    const following = { source, what: `Node ${name}`, name, depth: 'whole' } as const
     for await (const steps of followNodes(following, signal))
       for (const step of steps)
         if (step.type === 'all') yield step.nodes.find(node => node.name === name)
@@ -218,14 +214,14 @@ export class OwnNode {
    * trouble of the store. Later this node keeps its lease, but its peers do not know it.
    */
   #wait(message: string): void {
-    const { name, log, session } = this.#parts
-    if (this.#claim === undefined) session.retrier.wait('wait for the own Node', message)
+    const { name, log, source } = this.#parts
+    if (this.#claim === undefined) source.session.retrier.wait('wait for the own Node', message)
     else this.#unpublished = `peers do not reach the pods of this node: ${message}`
     if (this.#said.isNew('wait', message)) log.warn({ node: name }, message)
   }
 
   #waitingIsOver(): void {
-    this.#parts.session.retrier.clear('wait for the own Node')
+    this.#parts.source.session.retrier.clear('wait for the own Node')
     this.#unpublished = undefined
     this.#said.isOver('wait')
   }

@@ -1,12 +1,11 @@
 import type { Log } from '../../common/log.ts'
 import { Pace } from '../../common/pace.ts'
-import { present, type Session } from '../client/session.ts'
+import { present } from '../client/session.ts'
 import type { AnnotationNames } from '../nodes/annotations.ts'
 import { type NodeObject, writerOf } from '../nodes/node_object.ts'
 import { type NodeSource, nodePath } from '../nodes/node_source.ts'
 
 export interface PublisherParts {
-  readonly session: Session
   readonly source: NodeSource
   readonly names: AnnotationNames
   readonly name: string
@@ -42,7 +41,7 @@ export class Publisher {
 
   constructor(parts: PublisherParts) {
     this.#parts = parts
-    const { minMs } = parts.session.timing.pace
+    const { minMs } = parts.source.session.timing.pace
     this.#dispute = new Pace({ minMs, maxMs: Math.max(minMs, longestDisputeMs) })
   }
 
@@ -55,7 +54,7 @@ export class Publisher {
 
   /** Writes the annotations. Resolves to false where the Node is gone. */
   async publish(missing: Missing, signal: AbortSignal): Promise<boolean> {
-    const { session, name } = this.#parts
+    const { source, name } = this.#parts
     if (missing.size === 0) {
       this.#wasRight = true
       return true
@@ -67,6 +66,7 @@ export class Publisher {
       contentType: 'application/strategic-merge-patch+json',
       body: { metadata: { annotations: Object.fromEntries(missing) } },
     } as const
+    const { session } = source
     const attempt = () => session.api.json(request, signal)
     const there = await present(session.persist(publishing, attempt, signal, [404]))
     if (!there) return false
@@ -84,7 +84,8 @@ export class Publisher {
     seen: NodeObject,
     signal: AbortSignal,
   ): Promise<void> {
-    const { session, source, name } = this.#parts
+    const { source, name } = this.#parts
+    const { session } = source
     if (missingIn(seen).size === 0) {
       this.#wasRight = true
       session.retrier.clear(publishing)

@@ -12,13 +12,13 @@ const MOST_EVENTS = 20
 
 /** Writes conditions and Events, which schedulers and operators read on a Node. */
 export class Reporter {
-  readonly #session: Session
   readonly #source: NodeSource
+  readonly #session: Session
   readonly #reported = new Map<string, number>()
 
-  constructor(session: Session, source: NodeSource) {
-    this.#session = session
+  constructor(source: NodeSource) {
     this.#source = source
+    this.#session = source.session
   }
 
   /**

@@ -113,11 +113,6 @@ export class LastSeen {
   }
 }
 
-/** The hints that were saved. */
-export function cachedHints({ notes }: Cached): readonly Ip[] {
-  return notes.hints
-}
-
 /** Reads the notes, which are foreign input. Throws an Error. */
 function readNotes(value: unknown): Notes {
   const { hints } = asObject('notes', value)

@@ -2,15 +2,13 @@ import { WakeUp } from '../../common/wake_up.ts'
 import type { LeaseTableChange } from '../../lease.ts'
 import type { NetworkConfig } from '../../network_config/network_config.ts'
 import { LiveTable } from '../../table.ts'
-import type { Session } from '../client/session.ts'
-import { type Following, followNodes, type NodeStep } from '../nodes/follow.ts'
+import { followNodes, type NodeStep } from '../nodes/follow.ts'
 import type { NodeSource } from '../nodes/node_source.ts'
 import type { LastSeen } from './last_seen.ts'
 import { type NodeLeaseParts, NodeLeases } from './node_leases.ts'
 import { PodCidrs } from './pod_cidrs.ts'
 
 export interface PeerParts extends NodeLeaseParts {
-  readonly session: Session
   readonly source: NodeSource
   readonly lastSeen: LastSeen
   /** Undefined where not known. */
@@ -61,9 +59,7 @@ class PeerFeed {
     this.#parts = parts
     this.#table = table
     this.#podCidrs = new PodCidrs({
-      session: parts.session,
       source: parts.source,
-      keptAnnotations: parts.names.all,
       found: node => this.#leases.found(node),
       failed: (name, cause) => this.#leases.failed(name, cause),
       onStep: step => this.#takeWhole(step),
@@ -88,19 +84,10 @@ class PeerFeed {
 
   /** Follows metadata until the watch of whole Nodes takes over. */
   async #followMetadata(signal: AbortSignal): Promise<void> {
-    const { session, source, names } = this.#parts
+    const { source } = this.#parts
     const replaced = new AbortController()
     this.#replaced = replaced
-    const following: Following = {
-      session,
-      source,
-      what: 'all Nodes',
-      name: undefined,
-      from: this.#version,
-      depth: 'metadata',
-      firstDepth: 'whole',
-      keptAnnotations: names.all,
-    }
+    const following = { source, what: 'all Nodes', from: this.#version, depth: 'metadata' } as const
     try {
       for await (const steps of followNodes(following, AbortSignal.any([signal, replaced.signal])))
         for (const step of steps) {
@@ -119,7 +106,7 @@ class PeerFeed {
   #takeWhole(step: NodeStep): void {
     if (!this.#replaced.signal.aborted) {
       this.#replaced.abort(new Error('whole Nodes are watched instead'))
-      this.#parts.session.retrier.clear('watch all Nodes')
+      this.#parts.source.session.retrier.clear('watch all Nodes')
     }
     if (step.type === 'all' || isNewer(step.version, this.#version)) this.#take(step)
   }

@@ -4,8 +4,7 @@ import { sleep } from '../../common/sleep.ts'
 import { runTogether } from '../../common/tasks.ts'
 import { WakeUp } from '../../common/wake_up.ts'
 import { isMissing } from '../client/api_error.ts'
-import type { Session } from '../client/session.ts'
-import { type Following, followNodes, type NodeStep } from '../nodes/follow.ts'
+import { followNodes, type NodeStep } from '../nodes/follow.ts'
 import type { NodeObject } from '../nodes/node_object.ts'
 import type { NodeSource } from '../nodes/node_source.ts'
 
@@ -21,9 +20,7 @@ const readsWithinMs = 600_000
 const joining = 'Nodes that join'
 
 export interface PodCidrParts {
-  readonly session: Session
   readonly source: NodeSource
-  readonly keptAnnotations: readonly string[]
   /** Called with the newest version of a Node that was asked for, and its podCIDRs. */
   readonly found: (node: NodeObject) => void
   /** Called when a Node could not be read; it is retried. */
@@ -112,7 +109,7 @@ export class PodCidrs {
   }
 
   async #read(name: string, wanted: Wanted, signal: AbortSignal): Promise<void> {
-    const { session, source, failed } = this.#parts
+    const { source, failed } = this.#parts
     const isWanted = () => this.#wanted.get(name) === wanted
     wanted.isRead = true
     this.#readsMs.push(performance.now())
@@ -126,7 +123,7 @@ export class PodCidrs {
         throw cause
       }
     }
-    const node = await session.persist('read a Node', attempt, signal, [404]).catch(noneIfMissing)
+    const node = await source.session.persist('read a Node', attempt, signal, [404]).catch(noneIfMissing)
     if (!isWanted()) return
     wanted.isRead = false
     // The Node has changed since: a podCIDR may have been assigned.
@@ -145,7 +142,7 @@ export class PodCidrs {
       await runTogether(signal, [until => this.#follow(from, until), until => this.#untilNoJoins(until)])
     } finally {
       // The watch is over, and so are its troubles.
-      for (const what of ['list', 'watch']) this.#parts.session.retrier.clear(`${what} ${joining}`)
+      for (const what of ['list', 'watch']) this.#parts.source.session.retrier.clear(`${what} ${joining}`)
       this.#parts.onEnded()
       // Nodes that the watch did not bring are read one by one.
       if (this.#wanted.size > 0) this.#due.set()
@@ -153,17 +150,8 @@ export class PodCidrs {
   }
 
   async #follow(from: string | undefined, signal: AbortSignal): Promise<void> {
-    const { session, source, keptAnnotations, onStep } = this.#parts
-    const following: Following = {
-      session,
-      source,
-      what: joining,
-      name: undefined,
-      from,
-      depth: 'whole',
-      firstDepth: 'whole',
-      keptAnnotations,
-    }
+    const { source, onStep } = this.#parts
+    const following = { source, what: joining, from, depth: 'whole' } as const
     for await (const steps of followNodes(following, signal))
       for (const step of steps) {
         if (step.type === 'all') for (const node of step.nodes) this.#take(node)
@@ -173,7 +161,7 @@ export class PodCidrs {
   }
 
   async #untilNoJoins(signal: AbortSignal): Promise<void> {
-    const { joinsForMs } = this.#parts.session.timing
+    const { joinsForMs } = this.#parts.source.session.timing
     for (;;) {
       const restMs = this.#lastJoinMs + joinsForMs - performance.now()
       if (restMs <= 0) return
