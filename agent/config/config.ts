@@ -85,7 +85,7 @@ async function agentConfig(settings: Settings<typeof allFlags>, env: Env): Promi
       format: logFormat(values['log-format']),
       journalStream: env.JOURNAL_STREAM,
     },
-    txChecksum: oneWord('tx-checksum', values['tx-checksum'], ['auto', 'on', 'off']),
+    txChecksum: word('tx-checksum', values['tx-checksum'], ['auto', 'on', 'off']),
     tunnelFilter: values['tunnel-filter'],
     leaseLost: leaseLost(values['lease-lost']),
     underlayPatienceMs: durationMs('underlay-patience', values['underlay-patience']),
@@ -202,17 +202,13 @@ function logLevel(verbosity: number): LogLevel {
 }
 
 function logFormat(text: string): LoggerOptions['format'] {
-  const format = oneWord('log-format', text, ['auto', 'json', 'text'])
+  const format = word('log-format', text, ['auto', 'json', 'text'])
   return format === 'auto' ? undefined : format
 }
 
-function oneWord<T extends string>(
-  flag: string,
-  text: string,
-  [first, second, third]: readonly [T, T, T],
-): T {
-  const word = [first, second, third].find(one => one === text)
-  if (word !== undefined) return word
+function word<T extends string>(flag: string, text: string, [first, second, third]: readonly [T, T, T]): T {
+  const found = [first, second, third].find(one => one === text)
+  if (found !== undefined) return found
   throw new ConfigError(`Cannot use --${flag} '${text}': ${first}, ${second} or ${third} is needed`)
 }
 

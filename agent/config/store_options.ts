@@ -6,6 +6,8 @@ import type { FlagValues } from './go_flags.ts'
 import { readSecret } from './secret_file.ts'
 import { ConfigError, nonEmpty } from './values.ts'
 
+type StoreValues = FlagValues<typeof storeFlags>
+
 export interface AgentsShare {
   readonly renewMarginMs: number
   readonly cacheFile: string | undefined
@@ -24,17 +26,13 @@ export function parseStoreOptions(
   return { store: storeOptions(settings.values, anyNode, rest), warnings: settings.warnings }
 }
 
-export function storeOptions(
-  values: FlagValues<typeof storeFlags>,
-  env: Env,
-  share: AgentsShare,
-): StoreOptions {
+export function storeOptions(values: StoreValues, env: Env, share: AgentsShare): StoreOptions {
   if (values.join !== '') return joinedOptions(values, share)
   return values['kube-subnet-mgr'] ? kubernetesOptions(values, env, share) : etcdOptions(values, share)
 }
 
 /** The token replaces all flags of etcd. Throws ConfigError if one of them is given too. */
-function joinedOptions(values: FlagValues<typeof storeFlags>, share: AgentsShare): EtcdOptions {
+function joinedOptions(values: StoreValues, share: AgentsShare): EtcdOptions {
   const others = Object.keys(storeFlags).filter((name): name is keyof typeof storeFlags =>
     /^etcd-(?!proxy)|^kube-subnet-mgr/.test(name),
   )
@@ -77,7 +75,7 @@ function isLoopback(url: string): boolean {
   return /^(localhost|127\.[\d.]+|\[::1\])$/.test(new URL(url).hostname)
 }
 
-function etcdOptions(values: FlagValues<typeof storeFlags>, share: AgentsShare): EtcdOptions {
+function etcdOptions(values: StoreValues, share: AgentsShare): EtcdOptions {
   const [certFile, keyFile] = [nonEmpty(values['etcd-certfile']), nonEmpty(values['etcd-keyfile'])]
   const caFile = nonEmpty(values['etcd-cafile'])
   if ((certFile === undefined) !== (keyFile === undefined))
@@ -114,18 +112,14 @@ function etcdProxy(text: string): string | undefined {
   throw new ConfigError(`--etcd-proxy is '${withoutUser(text)}': it must look like http://host:port`)
 }
 
-function etcdPassword(values: FlagValues<typeof storeFlags>): string | undefined {
+function etcdPassword(values: StoreValues): string | undefined {
   const [password, file] = [nonEmpty(values['etcd-password']), nonEmpty(values['etcd-password-file'])]
   if (file === undefined) return password
   if (password === undefined) return readSecret('etcd-password-file', file)
   throw new ConfigError('Both --etcd-password and --etcd-password-file are given: leave out --etcd-password')
 }
 
-function kubernetesOptions(
-  values: FlagValues<typeof storeFlags>,
-  env: Env,
-  share: AgentsShare,
-): KubernetesOptions {
+function kubernetesOptions(values: StoreValues, env: Env, share: AgentsShare): KubernetesOptions {
   return {
     kind: 'kubernetes',
     nodeName: nonEmpty(env.NODE_NAME),

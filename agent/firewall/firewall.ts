@@ -2,11 +2,10 @@ import type { Log } from '../../lease/common/log.ts'
 import { ReportOnce } from '../../lease/common/report_once.ts'
 import { WakeUp } from '../../lease/common/wake_up.ts'
 import type { Prefix } from '../../lease/net/prefix.ts'
-import type { FamilySubnet } from '../../lease/node_subnets.ts'
 import { bridgeWarning } from './bridge_netfilter.ts'
 import { FirewallError, loggedCommands, type RunCommand, runCommand } from './command.ts'
 import { IptablesMode, type IptablesModeOptions } from './iptables_mode.ts'
-import type { FirewallMode } from './mode.ts'
+import type { FirewallMode, Overlay } from './mode.ts'
 import { NftMode } from './nft_mode.ts'
 
 export interface FirewallOptions extends IptablesModeOptions {
@@ -33,7 +32,7 @@ export class Firewall {
   readonly #otherMode: FirewallMode
   readonly #due = new WakeUp()
   readonly #rightAgain = new WakeUp()
-  #overlay: readonly FamilySubnet[]
+  #overlay: Overlay
   #written = false
   /** The nftables generation at which our rules were right. */
   #rightAtGeneration: number | undefined
@@ -42,12 +41,7 @@ export class Firewall {
   trouble: string | undefined
 
   /** `overlay`: one a family. `run` runs the tools. */
-  constructor(
-    options: FirewallOptions,
-    overlay: readonly FamilySubnet[],
-    log: Log,
-    run: RunCommand = runCommand,
-  ) {
+  constructor(options: FirewallOptions, overlay: Overlay, log: Log, run: RunCommand = runCommand) {
     this.#options = options
     this.#log = log
     this.#overlay = overlay
@@ -58,7 +52,7 @@ export class Firewall {
     if (options.ipMasq) this.trouble = 'the rules that masquerade are not in place yet'
   }
 
-  setOverlay(overlay: readonly FamilySubnet[]): void {
+  setOverlay(overlay: Overlay): void {
     this.#overlay = overlay
     this.#rightAtGeneration = undefined
     this.#due.set()

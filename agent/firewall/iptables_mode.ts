@@ -3,7 +3,7 @@ import type { Prefix } from '../../lease/net/prefix.ts'
 import type { FamilySubnet } from '../../lease/node_subnets.ts'
 import { falseOnFailure, type RunCommand } from './command.ts'
 import { type Convergence, Iptables, type IptablesOutcome, type IptablesSuffix } from './iptables.ts'
-import type { FirewallMode, Outcome } from './mode.ts'
+import type { FirewallMode, Outcome, Overlay } from './mode.ts'
 import { type FirewallWish, iptablesChains, noIptablesChains, suffixOf } from './rules.ts'
 
 export interface IptablesModeOptions extends FirewallWish {
@@ -29,11 +29,7 @@ export class IptablesMode implements FirewallMode {
     this.#run = run
   }
 
-  async converge(
-    overlay: readonly FamilySubnet[],
-    own: readonly Prefix[],
-    signal: AbortSignal,
-  ): Promise<Outcome> {
+  async converge(overlay: Overlay, own: readonly Prefix[], signal: AbortSignal): Promise<Outcome> {
     const { ipMasq, forwardRules, forwardFirst } = this.#options
     if (this.#chosen === undefined) return await this.#convergeFirst(overlay, own, signal)
     let [changed, blocker]: [boolean, string | undefined] = [false, undefined]
@@ -73,11 +69,7 @@ export class IptablesMode implements FirewallMode {
     )
   }
 
-  async #convergeFirst(
-    overlay: readonly FamilySubnet[],
-    own: readonly Prefix[],
-    signal: AbortSignal,
-  ): Promise<Outcome> {
+  async #convergeFirst(overlay: Overlay, own: readonly Prefix[], signal: AbortSignal): Promise<Outcome> {
     const sets = await this.#sets(signal)
     const chosen = (await this.#kubernetesSet(sets, signal)) ?? ''
     this.name = `iptables${chosen}`

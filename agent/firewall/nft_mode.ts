@@ -2,7 +2,7 @@ import { allFamilies, type Family, familyOf } from '../../lease/net/ip.ts'
 import type { Prefix } from '../../lease/net/prefix.ts'
 import type { FamilySubnet } from '../../lease/node_subnets.ts'
 import { falseOnFailure, type RunCommand } from './command.ts'
-import type { FirewallMode, Outcome } from './mode.ts'
+import type { FirewallMode, Outcome, Overlay } from './mode.ts'
 import { listTable, runNft, withoutTable } from './nft.ts'
 import { type FirewallWish, isForeign, nftTable, printNftTable, suffixOf } from './rules.ts'
 
@@ -23,11 +23,7 @@ export class NftMode implements FirewallMode {
     this.#run = run
   }
 
-  async converge(
-    overlay: readonly FamilySubnet[],
-    own: readonly Prefix[],
-    signal: AbortSignal,
-  ): Promise<Outcome> {
+  async converge(overlay: Overlay, own: readonly Prefix[], signal: AbortSignal): Promise<Outcome> {
     let changed = false
     if (this.#first) {
       const absent = allFamilies.filter(

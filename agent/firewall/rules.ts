@@ -87,11 +87,7 @@ export function isForeign(text: string, own: readonly Prefix[]): boolean {
 }
 
 /** As flanneld's, so that either can take over. A chain without rules is removed, with its jump. */
-export function iptablesChains(
-  family: FamilySubnet,
-  wish: FirewallWish,
-  suffix = '',
-): readonly IptablesChain[] {
+export function iptablesChains(family: FamilySubnet, wish: FirewallWish, suffix = ''): IptablesChain[] {
   const [masq, forward] = noIptablesChains(suffix)
   const print = ({ chain }: IptablesChain, rules: readonly Rule[], comment: string) =>
     rules.map(rule => `-A ${chain} ${printIptables(rule, comment, wish.randomPorts)}`)

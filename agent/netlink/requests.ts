@@ -13,6 +13,9 @@ import type { OpenRawSocket } from './socket/raw_socket.ts'
 /** Parses one message of an answer in buffer[start..end); undefined: skip it. */
 export type ReadMessage<T> = (buffer: Buffer, start: number, end: number, type: number) => T | undefined
 
+type Write = (writer: MessageWriter) => void
+type WriteAt = (writer: MessageWriter, place: number) => void
+
 /** Refused messages of a batch, by their place in it. */
 export type Refusals = ReadonlyMap<number, NetlinkError>
 
@@ -33,22 +36,12 @@ export class NetlinkRequests {
   }
 
   /** Sends one message with an acknowledgement. Resolves to the parsed answers. Throws NetlinkError. */
-  request<T>(
-    act: string,
-    write: (writer: MessageWriter) => void,
-    read: ReadMessage<T>,
-    signal: AbortSignal,
-  ): Promise<T[]> {
+  request<T>(act: string, write: Write, read: ReadMessage<T>, signal: AbortSignal): Promise<T[]> {
     return this.#ask(act, write, NLM_F_ACK, read, signal)
   }
 
   /** Resolves to the whole table; asks again where it changed meanwhile. Throws NetlinkError. */
-  async dump<T>(
-    act: string,
-    write: (writer: MessageWriter) => void,
-    read: ReadMessage<T>,
-    signal: AbortSignal,
-  ): Promise<T[]> {
+  async dump<T>(act: string, write: Write, read: ReadMessage<T>, signal: AbortSignal): Promise<T[]> {
     for (let i = 1; ; i++) {
       try {
         return await this.#ask(act, write, NLM_F_DUMP, read, signal)
@@ -59,11 +52,7 @@ export class NetlinkRequests {
   }
 
   /** A refused message does not stop the next; those refused with ENOBUFS are sent once more, at the end. */
-  async batch(
-    count: number,
-    write: (writer: MessageWriter, place: number) => void,
-    signal: AbortSignal,
-  ): Promise<Refusals> {
+  async batch(count: number, write: WriteAt, signal: AbortSignal): Promise<Refusals> {
     const places = Array.from({ length: count }, (_, i) => i)
     const refusals = await this.#batches(places, write, signal)
     const again = [...refusals].flatMap(([place, error]) => (error.errno === ENOBUFS ? [place] : []))
@@ -78,7 +67,7 @@ export class NetlinkRequests {
 
   async #ask<T>(
     act: string,
-    write: (writer: MessageWriter) => void,
+    write: Write,
     flags: number,
     read: ReadMessage<T>,
     signal: AbortSignal,
@@ -111,7 +100,7 @@ export class NetlinkRequests {
 
   async #batches(
     places: readonly number[],
-    write: (writer: MessageWriter, place: number) => void,
+    write: WriteAt,
     signal: AbortSignal,
   ): Promise<Map<number, NetlinkError>> {
     const refusals = new Map<number, NetlinkError>()

@@ -3,11 +3,7 @@ import { type Operation, printOperation, type Result } from '../state/operation.
 import { entryDevice } from '../state/print.ts'
 
 /** Removes our devices with every entry on them, and our routes elsewhere. Applying it twice is no error. */
-export async function leftovers(
-  kernel: Kernel,
-  scope: Scope,
-  signal: AbortSignal,
-): Promise<readonly Operation[]> {
+export async function leftovers(kernel: Kernel, scope: Scope, signal: AbortSignal): Promise<Operation[]> {
   const entries = await kernel.snapshot(scope, signal)
   const removals = entries
     .filter(entry => !scope.devices.includes(entryDevice(entry) ?? ''))

@@ -6,10 +6,7 @@ import { type Ip, ipOrUndefined } from '../../lease/net/ip.ts'
 const RESOLVE_MS = 2_000
 
 /** The addresses of the hosts in these URLs. A name that cannot be resolved now adds none. */
-export async function endpointAddresses(
-  urls: readonly string[],
-  signal: AbortSignal,
-): Promise<readonly Ip[]> {
+export async function endpointAddresses(urls: readonly string[], signal: AbortSignal): Promise<Ip[]> {
   const found = await Promise.all(urls.map(url => addressesOf(new URL(url).hostname, signal)))
   signal.throwIfAborted()
   return [...new Set(found.flat())]

@@ -120,10 +120,7 @@ function addressesOf(interfaces: readonly InterfaceFacts[]): readonly Placed[] {
 }
 
 /** From addresses, even with `noprefixroute`, and from routes without a gateway. */
-function connectedOf(
-  interfaces: readonly InterfaceFacts[],
-  routes: readonly RouteFacts[],
-): readonly Placed[] {
+function connectedOf(interfaces: readonly InterfaceFacts[], routes: readonly RouteFacts[]): Placed[] {
   const byAddress = interfaces.flatMap(({ name, addresses }) =>
     addresses.map(({ address, length }) => ({ prefix: prefixOf(address, length), dev: name })),
   )

@@ -78,11 +78,7 @@ export class Admission {
    * Applies the changes of the table. Returns the nodes whose entry in `admitted` may differ. Judges all
    * peers at first, after `setHost`, and where `self` has other subnets.
    */
-  update(
-    self: Lease,
-    table: LeaseTable,
-    changed: Iterable<string>,
-  ): { readonly changed: ReadonlySet<string> } {
+  update(self: Lease, table: LeaseTable, changed: Iterable<string>): { changed: ReadonlySet<string> } {
     const touched = new Set<string>()
     const all =
       this.#hostChanged || this.#rules.self === undefined || identity(this.#rules.self) !== identity(self)
@@ -110,12 +106,7 @@ export class Admission {
     this.#publicIps.clear()
   }
 
-  #replace(
-    node: string,
-    lease: Lease | undefined,
-    before: Peer | undefined,
-    dirty: Set<Claim>,
-  ): readonly Ip[] {
+  #replace(node: string, lease: Lease | undefined, before: Peer | undefined, dirty: Set<Claim>): Ip[] {
     const old = before?.claims ?? []
     for (const claim of old) {
       this.#unlink(claim)

@@ -6,6 +6,8 @@ import type { NetworkConfig } from '../network_config/network_config.ts'
 import type { HostPriority } from './host_priority.ts'
 import { publicIpTrouble } from './public_ip.ts'
 
+type Addresses = Pick<Subnet, 'prefix' | 'publicIp'>
+
 /**
  * Rules for one subnet, whatever other peers have: it lies inside the network, takes neither this node's nor
  * the host's addresses, and its public IP can be a peer's.
@@ -50,11 +52,7 @@ export class ShareRules {
     return `subnet ${prefix} overlaps ${host.prefix}, which ${host.use}: give that node a subnet outside of it`
   }
 
-  #badPublicIp(
-    { prefix, publicIp }: Pick<Subnet, 'prefix' | 'publicIp'>,
-    network: Prefix,
-    remedy: string,
-  ): string | undefined {
+  #badPublicIp({ prefix, publicIp }: Addresses, network: Prefix, remedy: string): string | undefined {
     const trouble = this.#host.networks.addresses.has(publicIp)
       ? 'is an address of this host'
       : publicIpTrouble(publicIp, network, this.#host.networks)
@@ -62,7 +60,7 @@ export class ShareRules {
   }
 
   /** Names this node's own subnet or public IP that the peer's subnet takes, if any. */
-  takesOurs({ prefix, publicIp }: Pick<Subnet, 'prefix' | 'publicIp'>, remedy: string): string | undefined {
+  takesOurs({ prefix, publicIp }: Addresses, remedy: string): string | undefined {
     for (const own of this.self?.subnets ?? []) {
       if (overlaps(own.prefix, prefix))
         return `subnet ${prefix} overlaps our own ${own.prefix}: remove whichever of the two leases is stale`

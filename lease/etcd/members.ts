@@ -9,10 +9,7 @@ const MOST_MEMBERS = 20
 const LONGEST_URL = 256
 
 /** The client URLs of the members that etcd names; without texts that are no URL of the same scheme. */
-export async function readMembers(
-  client: EtcdClient,
-  signal: AbortSignal,
-): Promise<readonly ClusterMember[]> {
+export async function readMembers(client: EtcdClient, signal: AbortSignal): Promise<ClusterMember[]> {
   const { members } = await client.admin(({ cluster }) => cluster.memberList({}), signal)
   return members.slice(0, MOST_MEMBERS).map(member => ({
     id: member.ID,

@@ -4,6 +4,7 @@ import type { Ip } from '../net/ip.ts'
 import type { Prefix } from '../net/prefix.ts'
 import type { NetworkConfig } from '../network_config/network_config.ts'
 import { parseNetworkConfig } from '../network_config/parser.ts'
+import type { Released, Reserved } from '../reservations.ts'
 import { LeaseRefusedError } from '../store.ts'
 import { encodeLeaseValue, encodeSubnetKey } from '../wire.ts'
 import { oneKey, type Transaction } from './client/keys.ts'
@@ -24,7 +25,7 @@ export async function reserve(
   subnets: readonly Prefix[],
   publicIps: readonly Ip[],
   signal: AbortSignal,
-): Promise<'reserved' | 'was reserved'> {
+): Promise<Reserved> {
   const key = ctx.folder + encodeSubnetKey(subnets)
   return untilDecided(ctx, `reserve ${subnets.join(' + ')}`, signal, async () => {
     const network = await fittingNetwork(ctx, subnets, signal)
@@ -50,7 +51,7 @@ export async function release(
   ctx: EtcdContext,
   subnets: readonly Prefix[],
   signal: AbortSignal,
-): Promise<'removed' | 'runs out'> {
+): Promise<Released> {
   const key = ctx.folder + encodeSubnetKey(subnets)
   return untilDecided(ctx, `release ${subnets.join(' + ')}`, signal, async () => {
     const [kv] = (await ctx.client.range(oneKey(key), signal)).kvs

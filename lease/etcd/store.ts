@@ -4,7 +4,7 @@ import type { Ip } from '../net/ip.ts'
 import type { Prefix } from '../net/prefix.ts'
 import type { NetworkConfig } from '../network_config/network_config.ts'
 import type { EtcdOptions } from '../options.ts'
-import type { Reservations } from '../reservations.ts'
+import type { Released, Reservations, Reserved } from '../reservations.ts'
 import type { ConfigDemands, LeaseRequest, LeaseStore, LeaseTimes, StoreHealth } from '../store.ts'
 import { LiveTable } from '../table.ts'
 import { EtcdClient } from './client/client.ts'
@@ -25,11 +25,7 @@ import { Grants } from './records/grants.ts'
 import { release, reserve } from './reserve.ts'
 
 /** flannel's leases in etcd v3: `<prefix>/config` and `<prefix>/subnets/<key>`, each with an etcd lease. */
-export function openEtcdStore(
-  options: EtcdOptions,
-  log: Log,
-  tuning: Partial<EtcdTuning> = {},
-): EtcdLeaseStore {
+export function openEtcdStore(options: EtcdOptions, log: Log, tuning: Partial<EtcdTuning> = {}) {
   return new EtcdLeaseStore(options, log, { ...defaultTuning, ...tuning })
 }
 
@@ -73,15 +69,11 @@ export class EtcdLeaseStore implements LeaseStore, Reservations {
     return (await offerNetworkConfig(this.#ctx, offered, signal)) ? offered : undefined
   }
 
-  reserve(
-    subnets: readonly Prefix[],
-    publicIps: readonly Ip[],
-    signal: AbortSignal,
-  ): Promise<'reserved' | 'was reserved'> {
+  reserve(subnets: readonly Prefix[], publicIps: readonly Ip[], signal: AbortSignal): Promise<Reserved> {
     return reserve(this.#ctx, subnets, publicIps, signal)
   }
 
-  release(subnets: readonly Prefix[], signal: AbortSignal): Promise<'removed' | 'runs out'> {
+  release(subnets: readonly Prefix[], signal: AbortSignal): Promise<Released> {
     return release(this.#ctx, subnets, signal)
   }
 

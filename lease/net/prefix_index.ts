@@ -43,16 +43,12 @@ export class PrefixIndex<T> {
   /** Values whose prefix contains this one or lies inside it; those of an equal prefix too. */
   *overlapping(prefix: Prefix): Iterable<T> {
     for (const [length, table] of this.#families[familyOf(prefix)])
-      for (const key of keysToLookAt(prefix, length, table)) yield* table.get(key) ?? []
+      for (const key of keysIn(prefix, length, table)) yield* table.get(key) ?? []
   }
 }
 
 /** The key that contains the prefix, or all inside it, by counting or by a walk, whichever is shorter. */
-function* keysToLookAt(
-  prefix: Prefix,
-  length: number,
-  table: ReadonlyMap<Prefix, unknown>,
-): Iterable<Prefix> {
+function* keysIn(prefix: Prefix, length: number, table: ReadonlyMap<Prefix, unknown>): Iterable<Prefix> {
   const inside = length - prefixLength(prefix)
   if (inside <= 0) {
     yield prefixOf(networkAddress(prefix), length)

@@ -5,12 +5,12 @@ import { writeDelFdb, writeDelNeighbor, writeNewFdb, writeNewNeighbor } from '..
 import { writeDelRoute, writeNewRoute } from '../../netlink/codec/route.ts'
 import { NetlinkError } from '../../netlink/errno.ts'
 import type { NetlinkRequests } from '../../netlink/requests.ts'
-import type { Entry, Link, Route } from '../../state/entry.ts'
+import type { Link, Route } from '../../state/entry.ts'
 import { type Operation, printOperation, type Result } from '../../state/operation.ts'
 import { entryDevice } from '../../state/print.ts'
 import { findLink } from '../snapshot/devices.ts'
 import type { DeviceSettings } from './device_settings.ts'
-import { explainEntry, explainPort } from './explain.ts'
+import { type Dependent, explainEntry, explainPort } from './explain.ts'
 import { DeviceError, deleteDevice, makeDevice } from './make_device.ts'
 import { findHolders } from './route_holders.ts'
 
@@ -18,9 +18,6 @@ import { findHolders } from './route_holders.ts'
 const ABSENT: ReadonlySet<string> = new Set(['ENOENT', 'ESRCH', 'ENODEV', 'EADDRNOTAVAIL'])
 /** #define ENODEV 19 */
 const ENODEV = 19
-
-/** An entry on a device or, like a blackhole route, on none; not a device itself. */
-type Dependent = Exclude<Entry, Link>
 
 /** A device as last reported by notifications, if at all: with its index, the kernel need not be asked. */
 type KnownLink = (name: string) => LinkMessage | undefined

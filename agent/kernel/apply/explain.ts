@@ -3,20 +3,19 @@ import { orUndefined } from '../../../lease/common/errors.ts'
 import { familyOf } from '../../../lease/net/ip.ts'
 import { NetlinkError } from '../../netlink/errno.ts'
 import { portHolder } from '../../netlink/port_holder.ts'
-import type { NetlinkRequests } from '../../netlink/requests.ts'
+import type { Requests } from '../../netlink/requests.ts'
 import type { Entry, Link } from '../../state/entry.ts'
 import { entryDevice } from '../../state/print.ts'
 import { dumpLinks } from '../snapshot/dumps.ts'
+
+/** An entry on a device or, like a blackhole route, on none; not a device itself. */
+export type Dependent = Exclude<Entry, Link>
 
 /** RFC 8200, section 5: the kernel disables IPv6 on a device with a smaller MTU. */
 const IPV6_LEAST_MTU = 1280
 
 /** Adds the likely cause, where one is known, to an error that misleads. `mtu`: of the device, in bytes. */
-export function explainEntry(
-  entry: Exclude<Entry, Link>,
-  error: NetlinkError,
-  mtu: number | undefined,
-): NetlinkError {
+export function explainEntry(entry: Dependent, error: NetlinkError, mtu: number | undefined): NetlinkError {
   const dev = entryDevice(entry)
   if (dev === undefined || !isIpv6(entry)) return error
   if (mtu !== undefined && mtu < IPV6_LEAST_MTU)
@@ -35,7 +34,7 @@ export function explainEntry(
 
 /** Names the device or process that holds the UDP port, where the kernel refuses a device with EADDRINUSE. */
 export async function explainPort(
-  requests: NetlinkRequests,
+  requests: Requests,
   { name, vxlan }: Link,
   signal: AbortSignal,
 ): Promise<string> {
@@ -51,7 +50,7 @@ function restated({ code, errno }: NetlinkError, text: string): NetlinkError {
   return new NetlinkError('', errno, `${text}; the kernel says ${code}`)
 }
 
-function isIpv6(entry: Exclude<Entry, Link>): boolean {
+function isIpv6(entry: Dependent): boolean {
   if (entry.kind === 'fdb') return false
   return familyOf(entry.kind === 'route' ? entry.dst : entry.address) === 'ipv6'
 }

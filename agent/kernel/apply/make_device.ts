@@ -4,7 +4,7 @@ import { familyOf } from '../../../lease/net/ip.ts'
 import { writeDelLink, writeNewVxlan, writeSetLink } from '../../netlink/codec/link.ts'
 import type { MessageWriter } from '../../netlink/codec/message.ts'
 import { NetlinkError } from '../../netlink/errno.ts'
-import type { NetlinkRequests } from '../../netlink/requests.ts'
+import type { Requests } from '../../netlink/requests.ts'
 import type { Link } from '../../state/entry.ts'
 import { needsRebuild } from '../../state/operation.ts'
 import { printEntry } from '../../state/print.ts'
@@ -21,7 +21,7 @@ export class DeviceError extends ExpectedError {
  * DeviceError and NetlinkError.
  */
 export async function makeDevice(
-  requests: NetlinkRequests,
+  requests: Requests,
   settings: DeviceSettings,
   desired: Link,
   signal: AbortSignal,
@@ -60,11 +60,7 @@ export async function makeDevice(
 }
 
 /** Succeeds where the device does not exist. */
-export async function deleteDevice(
-  requests: NetlinkRequests,
-  name: string,
-  signal: AbortSignal,
-): Promise<void> {
+export async function deleteDevice(requests: Requests, name: string, signal: AbortSignal): Promise<void> {
   const link = await findLink(requests, name, signal)
   if (link === undefined) return
   try {
@@ -75,7 +71,7 @@ export async function deleteDevice(
   }
 }
 
-async function create(requests: NetlinkRequests, desired: Link, signal: AbortSignal): Promise<void> {
+async function create(requests: Requests, desired: Link, signal: AbortSignal): Promise<void> {
   const { name, mac, deviceMtu, vxlan } = desired
   const underlay = await findLink(requests, vxlan.underlay, signal)
   if (underlay === undefined)
@@ -93,11 +89,7 @@ async function create(requests: NetlinkRequests, desired: Link, signal: AbortSig
 }
 
 /** The kernel allows one device a VNI and port. Cilium, Docker and others leave theirs behind. */
-async function explainConflict(
-  requests: NetlinkRequests,
-  desired: Link,
-  signal: AbortSignal,
-): Promise<string> {
+async function explainConflict(requests: Requests, desired: Link, signal: AbortSignal): Promise<string> {
   const { name, vxlan } = desired
   const links = await dumpLinks(requests, signal)
   const family = familyOf(vxlan.local)
@@ -113,7 +105,7 @@ async function explainConflict(
     : `Cannot create device ${name}: device ${holder.name} holds ${holds}; set another VNI or Port in the network config, or stop the program that made it and delete it (${shellQuote('ip', 'link', 'delete', holder.name)})`
 }
 
-async function check(requests: NetlinkRequests, desired: Link, signal: AbortSignal): Promise<void> {
+async function check(requests: Requests, desired: Link, signal: AbortSignal): Promise<void> {
   const made = (await readDevice(requests, desired.name, signal))?.entry
   if (made === undefined) throw new DeviceError(`Cannot make device ${desired.name}: it was deleted at once`)
   const [is, wanted] = [printEntry(made).split(' '), printEntry(desired).split(' ')]

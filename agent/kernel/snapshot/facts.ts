@@ -10,7 +10,7 @@ import {
 import { AF_INET } from '../../netlink/codec/family.ts'
 import { RTN_UNICAST, writeRouteLookup } from '../../netlink/codec/route.ts'
 import { NetlinkError } from '../../netlink/errno.ts'
-import type { NetlinkRequests } from '../../netlink/requests.ts'
+import type { Requests } from '../../netlink/requests.ts'
 import type {
   AddressScope,
   InterfaceAddress,
@@ -23,10 +23,7 @@ import { deviceName } from './devices.ts'
 import { dumpAddresses, dumpLinks, dumpRoutes, newRoute } from './dumps.ts'
 import { isOurRoute } from './entries.ts'
 
-export async function readInterfaces(
-  requests: NetlinkRequests,
-  signal: AbortSignal,
-): Promise<readonly InterfaceFacts[]> {
+export async function readInterfaces(requests: Requests, signal: AbortSignal): Promise<InterfaceFacts[]> {
   const links = await dumpLinks(requests, signal)
   const addresses = new Map<number, InterfaceAddress[]>(links.map(link => [link.index, []]))
   const names = new Map(links.map(link => [link.index, link.name]))
@@ -46,7 +43,7 @@ export async function readInterfaces(
 
 /** Unicast routes of the main table that are not ours; of a route over several paths, the first path. */
 export async function readOtherRoutes(
-  requests: NetlinkRequests,
+  requests: Requests,
   scope: Scope,
   signal: AbortSignal,
 ): Promise<readonly RouteFacts[]> {
@@ -68,7 +65,7 @@ export async function readOtherRoutes(
 const NO_ROUTE: ReadonlySet<string> = new Set(['ENETUNREACH', 'EHOSTUNREACH', 'EINVAL', 'EACCES'])
 
 export async function lookUpRoute(
-  requests: NetlinkRequests,
+  requests: Requests,
   address: Ip,
   signal: AbortSignal,
 ): Promise<RouteLookup | undefined> {

@@ -11,11 +11,7 @@ import { dumpAddresses, dumpNeighbors, dumpRoutes, leadsTo } from './dumps.ts'
 import { addressEntry, fdbEntry, isOurRoute, isPermanent, neighborEntry, routeEntry } from './entries.ts'
 
 /** All our entries that exist now. The kernel filters, so other programs' entries cost next to nothing. */
-export async function readEntries(
-  requests: Requests,
-  scope: Scope,
-  signal: AbortSignal,
-): Promise<readonly Entry[]> {
+export async function readEntries(requests: Requests, scope: Scope, signal: AbortSignal): Promise<Entry[]> {
   const devices = await findDevices(requests, scope, signal)
   const entries: Entry[] = devices.map(({ entry }) => entry)
   const own = devices.map(({ link }) => link)
@@ -33,11 +29,7 @@ export async function readEntries(
   return entries
 }
 
-export async function readDevices(
-  requests: Requests,
-  scope: Scope,
-  signal: AbortSignal,
-): Promise<readonly Link[]> {
+export async function readDevices(requests: Requests, scope: Scope, signal: AbortSignal): Promise<Link[]> {
   return (await findDevices(requests, scope, signal)).map(({ entry }) => entry)
 }
 

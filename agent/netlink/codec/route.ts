@@ -122,40 +122,18 @@ export function readRoute(buffer: Buffer, start: number, end: number): RouteMess
 type Writable<T> = { -readonly [K in keyof T]: T[K] }
 
 function readAttribute(route: Writable<RouteMessage>, length: number, attribute: Attributes): void {
-  switch (attribute.type) {
-    case RTA_DST:
-      route.dst = `${attribute.ip()}/${length}` as Prefix
-      break
-    case RTA_TABLE:
-      route.table = attribute.u32()
-      break
-    case RTA_OIF:
-      route.index = attribute.u32()
-      break
-    case RTA_GATEWAY:
-      route.via = attribute.ip()
-      break
-    case RTA_VIA:
-      route.via = attribute.via()
-      break
-    case RTA_PRIORITY:
-      route.metric = attribute.u32()
-      break
-    case RTA_PREFSRC:
-      route.src = attribute.ip()
-      break
-    case RTA_METRICS:
-      route.extra += ' metrics'
-      break
-    case RTA_ENCAP:
-      route.extra += ' encap'
-      break
-    case RTA_NH_ID:
-      route.extra += ` nhid ${attribute.u32()}`
-      break
-    case RTA_MULTIPATH:
-      Object.assign(route, readPaths(attribute.bytes()))
-  }
+  const { type } = attribute
+  if (type === RTA_DST) route.dst = `${attribute.ip()}/${length}` as Prefix
+  else if (type === RTA_TABLE) route.table = attribute.u32()
+  else if (type === RTA_OIF) route.index = attribute.u32()
+  else if (type === RTA_GATEWAY) route.via = attribute.ip()
+  else if (type === RTA_VIA) route.via = attribute.via()
+  else if (type === RTA_PRIORITY) route.metric = attribute.u32()
+  else if (type === RTA_PREFSRC) route.src = attribute.ip()
+  else if (type === RTA_METRICS) route.extra += ' metrics'
+  else if (type === RTA_ENCAP) route.extra += ' encap'
+  else if (type === RTA_NH_ID) route.extra += ` nhid ${attribute.u32()}`
+  else if (type === RTA_MULTIPATH) Object.assign(route, readPaths(attribute.bytes()))
 }
 
 /** struct rtnexthop { u16 rtnh_len; u8 rtnh_flags, rtnh_hops; int rtnh_ifindex; }, then attributes. */

@@ -7,6 +7,8 @@ import type { Head, KeyRange, KeyValue, Listing, Outcome, Transaction, WatchBatc
 import type { EtcdTuning } from './tuning.ts'
 import { untilAborted } from './until_aborted.ts'
 
+type Act<T> = (connection: Connection) => Promise<T>
+
 /**
  * Calls to one etcd cluster, each tried once, with a deadline, at one endpoint. After a failure, EtcdError,
  * the next call uses the next endpoint, reads the TLS files again and asks for a new token.
@@ -158,10 +160,7 @@ export class EtcdClient {
   }
 
   /** For linearizable calls, whose answers are never older than the state known before the call. */
-  async #tracked<T extends Head>(
-    act: (connection: Connection) => Promise<T>,
-    signal: AbortSignal,
-  ): Promise<T> {
+  async #tracked<T extends Head>(act: Act<T>, signal: AbortSignal): Promise<T> {
     const [before, epoch] = [this.known, this.#epoch]
     const answer = await this.#call(act, signal)
     const { clusterId, revision } = answer
@@ -174,7 +173,7 @@ export class EtcdClient {
     return answer
   }
 
-  async #call<T>(act: (connection: Connection) => Promise<T>, signal: AbortSignal): Promise<T> {
+  async #call<T>(act: Act<T>, signal: AbortSignal): Promise<T> {
     for (const isOver = silentTrouble(); ; ) {
       try {
         return await this.#callOnce(act, signal)
@@ -184,7 +183,7 @@ export class EtcdClient {
     }
   }
 
-  async #callOnce<T>(act: (connection: Connection) => Promise<T>, signal: AbortSignal): Promise<T> {
+  async #callOnce<T>(act: Act<T>, signal: AbortSignal): Promise<T> {
     const connection = await this.#connect(signal)
     try {
       const answer = await untilAborted(act(connection), signal)

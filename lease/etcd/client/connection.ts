@@ -71,9 +71,7 @@ export class Connection {
   }
 
   /** Seconds left: -1 where there is no such etcd lease. */
-  async timeToLive(
-    leaseId: string,
-  ): Promise<{ readonly grantedSeconds: number; readonly leftSeconds: number }> {
+  async timeToLive(leaseId: string): Promise<{ grantedSeconds: number; leftSeconds: number }> {
     const answer = await this.#calls.lease.leaseTimeToLive({ ID: leaseId, keys: false })
     return { grantedSeconds: Number(answer.grantedTTL), leftSeconds: Number(answer.TTL) }
   }

@@ -24,11 +24,7 @@ export interface Candidate {
 }
 
 /** Keys that may be this node's: the strongest evidence first, then reservations, then the oldest. */
-export function candidates(
-  ctx: EtcdContext,
-  request: LeaseRequest,
-  records: readonly Record[],
-): readonly Candidate[] {
+export function candidates(ctx: EtcdContext, request: LeaseRequest, records: readonly Record[]): Candidate[] {
   const all = records.map(record => candidate(ctx, request, record)).filter(one => one !== undefined)
   const remembered = all.filter(({ evidence }) => evidence !== 'publicIp')
   const remembersNothing = ctx.lastSeen.own === undefined && request.previousSubnets.length === 0
