@@ -19,13 +19,6 @@ export interface IptablesOutcome {
   readonly foreign: boolean
 }
 
-export interface Convergence {
-  /** Whether the jump goes first, see planIptables. */
-  readonly first: boolean
-  /** Rules in the chains that name one of these networks are ours. */
-  readonly own: readonly Prefix[]
-}
-
 /** iptables or ip6tables of one kind: changes our chains in one transaction a table where they differ. */
 export class Iptables {
   readonly #run: RunCommand
@@ -40,9 +33,11 @@ export class Iptables {
     this.#suffix = suffix
   }
 
+  /** Rules in the chains that name an `own` network are ours. `first`: see planIptables. */
   async converge(
     chains: readonly IptablesChain[],
-    { first, own }: Convergence,
+    own: readonly Prefix[],
+    first: boolean,
     signal: AbortSignal,
   ): Promise<IptablesOutcome> {
     const plans: string[] = []
@@ -51,7 +46,7 @@ export class Iptables {
       const state = await this.#read(desired, signal)
       if (isForeign((state.chain ?? []).join('\n'), own))
         return { changed: false, blockedBy: undefined, foreign: true }
-      const planned = planIptables(desired, this.#recognise(desired, state), { first })
+      const planned = planIptables(desired, this.#recognise(desired, state), first)
       if (desired.table === 'filter' && desired.rules.length > 0 && !(first && planned.length > 0))
         blocker = blockedBy(desired, state.parent)
       plans.push(...planned)
@@ -62,17 +57,7 @@ export class Iptables {
     return { changed: true, blockedBy: blocker, foreign: false }
   }
 
-  /** Whether kube-proxy or the kubelet have their rules in this kind. */
-  async holdsKubernetes(signal: AbortSignal): Promise<boolean> {
-    for (const [table, chain] of [
-      ['mangle', 'KUBE-IPTABLES-HINT'],
-      ['nat', 'KUBE-POSTROUTING'],
-    ] as const)
-      if ((await this.#list(table, chain, signal)) !== undefined) return true
-    return false
-  }
-
-  async hasAny(chains: readonly IptablesChain[], signal: AbortSignal): Promise<boolean> {
+  async hasAny(chains: readonly { table: string; chain: string }[], signal: AbortSignal): Promise<boolean> {
     for (const { table, chain } of chains)
       if ((await this.#list(table, chain, signal)) !== undefined) return true
     return false

@@ -2,7 +2,7 @@ import { allFamilies, type Family, familyOf } from '../../lease/net/ip.ts'
 import type { Prefix } from '../../lease/net/prefix.ts'
 import type { FamilySubnet } from '../../lease/node_subnets.ts'
 import { falseOnFailure, type RunCommand } from './command.ts'
-import { type Convergence, Iptables, type IptablesOutcome, type IptablesSuffix } from './iptables.ts'
+import { Iptables, type IptablesOutcome, type IptablesSuffix } from './iptables.ts'
 import type { FirewallMode, Outcome, Overlay } from './mode.ts'
 import { type FirewallWish, iptablesChains, noIptablesChains, suffixOf } from './rules.ts'
 
@@ -10,6 +10,12 @@ export interface IptablesModeOptions extends FirewallWish {
   /** Put the jump to our accepts first in FORWARD where a rule before it rejects or drops everything. */
   readonly forwardFirst: boolean
 }
+
+/** Chains of the kubelet and of kube-proxy. */
+const KUBERNETES = [
+  { table: 'mangle', chain: 'KUBE-IPTABLES-HINT' },
+  { table: 'nat', chain: 'KUBE-POSTROUTING' },
+]
 
 /**
  * Our rules in iptables: in one of the kernel's two sets of chains, nft's and legacy's. It is the one that
@@ -30,18 +36,22 @@ export class IptablesMode implements FirewallMode {
   }
 
   async converge(overlay: Overlay, own: readonly Prefix[], signal: AbortSignal): Promise<Outcome> {
-    const { ipMasq, forwardRules, forwardFirst } = this.#options
     if (this.#chosen === undefined) return await this.#convergeFirst(overlay, own, signal)
+    if (!this.#isWanted) return { changed: false, warning: undefined, names: [] }
     let [changed, blocker]: [boolean, string | undefined] = [false, undefined]
-    if (!ipMasq && !forwardRules) return { changed, warning: undefined, names: [] }
     for (const family of overlay) {
-      const outcome = await this.#convergeFamily(family, { first: forwardFirst, own }, signal)
-      changed = changed || outcome.changed
-      blocker ??= outcome.blockedBy
+      const iptables = this.#chosen.get(familyOf(family.network))
+      const outcome = iptables && (await this.#convergeFamily(iptables, family, own, signal))
+      changed ||= outcome?.changed ?? false
+      blocker ??= outcome?.blockedBy
     }
     const suffixes = new Set(overlay.map(({ network }) => this.#suffixes.get(network) ?? ''))
     const names = [...suffixes].flatMap(suffix => noIptablesChains(suffix).map(({ chain }) => chain))
     return { changed, warning: blocker === undefined ? undefined : blockedWarning(blocker), names }
+  }
+
+  get #isWanted(): boolean {
+    return this.#options.ipMasq || this.#options.forwardRules
   }
 
   async removeAll(networks: readonly Prefix[], signal: AbortSignal): Promise<boolean> {
@@ -50,23 +60,21 @@ export class IptablesMode implements FirewallMode {
 
   /** Uses flanneld's names, or names with a suffix from the time that another network has the former. */
   async #convergeFamily(
+    iptables: Iptables,
     family: FamilySubnet,
-    convergence: Convergence,
+    own: readonly Prefix[],
     signal: AbortSignal,
   ): Promise<IptablesOutcome> {
+    const converge = (suffix: string | undefined) => {
+      const chains = iptablesChains(family, this.#options, suffix)
+      return iptables.converge(chains, own, this.#options.forwardFirst, signal)
+    }
     const { network } = family
-    const iptables = this.#chosen?.get(familyOf(network))
-    if (iptables === undefined) return { changed: false, blockedBy: undefined, foreign: false }
     const suffix = this.#suffixes.get(network)
-    const named = iptablesChains(family, this.#options, suffix)
-    const outcome = await iptables.converge(named, convergence, signal)
+    const outcome = await converge(suffix)
     if (!outcome.foreign || suffix !== undefined) return outcome
     this.#suffixes.set(network, suffixOf(network))
-    return await iptables.converge(
-      iptablesChains(family, this.#options, suffixOf(network)),
-      convergence,
-      signal,
-    )
+    return await converge(suffixOf(network))
   }
 
   async #convergeFirst(overlay: Overlay, own: readonly Prefix[], signal: AbortSignal): Promise<Outcome> {
@@ -75,14 +83,12 @@ export class IptablesMode implements FirewallMode {
     this.name = `iptables${chosen}`
     this.usesNftables = chosen === sets[0]
     const others = sets.filter(suffix => suffix !== chosen)
-    const wanted = this.#options.ipMasq || this.#options.forwardRules
-    const absent = allFamilies.filter(
-      family => !wanted || !overlay.some(({ network }) => familyOf(network) === family),
-    )
+    const wanted = this.#isWanted ? overlay : []
+    const absent = allFamilies.filter(family => !wanted.some(({ network }) => familyOf(network) === family))
     const removed = await this.#removeFrom(others, allFamilies, own, signal)
     const cleared = await this.#removeFrom([chosen], absent, own, signal)
     const tables = new Map(allFamilies.map(family => [family, new Iptables(this.#run, family, chosen)]))
-    for (const { network } of wanted ? overlay : [])
+    for (const { network } of wanted)
       if (await tables.get(familyOf(network))?.hasAny(noIptablesChains(suffixOf(network)), signal))
         this.#suffixes.set(network, suffixOf(network))
     this.#chosen = tables
@@ -108,7 +114,7 @@ export class IptablesMode implements FirewallMode {
     signal: AbortSignal,
   ): Promise<IptablesSuffix | undefined> {
     for (const suffix of suffixes)
-      if (await falseOnFailure(() => new Iptables(this.#run, 'ipv4', suffix).holdsKubernetes(signal)))
+      if (await falseOnFailure(() => new Iptables(this.#run, 'ipv4', suffix).hasAny(KUBERNETES, signal)))
         return suffix
     return undefined
   }
@@ -125,7 +131,7 @@ export class IptablesMode implements FirewallMode {
         const iptables = new Iptables(this.#run, family, set)
         const own = networks.filter(network => familyOf(network) === family)
         for (const suffix of ['', ...own.map(suffixOf)]) {
-          const removal = () => iptables.converge(noIptablesChains(suffix), { first: false, own }, signal)
+          const removal = () => iptables.converge(noIptablesChains(suffix), own, false, signal)
           changed = (await falseOnFailure(async () => (await removal()).changed)) || changed
         }
       }

@@ -11,7 +11,7 @@ export interface IptablesState {
 export function planIptables(
   desired: IptablesChain,
   { parent, chain }: IptablesState,
-  { first }: { readonly first: boolean },
+  first: boolean,
 ): readonly string[] {
   const jumps = parent.filter(rule => rule === desired.jump).length
   const body =

@@ -133,10 +133,8 @@ export class TunnelFilter {
     await runNft(this.#run, `${withoutTable(table)}${wished}\n${elements}`, signal)
     await this.#read(wanted, signal)
     this.#printed = { wished, rules: this.#content?.rules ?? '' }
-    this.#options.log.info(
-      { table, peers: peers.size },
-      'tunnel filter written: packets from others are dropped',
-    )
+    const written = 'tunnel filter written: packets from others are dropped'
+    this.#options.log.info({ table, peers: peers.size }, written)
   }
 
   async #update(
@@ -147,22 +145,17 @@ export class TunnelFilter {
   ): Promise<void> {
     const wrong = [...doubtful].filter(ip => peers.hasPublicIp(ip) !== content.peers.has(ip))
     if (wrong.length === 0) return
-    const [gone, come] = [
-      wrong.filter(ip => content.peers.has(ip)),
-      wrong.filter(ip => !content.peers.has(ip)),
-    ]
+    const gone = wrong.filter(ip => content.peers.has(ip))
+    const come = wrong.filter(ip => !content.peers.has(ip))
     const table = tableOf(device)
     const before = this.#options.nftGeneration?.()
     await runNft(this.#run, changeOf('add', table, come) + changeOf('delete', table, gone), signal)
     for (const ip of gone) content.peers.delete(ip)
     for (const ip of come) content.peers.add(ip)
-    if (before !== undefined && before === this.#knownAtGeneration) this.#acceptOwnChange(before)
-  }
-
-  /** Our transaction adds one to the generation; a larger step: another program changed nftables too. */
-  #acceptOwnChange(before: number): void {
     const after = this.#options.nftGeneration?.()
-    if (after === before + 1) this.#knownAtGeneration = after
+    // Our transaction adds one to the generation; a larger step: another program changed nftables too.
+    if (before === this.#knownAtGeneration && before !== undefined && after === before + 1)
+      this.#knownAtGeneration = after
   }
 }
 

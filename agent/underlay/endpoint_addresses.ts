@@ -16,13 +16,8 @@ async function addressesOf(host: string, signal: AbortSignal): Promise<readonly 
   const literal = ipOrUndefined(host.replace(/^\[(.*)\]$/, '$1'))
   if (literal !== undefined) return [literal]
   // No AbortSignal.timeout inside AbortSignal.any: Node.js may collect it as garbage before it fires.
-  const timeout = sleep(RESOLVE_MS, signal).then(
-    () => [],
-    () => [],
-  )
-  const answers = lookup(host, { all: true }).then(
-    all => all.flatMap(({ address }) => ipOrUndefined(address) ?? []),
-    () => [],
-  )
-  return await Promise.race([answers, timeout])
+  const timeout = sleep(RESOLVE_MS, signal).catch(() => {})
+  const answers = lookup(host, { all: true }).catch(() => [])
+  const found = (await Promise.race([answers, timeout])) ?? []
+  return found.flatMap(({ address }) => ipOrUndefined(address) ?? [])
 }

@@ -17,6 +17,7 @@ import {
   placeOf,
   type UnderlayChoice,
   UnderlayError,
+  type UnderlayView,
   type UnderlayWish,
 } from './underlay.ts'
 import { readUnderlay, whenChosen } from './when_chosen.ts'
@@ -82,14 +83,11 @@ export class UnderlayWatch {
   /** Waits for an interface. Rejects with PublicIpError where peers would refuse the public IP. */
   async choose(signal: AbortSignal): Promise<UnderlayChoice> {
     const { kernel, scope, wish, patienceMs, log, onTrouble = () => {} } = this.#options
-    const choice = await whenChosen(
-      { kernel, scope, wish, log, onTrouble },
-      facts => {
-        this.facts = facts
-        return chooseUnderlay(this.#families, facts, wish)
-      },
-      signal,
-    )
+    const chooseBy = (facts: UnderlayView) => {
+      this.facts = facts
+      return chooseUnderlay(this.#families, facts, wish)
+    }
+    const choice = await whenChosen({ kernel, scope, wish, log, onTrouble }, chooseBy, signal)
     this.#checkPublicIps(choice)
     this.#held = new HeldChoice(choice, this.facts, patienceMs)
     this.trouble = undefined

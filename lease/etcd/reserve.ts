@@ -75,16 +75,13 @@ async function untilDecided<T>(
   signal: AbortSignal,
   look: () => Promise<{ readonly transaction?: Transaction; readonly result: T }>,
 ): Promise<T> {
+  const attempt = async () => {
+    const { transaction, result } = await look()
+    const isDone = !transaction || (await ctx.client.commit(transaction, signal)).held
+    return isDone ? { result } : undefined
+  }
   for (let races = 0; ; races++) {
-    const decided = await ctx.retrier.until(
-      activity,
-      async () => {
-        const { transaction, result } = await look()
-        const isDone = !transaction || (await ctx.client.commit(transaction, signal)).held
-        return isDone ? { result } : undefined
-      },
-      signal,
-    )
+    const decided = await ctx.retrier.until(activity, attempt, signal)
     if (decided) return decided.result
     await ctx.retrier.pause(races, signal)
   }

@@ -94,12 +94,8 @@ function heap(library: Library): Pick<Libc, 'trimHeapAbove' | 'releaseFreeMemory
   const mallopt = library.func('int mallopt(int, int)')
   const mallocTrim = library.func('int malloc_trim(size_t)')
   return {
-    trimHeapAbove(bytes) {
-      mallopt(M_TRIM_THRESHOLD, bytes)
-    },
-    releaseFreeMemory() {
-      mallocTrim(0)
-    },
+    trimHeapAbove: bytes => mallopt(M_TRIM_THRESHOLD, bytes),
+    releaseFreeMemory: () => mallocTrim(0),
   }
 }
 

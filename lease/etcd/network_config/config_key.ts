@@ -43,16 +43,10 @@ export class ConfigKey {
    */
   async wait(signal: AbortSignal, demands: ConfigDemands): Promise<NetworkConfig> {
     const { retrier, client, lastSeen, tuning } = this.#ctx
+    const read = () => this.#read(signal)
     for (let attempt = 0; ; attempt++) {
       const soon = attempt === 0 ? await this.#readSoon(signal) : undefined
-      const text =
-        soon ??
-        (await retrier.untilOr(
-          READING,
-          () => this.#read(signal),
-          () => this.#cached(),
-          signal,
-        ))
+      const text = soon ?? (await retrier.untilOr(READING, read, () => this.#cached(), signal))
       const lost = client.wasReset ? lastSeen.networkConfig : undefined
       if (text === missing && this.notice === undefined) await this.#sayMissing(lost, signal)
       const candidate = text === missing ? lost : text
@@ -105,21 +99,17 @@ export class ConfigKey {
   #compare(text: string | typeof missing): void {
     const { configKey, log } = this.#ctx
     const { text: before, network } = this.#running ?? {}
-    if (text === before || (text !== missing && isDeepStrictEqual(tryParse(text), network))) {
+    const now = text === missing ? missing : tryParse(text)
+    if (text === before || isDeepStrictEqual(now, network)) {
       if (this.notice !== undefined)
         log.info({ key: configKey }, 'The network config in etcd is again the one that this node runs with')
       this.notice = undefined
       return
     }
-    if (text === missing) this.#say(this.#goneNotice())
-    else if (tryParse(text) instanceof NetworkConfigError)
-      this.#say(
-        `The network config in etcd under ${configKey} was changed and cannot be used: ${tryParse(text)}; ${KEEPS_OLD}`,
-      )
-    else
-      this.#say(
-        `The network config in etcd under ${configKey} has changed: ${KEEPS_OLD}; restart the agent to apply the new one`,
-      )
+    const key = `The network config in etcd under ${configKey}`
+    if (now === missing) this.#say(this.#goneNotice())
+    else if (now instanceof Error) this.#say(`${key} was changed and cannot be used: ${now}; ${KEEPS_OLD}`)
+    else this.#say(`${key} has changed: ${KEEPS_OLD}; restart the agent to apply the new one`)
   }
 
   /** Logs and keeps the notice, once for each text. */
@@ -188,12 +178,8 @@ export async function offerNetworkConfig(
     conditions: [{ absent: oneKey(ctx.configKey) }],
     changes: [{ put: ctx.configKey, value: text, leaseId: NO_LEASE }],
   }
-  const outcome = await ctx.retrier.until(
-    'store a network config',
-    () => ctx.client.commit(transaction, signal),
-    signal,
-  )
-  return outcome.held
+  const commit = () => ctx.client.commit(transaction, signal)
+  return (await ctx.retrier.until('store a network config', commit, signal)).held
 }
 
 const missing = Symbol('no network config')

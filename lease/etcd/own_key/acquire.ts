@@ -33,14 +33,10 @@ export async function acquire(ctx: EtcdContext, request: LeaseRequest, signal: A
   const cached = ctx.lastSeen.unconfirmedConfig === undefined ? undefined : cachedClaim(ctx, request)
   if (cached) return cached
   const search = new Search(ctx, request)
+  const attempt = () => search.attempt(signal)
   for (let races = 0; ; races++) {
     try {
-      const claim = await ctx.retrier.untilOr(
-        ACTIVITY,
-        () => search.attempt(signal),
-        () => cachedClaim(ctx, request),
-        signal,
-      )
+      const claim = await ctx.retrier.untilOr(ACTIVITY, attempt, () => cachedClaim(ctx, request), signal)
       if (claim !== lost) return claim
       await ctx.retrier.pause(races - 4, signal)
     } catch (error) {

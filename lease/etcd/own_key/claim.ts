@@ -109,11 +109,8 @@ export async function remove(
   { key, modRevision }: { readonly key: string; readonly modRevision: number },
   signal: AbortSignal,
 ): Promise<boolean> {
-  const outcome = await ctx.client.commit(
-    { conditions: [{ key, modRevision }], changes: [{ remove: key }] },
-    signal,
-  )
-  return outcome.held
+  const transaction = { conditions: [{ key, modRevision }], changes: [{ remove: key }] }
+  return (await ctx.client.commit(transaction, signal)).held
 }
 
 export function claimOf(ctx: EtcdContext, request: LeaseRequest, kv: KeyValue): Claim {

@@ -72,7 +72,7 @@ describe('the rules', () => {
 })
 
 describe('the plan for a table of iptables', () => {
-  const stays = { first: false }
+  const stays = false
   const other = '-A FORWARD -i docker0 -j DOCKER-USER'
   const reject = '-A FORWARD -j REJECT --reject-with icmp-host-prohibited'
   const standing = { parent: [other, forward.jump], chain: forward.rules }
@@ -114,13 +114,13 @@ describe('the plan for a table of iptables', () => {
     const parent = [reject, forward.jump]
     expect(blockedBy(forward, parent)).toBe(reject)
     expect(planIptables(forward, { ...standing, parent }, stays)).toEqual([])
-    expect(planIptables(forward, { ...standing, parent }, { first: true })).toEqual([
+    expect(planIptables(forward, { ...standing, parent }, true)).toEqual([
       '*filter',
       '-D FORWARD -m comment --comment "flanneld forward" -j FLANNEL-FWD',
       '-I FORWARD -m comment --comment "flanneld forward" -j FLANNEL-FWD',
       'COMMIT',
     ])
-    expect(planIptables(forward, standing, { first: true })).toEqual([])
+    expect(planIptables(forward, standing, true)).toEqual([])
   })
 
   it('takes a drop under a condition for none of our business', () => {
