@@ -4,7 +4,6 @@ import type { Lease } from '../../lease/lease.ts'
 import type { Ip } from '../../lease/net/ip.ts'
 import type { Mac } from '../../lease/net/mac.ts'
 import type { Prefix } from '../../lease/net/prefix.ts'
-import type { NetworkConfig } from '../../lease/network_config/network_config.ts'
 import type { Entry } from '../state/entry.ts'
 
 /** The network under the overlay, as this node sees it. */
@@ -34,9 +33,6 @@ export interface Backend {
   /** The entries that make one peer reachable. Throws PeerRefusedError where its lease cannot be used. */
   peerEntries(self: Lease, peer: Lease, underlay: Underlay): readonly Entry[]
 }
-
-/** Throws NetworkConfigError for an option that the backend does not support. */
-export type BackendFactory = (network: NetworkConfig) => Backend
 
 /** A lease that this backend cannot turn into entries. The message says which value and why. */
 export class PeerRefusedError extends ExpectedError {

@@ -1,5 +1,4 @@
 import type { Ip } from '../../lease/net/ip.ts'
-import type { LinkMessage } from '../netlink/codec/link.ts'
 import { NetlinkRequests } from '../netlink/requests.ts'
 import { loadLibc } from '../netlink/socket/libc.ts'
 import { loadRawSocket, type OpenRawSocket } from '../netlink/socket/raw_socket.ts'
@@ -63,7 +62,8 @@ export class NetlinkKernel implements Kernel, UnderlaySource {
   }
 
   async apply(operations: readonly Operation[], signal: AbortSignal): Promise<readonly Result[]> {
-    const known = (name: string) => this.#knownLink(name)
+    const [subscription] = this.#subscriptions
+    const known = (name: string) => subscription?.link(name)
     const results = await applyOperations(this.#requests, this.#settings, operations, signal, known)
     this.#trace?.applied(results)
     return results
@@ -99,10 +99,5 @@ export class NetlinkKernel implements Kernel, UnderlaySource {
 
   close(): void {
     this.#requests.close()
-  }
-
-  #knownLink(name: string): LinkMessage | undefined {
-    for (const subscription of this.#subscriptions) return subscription.link(name)
-    return undefined
   }
 }

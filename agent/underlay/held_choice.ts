@@ -1,6 +1,6 @@
 import { familyOf, type Ip } from '../../lease/net/ip.ts'
 import { isSingleAddress } from '../../lease/net/prefix.ts'
-import type { InterfaceFacts } from '../state/underlay_facts.ts'
+import type { InterfaceFacts, RouteFacts } from '../state/underlay_facts.ts'
 import { prefixIn, type UnderlayFacts } from './local_address.ts'
 import {
   holds,
@@ -103,10 +103,18 @@ function nextOf(
   const found = interfaces.find(
     at => isPossible(at) && at.up && at.underlayMtu > 0 && choice.localIps.every(ip => holds(ip)(at)),
   )
-  if (found === undefined) return isFresh ? fresh : undefined
-  const { name, underlayMtu } = found
+  if (found !== undefined) return { ...on(found, choice, routes), reason: 'it has the address now' }
+  return isFresh ? fresh : undefined
+}
+
+/** The choice with the facts of that interface. */
+function on(
+  { name, underlayMtu }: InterfaceFacts,
+  choice: UnderlayChoice,
+  routes: readonly RouteFacts[],
+): UnderlayChoice {
   const onLink = onLinkPrefixes(name, choice.localIps.map(familyOf), routes)
-  return { ...choice, name, underlayMtu, onLink, reason: 'it has the address now' }
+  return { ...choice, name, underlayMtu, onLink }
 }
 
 /** The choice with its current facts; undefined where its interface or one of its addresses is gone. */
@@ -118,17 +126,13 @@ function refreshed(
     interfaces.find(at => at.index === index) ?? interfaces.find(({ name }) => name === choice.name)
   if (found === undefined) return undefined
   const places = [found, ...interfaces.filter(({ loopback }) => loopback)]
-  const isThere = (ip: Ip) => places.some(({ addresses }) => addresses.some(({ address }) => address === ip))
-  if (!choice.localIps.every(isThere)) return undefined
-  const families = choice.localIps.map(familyOf)
-  const { name, underlayMtu } = found
-  return { ...choice, name, underlayMtu, onLink: onLinkPrefixes(name, families, routes) }
+  return choice.localIps.every(ip => places.some(holds(ip))) ? on(found, choice, routes) : undefined
 }
 
 function held(choice: UnderlayChoice, { interfaces }: UnderlayFacts): Held {
   return { choice, index: interfaces.find(({ name }) => name === choice.name)?.index }
 }
 
-function addressesOf({ interfaces }: { readonly interfaces: readonly InterfaceFacts[] }): ReadonlySet<Ip> {
+function addressesOf({ interfaces }: UnderlayFacts): ReadonlySet<Ip> {
   return new Set(interfaces.flatMap(({ addresses }) => addresses.map(({ address }) => address)))
 }

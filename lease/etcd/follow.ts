@@ -61,10 +61,8 @@ export class Follower {
     this.#broke = true
     if (error instanceof EtcdError && error.kind === 'compacted') {
       this.#revision = undefined
-      this.#ctx.log.info(
-        { reason: error.message },
-        'Listing the peers again: the watch was behind a compaction',
-      )
+      const text = 'Listing the peers again: the watch was behind a compaction'
+      this.#ctx.log.info({ reason: error.message }, text)
     } else this.#ctx.retrier.failed(ACTIVITY, error, signal)
   }
 

@@ -4,6 +4,7 @@
  */
 
 import { DataError, messageOf } from '../common/errors.ts'
+import { isRecord } from './path.ts'
 
 /** Bytes of a whole lease in etcd, and of one family's backend data: flannel writes about 200 and 50. */
 export const MAX_LEASE_BYTES = 64 * 1024
@@ -43,7 +44,7 @@ export function parseFields(text: string, maxBytes = MAX_LEASE_BYTES): Fields {
 
 /** Undefined where the value is no JSON object. */
 export function fieldsOf(value: unknown): Fields | undefined {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined
+  if (!isRecord(value)) return undefined
   return new Map(Object.entries(value).map(([key, field]) => [key.toLowerCase(), field]))
 }
 
@@ -54,8 +55,7 @@ export function field(fields: Fields, name: string): unknown {
 
 /** `name` is for the message. Look up fixed keys only. Throws JsonError, as do the three functions below. */
 export function asObject(name: string, value: unknown): Readonly<Record<string, unknown>> {
-  if (typeof value === 'object' && value !== null && !Array.isArray(value))
-    return value as Record<string, unknown>
+  if (isRecord(value)) return value
   throw new JsonError(`${name} is no object`)
 }
 

@@ -41,10 +41,8 @@ export class Calls {
     this.#trace = (request, error) =>
       log.trace({ endpoint, request, ...(error && { failure: error.message }) }, `asked etcd: ${request}`)
     this.#timeoutMs = tuning.callTimeoutMs
-    this.#login =
-      options.username === undefined
-        ? undefined
-        : { name: options.username, password: options.password ?? '' }
+    const { username: name, password = '' } = options
+    this.#login = name === undefined ? undefined : { name, password }
     this.#pool = new ConnectionPool({
       hosts: [endpoint],
       grpcOptions: {

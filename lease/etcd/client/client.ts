@@ -5,7 +5,6 @@ import { Endpoints } from './endpoint.ts'
 import { EtcdError, etcdError, silentTrouble } from './error.ts'
 import type { Head, KeyRange, KeyValue, Listing, Outcome, Transaction, WatchBatch } from './keys.ts'
 import type { EtcdTuning } from './tuning.ts'
-import { untilAborted } from './until_aborted.ts'
 
 type Act<T> = (connection: Connection) => Promise<T>
 
@@ -229,4 +228,15 @@ export class EtcdClient {
     for (const old of this.#open) if (old.state === 'retired' && old.running === 0) this.#open.delete(old)
     return etcdError(error, connection.endpoint)
   }
+}
+
+/** Rejects when the signal aborts. The call itself runs on to its deadline or its connection's end. */
+function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  promise.catch(() => {})
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason)
+    if (signal.aborted) return abort()
+    signal.addEventListener('abort', abort, { once: true })
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
+  })
 }
