@@ -92,6 +92,11 @@ async function livesThrough({
     })
     await host.sysctl({ 'ipv6/conf/default/accept_dad': 0, 'ipv6/conf/default/router_solicitations': 0 })
     await host.ip([...devices, ...setUp])
+    // The kernel reports the carrier of the pair up to a second later.
+    await until(
+      'the carrier of the pair',
+      async () => !/: ext\d@.*NO-CARRIER/.test(await host.exec(['ip', '-o', 'link'])),
+    )
     // Some contradict each other: what the kernel takes is what there is.
     await force(host, 'ip', ip)
     await force(host, 'bridge', bridge)
