@@ -1,6 +1,6 @@
-import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { loadLibc } from '../netlink/socket/libc.ts'
+import { setV8Flags, startedV8Flags } from './v8_flags.ts'
 
 /**
  * V8 flags that every supported release knows: drop all compiled code that is not running, and (Node.js 20)
@@ -16,10 +16,10 @@ export const collectionFlags: readonly string[] = ['stress-flush-code', 'optimiz
  */
 export async function releaseStartMemory(): Promise<void> {
   const libc = await loadLibc()
-  for (const name of ['expose-gc', ...collectionFlags]) setFlagsFromString(`--${name}`)
+  setV8Flags([...startedV8Flags, '--expose-gc', ...collectionFlags.map(name => `--${name}`)])
   const collect: unknown = runInNewContext('globalThis.gc')
   if (typeof collect === 'function') collectTwice(collect)
-  for (const name of collectionFlags) setFlagsFromString(`--no-${name}`)
+  setV8Flags(collectionFlags.map(name => `--no-${name}`))
   libc.releaseFreeMemory()
 }
 
