@@ -9,8 +9,9 @@ const SOL_SOCKET = 1
 const SO_RCVBUF = 8
 const SO_RCVBUFFORCE = 33
 const SO_MEMINFO = 55
-/** SK_MEMINFO_RMEM_ALLOC and SK_MEMINFO_DROPS, the 1st and the 9th of the u32 that SO_MEMINFO fills */
+/** SK_MEMINFO_RMEM_ALLOC, _RCVBUF and _DROPS: the 1st, 2nd and 9th of the u32 that SO_MEMINFO fills */
 const SK_MEMINFO_RMEM_ALLOC = 0
+const SK_MEMINFO_RCVBUF = 1
 const SK_MEMINFO_DROPS = 8
 /** #define SOL_NETLINK 270 */
 const SOL_NETLINK = 270
@@ -19,7 +20,10 @@ const NETLINK_CAP_ACK = 10
 const NETLINK_EXT_ACK = 11
 const NETLINK_GET_STRICT_CHK = 12
 
-/** Datagrams read in one turn of the event loop: notifications may arrive as fast as they are read. */
+/**
+ * Datagrams read in one turn of the event loop: notifications may arrive as fast as they are read, and those of
+ * our own entries must not hold up the next entries. Only a queue that is half full is read at once.
+ */
 const MAX_DATAGRAMS = 100
 /** The kernel sends at most 32 KB of a dump at a time (netlink_recvmsg(), netlink_dump()). */
 const DATAGRAM_BYTES = 64 * 1024
@@ -66,10 +70,18 @@ export async function loadRawSocket(): Promise<OpenRawSocket> {
       setOptions(libc, fd, receiveBytes)
       const incoming = new Incoming(events)
       native.on('error', error => incoming.fail(error))
-      // The addon allocates a buffer for each datagram, so it reads only the first one; read() reads the others.
+      const isHalfFull = () =>
+        2 * readMemory(libc, fd, SK_MEMINFO_RMEM_ALLOC) > readMemory(libc, fd, SK_MEMINFO_RCVBUF)
+      let hasRead = false
+      // The addon allocates a buffer for each of its datagrams, 32 in one turn; read() reads the others.
       native.on('message', (datagram, { port: sender }) => {
         incoming.take(datagram, sender)
-        read(fd, incoming, MAX_DATAGRAMS)
+        if (hasRead) return
+        hasRead = true
+        setImmediate(() => {
+          hasRead = false
+        })
+        read(fd, incoming, isHalfFull() ? Number.POSITIVE_INFINITY : MAX_DATAGRAMS)
       })
       return {
         send: datagram => libc.sendNetlink(fd, datagram),
