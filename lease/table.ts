@@ -33,16 +33,17 @@ export class LiveTable {
   #listed = false
   #failure: { readonly error: unknown } | undefined
   #problemList: readonly LeaseProblem[] | undefined
-  readonly #network: NetworkConfig | undefined
   /** Keys of leases outside of the network. */
   readonly #outside = new Set<string>()
 
   /** Live, and one table for all callers: a copy would cost the whole table for each change. */
   readonly table: LeaseTable = this.#leases
 
-  /** `network`: undefined where the config is not known; every lease then counts as inside. */
+  /** Undefined where the config is not known; every lease then counts as inside. */
+  readonly network: NetworkConfig | undefined
+
   constructor(network: NetworkConfig | undefined) {
-    this.#network = network
+    this.network = network
   }
 
   get problems(): readonly LeaseProblem[] {
@@ -62,15 +63,6 @@ export class LiveTable {
       this.#listed = true
       this.#wakeAll()
     }
-  }
-
-  /** Whether it is a lease with at least one subnet in the network. */
-  isOfNetwork(reading: Reading): reading is Lease {
-    if ('reason' in reading) return false
-    const { families } = this.#network ?? {}
-    const isInside = ({ prefix }: Subnet) =>
-      families?.some(({ network }) => contains(network, prefix)) ?? true
-    return reading.subnets.some(isInside)
   }
 
   /** Ends every `watch`, which rejects with the error: the store has failed. */
@@ -120,7 +112,7 @@ export class LiveTable {
       this.#touch()
       return
     }
-    if (this.isOfNetwork(reading)) this.#outside.delete(key)
+    if (isOfNetwork(this.network, reading)) this.#outside.delete(key)
     else if (!this.#takeOutside(key)) return
     if (this.#problems.delete(key)) this.#touch()
     if (before !== undefined && isSame(before, reading)) return
@@ -153,7 +145,15 @@ export class LiveTable {
   }
 }
 
-function keyOf(reading: Reading): string {
+/** Whether it is a lease with at least one subnet in the network. */
+export function isOfNetwork(network: NetworkConfig | undefined, reading: Reading): reading is Lease {
+  if ('reason' in reading) return false
+  const isInside = ({ prefix }: Subnet) =>
+    network?.families.some(family => contains(family.network, prefix)) ?? true
+  return reading.subnets.some(isInside)
+}
+
+export function keyOf(reading: Reading): string {
   return 'reason' in reading ? reading.key : reading.node
 }
 

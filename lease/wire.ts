@@ -116,7 +116,8 @@ function keyPrefix(key: string, ip: string, length: string): Prefix {
     throw badKey(key, `the length ${length} is not from 1 to ${maxLength}`)
   try {
     const prefix = parsePrefix(`${ip}/${length}`)
-    if (networkAddress(prefix) === parseIp(ip)) return prefix
+    const first = networkAddress(prefix)
+    if (first === ip || first === parseIp(ip)) return prefix
     throw badKey(key, `${ip} is not the first address of ${prefix}`)
   } catch (cause) {
     throw cause instanceof AddressError ? badKey(key, cause.message, cause) : cause

@@ -10,11 +10,10 @@ const PIECES = 50
 export class Slices {
   #left = PIECES
 
-  async next(): Promise<void> {
-    if (this.#left === 0) {
-      await nextTurn()
-      this.#left = PIECES
-    }
+  next(): Promise<void> | undefined {
     this.#left--
+    if (this.#left >= 0) return undefined
+    this.#left = PIECES - 1
+    return nextTurn()
   }
 }

@@ -1,12 +1,11 @@
-import { ownText } from '../common/own_text.ts'
 import { Slices } from '../common/slices.ts'
 import type { Lease } from '../lease.ts'
-import { type LiveTable, MOST_REFUSED, type Reading } from '../table.ts'
-import { decodeLease, WireError } from '../wire.ts'
+import { isOfNetwork, type LiveTable } from '../table.ts'
 import { EtcdError } from './client/error.ts'
 import { type KeyValue, keysUnder, type WatchBatch } from './client/keys.ts'
 import type { EtcdContext } from './records/context.ts'
-import { checkHistory, contradicts, latest } from './records/history.ts'
+import { checkHistory, latest } from './records/history.ts'
+import { readKey, TableListing } from './records/table_listing.ts'
 
 const ACTIVITY = 'watch the peers'
 
@@ -24,10 +23,13 @@ export class Follower {
   /** The newest key in the table. It shows later whether etcd still has the same history. */
   #witness: KeyValue | undefined
   #interrupt: () => void = () => {}
+  /** A listing to begin with, from before. */
+  #first: TableListing | undefined
   readonly #slices = new Slices()
 
-  constructor(ctx: EtcdContext, table: LiveTable) {
+  constructor(ctx: EtcdContext, table: LiveTable, first?: TableListing) {
     this.#ctx = ctx
+    this.#first = first
     this.#table = table
   }
 
@@ -52,6 +54,7 @@ export class Follower {
   }
 
   #listAgain(): void {
+    this.#first = undefined
     this.#revision = undefined
     this.#interrupt()
   }
@@ -100,23 +103,10 @@ export class Follower {
   }
 
   async #list(signal: AbortSignal): Promise<number> {
-    const { lastSeen, tuning, client, folder } = this.#ctx
-    const { revision: before = 0 } = lastSeen.at ?? {}
-    const known = new Map(lastSeen.leases.map(lease => [lease.node, lease]))
-    let witness: KeyValue | undefined
-    let isOther = false
-    const leases: Lease[] = []
-    const refused: Reading[] = []
-    const read = (kv: KeyValue) => {
-      witness = latest(witness, [kv])
-      const reading = this.#read(kv)
-      const key = kv.key.slice(folder.length)
-      if (this.#table.isOfNetwork(reading)) {
-        isOther ||= contradicts(known, before, kv, key)
-        leases.push(reading)
-      } else if (refused.length < MOST_REFUSED || this.#table.table.has(key)) refused.push(reading)
-    }
-    const { revision } = await client.rangeAs(keysUnder(folder), read, signal)
+    const { lastSeen, tuning, client } = this.#ctx
+    const listing = this.#first ?? (await this.#readAll(signal))
+    this.#first = undefined
+    const { leases, refused, isOther, witness, revision } = listing
     this.#ctx.retrier.over(ACTIVITY)
     // After a known loss of data `lastSeen.at` is undefined: there is no history to compare with.
     if (isOther && lastSeen.at !== undefined) client.foundOtherHistory()
@@ -129,6 +119,13 @@ export class Follower {
     return revision
   }
 
+  async #readAll(signal: AbortSignal): Promise<TableListing> {
+    const { client, folder } = this.#ctx
+    const listing = new TableListing(this.#ctx, this.#table.network, this.#table.table)
+    const { revision } = await client.rangeAs(keysUnder(folder), kv => void listing.read(kv), signal)
+    return Object.assign(listing, { revision })
+  }
+
   async #apply(batch: WatchBatch, signal: AbortSignal): Promise<void> {
     const { clusterId } = this.#ctx.client.known ?? batch
     if (batch.clusterId !== clusterId)
@@ -138,9 +135,9 @@ export class Follower {
     const leases: Lease[] = []
     for (const kv of batch.puts) {
       await this.#slices.next()
-      const reading = this.#read(kv)
+      const reading = readKey(this.#ctx.folder, kv)
       this.#table.put(reading)
-      if (!this.#table.isOfNetwork(reading)) continue
+      if (!isOfNetwork(this.#table.network, reading)) continue
       this.#ctx.onLease(reading)
       leases.push(reading)
     }
@@ -168,15 +165,5 @@ export class Follower {
     const { lastSeen } = this.#ctx
     if (lastSeen.savedAtMs === undefined || this.#revision !== undefined || this.#table.table.size > 0) return
     if (lastSeen.leases.length > 0) this.#table.list(lastSeen.leases)
-  }
-
-  #read(kv: KeyValue): Reading {
-    const key = ownText(kv.key.slice(this.#ctx.folder.length))
-    try {
-      return decodeLease(key, kv.value, kv.createRevision)
-    } catch (error) {
-      if (error instanceof WireError) return { key, reason: error.message }
-      throw error
-    }
   }
 }

@@ -22,6 +22,7 @@ import { HeldClaim } from './own_key/held_claim.ts'
 import { Keeper } from './own_key/keep.ts'
 import type { EtcdContext } from './records/context.ts'
 import { Grants } from './records/grants.ts'
+import type { TableListing } from './records/table_listing.ts'
 import { release, reserve } from './reserve.ts'
 
 /** flannel's leases in etcd v3: `<prefix>/config` and `<prefix>/subnets/<key>`, each with an etcd lease. */
@@ -35,6 +36,9 @@ export class EtcdLeaseStore implements LeaseStore, Reservations {
   #held: HeldClaim | undefined
   readonly #claims = new Map<string, Claim>()
   readonly #config: ConfigKey
+  /** The listing that our subnet was chosen from, until the first table begins with it. */
+  #listing: TableListing | undefined
+  #isWatched = false
 
   constructor(options: EtcdOptions, log: Log, tuning: EtcdTuning) {
     this.#options = options
@@ -83,7 +87,7 @@ export class EtcdLeaseStore implements LeaseStore, Reservations {
     const running = held && this.#claims.get(held.node)
     const claim = running
       ? { ...running, ...republish(this.#ctx, request, running.kv, held), confirmed: running.confirmed }
-      : await acquire(this.#ctx, request, signal)
+      : await acquire(this.#ctx, request, listing => this.#keepListing(listing), signal)
     this.#claims.set(claim.lease.node, claim)
     if (claim.confirmed && !running) this.#ctx.lastSeen.sawOwn(claim.kv)
     return claim.lease
@@ -106,7 +110,7 @@ export class EtcdLeaseStore implements LeaseStore, Reservations {
     const table = new LiveTable(this.#config.running)
     const stop = new AbortController()
     const following = Promise.all([
-      new Follower(this.#ctx, table).run(stop.signal),
+      new Follower(this.#ctx, table, this.#takeListing()).run(stop.signal),
       this.#config.follow(stop.signal),
       ...(this.#options.joinSecret === undefined ? [] : [followMembers(this.#ctx, stop.signal)]),
     ]).catch(error => table.fail(error))
@@ -116,6 +120,18 @@ export class EtcdLeaseStore implements LeaseStore, Reservations {
       stop.abort()
       await following
     }
+  }
+
+  /** Only the first table can begin with it: later tables are newer. */
+  #keepListing(listing: TableListing): void {
+    if (!this.#isWatched) this.#listing = listing
+  }
+
+  #takeListing(): TableListing | undefined {
+    const listing = this.#listing
+    this.#listing = undefined
+    this.#isWatched = true
+    return listing
   }
 
   leaseTimes(signal: AbortSignal): Promise<ReadonlyMap<string, LeaseTimes>> {
@@ -165,6 +181,7 @@ export class EtcdLeaseStore implements LeaseStore, Reservations {
   /** etcd has lost its data: keeps the known peers for the grace period, or until they register again. */
   #reset(before: Head, after: Head): void {
     const { lastSeen, tuning, log, onReset } = this.#ctx
+    this.#listing = undefined
     const peers = lastSeen.storeWasReset()
     log.error(
       { before, after, peers },

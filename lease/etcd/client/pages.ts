@@ -40,27 +40,33 @@ export async function readPages<T>(
   const kvs: T[] = []
   let first: Head | undefined
   let request: PageRequest = { from: undefined, limit: FIRST_LIMIT, revision: 0, keysOnly: false }
-  for (;;) {
-    const page = await ask(request).catch((error: unknown) => {
+  for (let asked = ask(request); ; ) {
+    const page = await asked.catch((error: unknown) => {
       if (request.keysOnly || !/message larger than max/.test(String(error))) throw error
       return undefined
     })
     if (page === undefined) {
       request = { ...request, limit: Math.max(1, request.limit >> 3), keysOnly: request.limit === 1 }
+      asked = ask(request)
       continue
     }
     first ??= { clusterId: page.clusterId, revision: page.revision }
+    if (page.last !== undefined) {
+      request = {
+        from: Buffer.concat([page.last, Buffer.of(0)]),
+        limit: nextLimit(request, page.bytes),
+        revision: first.revision,
+        keysOnly: false,
+      }
+      // etcd reads the next page while this one is decoded.
+      asked = ask(request)
+      asked.catch(() => {})
+    }
     for (const kv of page.kvs) {
       await slices.next()
       kvs.push(read(kv))
     }
     if (page.last === undefined) return { ...first, kvs }
-    request = {
-      from: Buffer.concat([page.last, Buffer.of(0)]),
-      limit: nextLimit(request, page.bytes),
-      revision: first.revision,
-      keysOnly: false,
-    }
   }
 }
 

@@ -17,6 +17,7 @@ import {
   taken,
   valueFor,
 } from '../records/record.ts'
+import { TableListing } from '../records/table_listing.ts'
 import { ask, writeOf } from './ask.ts'
 import { type Claim, create, type Lost, lost, remove, rewrite } from './claim.ts'
 import { describeLease } from './describe.ts'
@@ -28,11 +29,16 @@ const ACTIVITY = 'claim a subnet'
  * Claims a subnet: the one that this node holds, else one of an earlier process, else a free one. Reads again
  * where another node was faster. While none is free it keeps looking: a lease may expire at any time.
  */
-export async function acquire(ctx: EtcdContext, request: LeaseRequest, signal: AbortSignal): Promise<Claim> {
+export async function acquire(
+  ctx: EtcdContext,
+  request: LeaseRequest,
+  onListing: (listing: TableListing) => void,
+  signal: AbortSignal,
+): Promise<Claim> {
   // With a network config from the cache, etcd is away: do not wait for another call's deadline.
   const cached = ctx.lastSeen.unconfirmedConfig === undefined ? undefined : cachedClaim(ctx, request)
   if (cached) return cached
-  const search = new Search(ctx, request)
+  const search = new Search(ctx, request, onListing)
   const attempt = () => search.attempt(signal)
   for (let races = 0; ; races++) {
     try {
@@ -70,22 +76,29 @@ function cachedClaim(ctx: EtcdContext, request: LeaseRequest): Claim | undefined
 class Search {
   readonly #ctx: EtcdContext
   readonly #request: LeaseRequest
+  /** Called with the listing of all subnet keys that our subnet was chosen from. */
+  readonly #onListing: (listing: TableListing) => void
   /** To try first. After a write without an answer the same one, else this node could hold two subnets. */
   #preferred: readonly Prefix[]
   readonly #left = new Set<string>()
+  /** Keys that this attempt has removed. */
+  readonly #removed = new Set<string>()
   /** Keys whose writer was asked: its write (see `writeOf`) where it did not answer, false where it did. */
   readonly #asked = new Map<string, string | false>()
 
-  constructor(ctx: EtcdContext, request: LeaseRequest) {
+  constructor(ctx: EtcdContext, request: LeaseRequest, onListing: (listing: TableListing) => void) {
     this.#ctx = ctx
     this.#request = request
+    this.#onListing = onListing
     const own = ctx.lastSeen.own && readRecord(ctx.folder, ctx.lastSeen.own)
     this.#preferred = [...(own?.prefixes ?? []), ...request.previousSubnets]
   }
 
   async attempt(signal: AbortSignal): Promise<Claim | Lost> {
     const couldBeOwn = (record: Record) => candidate(this.#ctx, this.#request, record) !== undefined
-    const { records, revision } = await listRecords(this.#ctx, couldBeOwn, signal)
+    const table = new TableListing(this.#ctx, this.#request.network)
+    const { records, revision } = await listRecords(this.#ctx, couldBeOwn, signal, table)
+    this.#removed.clear()
     for (const { kv } of records) checkOwn(this.#ctx, kv)
     const own = candidates(this.#ctx, this.#request, records).filter(
       ({ record }) => this.#asked.get(record.kv.key) !== false,
@@ -97,6 +110,7 @@ class Search {
       : await this.#claimNew(records, own, revision, signal)
     if (claim === lost) return lost
     for (const one of surplus) await this.#release(one, 'this node holds another', signal)
+    this.#onListing(table.after(revision, this.#removed, claim.kv))
     return claim
   }
 
@@ -185,6 +199,7 @@ class Search {
       return false
     }
     if (!(await remove(this.#ctx, kv, signal))) return lost
+    this.#removed.add(kv.key)
     this.#ctx.log.warn({ key: kv.key }, `Released our lease ${kv.key}: ${reason}`)
     return true
   }

@@ -6,9 +6,11 @@ import { familyOf, type Ip } from '../../net/ip.ts'
 import { overlaps, type Prefix } from '../../net/prefix.ts'
 import type { NetworkConfig } from '../../network_config/network_config.ts'
 import type { LeaseRequest } from '../../store.ts'
+import type { Reading } from '../../table.ts'
 import { decodeLease, decodeSubnetKey, encodeLeaseValue, encodeSubnetKey } from '../../wire.ts'
 import { type Condition, type Head, type KeyValue, keysUnder } from '../client/keys.ts'
 import type { EtcdContext } from './context.ts'
+import { readKey, type TableListing } from './table_listing.ts'
 
 /** No etcd lease: the key never expires, its subnet is reserved for the public IP in its value. */
 export const NO_LEASE = '0'
@@ -22,10 +24,15 @@ export interface Record {
 
 /** Undefined where the key names no subnet. */
 export function readRecord(folder: string, kv: KeyValue): Record | undefined {
-  const key = kv.key.slice(folder.length)
-  const prefixes = orUndefined(() => decodeSubnetKey(key))
-  if (!prefixes) return undefined
-  return { kv, prefixes, lease: orUndefined(() => decodeLease(key, kv.value, kv.createRevision)) }
+  return recordOf(folder, kv, readKey(folder, kv))
+}
+
+function recordOf(folder: string, kv: KeyValue, reading: Reading): Record | undefined {
+  const lease = 'reason' in reading ? undefined : reading
+  const prefixes =
+    lease?.subnets.map(({ prefix }) => prefix) ??
+    orUndefined(() => decodeSubnetKey(kv.key.slice(folder.length)))
+  return prefixes && { kv, prefixes, lease }
 }
 
 export function readRecords(folder: string, kvs: readonly KeyValue[]): readonly Record[] {
@@ -34,15 +41,16 @@ export function readRecords(folder: string, kvs: readonly KeyValue[]): readonly 
 
 /**
  * Lists all records, with values only where `needsValue` is true: a foreign value may have 64 KB, while a
- * lease needs 200 bytes.
+ * lease needs 200 bytes. `table` takes what it reads, too.
  */
 export async function listRecords(
   { client, folder }: Pick<EtcdContext, 'client' | 'folder'>,
   needsValue: (record: Record) => boolean,
   signal: AbortSignal,
+  table?: Pick<TableListing, 'read'>,
 ): Promise<Head & { readonly records: readonly Record[] }> {
   const read = (kv: KeyValue) => {
-    const record = readRecord(folder, kv)
+    const record = recordOf(folder, kv, table?.read(kv) ?? readKey(folder, kv))
     if (record === undefined || needsValue(record)) return record
     return { ...record, kv: { ...kv, value: '' } }
   }
