@@ -1,3 +1,4 @@
+import { MultiMap } from '../../lease/common/multi_map.ts'
 import type { Entry } from './entry.ts'
 import { entryKey, printEntry } from './print.ts'
 
@@ -14,9 +15,8 @@ export interface Conflict {
 export class DesiredState {
   readonly #entries = new Map<string, Entry>()
   readonly #owned = new Map<string, readonly Entry[]>()
-  readonly #claims = new Map<string, string>()
-  /** Further owners of an equal entry; rarely any. */
-  readonly #sharers = new Map<string, ReadonlySet<string>>()
+  /** The owners of each key. */
+  readonly #owners = new MultiMap<string, string>()
 
   get entries(): ReadonlyMap<string, Entry> {
     return this.#entries
@@ -35,12 +35,10 @@ export class DesiredState {
   conflicts(owner: string, entries: readonly Entry[]): readonly Conflict[] {
     return entries.flatMap(entry => {
       const key = entryKey(entry)
-      const holder = this.#claims.get(key)
-      if (holder === undefined || (holder === owner && !this.#sharers.has(key))) return []
+      const other = this.#owners.get(key).find(name => name !== owner)
+      if (other === undefined) return []
       const held = this.#entries.get(key)
-      if (held !== undefined && printEntry(held) === printEntry(entry)) return []
-      const other = [holder, ...(this.#sharers.get(key) ?? [])].find(name => name !== owner)
-      return other === undefined ? [] : [{ entry, owner: other }]
+      return held !== undefined && printEntry(held) === printEntry(entry) ? [] : [{ entry, owner: other }]
     })
   }
 
@@ -56,9 +54,7 @@ export class DesiredState {
       const key = entryKey(entry)
       touched.add(key)
       this.#entries.set(key, entry)
-      const holder = this.#claims.get(key)
-      if (holder === undefined) this.#claims.set(key, owner)
-      else this.#sharers.set(key, new Set([...(this.#sharers.get(key) ?? []), owner]))
+      this.#owners.add(key, owner)
     }
     if (entries.length === 0) this.#owned.delete(owner)
     // A copy has no spare capacity.
@@ -67,15 +63,7 @@ export class DesiredState {
 
   /** The entry stays while another owner wants it. */
   #release(owner: string, key: string): void {
-    const holder = this.#claims.get(key)
-    const rest = [...(this.#sharers.get(key) ?? [])].filter(name => name !== owner)
-    const next = holder === owner ? rest.shift() : holder
-    if (rest.length === 0) this.#sharers.delete(key)
-    else this.#sharers.set(key, new Set(rest))
-    if (next !== undefined) this.#claims.set(key, next)
-    else {
-      this.#claims.delete(key)
-      this.#entries.delete(key)
-    }
+    this.#owners.delete(key, owner)
+    if (this.#owners.get(key).length === 0) this.#entries.delete(key)
   }
 }

@@ -66,7 +66,7 @@ export class Admission {
 
   /** The nodes that claim this public IP, admitted or not; without claims that break a rule by themselves. */
   nodesAt(ip: Ip): readonly string[] {
-    return this.#publicIps.nodesAt(ip)
+    return this.#publicIps.get(ip)
   }
 
   /** The host's networks that it cannot reach because programmed peers had them first; three at most. */

@@ -1,3 +1,4 @@
+import { MultiMap } from '../common/multi_map.ts'
 import { type Family, familyOf, ipFromNumber } from './ip.ts'
 import {
   networkAddress,
@@ -13,8 +14,8 @@ import {
  * Values by prefix, found by overlap. One table for each prefix length: most networks have one, so a search
  * is one or two look-ups.
  */
-export class PrefixIndex<T> {
-  readonly #families: Readonly<Record<Family, Map<number, Map<Prefix, T[]>>>> = {
+export class PrefixIndex<T extends NonNullable<unknown>> {
+  readonly #families: Readonly<Record<Family, Map<number, MultiMap<Prefix, T>>>> = {
     ipv4: new Map(),
     ipv6: new Map(),
   }
@@ -22,33 +23,29 @@ export class PrefixIndex<T> {
   add(prefix: Prefix, value: T): void {
     const lengths = this.#families[familyOf(prefix)]
     const length = prefixLength(prefix)
-    const table = lengths.get(length) ?? new Map<Prefix, T[]>()
+    const table = lengths.get(length) ?? new MultiMap()
     lengths.set(length, table)
-    const values = table.get(prefix)
-    if (values === undefined) table.set(prefix, [value])
-    else values.push(value)
+    table.add(prefix, value)
   }
 
   delete(prefix: Prefix, value: T): void {
     const lengths = this.#families[familyOf(prefix)]
     const table = lengths.get(prefixLength(prefix))
-    const values = table?.get(prefix)
-    if (table === undefined || values === undefined) return
-    const at = values.indexOf(value)
-    if (at >= 0) values.splice(at, 1)
-    if (values.length === 0) table.delete(prefix)
-    if (table.size === 0) lengths.delete(prefixLength(prefix))
+    table?.delete(prefix, value)
+    if (table?.size === 0) lengths.delete(prefixLength(prefix))
   }
 
   /** Values whose prefix contains this one or lies inside it; those of an equal prefix too. */
   *overlapping(prefix: Prefix): Iterable<T> {
     for (const [length, table] of this.#families[familyOf(prefix)])
-      for (const key of keysIn(prefix, length, table)) yield* table.get(key) ?? []
+      for (const key of keysIn(prefix, length, table)) yield* table.get(key)
   }
 }
 
+type Keys = Pick<MultiMap<Prefix, object>, 'size' | 'keys'>
+
 /** The key that contains the prefix, or all inside it, by counting or by a walk, whichever is shorter. */
-function* keysIn(prefix: Prefix, length: number, table: ReadonlyMap<Prefix, unknown>): Iterable<Prefix> {
+function* keysIn(prefix: Prefix, length: number, table: Keys): Iterable<Prefix> {
   const inside = length - prefixLength(prefix)
   if (inside <= 0) {
     yield prefixOf(networkAddress(prefix), length)

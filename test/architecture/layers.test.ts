@@ -59,7 +59,7 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
   'lease/registry.ts': [...words, 'lease/etcd/', 'lease/etcd/last_seen/', 'lease/kubernetes/'],
 
   // From leases to kernel entries, without doing anything.
-  'agent/state/': ['lease/net/', 'lease/lease.ts'],
+  'agent/state/': ['lease/common/multi_map.ts', 'lease/net/', 'lease/lease.ts'],
   'agent/backend/': [
     ...ground,
     'agent/state/',
