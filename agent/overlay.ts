@@ -18,7 +18,6 @@ import { Membership } from './membership/membership.ts'
 import type { OwnLease } from './membership/own_lease.ts'
 import { Reconciler } from './reconcile/reconciler.ts'
 import type { Round } from './reconcile/round.ts'
-import { JudgementLog } from './status/log/judgement_log.ts'
 import { OverlayLog } from './status/log/overlay_log.ts'
 import { isReady, type OverlayStatus, overlayChecks, overlayStatus } from './status/overlay_status.ts'
 import type { RoundTotals } from './status/status.ts'
@@ -58,7 +57,6 @@ export class Overlay {
   readonly #membership: Membership
   readonly #reconciler: Reconciler
   readonly #log: OverlayLog
-  readonly #judgement: JudgementLog
   readonly #follower: UnderlayFollower
   readonly #node: NodeNow
   readonly #tableSeen = new WakeUp()
@@ -77,7 +75,6 @@ export class Overlay {
     })
     this.#log = new OverlayLog(log)
     this.#node = new NodeNow({ ...options, membership: this.#membership })
-    this.#judgement = new JudgementLog(this.#membership, this.#log)
     const { desired, peers } = this.#membership
     this.#follower = new UnderlayFollower(underlay, () => peers.nextAge())
     const onRound = (round: Round) => this.#onRound(round)
@@ -88,7 +85,7 @@ export class Overlay {
     const { ownLease, host } = this.#options
     return runTogether(signal, [
       all => this.#followLeases(all),
-      all => this.#judgement.run(all),
+      all => this.#log.run(this.#membership, all),
       // Listens before the first review and the first pass read the kernel: no later change is missed.
       all => this.#persist(FOLLOW, () => this.#followKernel(all), all),
       all => this.#persist(REVIEW, () => this.#follower.run(reviewed => this.#onReview(reviewed), all), all),
@@ -147,7 +144,7 @@ export class Overlay {
   #program(keys: ReadonlySet<string>): void {
     this.#reconciler.touch(keys)
     this.#options.host.reviewTunnel()
-    this.#judgement.changed()
+    this.#log.judged()
   }
 
   /** Our own key changed in the table: a lost lease may be free again. */

@@ -61,9 +61,8 @@ export async function writeTlsFiles(
 ): Promise<TlsFiles> {
   const own = Object.values(networkInterfaces()).flatMap(all => all?.map(({ address }) => address) ?? [])
   const named = urls.map(url => new URL(url).hostname.replace(/^\[|\]$/g, ''))
-  const { rootCertificate, certChain, privateKey } = issueCertificate(secret, [
-    ...new Set([...own, ...named]),
-  ])
+  const names = [...new Set([...own, ...named])]
+  const { rootCertificate, certChain, privateKey } = issueCertificate(secret, names)
   const [caFile, hostFile] = [join(dataDir, 'tls', 'ca.pem'), join(dataDir, 'tls', 'host.pem')]
   try {
     await replaceFile(caFile, rootCertificate.toString(), 0o600)

@@ -4,7 +4,7 @@ import { statfsSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
 import { backoffMs } from '../../lease/common/backoff.ts'
-import { ExpectedError, messageOf } from '../../lease/common/errors.ts'
+import { ExpectedError, messageOf, orUndefined } from '../../lease/common/errors.ts'
 import type { Log } from '../../lease/common/log.ts'
 import { isScarcity } from '../../lease/common/scarcity.ts'
 import { sleep } from '../../lease/common/sleep.ts'
@@ -30,8 +30,11 @@ export class EmbeddedEtcdError extends ExpectedError {
   override name = 'EmbeddedEtcdError'
 }
 
-/** Reasons why etcd does not serve, by kind, for /readyz. Each says what to do. */
-export type Troubles = Map<string, string>
+export interface Reports {
+  readonly log: Log
+  /** Reasons why etcd does not serve, by kind, for /readyz. Each says what to do. */
+  readonly troubles: Map<string, string>
+}
 
 const END = 'end'
 const DISK_FULL_BYTES = 1024 * 1024
@@ -43,15 +46,14 @@ const STOP_MS = 10_000
  */
 export async function withEmbeddedEtcd(
   options: EmbeddedEtcdOptions,
-  troubles: Troubles,
-  log: Log,
+  reports: Reports,
   signal: AbortSignal,
   use: (signal: AbortSignal) => Promise<void>,
 ): Promise<void> {
   await waitForFreePorts([...options.clientUrls, options.peerUrl], signal)
   const stop = new AbortController()
   const failed = new AbortController()
-  const supervised = supervise(options, troubles, log, stop.signal).catch(error => failed.abort(error))
+  const supervised = supervise(options, reports, stop.signal).catch(error => failed.abort(error))
   try {
     await use(AbortSignal.any([signal, failed.signal]))
   } finally {
@@ -61,15 +63,11 @@ export async function withEmbeddedEtcd(
   if (failed.signal.aborted) throw failed.signal.reason
 }
 
-async function supervise(
-  options: EmbeddedEtcdOptions,
-  troubles: Troubles,
-  log: Log,
-  stop: AbortSignal,
-): Promise<void> {
+async function supervise(options: EmbeddedEtcdOptions, reports: Reports, stop: AbortSignal): Promise<void> {
+  const { log, troubles } = reports
   for (let attempt = 1; !stop.aborted; attempt++) {
     const startedMs = performance.now()
-    const { code, reason, lastLines } = await runOnce(options, troubles, log, stop).catch(asEnd)
+    const { code, reason, lastLines } = await runOnce(options, reports, stop).catch(asEnd)
     if (stop.aborted) return
     if (performance.now() - startedMs > 60_000) attempt = 1
     const waitMs = backoffMs(attempt + 3, 30_000)
@@ -88,12 +86,8 @@ async function supervise(
 
 /** Then etcd may end without a log line: SIGBUS, as a page of its data file cannot be written. */
 function isDiskFull(folder: string): boolean {
-  try {
-    const { bavail, bsize } = statfsSync(folder)
-    return bavail * bsize < DISK_FULL_BYTES
-  } catch {
-    return false
-  }
+  const disk = orUndefined(() => statfsSync(folder))
+  return disk !== undefined && disk.bavail * disk.bsize < DISK_FULL_BYTES
 }
 
 /** Without a descriptor or memory for a process on this host, etcd is started again later. */
@@ -109,12 +103,8 @@ interface End {
   readonly lastLines: readonly string[]
 }
 
-async function runOnce(
-  options: EmbeddedEtcdOptions,
-  troubles: Troubles,
-  log: Log,
-  stop: AbortSignal,
-): Promise<End> {
+async function runOnce(options: EmbeddedEtcdOptions, reports: Reports, stop: AbortSignal): Promise<End> {
+  const { log, troubles } = reports
   // A process group of its own: otherwise Ctrl-C in a terminal would end etcd before the agent. --pdeathsig
   // ends etcd when the agent is killed: otherwise it would keep the port and the data folder.
   const child = spawn('setpriv', ['--pdeathsig', 'TERM', '--', 'etcd', ...etcdArguments(options)], {
@@ -137,12 +127,8 @@ async function runOnce(
   })
   const stopChild = () => end(child)
   stop.addEventListener('abort', stopChild, { once: true })
-  try {
-    const code = await exitOf(child)
-    return { code, reason, lastLines }
-  } finally {
-    stop.removeEventListener('abort', stopChild)
-  }
+  const code = await exitOf(child).finally(() => stop.removeEventListener('abort', stopChild))
+  return { code, reason, lastLines }
 }
 
 function etcdArguments(options: EmbeddedEtcdOptions): string[] {

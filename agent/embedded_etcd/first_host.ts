@@ -1,48 +1,29 @@
 import type { Log } from '../../lease/common/log.ts'
 import { shellQuote } from '../../lease/common/shell_quote.ts'
 import { runTogether } from '../../lease/common/tasks.ts'
-import type { EtcdOptions } from '../../lease/options.ts'
-import { DEFAULT_PREFIX } from '../../lease/options.ts'
-import type { LeaseStore } from '../../lease/store.ts'
-import type { AgentConfig } from '../config/config.ts'
-import type { UnderlaySource } from '../kernel/kernel.ts'
+import { DEFAULT_PREFIX, type EtcdOptions } from '../../lease/options.ts'
 import { tokenFile } from './credentials.ts'
-import { type EmbeddedEtcdOptions, type Troubles, withEmbeddedEtcd } from './embedded_etcd.ts'
+import { type EmbeddedEtcdOptions, withEmbeddedEtcd } from './embedded_etcd.ts'
 import { maintainEtcd } from './maintain_etcd.ts'
-import { preparePlace } from './place.ts'
-import { reachableAddress } from './reachable_address.ts'
+import { type HostOptions, type Prepare, preparePlace } from './place.ts'
 
 /** The network config of flannel's own manifests. */
 const DEFAULT_NETWORK = '{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}'
-
-/** A host that runs etcd for its agent. */
-export interface HostOptions {
-  readonly config: AgentConfig
-  readonly etcd: EtcdOptions
-  readonly kernel: UnderlaySource
-  readonly log: Log
-  readonly troubles: Troubles
-  /** Runs the agent with this etcd. It calls `prepare` once the store is open. */
-  readonly run: (etcd: EtcdOptions, prepare: Prepare, signal: AbortSignal) => Promise<void>
-}
-
-export type Prepare = (store: Pick<LeaseStore, 'offerNetworkConfig'>, signal: AbortSignal) => Promise<void>
 
 /**
  * Runs a first host without an existing etcd: starts one, stores a network config where it has none, and logs
  * how the next host joins. etcd ends after the agent.
  */
-export async function runAsFirstHost(options: HostOptions, signal: AbortSignal): Promise<void> {
-  const { config, etcd, kernel, log, troubles, run } = options
-  const address = await reachableAddress(config, kernel, log, signal)
-  const place = await preparePlace(etcd, address, signal)
-  await withEmbeddedEtcd(place, troubles, log, signal, async all => {
+export async function runAsFirstHost(host: HostOptions, signal: AbortSignal): Promise<void> {
+  const { etcd, log, run } = host
+  const place = await preparePlace(host, signal)
+  await withEmbeddedEtcd(place, host, signal, async all => {
     logHowToJoin(etcd, place, log)
     const own = { ...etcd, ...place.tls, endpoints: place.clientUrls.slice(0, 1) }
     const prepare: Prepare = (store, one) => offerDefault(store, `${etcd.prefix}/config`, log, one)
     const tasks = [
       (one: AbortSignal) => run(own, prepare, one),
-      (one: AbortSignal) => maintainEtcd(own, place, troubles, log, one),
+      (one: AbortSignal) => maintainEtcd(own, place, host, one),
     ]
     await runTogether(all, tasks)
   })
@@ -54,11 +35,8 @@ function logHowToJoin({ prefix }: EtcdOptions, { dataDir, clientUrls, tls }: Emb
   if (tls !== undefined) {
     const file = tokenFile(dataDir)
     const fields = { run: `${program} --join=TOKEN`, tokenFile: file, listensOn: clientUrls }
-    log.info(
-      fields,
-      `the next host joins with this command; TOKEN is the line in ${file}, which root alone can read`,
-    )
-    return
+    const where = `TOKEN is the line in ${file}, which root alone can read`
+    return log.info(fields, `the next host joins with this command; ${where}`)
   }
   const more = prefix === DEFAULT_PREFIX ? '' : ` --etcd-prefix=${prefix}`
   const run = `${program} --etcd-endpoints=${clientUrls.at(-1)}${more}`

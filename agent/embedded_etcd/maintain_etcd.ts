@@ -1,8 +1,7 @@
-import type { Log } from '../../lease/common/log.ts'
 import { runTogether } from '../../lease/common/tasks.ts'
 import type { EtcdOptions } from '../../lease/options.ts'
 import { openCluster } from '../../lease/registry.ts'
-import type { EmbeddedEtcdOptions, Troubles } from './embedded_etcd.ts'
+import type { EmbeddedEtcdOptions, Reports } from './embedded_etcd.ts'
 import { keepMembership } from './membership.ts'
 import { keepSmall } from './upkeep.ts'
 
@@ -10,8 +9,7 @@ import { keepSmall } from './upkeep.ts'
 export async function maintainEtcd(
   etcd: EtcdOptions,
   place: EmbeddedEtcdOptions,
-  troubles: Troubles,
-  log: Log,
+  { log, troubles }: Reports,
   signal: AbortSignal,
 ): Promise<void> {
   const [own = ''] = place.clientUrls
@@ -20,13 +18,10 @@ export async function maintainEtcd(
   const cluster = await openCluster({ ...secured, endpoints: [...new Set([...etcd.endpoints, own])] }, log)
   try {
     const id = await here.until('ask the embedded etcd for its member ID', () => here.ownId(signal), signal)
-    await runTogether(signal, [
-      all => keepSmall(here, troubles, log, all),
-      // Without TLS there are no other members.
-      ...(place.tls === undefined
-        ? []
-        : [(all: AbortSignal) => keepMembership(id, cluster, etcd, place, log, all)]),
-    ])
+    const tasks = [(all: AbortSignal) => keepSmall(here, { log, troubles }, all)]
+    // Without TLS there are no other members.
+    if (place.tls !== undefined) tasks.push(all => keepMembership(id, cluster, etcd, place, log, all))
+    await runTogether(signal, tasks)
   } finally {
     here.close()
     cluster.close()

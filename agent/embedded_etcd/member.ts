@@ -5,28 +5,25 @@ import { runTogether } from '../../lease/common/tasks.ts'
 import type { EtcdOptions } from '../../lease/options.ts'
 import { openCluster } from '../../lease/registry.ts'
 import { type EmbeddedEtcdOptions, withEmbeddedEtcd } from './embedded_etcd.ts'
-import type { HostOptions } from './first_host.ts'
 import { maintainEtcd } from './maintain_etcd.ts'
-import { preparePlace } from './place.ts'
-import { reachableAddress } from './reachable_address.ts'
+import { type HostOptions, preparePlace } from './place.ts'
 
 /**
  * Runs a host that joins a network and runs a member of its etcd too: of three members, any one may be lost.
  * The member starts as a learner and votes once it has the data.
  */
-export async function runAsMember(options: HostOptions, signal: AbortSignal): Promise<void> {
-  const { config, etcd, kernel, log, troubles, run } = options
-  const address = await reachableAddress(config, kernel, log, signal)
-  const place = await preparePlace(etcd, address, signal)
+export async function runAsMember(host: HostOptions, signal: AbortSignal): Promise<void> {
+  const { etcd, log, run } = host
+  const place = await preparePlace(host, signal)
   const isMember = existsSync(join(place.dataDir, 'member'))
   const joined = isMember ? place : { ...place, cluster: await joinCluster(etcd, place, log, signal) }
   // A member that restarts can serve its own agent while the others cannot be reached.
   const endpoints = isMember ? [...etcd.endpoints, ...place.clientUrls.slice(0, 1)] : etcd.endpoints
   const tasks = [
     (all: AbortSignal) => run({ ...etcd, endpoints }, async () => {}, all),
-    (all: AbortSignal) => maintainEtcd(etcd, place, troubles, log, all),
+    (all: AbortSignal) => maintainEtcd(etcd, place, host, all),
   ]
-  await withEmbeddedEtcd(joined, troubles, log, signal, all => runTogether(all, tasks))
+  await withEmbeddedEtcd(joined, host, signal, all => runTogether(all, tasks))
 }
 
 /**

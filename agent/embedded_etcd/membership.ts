@@ -36,10 +36,9 @@ export async function keepMembership(
 async function updateOwnMember(
   cluster: EtcdCluster,
   id: string,
-  place: EmbeddedEtcdOptions,
+  { peerUrl, dataDir }: EmbeddedEtcdOptions,
   signal: AbortSignal,
 ) {
-  const { peerUrl, dataDir } = place
   const self = await findSelf(cluster, id, signal)
   if (self === undefined)
     throw new EmbeddedEtcdError(
@@ -51,11 +50,7 @@ async function updateOwnMember(
   if (self.isLearner) await cluster.until('vote in etcd', () => cluster.promote(id, signal), signal)
 }
 
-async function findSelf(
-  cluster: EtcdCluster,
-  id: string,
-  signal: AbortSignal,
-): Promise<ClusterMember | undefined> {
+async function findSelf(cluster: EtcdCluster, id: string, signal: AbortSignal) {
   for (let read = 1; read <= MAX_READS; read++) {
     const self = (await membersOf(cluster, signal)).find(member => member.id === id)
     if (self !== undefined) return self

@@ -1,8 +1,7 @@
 import type { EtcdCluster, MemberState } from '../../lease/cluster.ts'
 import { ExpectedError } from '../../lease/common/errors.ts'
-import type { Log } from '../../lease/common/log.ts'
 import { sleep } from '../../lease/common/sleep.ts'
-import type { Troubles } from './embedded_etcd.ts'
+import type { Reports } from './embedded_etcd.ts'
 
 const CHECK_MS = 20_000
 /** A smaller file is not defragmented. */
@@ -17,26 +16,18 @@ const ALARM = 'size'
  * Keeps the data file of this host's etcd small, and clears the alarm in which etcd takes no writes. etcd's
  * own compaction removes old revisions; this function gives back the space that they leave.
  */
-export async function keepSmall(
-  here: EtcdCluster,
-  troubles: Troubles,
-  log: Log,
-  signal: AbortSignal,
-): Promise<never> {
+export async function keepSmall(here: EtcdCluster, reports: Reports, signal: AbortSignal): Promise<never> {
   let doneAtMs = Number.NEGATIVE_INFINITY
   for (;;) {
     try {
       const state = await here.state(signal)
-      if (state.isFull) await clearAlarm(here, state, troubles, log, signal)
-      else troubles.delete(ALARM)
+      if (state.isFull) await clearAlarm(here, state, reports, signal)
+      else reports.troubles.delete(ALARM)
       if (!state.isFull && isMostlyFree(state) && performance.now() - doneAtMs > MIN_INTERVAL_MS) {
         doneAtMs = performance.now()
         await here.defragment(signal)
-        const after = await here.state(signal)
-        log.info(
-          { bytes: after.bytes, before: state.bytes },
-          "etcd's data file was mostly free: made smaller",
-        )
+        const { bytes } = await here.state(signal)
+        reports.log.info({ bytes, before: state.bytes }, "etcd's data file was mostly free: made smaller")
       }
     } catch (error) {
       // The store, or the code that restarts etcd, reports why etcd does not answer.
@@ -54,8 +45,7 @@ function isMostlyFree({ bytes, bytesInUse }: MemberState): boolean {
 async function clearAlarm(
   here: EtcdCluster,
   { bytes }: MemberState,
-  troubles: Troubles,
-  log: Log,
+  { log, troubles }: Reports,
   signal: AbortSignal,
 ): Promise<void> {
   if (!troubles.has(ALARM))

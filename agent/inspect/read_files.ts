@@ -2,7 +2,7 @@ import { dirname, join } from 'node:path'
 import { readRegularFile } from '../../lease/common/read_file.ts'
 import type { CniConfigFile } from '../diagnose/cni_configs.ts'
 import type { NodeFileFacts } from '../diagnose/doctor/patient.ts'
-import { configsIn } from '../node_files/other_cni_configs.ts'
+import { configsIn } from '../node_files/cni_config.ts'
 import { readPreviousSubnets, saysIpMasq } from '../node_files/subnet_env.ts'
 
 /** Where container runtimes take their network from, unless told otherwise. */

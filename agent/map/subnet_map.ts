@@ -1,7 +1,7 @@
-import type { Lease, LeaseProblem, LeaseTableChange } from '../../lease/lease.ts'
+import type { Lease, LeaseProblem, LeaseTable, LeaseTableChange } from '../../lease/lease.ts'
 import { familyOf, parseIp } from '../../lease/net/ip.ts'
 import { parseMac } from '../../lease/net/mac.ts'
-import { everyAddress, hostPrefix } from '../../lease/net/prefix.ts'
+import { everyAddress, hostPrefix, type Prefix } from '../../lease/net/prefix.ts'
 import type { NetworkConfig } from '../../lease/network_config/network_config.ts'
 import type { StoreOptions } from '../../lease/options.ts'
 import type { LeaseTimes } from '../../lease/store.ts'
@@ -66,37 +66,38 @@ export function subnetMap(
   const backend = openBackend(network)
   const { refused, shared } = judgedByAgents(network, backend, leases)
   const rows = [...leases.table.values()].map((lease): MapRow => {
-    const vtepMacs = macsOf(lease, network, backend)
+    const agrees = kernel?.get(lease.node)
     return {
       node: lease.node,
       subnets: lease.subnets.map(({ prefix }) => prefix),
       publicIps: lease.subnets.map(({ publicIp }) => publicIp),
       backend: lease.backendType,
-      vtepMacs,
-      since: printSince(lease.since, kind),
+      vtepMacs: macsOf(lease, network, backend),
+      since: kind === 'etcd' ? `revision ${lease.since}` : new Date(lease.since).toISOString(),
       ...printTimes(lease, kind, times?.get(lease.node)),
-      kernel: printAgreement(kernel?.get(lease.node)),
+      kernel: agrees === undefined ? null : agrees ? 'ok' : 'differs',
       refused: refused.get(lease.node) ?? null,
       note: noteOn(lease, shared),
     }
   })
-  return {
-    ...mapHead({ network, leases }),
-    leases: rows.sort(bySubnet),
-    problems: leases.problems,
-  }
+  return { ...mapHead({ network, leases }), leases: rows.sort(bySubnet), problems: leases.problems }
 }
 
 export function mapHead({ network, leases }: StoreView): MapHead {
-  const holders = Array.from(leases.table.values(), ({ subnets, backendType }) => ({
+  return {
+    networks: network.families.map(family => family.network),
+    utilisation: utilisations(network, leases.table),
+    backend: network.backend.type,
+  }
+}
+
+/** One for each family of the network. */
+export function utilisations({ families }: NetworkConfig, table: LeaseTable): readonly Utilisation[] {
+  const holders = Array.from(table.values(), ({ subnets, backendType }) => ({
     subnets: subnets.map(({ prefix }) => prefix),
     backend: backendType,
   }))
-  return {
-    networks: networksOf(network),
-    utilisation: network.families.map(family => utilisation(family, holders)),
-    backend: network.backend.type,
-  }
+  return families.map(family => utilisation(family, holders))
 }
 
 /** Addresses that no host has (the dummy of RFC 7600, the discard prefix of RFC 6666). */
@@ -134,10 +135,8 @@ function noteOn({ node, subnets }: Lease, shared: Peers['shared']): string | nul
   const notes = subnets.flatMap(({ publicIp }) => {
     const nodes = shared.get(publicIp) ?? []
     // Names only the first ones: thousands of leases may share one address, and each gets such a note.
-    const named = nodes
-      .slice(0, NAMED + 1)
-      .filter(other => other !== node)
-      .slice(0, NAMED)
+    const others = nodes.slice(0, NAMED + 1).filter(other => other !== node)
+    const named = others.slice(0, NAMED)
     const rest = nodes.length - 1 - named.length
     const more = rest > 0 ? ` and ${rest} more` : ''
     return named.length === 0 ? [] : [`its public IP ${publicIp} is also that of ${named.join(', ')}${more}`]
@@ -148,10 +147,8 @@ function noteOn({ node, subnets }: Lease, shared: Peers['shared']): string | nul
 /** One for each subnet of the lease, which may have fewer families than the network. */
 function macsOf(lease: Lease, { families }: NetworkConfig, backend: Backend): MapRow['vtepMacs'] {
   const found = backend.publishedMacs(lease)
-  return lease.subnets.map(({ prefix }) => {
-    const at = families.findIndex(({ family }) => family === familyOf(prefix))
-    return found[at] ?? null
-  })
+  const placeOf = (prefix: Prefix) => families.findIndex(({ family }) => family === familyOf(prefix))
+  return lease.subnets.map(({ prefix }) => found[placeOf(prefix)] ?? null)
 }
 
 /** A Node's lease is its podCIDR, which it keeps for its lifetime. */
@@ -166,19 +163,6 @@ function printTimes(
   const { renewedAtMs, endsAtMs } = times
   if (renewedAtMs === undefined || endsAtMs === undefined) return { renewedAt: null, expiresAt: 'never' }
   return { renewedAt: print(renewedAtMs), expiresAt: print(endsAtMs) }
-}
-
-function printAgreement(agrees: boolean | undefined): MapRow['kernel'] {
-  if (agrees === undefined) return null
-  return agrees ? 'ok' : 'differs'
-}
-
-function printSince(since: number, kind: StoreOptions['kind']): string {
-  return kind === 'etcd' ? `revision ${since}` : new Date(since).toISOString()
-}
-
-function networksOf({ families }: NetworkConfig): readonly string[] {
-  return families.map(({ network }) => network)
 }
 
 const collator = new Intl.Collator('en', { numeric: true })

@@ -1,3 +1,5 @@
+import { readdir } from 'node:fs/promises'
+import { basename, dirname } from 'node:path'
 import { addressAt } from '../../lease/net/prefix.ts'
 import type { FamilySubnet } from '../../lease/node_subnets.ts'
 
@@ -39,4 +41,19 @@ export function renderCniConfig({ families, overlayMtu }: CniConfig): string {
   }
   const portmap = { type: 'portmap', capabilities: { portMappings: true } }
   return `${JSON.stringify({ cniVersion: '0.4.0', name: 'cbr0', plugins: [bridge, portmap] }, null, 2)}\n`
+}
+
+/** Files that containerd and CRI-O read as network configs. */
+const isConfig = /\.(conf|conflist|json)$/
+
+/** Names of the networks in a directory, in the runtime's order: it uses the first one for all pods. */
+export async function configsIn(directory: string): Promise<readonly string[]> {
+  const names = await readdir(directory).catch(() => [])
+  return names.filter(name => isConfig.test(name)).sort()
+}
+
+/** Other networks in the directory of `path` that come before it. */
+export async function configsBefore(path: string): Promise<readonly string[]> {
+  const own = basename(path)
+  return (await configsIn(dirname(path))).filter(name => name < own)
 }

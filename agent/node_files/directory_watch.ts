@@ -1,5 +1,11 @@
 import { type FSWatcher, watch } from 'node:fs'
 import { stat } from 'node:fs/promises'
+import { orUndefined } from '../../lease/common/errors.ts'
+
+interface Watched {
+  readonly inode: number | undefined
+  readonly watcher: FSWatcher | undefined
+}
 
 /**
  * Reports changes in directories that may come and go: inotify, by node:fs. May report a change where there
@@ -8,10 +14,7 @@ import { stat } from 'node:fs/promises'
  */
 export class DirectoryWatch {
   readonly #onChange: () => void
-  readonly #watchers = new Map<
-    string,
-    { readonly inode: number | undefined; readonly watcher: FSWatcher | undefined }
-  >()
+  readonly #watchers = new Map<string, Watched>()
 
   constructor(onChange: () => void) {
     this.#onChange = onChange
@@ -22,10 +25,7 @@ export class DirectoryWatch {
    * watch began with this call: earlier changes were not reported.
    */
   async follow(directory: string): Promise<boolean> {
-    const inode = await stat(directory).then(
-      ({ ino }) => ino,
-      () => undefined,
-    )
+    const inode = (await stat(directory).catch(() => undefined))?.ino
     const known = this.#watchers.get(directory)
     if (known !== undefined && known.inode === inode) return false
     known?.watcher?.close()
@@ -46,15 +46,11 @@ export class DirectoryWatch {
   }
 
   #open(directory: string, failed: () => void): FSWatcher | undefined {
-    try {
-      const watcher = watch(directory, { persistent: false }, this.#onChange)
-      watcher.on('error', () => {
-        watcher.close()
-        failed()
-      })
-      return watcher
-    } catch {
-      return undefined
-    }
+    const watcher = orUndefined(() => watch(directory, { persistent: false }, this.#onChange))
+    watcher?.on('error', () => {
+      watcher.close()
+      failed()
+    })
+    return watcher
   }
 }

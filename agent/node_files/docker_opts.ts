@@ -17,9 +17,7 @@ export interface DockerOptsWish {
  */
 export function dockerOpts(subnetEnv: string, wish: DockerOptsWish): string | undefined {
   const values = readDotenv(subnetEnv)
-  const [subnet, mtu, ipMasq] = ['FLANNEL_SUBNET', 'FLANNEL_MTU', 'FLANNEL_IPMASQ'].map(name =>
-    values.get(name),
-  )
+  const [subnet, mtu, ipMasq] = ['SUBNET', 'MTU', 'IPMASQ'].map(name => values.get(`FLANNEL_${name}`))
   if (!subnet) return undefined
   const options: (readonly [string, string])[] = [['BIP', `--bip=${subnet}`]]
   if (ipMasq && !wish.withoutIpMasq) options.push(['IPMASQ', `--ip-masq=${ipMasq !== 'true'}`])

@@ -5,9 +5,8 @@ import { readWhole, WholeFileError } from '../../lease/common/replace_file.ts'
 import { ReportOnce } from '../../lease/common/report_once.ts'
 import { sleep } from '../../lease/common/sleep.ts'
 import { WakeUp } from '../../lease/common/wake_up.ts'
-import { type CniConfig, renderCniConfig } from './cni_config.ts'
+import { type CniConfig, configsBefore, renderCniConfig } from './cni_config.ts'
 import { DirectoryWatch } from './directory_watch.ts'
-import { configsBefore } from './other_cni_configs.ts'
 import { renderSubnetEnv } from './subnet_env.ts'
 import { writeNodeFile } from './write_file.ts'
 
@@ -99,26 +98,19 @@ export class NodeFiles {
 
   #filesOf(node: CniConfig): readonly NodeFile[] {
     const { subnetFile, cniConfigFile, ipMasq } = this.#options
-    const env: NodeFile = {
-      name: 'subnet.env',
-      path: subnetFile,
-      text: renderSubnetEnv({ ...node, ipMasq }),
-    }
+    const text = renderSubnetEnv({ ...node, ipMasq })
+    const env: NodeFile = { name: 'subnet.env', path: subnetFile, text }
     if (cniConfigFile === undefined) return [env]
     return [env, { name: 'CNI network', path: cniConfigFile, text: renderCniConfig(node) }]
   }
 
-  async #write(
-    { name, path, text }: NodeFile,
-    { overlayMtu }: CniConfig,
-    signal: AbortSignal,
-  ): Promise<void> {
+  async #write({ name, path, text }: NodeFile, node: CniConfig, signal: AbortSignal): Promise<void> {
     const isRepair = this.#written.get(path) === text
     const found = await readWhole(path, signal)
     if (found === text) return
     if (isRepair) await this.#backOff(signal)
     const how = await writeNodeFile(path, text, signal)
-    const facts = { file: path, overlayMtu, ...(how === 'in place' ? { how } : {}) }
+    const facts = { file: path, overlayMtu: node.overlayMtu, ...(how === 'in place' ? { how } : {}) }
     if (!isRepair) this.#options.log.info(facts, `${name} written`)
     else this.#logRepair(facts, name, found)
   }
@@ -145,12 +137,11 @@ export class NodeFiles {
     const { cniConfigFile, log } = this.#options
     if (cniConfigFile === undefined) return
     const before = await configsBefore(cniConfigFile)
-    this.#warned.settle(new Map(before.map(name => [name, name])), name =>
-      log.warn(
-        { file: `${dirname(cniConfigFile)}/${name}` },
-        `CNI config ${name} sorts before ${cniConfigFile}: the container runtime uses it, and pods get no address of this ` +
-          'network; remove it, or give --cni-conf-file a name that sorts first',
-      ),
-    )
+    const then = 'the container runtime uses it, and pods get no address of this network'
+    const remedy = 'remove it, or give --cni-conf-file a name that sorts first'
+    this.#warned.settle(new Map(before.map(name => [name, name])), name => {
+      const text = `CNI config ${name} sorts before ${cniConfigFile}: ${then}; ${remedy}`
+      log.warn({ file: `${dirname(cniConfigFile)}/${name}` }, text)
+    })
   }
 }

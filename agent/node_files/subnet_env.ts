@@ -1,14 +1,10 @@
 import { type Family, familyOf } from '../../lease/net/ip.ts'
 import { addressAt, type Prefix, prefixLength, prefixOrUndefined } from '../../lease/net/prefix.ts'
-import type { FamilySubnet } from '../../lease/node_subnets.ts'
+import type { CniConfig } from './cni_config.ts'
 import { readDotenv } from './dotenv.ts'
 
 /** flannel's subnet.env, which the CNI plugin and mk-docker-opts.sh read before a pod starts. */
-export interface SubnetEnv {
-  /** One or two, IPv4 first. */
-  readonly families: readonly FamilySubnet[]
-  /** In bytes: what a pod's interface may carry. */
-  readonly overlayMtu: number
+export interface SubnetEnv extends CniConfig {
   /** Whether the agent masquerades; false makes the CNI plugin do it. */
   readonly ipMasq: boolean
 }

@@ -40,21 +40,16 @@ async function writeInPlace(path: string, text: string): Promise<Written> {
     }
     return 'in place'
   } catch (cause) {
-    throw new WholeFileError(
-      `Cannot write ${path}: it is a mount of its own, and writing in place fails: ${messageOf(cause)}; mount its directory ` +
-        'instead of the file, writable',
-      { cause },
-    )
+    const why = `it is a mount of its own, and writing in place fails: ${messageOf(cause)}`
+    const message = `Cannot write ${path}: ${why}; mount its directory instead of the file, writable`
+    throw new WholeFileError(message, { cause })
   }
 }
 
 async function remedy(path: string, code: string | undefined): Promise<string> {
   const found = await stat(path).catch(() => undefined)
   if (found?.isDirectory())
-    return (
-      'a directory is in its place, as Docker and Kubernetes make one for a mount of a file that was not there: ' +
-      `remove it (${shellQuote('rmdir', path)})`
-    )
+    return `a directory is in its place, as Docker and Kubernetes make one for a mount of a file that was not there: remove it (${shellQuote('rmdir', path)})`
   if (code === 'EROFS') return 'mount its directory writable'
   return 'pods get no network until it can be written'
 }

@@ -22,10 +22,6 @@ export interface QuestionSource {
 
 const ANSWER_MS = 8_000
 
-class RefusedQuestionError extends ExpectedError {
-  override name = 'RefusedQuestionError'
-}
-
 /** One line of JSON, also for an invalid question. Questions change nothing. */
 export async function answerQuestion(line: string, source: QuestionSource): Promise<string> {
   try {
@@ -38,15 +34,15 @@ export async function answerQuestion(line: string, source: QuestionSource): Prom
 
 async function answerOf(line: string, source: QuestionSource, signal: AbortSignal): Promise<object> {
   const question = parseQuestion(line)
-  if (question === undefined) throw new RefusedQuestionError('this agent does not know the question')
-  if (!source.budget.spend(1)) throw new RefusedQuestionError('it was asked too often: ask again in a minute')
+  if (question === undefined) throw new ExpectedError('this agent does not know the question')
+  if (!source.budget.spend(1)) throw new ExpectedError('it was asked too often: ask again in a minute')
   const { via, ...plain } = question
   if (via !== undefined) {
     // The next agent gets no `via`: a question is passed on only once.
-    if (!source.isPeer(via)) throw new RefusedQuestionError(`${via} is no peer of the asked agent`)
+    if (!source.isPeer(via)) throw new ExpectedError(`${via} is no peer of the asked agent`)
     return Object.fromEntries(await ask(via, { from: source.own, port: source.port }, plain, signal))
   }
   if (plain.ask === 'trace') return await source.trace(plain.from, plain.to, signal)
-  if (!source.isPeer(plain.address)) throw new RefusedQuestionError(`${plain.address} is no peer`)
+  if (!source.isPeer(plain.address)) throw new ExpectedError(`${plain.address} is no peer`)
   return { received: source.heard(plain) }
 }

@@ -53,11 +53,11 @@ export async function askThroughOthers(
 /** One question to one agent. Throws SilentPeerError, also for an answer that is an error. */
 export async function ask(
   to: Ip,
-  { from, port }: Pick<AskedPeer, 'from' | 'port'>,
+  own: Pick<AskedPeer, 'from' | 'port'>,
   question: Question,
   signal: AbortSignal,
 ): Promise<ReadonlyMap<string, unknown>> {
-  const line = await exchange(to, from, port, question, signal)
+  const line = await exchange(to, own, question, signal)
   const answer = fieldsOf(parseJson(line, LONGEST_ANSWER))
   const error = answer?.get('error')
   if (answer === undefined || error !== undefined)
@@ -69,13 +69,12 @@ export async function ask(
 
 function exchange(
   host: Ip,
-  localAddress: Ip,
-  port: number,
+  { from, port }: Pick<AskedPeer, 'from' | 'port'>,
   question: Question,
   signal: AbortSignal,
 ): Promise<string> {
   return new Promise((resolve, reject) => {
-    const socket = connect({ host, port, localAddress, signal })
+    const socket = connect({ host, port, localAddress: from, signal })
     const fail = (why: string) => {
       socket.destroy()
       reject(new SilentPeerError(`the agent at ${host} port ${port} ${why}`))

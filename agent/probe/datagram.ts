@@ -14,6 +14,23 @@ export function udpHeaders(to: Ip): number {
   return families[familyOf(to)].ipHeader + UDP_HEADER
 }
 
+/** By halves: the largest size up to `most` that passes; null if not even `least` does. */
+export async function largestPassing(
+  least: number,
+  most: number,
+  passes: (size: number) => Promise<boolean>,
+): Promise<number | null> {
+  if (await passes(most)) return most
+  if (!(await passes(least))) return null
+  let [low, high] = [least, most]
+  while (high - low > 1) {
+    const middle = Math.floor((low + high) / 2)
+    if (await passes(middle)) low = middle
+    else high = middle
+  }
+  return low
+}
+
 /** A UDP socket of the address's family; not bound yet. */
 export function udpSocket(address: Ip): Socket {
   return createSocket(families[familyOf(address)].type)

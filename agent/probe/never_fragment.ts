@@ -1,5 +1,6 @@
 import type { Socket } from 'node:dgram'
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { orUndefined } from '../../lease/common/errors.ts'
 import type { Family } from '../../lease/net/ip.ts'
 import { loadLibc } from '../netlink/socket/libc.ts'
 
@@ -24,24 +25,15 @@ export async function neverFragment(socket: Socket, family: Family): Promise<voi
 /** Node.js hides a socket's descriptor: found by its port. proc(5): column 2 is the local address. */
 function inodesIn(table: string, port: number): ReadonlySet<string> {
   const hex = port.toString(16).toUpperCase().padStart(4, '0')
-  const rows = readFileSync(table, 'utf8')
-    .split('\n')
-    .map(line => line.trim().split(/\s+/))
+  const lines = readFileSync(table, 'utf8').split('\n')
+  const rows = lines.map(line => line.trim().split(/\s+/))
   return new Set(rows.filter(row => row[1]?.endsWith(`:${hex}`)).map(row => `socket:[${row[9]}]`))
 }
 
 /** Other programs may have sockets with that port: one alone is this process's. */
 function descriptorOf(inodes: ReadonlySet<string>): number | undefined {
-  return readdirSync('/proc/self/fd')
-    .map(Number)
-    .find(fd => inodes.has(linkOf(fd)))
-}
-
-function linkOf(fd: number): string {
-  try {
-    return readlinkSync(`/proc/self/fd/${fd}`)
-  } catch {
-    // The descriptor of the listing itself is closed by now.
-    return ''
-  }
+  // The descriptor of the listing itself is closed by now.
+  const linkOf = (fd: number) => orUndefined(() => readlinkSync(`/proc/self/fd/${fd}`)) ?? ''
+  const descriptors = readdirSync('/proc/self/fd').map(Number)
+  return descriptors.find(fd => inodes.has(linkOf(fd)))
 }

@@ -4,7 +4,7 @@ import { sleep } from '../../lease/common/sleep.ts'
 import { familyOf, type Ip } from '../../lease/net/ip.ts'
 import type { DeadWays, OneWay, ProbeTarget } from '../diagnose/probes/probe_result.ts'
 import { askThroughOthers } from './ask_peer.ts'
-import { udpHeaders, udpSocket } from './datagram.ts'
+import { largestPassing, udpHeaders, udpSocket } from './datagram.ts'
 import { COUNTED_BELOW, decodeEcho, ECHO_HEADER, type Echo, encodeEcho } from './echo.ts'
 import { neverFragment } from './never_fragment.ts'
 
@@ -33,11 +33,8 @@ export async function deadWays(target: ProbeTarget, signal: AbortSignal): Promis
   if (asker === undefined) return undefined
   try {
     await asker.sendCounted(signal)
-    const report = await askThroughOthers(
-      target,
-      { ask: 'heard', address: target.from, ...asker.place },
-      signal,
-    )
+    const question = { ask: 'heard', address: target.from, ...asker.place } as const
+    const report = await askThroughOthers(target, question, signal)
     if (report === undefined) return undefined
     // The peer's datagrams take another way than its report and may arrive later.
     for (let i = 0; i < TRIES && asker.answered.size === 0; i++) await sleep(ANSWER_MS, signal)
@@ -53,11 +50,15 @@ export async function oneWay(target: Target, signal: AbortSignal): Promise<OneWa
   const first = await count()
   if (first === undefined) return undefined
   // Packets were lost: counts again, as the peer's agent may just have begun to listen.
-  const loss = isLossless(first) ? first : leastOf(first, (await count()) ?? first)
+  const sum = ({ lossThere, lossBack }: Loss) => lossThere + lossBack
+  const second = sum(first) === 0 ? first : ((await count()) ?? first)
+  const loss = sum(first) < sum(second) ? first : second
   return await withAsker(target, async asker => {
+    const headers = udpHeaders(target.to)
+    const [least, most] = [ECHO_HEADER + headers, target.overlayMtu]
     const [carriesThere, carriesBack] = await Promise.all([
-      largest(target, size => asker.passes(size, ECHO_HEADER, signal)),
-      largest(target, size => asker.passes(ECHO_HEADER, size, signal)),
+      largestPassing(least, most, size => asker.passes(size - headers, ECHO_HEADER, signal)),
+      largestPassing(least, most, size => asker.passes(ECHO_HEADER, size - headers, signal)),
     ])
     return { ...loss, carriesThere, carriesBack }
   })
@@ -74,14 +75,6 @@ async function withAsker<T>(target: Target, act: (asker: Asker) => Promise<T>): 
 
 type Loss = Pick<OneWay, 'lossThere' | 'lossBack'>
 
-function isLossless({ lossThere, lossBack }: Loss): boolean {
-  return lossThere === 0 && lossBack === 0
-}
-
-function leastOf(a: Loss, b: Loss): Loss {
-  return a.lossThere + a.lossBack < b.lossThere + b.lossBack ? a : b
-}
-
 async function countLoss(asker: Asker, signal: AbortSignal): Promise<Loss | undefined> {
   await asker.sendCounted(signal)
   // Any later answer has the peer's count too, so lost answers do not matter.
@@ -91,23 +84,6 @@ async function countLoss(asker: Asker, signal: AbortSignal): Promise<Loss | unde
   const answers = [...asker.answered].filter(number => number < COUNTED_BELOW).length
   if (received === 0) return undefined
   return { lossThere: 1 - received / COUNTED, lossBack: 1 - answers / received }
-}
-
-/** The largest packet that passes, in bytes with its IP header; null if none does. */
-async function largest(
-  { to, overlayMtu }: Target,
-  passes: (payload: number) => Promise<boolean>,
-): Promise<number | null> {
-  const headers = udpHeaders(to)
-  if (await passes(overlayMtu - headers)) return overlayMtu
-  let [low, high] = [ECHO_HEADER + headers, overlayMtu]
-  if (!(await passes(low - headers))) return null
-  while (high - low > 1) {
-    const middle = (low + high) >> 1
-    if (await passes(middle - headers)) low = middle
-    else high = middle
-  }
-  return low
 }
 
 class Asker {

@@ -3,7 +3,7 @@ import { connect } from 'node:net'
 import { ExpectedError } from '../../lease/common/errors.ts'
 import { familyOf, type Ip } from '../../lease/net/ip.ts'
 import type { ProbeResult, ProbeTarget } from '../diagnose/probes/probe_result.ts'
-import { udpHeaders } from './datagram.ts'
+import { largestPassing, udpHeaders } from './datagram.ts'
 import { deadWays, oneWay } from './one_way.ts'
 
 /** The smallest MTU that each family must carry (RFC 791, RFC 8200). */
@@ -11,7 +11,7 @@ const SMALLEST = { ipv4: 68, ipv6: 1280 } as const
 const BULK_BYTES = 1024 * 1024
 const BULK_MS = 5_000
 
-/** Probes one peer over underlay and overlay. At most about 30 s, and 2 MB. Throws NoPingError. */
+/** Probes one peer over underlay and overlay. At most about 30 s, and 2 MB. Throws ExpectedError. */
 export async function probe(target: ProbeTarget, signal: AbortSignal): Promise<ProbeResult> {
   const { node, publicIp, overlayIp, from, underlayMtu, overlayMtu, port } = target
   const [underlayMs, overlayMs] = await Promise.all([
@@ -19,83 +19,46 @@ export async function probe(target: ProbeTarget, signal: AbortSignal): Promise<P
     roundTrip(overlayIp, from, signal),
   ])
   const underlayCarries = underlayMs === null ? null : await largest(publicIp, undefined, underlayMtu, signal)
-  const ways =
-    overlayMs === null ? undefined : await oneWay({ to: overlayIp, from, port, overlayMtu }, signal)
-  const overlayCarries =
-    overlayMs === null || ways !== undefined
-      ? (ways?.carriesThere ?? null)
-      : await largest(overlayIp, from, overlayMtu, signal)
-  const bulk = overlayMs === null ? null : await transfer(overlayIp, from, port)
-  const dead = overlayMs === null ? await deadWays(target, signal) : undefined
-  return {
-    node,
-    publicIp,
-    overlayIp,
-    underlayMs,
-    overlayMs,
-    underlayCarries,
-    overlayCarries,
-    ways: ways ?? null,
-    dead: dead ?? null,
-    bulk,
+  const known = { node, publicIp, overlayIp, underlayMs, overlayMs, underlayCarries }
+  if (overlayMs === null) {
+    const dead = (await deadWays(target, signal)) ?? null
+    return { ...known, overlayCarries: null, ways: null, dead, bulk: null }
   }
+  const ways = (await oneWay({ to: overlayIp, from, port, overlayMtu }, signal)) ?? null
+  const overlayCarries =
+    ways === null ? await largest(overlayIp, from, overlayMtu, signal) : ways.carriesThere
+  return { ...known, overlayCarries, ways, dead: null, bulk: await transfer(overlayIp, from, port) }
 }
 
 /** Median of three, in ms; null without an answer. */
 async function roundTrip(to: Ip, from: Ip | undefined, signal: AbortSignal): Promise<number | null> {
   const output = await ping(['-c', '3', '-i', '0.2', '-W', '1'], to, from, signal)
-  const times = Array.from(output.matchAll(/time[=<]([\d.]+) ms/g), ([, ms]) => Number(ms)).sort(
-    (a, b) => a - b,
-  )
-  return times[Math.floor(times.length / 2)] ?? null
+  const times = Array.from(output.matchAll(/time[=<]([\d.]+) ms/g), ([, ms]) => Number(ms))
+  return times.sort((a, b) => a - b)[Math.floor(times.length / 2)] ?? null
 }
 
 /** The largest unfragmented packet to arrive, in bytes with its IP header, up to `expected`; null: none. */
-async function largest(
-  to: Ip,
-  from: Ip | undefined,
-  expected: number,
-  signal: AbortSignal,
-): Promise<number | null> {
-  const family = familyOf(to)
+async function largest(to: Ip, from: Ip | undefined, expected: number, signal: AbortSignal) {
   const passes = async (size: number) => {
     const words = ['-c', '1', '-W', '1', '-M', 'do', '-s', String(size - udpHeaders(to))]
     return /time[=<]/.test(await ping(words, to, from, signal))
   }
-  // Twice, as one packet may be lost by chance.
-  if ((await passes(expected)) || (await passes(expected))) return expected
-  let low: number = SMALLEST[family]
-  let high = expected
-  if (!(await passes(low))) return null
-  while (high - low > 1) {
-    const middle = Math.floor((low + high) / 2)
-    if (await passes(middle)) low = middle
-    else high = middle
-  }
-  return low
+  // Once more, as one packet may be lost by chance.
+  return (await passes(expected)) ? expected : await largestPassing(SMALLEST[familyOf(to)], expected, passes)
 }
 
-/** Without ping the path cannot be measured. */
-class NoPingError extends ExpectedError {
-  override name = 'NoPingError'
-}
-
-/** Standard output. Throws NoPingError if ping cannot be run. */
+/** Standard output. Throws ExpectedError if ping cannot be run. */
 function ping(words: readonly string[], to: Ip, from: Ip | undefined, signal: AbortSignal): Promise<string> {
   const source = from === undefined ? [] : ['-I', from]
   return new Promise((resolve, reject) => {
-    execFile(
-      'ping',
-      ['-n', ...words, ...source, to],
-      { signal, timeout: 10_000 },
-      (error, stdout, stderr) => {
-        if (error !== null && 'code' in error && error.code === 'ENOENT')
-          reject(new NoPingError('ping is not installed: apt-get install iputils-ping'))
-        else if (/not permitted|Permission denied|[Ll]acking privilege/.test(stderr))
-          reject(new NoPingError(`ping may not send: ${stderr.trim()}; run twill probe as root`))
-        else resolve(stdout)
-      },
-    )
+    const all = ['-n', ...words, ...source, to]
+    execFile('ping', all, { signal, timeout: 10_000 }, (error, stdout, stderr) => {
+      if (error !== null && 'code' in error && error.code === 'ENOENT')
+        reject(new ExpectedError('ping is not installed: apt-get install iputils-ping'))
+      else if (/not permitted|Permission denied|[Ll]acking privilege/.test(stderr))
+        reject(new ExpectedError(`ping may not send: ${stderr.trim()}; run twill probe as root`))
+      else resolve(stdout)
+    })
   })
 }
 

@@ -56,10 +56,7 @@ interface Listening {
  */
 export async function answerProbes(options: ResponderOptions, signal: AbortSignal): Promise<never> {
   const open = new Map<Ip, Listening>()
-  const budgets = {
-    bytes: new Budget(BYTES),
-    questions: new Budget(QUESTIONS),
-  }
+  const budgets = { bytes: new Budget(BYTES), questions: new Budget(QUESTIONS) }
   const close = (address: Ip, { tcp, udp }: Listening) => {
     tcp.close()
     udp.close()

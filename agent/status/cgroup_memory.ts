@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
+import { orUndefined } from '../../lease/common/errors.ts'
 
 /** Memory use of the fullest of this process's cgroups. */
 export interface CgroupMemory {
@@ -59,9 +60,5 @@ function readGroup(cgroup: string, names: (typeof versions)[number]): CgroupMemo
 
 /** Synchronous: these files lie on no disk, and a read by a thread costs ten times as much. */
 function textOf(file: string): string | undefined {
-  try {
-    return readFileSync(file, 'utf8').trim()
-  } catch {
-    return undefined
-  }
+  return orUndefined(() => readFileSync(file, 'utf8').trim())
 }

@@ -20,14 +20,7 @@ export interface HostWatchOptions {
 const SETTLE_MS = 1_000
 
 /** Checks whose findings the agent itself reports, at once. */
-const reportedElsewhere: ReadonlySet<string> = new Set([
-  'readiness',
-  'agent',
-  'own lease',
-  'subnet file',
-  'drift',
-  'unseen',
-])
+const reportedElsewhere = ['readiness', 'agent', 'own lease', 'subnet file', 'drift', 'unseen']
 
 /** Checks the host as `twill doctor` does, also after changes of the underlay; logs each finding once. */
 export class HostWatch {
@@ -62,10 +55,8 @@ export class HostWatch {
       // Ignore changes during this wait: a second check within the same burst of changes confirms nothing.
       if (hasUnconfirmed) await sleep(confirmMs, signal)
       else {
-        await this.#wakeUp.wait(
-          brokenByHost(confirmed).length > 0 ? Math.min(brokenMs, periodMs) : periodMs,
-          signal,
-        )
+        const isBroken = brokenByHost(confirmed).length > 0
+        await this.#wakeUp.wait(isBroken ? Math.min(brokenMs, periodMs) : periodMs, signal)
         // Changes come in bursts: check after the last of them.
         await sleep(Math.min(SETTLE_MS, periodMs), signal)
       }
@@ -74,7 +65,7 @@ export class HostWatch {
 
   async #look(signal: AbortSignal): Promise<readonly Finding[]> {
     try {
-      return (await this.#options.examine(signal)).filter(({ check }) => !reportedElsewhere.has(check))
+      return (await this.#options.examine(signal)).filter(({ check }) => !reportedElsewhere.includes(check))
     } catch (error) {
       signal.throwIfAborted()
       this.#options.log.debug({ error }, 'this host could not be examined')
@@ -89,10 +80,8 @@ export class HostWatch {
   #settle(findings: readonly Finding[]): void {
     const { log, onChange } = this.#options
     this.#findings = findings
-    const byCheck = new Map(findings.map(one => [one.check, one]))
-    const words = new Map(findings.map(one => [one.check, `${one.what} (${one.evidence})`]))
-    const report = (check: string) => {
-      const { what, evidence, cause, remedy } = byCheck.get(check) as Finding
+    for (const { check, what, evidence, cause, remedy } of findings) {
+      if (!this.#said.isNew(check, `${what} (${evidence})`)) continue
       log.warn({ check, evidence, cause }, `${what}: ${remedy}`)
       onChange()
     }
@@ -100,7 +89,7 @@ export class HostWatch {
       log.info({ check }, 'a trouble of this host is over')
       onChange()
     }
-    this.#said.settle(words, report, over)
+    this.#said.retain(new Set(findings.map(({ check }) => check)), over)
   }
 }
 

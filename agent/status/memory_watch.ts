@@ -19,15 +19,11 @@ export interface MemoryWatchOptions {
 /** Warns once near the memory limit of this process's cgroup: at the limit the kernel kills it silently. */
 export class MemoryWatch {
   readonly #options: MemoryWatchOptions
-  #finding: Finding | undefined
+  /** One finding while memory is near the limit. */
+  findings: readonly Finding[] = []
 
   constructor(options: MemoryWatchOptions) {
     this.#options = options
-  }
-
-  /** One finding while memory is near the limit. */
-  get findings(): readonly Finding[] {
-    return this.#finding === undefined ? [] : [this.#finding]
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -39,12 +35,13 @@ export class MemoryWatch {
   }
 
   look(memory: CgroupMemory | undefined): void {
-    const wasNear = this.#finding !== undefined
+    const wasNear = this.findings.length > 0
     const isNear = shareOf(memory) >= (wasNear ? FAR : NEAR)
-    this.#finding = isNear && memory !== undefined ? findingOf(memory) : undefined
+    const finding = isNear && memory !== undefined ? findingOf(memory) : undefined
+    this.findings = finding === undefined ? [] : [finding]
     if (isNear === wasNear) return
-    if (this.#finding === undefined) this.#options.log.info({}, 'memory is far from the limit again')
-    else this.#options.log.warn({ ...memory }, `${this.#finding.what}: ${this.#finding.remedy}`)
+    if (finding === undefined) this.#options.log.info({}, 'memory is far from the limit again')
+    else this.#options.log.warn({ ...memory }, `${finding.what}: ${finding.remedy}`)
   }
 }
 

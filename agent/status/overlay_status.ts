@@ -49,8 +49,7 @@ export function overlayStatus(parts: OverlayParts): OverlayStatus {
 
 /** Whether pods on this node reach their peers, by part; `start` alone fails until the first full pass. */
 export function overlayChecks(parts: OverlayParts): readonly Check[] {
-  const { network, membership, reconciler, firstPassDone } = parts
-  const { ownLease, underlay, host } = parts
+  const { network, membership, reconciler, firstPassDone, ownLease, underlay, host } = parts
   if (!firstPassDone) return [check('start', 'waiting for the first complete lease table')]
   const failing = reconciler.attempts.refused
   const own = membership.ownEntries.map(entry => failing.get(entryKey(entry))?.error.message)

@@ -57,18 +57,16 @@ export interface FailingEntry {
 
 export type StatusSource = () => AgentStatus
 
-type Kind = Entry['kind']
-
 /** Sums over the rounds since start. */
 export class RoundTotals {
   /** Entries found wrong without a change of the desired state, by kind. */
-  readonly driftRepaired = new Map<Kind, number>([
-    ['link', 0],
-    ['address', 0],
-    ['fdb', 0],
-    ['neighbor', 0],
-    ['route', 0],
-  ])
+  readonly driftRepaired: Record<Entry['kind'], number> = {
+    link: 0,
+    address: 0,
+    fdb: 0,
+    neighbor: 0,
+    route: 0,
+  }
   readonly operations = { applied: 0, refused: 0 }
   fullPasses = 0
   /** Duration of the last full pass; undefined before the first. */
@@ -89,9 +87,8 @@ export class RoundTotals {
     this.joins.add(round)
     for (const { operation, error } of results) {
       this.operations[error === undefined ? 'applied' : 'refused']++
-      if (error !== undefined || !drift.has(entryKey(operation.entry))) continue
-      const { kind } = operation.entry
-      this.driftRepaired.set(kind, (this.driftRepaired.get(kind) ?? 0) + 1)
+      const isRepair = error === undefined && drift.has(entryKey(operation.entry))
+      if (isRepair) this.driftRepaired[operation.entry.kind]++
     }
     if (fullPass === undefined) return
     this.fullPasses++

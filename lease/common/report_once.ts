@@ -21,6 +21,11 @@ export class ReportOnce {
     over: (key: string) => void = () => {},
   ): void {
     for (const [key, words] of now) if (this.isNew(key, words)) report(key, words)
+    this.retain(now, over)
+  }
+
+  /** Forgets all other troubles, and calls `over` for each. */
+  retain(now: { has(key: string): boolean }, over: (key: string) => void = () => {}): void {
     for (const key of this.#said.keys()) if (!now.has(key) && this.isOver(key)) over(key)
   }
 }

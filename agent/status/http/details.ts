@@ -37,13 +37,9 @@ export class Details {
     this.#pages = {
       '/': sharedAnswer(FRESH_MS, async () => {
         const { drawHtml } = await loadDrawing()
+        const text = masked(drawHtml(printableDocument(await shared())))
         const headers = { 'content-security-policy': policy }
-        return {
-          code: 200,
-          text: masked(drawHtml(printableDocument(await shared()))),
-          type: 'text/html; charset=utf-8',
-          headers,
-        }
+        return { code: 200, text, type: 'text/html; charset=utf-8', headers }
       }),
       '/map': async () => json(await shared()),
       '/status': sharedAnswer(FRESH_MS, async () => json(await status(AbortSignal.timeout(ANSWER_MS)))),

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { chmod, mkdir, stat, unlink } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { connect } from 'node:net'
@@ -85,13 +86,8 @@ async function listen(server: Server, path: string): Promise<void> {
   await mkdir(dirname(path), { recursive: true, mode: 0o755 })
   if (await isServed(path)) throw new ExpectedError('another process listens there: give --local-socket')
   await unlink(path).catch(() => {})
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject)
-    server.listen(path, () => {
-      server.off('error', reject)
-      resolve()
-    })
-  })
+  server.listen(path)
+  await once(server, 'listening')
   await chmod(path, 0o660)
 }
 
@@ -102,15 +98,11 @@ function isThere(path: string): Promise<boolean> {
   )
 }
 
-function isServed(path: string): Promise<boolean> {
-  return new Promise(resolve => {
-    const probe = connect(path)
-    probe.once('connect', () => {
-      probe.destroy()
-      resolve(true)
-    })
-    probe.once('error', () => resolve(false))
-  })
+async function isServed(path: string): Promise<boolean> {
+  const probe = connect(path)
+  const answer = await once(probe, 'connect').catch(() => undefined)
+  probe.destroy()
+  return answer !== undefined
 }
 
 async function answer(

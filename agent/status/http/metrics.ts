@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import { networkInterfaces } from 'node:os'
 import { Counter, Gauge, Registry } from 'prom-client'
-import { utilisation } from '../../map/address_space.ts'
+import type { Utilisation } from '../../map/address_space.ts'
+import { utilisations } from '../../map/subnet_map.ts'
 import type { Histogram } from '../histogram.ts'
 import type { AgentStatus } from '../status.ts'
 import type { Answer } from './health.ts'
@@ -26,40 +27,52 @@ interface Metric {
   readonly name: string
   readonly type: 'counter' | 'gauge'
   readonly help: string
-  readonly read: (scrape: Scrape) => Samples
+  /** A number has no labels; undefined: unknown. */
+  readonly read: (scrape: Scrape) => Samples | number | undefined
 }
 
 /** Columns of proc_net_dev(5): receive, then the same for transmit. */
-const counters = ['bytes', 'packets', 'errors', 'dropped'] as const
+const counters = {
+  bytes: 'Bytes',
+  packets: 'Packets',
+  errors: 'Packets with errors',
+  dropped: 'Packets dropped',
+}
 const FIRST_SENT = 8
 
 /** All metrics. Dashboards rely on their names: never rename one. */
 const table: readonly Metric[] = [
   gauge('twill_build_info', 'Always 1; the version is its label.', ({ version }) => [[{ version }, 1]]),
   gauge('twill_ready', 'Whether pods on this node reach their peers, as /readyz says.', s =>
-    one(Number(s.notReady.length === 0)),
+    Number(s.notReady.length === 0),
   ),
   gauge('twill_lease_info', "Always 1 for each subnet of this node's lease.", leaseInfo),
-  gauge('twill_peers', 'Peers that the kernel is programmed for.', s => one(s.peers)),
-  gauge('twill_peers_refused', 'Peers whose lease is not used; `twill map` says why.', s =>
-    one(s.refused.size),
+  gauge('twill_peers', 'Peers that the kernel is programmed for.', s => s.peers),
+  gauge('twill_peers_refused', 'Peers whose lease is not used; `twill map` says why.', s => s.refused.size),
+  gauge('twill_entries_desired', 'Kernel entries that should stand, by kind.', ({ view }) =>
+    countByKind(Array.from(view?.desired.values() ?? [], ({ kind }) => kind)),
   ),
-  gauge('twill_entries_desired', 'Kernel entries that should stand, by kind.', desiredByKind),
-  gauge('twill_entries_failing', 'Kernel entries that the kernel refuses, by kind.', failingByKind),
+  gauge('twill_entries_failing', 'Kernel entries that the kernel refuses, by kind.', ({ failing }) =>
+    countByKind(failing.map(({ key }) => key.slice(0, key.indexOf(' ')))),
+  ),
   gauge('twill_findings', 'What `twill doctor` finds on this host, by check and severity.', s =>
     s.findings.map(({ check, severity }) => [{ check, severity }, 1]),
   ),
-  gauge('twill_entries_contested', 'Kernel entries that another program keeps undoing.', s =>
-    one(s.contested.length),
+  gauge(
+    'twill_entries_contested',
+    'Kernel entries that another program keeps undoing.',
+    s => s.contested.length,
   ),
   counter('twill_drift_repaired_total', 'Entries that another program had changed, by kind.', s =>
-    Array.from(s.rounds.driftRepaired, ([kind, count]) => [{ kind }, count]),
+    Object.entries(s.rounds.driftRepaired).map(([kind, count]) => [{ kind }, count]),
   ),
   counter('twill_operations_total', 'Operations on the kernel, by result.', s =>
     Object.entries(s.rounds.operations).map(([result, count]) => [{ result }, count]),
   ),
-  counter('twill_full_passes_total', 'Comparisons of the whole kernel with what is desired.', s =>
-    one(s.rounds.fullPasses),
+  counter(
+    'twill_full_passes_total',
+    'Comparisons of the whole kernel with what is desired.',
+    s => s.rounds.fullPasses,
   ),
   gauge('twill_full_pass_duration_seconds', 'How long the last full pass took.', s =>
     seconds(s.rounds.fullPassDurationMs),
@@ -67,26 +80,30 @@ const table: readonly Metric[] = [
   gauge('twill_since_full_pass_seconds', 'Age of the last full pass.', s =>
     seconds(s.rounds.sinceFullPassMs),
   ),
-  gauge('twill_round_running_seconds', 'How long the current round has run; 0 between two rounds.', s =>
-    one(s.roundMs / 1000),
+  gauge(
+    'twill_round_running_seconds',
+    'How long the current round has run; 0 between two rounds.',
+    s => s.roundMs / 1000,
   ),
   gauge('twill_subnets', "Subnets that each family's network has room for.", s =>
-    utilisations(s).map(({ network, total }) => [{ network }, Number(total)]),
+    utilised(s).map(({ network, total }) => [{ network }, Number(total)]),
   ),
   gauge('twill_subnets_leased', 'Subnets that are leased or reserved.', s =>
-    utilisations(s).map(({ network, used }) => [{ network }, used]),
+    utilised(s).map(({ network, used }) => [{ network }, used]),
   ),
-  gauge('twill_leases_unreadable', 'Values in the store that cannot be read as a lease.', s =>
-    s.view === undefined ? [] : one(s.view.leases.problems.length),
+  gauge(
+    'twill_leases_unreadable',
+    'Values in the store that cannot be read as a lease.',
+    s => s.view?.leases.problems.length,
   ),
   gauge('twill_device_up', 'Whether a tunnel device is there and up.', s =>
     s.devices.map(({ device, isUp }) => [{ device }, Number(isUp)]),
   ),
-  ...counters.flatMap((what, column) => [
-    counter(`twill_device_receive_${what}_total`, `${labelOf(what)} that a tunnel device received.`, s =>
+  ...Object.entries(counters).flatMap(([what, label], column) => [
+    counter(`twill_device_receive_${what}_total`, `${label} that a tunnel device received.`, s =>
       deviceCounter(s, column),
     ),
-    counter(`twill_device_transmit_${what}_total`, `${labelOf(what)} that a tunnel device sent.`, s =>
+    counter(`twill_device_transmit_${what}_total`, `${label} that a tunnel device sent.`, s =>
       deviceCounter(s, FIRST_SENT + column),
     ),
   ]),
@@ -103,21 +120,19 @@ const table: readonly Metric[] = [
   counter(
     'twill_store_watch_restarts_total',
     'Watches of the store that broke, ended or fell behind, and were opened again.',
-    s => (s.store.watchRestarts === undefined ? [] : one(s.store.watchRestarts)),
+    s => s.store.watchRestarts,
   ),
   counter('twill_store_reconnects_total', 'Connections to the store made after the first one.', s =>
-    s.store.reconnects === undefined ? [] : one(Math.max(0, s.store.reconnects)),
+    s.store.reconnects === undefined ? undefined : Math.max(0, s.store.reconnects),
   ),
-  gauge('twill_store_up', 'Whether the store answers.', s => one(Number(s.store.trouble === undefined))),
+  gauge('twill_store_up', 'Whether the store answers.', s => Number(s.store.trouble === undefined)),
   gauge('twill_since_store_contact_seconds', "Age of the store's last answer.", s =>
     seconds(s.store.lastContactMs === undefined ? undefined : Date.now() - s.store.lastContactMs),
   ),
-  gauge('process_resident_memory_bytes', 'Resident memory of the agent.', () =>
-    one(process.memoryUsage.rss()),
-  ),
+  gauge('process_resident_memory_bytes', 'Resident memory of the agent.', () => process.memoryUsage.rss()),
   counter('process_cpu_seconds_total', 'CPU time of the agent.', () => {
     const { user, system } = process.cpuUsage()
-    return one((user + system) / 1e6)
+    return (user + system) / 1e6
   }),
 ]
 
@@ -126,7 +141,8 @@ export async function metrics(status: AgentStatus): Promise<Answer> {
   const registry = new Registry()
   const scrape = { ...status, devices: await readDevices(status.view?.backend.devices ?? []) }
   for (const { name, type, help, read } of table) {
-    const samples = read(scrape)
+    const value = read(scrape) ?? []
+    const samples: Samples = typeof value === 'number' ? [[{}, value]] : value
     const [first] = samples
     // Without a sample the library would print 0 for an unknown value.
     if (first === undefined) continue
@@ -134,13 +150,11 @@ export async function metrics(status: AgentStatus): Promise<Answer> {
     const metric = type === 'counter' ? new Counter(options) : new Gauge(options)
     for (const [labels, value] of samples) metric.inc(labels, value)
   }
+  const { fullPassDurations, joins } = status.rounds
+  const joinHelp = "Time from the store's event about a peer to the peer's route in the kernel."
   const histograms = [
-    histogram('twill_pass_duration_seconds', 'How long full passes took.', status.rounds.fullPassDurations),
-    histogram(
-      'twill_join_latency_seconds',
-      "Time from the store's event about a peer to the peer's route in the kernel.",
-      status.rounds.joins.histogram,
-    ),
+    histogram('twill_pass_duration_seconds', 'How long full passes took.', fullPassDurations),
+    histogram('twill_join_latency_seconds', joinHelp, joins.histogram),
   ]
   const text = `${await registry.metrics()}\n${histograms.join('\n')}`
   return { code: 200, text, type: registry.contentType }
@@ -173,24 +187,13 @@ function deviceCounter({ devices }: Scrape, column: number): Samples {
   })
 }
 
-function labelOf(what: (typeof counters)[number]): string {
-  return { bytes: 'Bytes', packets: 'Packets', errors: 'Packets with errors', dropped: 'Packets dropped' }[
-    what
-  ]
+function utilised({ view }: AgentStatus): readonly Utilisation[] {
+  return view === undefined ? [] : utilisations(view.network, view.leases.table)
 }
 
-function utilisations({ view }: AgentStatus) {
-  if (view === undefined) return []
-  const rows = Array.from(view.leases.table.values(), ({ subnets, backendType }) => ({
-    subnets: subnets.map(({ prefix }) => prefix),
-    backend: backendType,
-  }))
-  return view.network.families.map(family => utilisation(family, rows))
-}
-
-function desiredByKind({ view }: AgentStatus): Samples {
+function countByKind(kinds: readonly string[]): Samples {
   const counts = new Map<string, number>()
-  for (const { kind } of view?.desired.values() ?? []) counts.set(kind, (counts.get(kind) ?? 0) + 1)
+  for (const kind of kinds) counts.set(kind, (counts.get(kind) ?? 0) + 1)
   return Array.from(counts, ([kind, count]) => [{ kind }, count])
 }
 
@@ -202,23 +205,10 @@ function counter(name: string, help: string, read: Metric['read']): Metric {
   return { name, type: 'counter', help, read }
 }
 
-function one(value: number): Samples {
-  return [[{}, value]]
-}
-
-function seconds(ms: number | undefined): Samples {
-  return ms === undefined ? [] : one(ms / 1000)
+function seconds(ms: number | undefined): number | undefined {
+  return ms === undefined ? undefined : ms / 1000
 }
 
 function leaseInfo({ lease }: AgentStatus): Samples {
   return (lease?.subnets ?? []).map(({ prefix, publicIp }) => [{ subnet: prefix, public_ip: publicIp }, 1])
-}
-
-function failingByKind({ failing }: AgentStatus): Samples {
-  const counts = new Map<string, number>()
-  for (const { key } of failing) {
-    const kind = key.slice(0, key.indexOf(' '))
-    counts.set(kind, (counts.get(kind) ?? 0) + 1)
-  }
-  return Array.from(counts, ([kind, count]) => [{ kind }, count])
 }

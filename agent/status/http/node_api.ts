@@ -1,4 +1,3 @@
-import type { DiffDocument } from '../../diagnose/diff_document.ts'
 import type { NodeDocuments } from '../../diagnose/node_documents.ts'
 import { type LeveledLog, parseLogLevel } from '../log/logger.ts'
 import type { DetailSource } from './details.ts'
@@ -12,22 +11,15 @@ export interface AskedAgent {
   repair(reason: string, signal: AbortSignal): Promise<void>
 }
 
-/** Result of `twill diff --fix`. */
-export interface FixDocument {
-  readonly before: DiffDocument
-  readonly after: DiffDocument
-}
-
 /** The local API of one agent. Its documents are loaded on the first request. */
 export function nodeApi(agent: AskedAgent, log: LeveledLog): LocalApi {
-  const number = (query: URLSearchParams, name: string) => {
-    const text = query.get(name)
-    return text === null ? undefined : Number(text)
-  }
   return {
     documents: {
       status: async (_, signal) => (await agent.documents()).status(signal),
-      map: async (query, signal) => (await agent.documents()).map(signal, number(query, 'times')),
+      map: async (query, signal) => {
+        const times = query.get('times')
+        return (await agent.documents()).map(signal, times === null ? undefined : Number(times))
+      },
       doctor: async (_, signal) => (await agent.documents()).doctor(signal),
       diff: async (_, signal) => (await agent.documents()).diff(signal),
       trace: async (query, signal) =>
@@ -43,7 +35,7 @@ export function nodeApi(agent: AskedAgent, log: LeveledLog): LocalApi {
         log.level = level
         return { level }
       },
-      fix: async (_, signal): Promise<FixDocument> => {
+      fix: async (_, signal) => {
         const documents = await agent.documents()
         const before = await documents.diff(signal)
         await agent.repair('an operator asks for it: twill diff --fix', signal)

@@ -63,14 +63,9 @@ export class LogBudget {
   #kind(level: string, message: string): Kind {
     const words = firstWords(message)
     const key = `${level} ${words}`
-    const known = this.#kinds.get(key)
-    if (known !== undefined) return known
-    if (this.#kinds.size >= KINDS) return this.#others()
-    return this.#add(key, words)
-  }
-
-  #others(): Kind {
-    return this.#kinds.get('') ?? this.#add('', 'of other kinds')
+    const isNew = !this.#kinds.has(key)
+    if (isNew && this.#kinds.size >= KINDS) return this.#kinds.get('') ?? this.#add('', 'of other kinds')
+    return this.#kinds.get(key) ?? this.#add(key, words)
   }
 
   #add(key: string, name: string): Kind {
@@ -83,9 +78,6 @@ export class LogBudget {
 /** A message without names, addresses and numbers: their words contain characters other than letters. */
 function firstWords(message: string): string {
   const [sentence = ''] = message.slice(0, 200).split(/[:;]/)
-  return sentence
-    .split(' ')
-    .filter(word => /^[a-z-]+,?$/i.test(word))
-    .slice(0, 6)
-    .join(' ')
+  const words = sentence.split(' ').filter(word => /^[a-z-]+,?$/i.test(word))
+  return words.slice(0, 6).join(' ')
 }

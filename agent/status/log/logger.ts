@@ -5,7 +5,7 @@ import { ExpectedError, isUnexpected } from '../../../lease/common/errors.ts'
 import type { Log } from '../../../lease/common/log.ts'
 import { printable } from '../../../lease/common/printable.ts'
 import { LogBudget } from './log_budget.ts'
-import { formatLine, type LogFormat, type LogStyle } from './log_format.ts'
+import { formatLine, type LogFormat } from './log_format.ts'
 import { LogSink } from './log_sink.ts'
 
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error'
@@ -50,10 +50,7 @@ export interface LoggerOptions {
  */
 export function createLogger({ level, format, journalStream, fd = 2 }: LoggerOptions): LeveledLog {
   const sink = new LogSink(fd)
-  const style: LogStyle = {
-    format: format ?? (isatty(fd) ? 'text' : 'json'),
-    journal: isJournal(fd, journalStream),
-  }
+  const style = { format: format ?? (isatty(fd) ? 'text' : 'json'), journal: isJournal(fd, journalStream) }
   const budget = new LogBudget()
   process.once('exit', () => sink.drain())
   return pino(

@@ -1,7 +1,9 @@
 import type { Log } from '../../../lease/common/log.ts'
 import { ReportOnce } from '../../../lease/common/report_once.ts'
+import { sleep } from '../../../lease/common/sleep.ts'
+import { WakeUp } from '../../../lease/common/wake_up.ts'
 import type { LeaseTableChange } from '../../../lease/lease.ts'
-import type { Ip } from '../../../lease/net/ip.ts'
+import type { Membership } from '../../membership/membership.ts'
 import type { Attempts } from '../../reconcile/attempts.ts'
 import type { Round } from '../../reconcile/round.ts'
 import type { RouteFacts } from '../../state/underlay_facts.ts'
@@ -11,6 +13,8 @@ import { RoundLog } from './round_log.ts'
 
 /** Stale routes named in one line. */
 const NAMED_ROUTES = 20
+/** Time between two checks of all peers: there may be thousands, and a change of one may refuse others. */
+const JUDGEMENT_MS = 1_000
 
 /** Logs an overlay's peers, rounds and routes. */
 export class OverlayLog {
@@ -19,6 +23,7 @@ export class OverlayLog {
   readonly #contests: ContestLog
   readonly #peers: PeerLog
   readonly #troubles = new ReportOnce()
+  readonly #judged = new WakeUp()
 
   constructor(log: Log) {
     this.#log = log
@@ -36,16 +41,24 @@ export class OverlayLog {
     this.#peers.write(table, changed, self)
   }
 
-  shared(shared: ReadonlyMap<Ip, readonly string[]>): void {
-    this.#peers.writeShared(shared)
+  /** Peers were judged again. */
+  judged(): void {
+    this.#judged.set()
   }
 
-  refused(refused: ReadonlyMap<string, string>, isProgrammed: (node: string) => boolean): void {
-    this.#peers.writeRefused(refused, isProgrammed)
+  /** Logs which leases are refused, and what that means for this node. */
+  async run(membership: Membership, signal: AbortSignal): Promise<never> {
+    for (;;) {
+      await this.#judged.wait(Number.POSITIVE_INFINITY, signal)
+      this.#peers.writeRefused(membership.refused, node => membership.isProgrammed(node))
+      this.#peers.writeShared(membership.peers.shared)
+      this.#writeTroubles(membership.troubles)
+      await sleep(JUDGEMENT_MS, signal)
+    }
   }
 
   /** Problems of this node's own place in the network. */
-  troubles(texts: readonly string[]): void {
+  #writeTroubles(texts: readonly string[]): void {
     this.#troubles.settle(
       new Map(texts.map(text => [text, text])),
       text => this.#log.warn({}, text),

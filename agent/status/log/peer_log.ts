@@ -12,7 +12,7 @@ export class PeerLog {
   /** The leases that the table keeps anyway: printed text would cost one more string a peer. */
   #known = new Map<string, Lease>()
   readonly #refused = new ReportOnce()
-  readonly #shared = new Set<Ip>()
+  readonly #shared = new ReportOnce()
 
   constructor(log: Log) {
     this.#log = log
@@ -35,39 +35,29 @@ export class PeerLog {
       return
     }
     for (const [node, lease, was] of lines) {
+      const change = was === undefined ? 'peer joined' : 'peer changed'
       if (lease === undefined) this.#log.info({ node, lease: was }, 'peer left')
-      else
-        this.#log.info(
-          { node, lease: printLease(lease), was },
-          was === undefined ? 'peer joined' : 'peer changed',
-        )
+      else this.#log.info({ node, lease: printLease(lease), was }, change)
     }
   }
 
   /** Logs once each public IP that several leases share. */
   writeShared(shared: ReadonlyMap<Ip, readonly string[]>): void {
-    for (const ip of this.#shared) if (!shared.has(ip)) this.#shared.delete(ip)
-    for (const [publicIp, nodes] of shared) {
-      if (this.#shared.has(publicIp)) continue
-      this.#shared.add(publicIp)
-      this.#log.warn(
-        { publicIp, nodes: nodes.slice(0, NAMED) },
-        'several leases have one public IP: all are programmed; remove the lease of a node that is gone',
-      )
-    }
+    const words =
+      'several leases have one public IP: all are programmed; remove the lease of a node that is gone'
+    for (const [publicIp, nodes] of shared)
+      if (this.#shared.isNew(publicIp, words))
+        this.#log.warn({ publicIp, nodes: nodes.slice(0, NAMED) }, words)
+    this.#shared.retain(shared)
   }
 
   /** All current refusals by node: by the store, the rules for leases or the backend. */
   writeRefused(refused: ReadonlyMap<string, string>, isProgrammed: (node: string) => boolean): void {
+    const inPart = 'lease refused in part: the peer is programmed without that part'
     this.#refused.settle(
       refused,
       (node, reason) =>
-        this.#log.warn(
-          { node, reason },
-          isProgrammed(node)
-            ? 'lease refused in part: the peer is programmed without that part'
-            : 'lease refused: not programmed',
-        ),
+        this.#log.warn({ node, reason }, isProgrammed(node) ? inPart : 'lease refused: not programmed'),
       node => this.#log.info({ node }, 'lease no longer refused'),
     )
   }
