@@ -7,24 +7,18 @@ import { printExamples } from './definition/print_examples.ts'
 import { goWords } from './go_words.ts'
 import type { Parser } from './parser.ts'
 
-/** The part of a command's context that all commands share. */
 type SharedContext = Pick<CommandContext, 'env' | 'out' | 'err' | 'commands'>
 
-/** The commands that the command line may mean, ready to parse it. */
-export interface DefinedCommands {
-  /** The command line in the form that commander reads. */
-  readonly words: readonly string[]
-  /** Of the command that is the line's first word. */
-  readonly noAnswerCode: number | undefined
-}
-
-/** Loads the commands that `words` name. Calls `answered` with an exit code. Throws FlagError. */
+/**
+ * Loads the commands that `words` name. Calls `answered` with an exit code. Resolves to the words in the form
+ * that commander reads, and to `noAnswerCode` of the command that is the first word. Throws FlagError.
+ */
 export async function defineCommands(
   parser: Parser,
   words: readonly string[],
   shared: SharedContext,
   answered: (code: number) => void,
-): Promise<DefinedCommands> {
+) {
   let table: FlagTable = {}
   let noAnswerCode: number | undefined
   for (const entry of shared.commands) {
@@ -89,7 +83,6 @@ function wordsOfVariables(flags: FlagTable, { env, err }: SharedContext): readon
   })
 }
 
-/** The given options, as words that flags are parsed from. */
 function wordsOf(commander: Parser, flags: FlagTable): readonly string[] {
   return commander.options.flatMap(option => {
     const attribute = option.attributeName()

@@ -11,19 +11,13 @@ const MESSAGE = 4_000
 
 /** Returns the exit code: `noAnswerCode` for an expected error, where the command has one. */
 export function failed(error: unknown, err: Output, noAnswerCode: number | undefined): number {
-  err.write(`twill: ${printable(messageOf(error), MESSAGE)}${remedyFor(error)}\n`)
-  return exitCodeOf(error, err, noAnswerCode)
-}
-
-function remedyFor(error: unknown): string {
-  if (!(error instanceof StoreUnreachableError)) return ''
-  return '; name the store by --etcd-endpoints, --join or --kube-subnet-mgr, or run twill on a host of the network'
-}
-
-function exitCodeOf(error: unknown, err: Output, noAnswerCode: number | undefined): number {
+  const isUnreachable = error instanceof StoreUnreachableError
+  const remedy =
+    '; name the store by --etcd-endpoints, --join or --kube-subnet-mgr, or run twill on a host of the network'
+  err.write(`twill: ${printable(messageOf(error), MESSAGE)}${isUnreachable ? remedy : ''}\n`)
   if (error instanceof FlagError || error instanceof AddressError) return exitCode.badFlag
   if (!isUnexpected(error) && noAnswerCode !== undefined) return noAnswerCode
-  if (error instanceof StoreUnreachableError) return exitCode.storeUnreachable
+  if (isUnreachable) return exitCode.storeUnreachable
   if (!isUnexpected(error)) return exitCode.startUp
   if (error instanceof Error) err.write(`${error.stack}\n`)
   return exitCode.unexpected satisfies ExitCode

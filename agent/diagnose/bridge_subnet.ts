@@ -8,10 +8,7 @@ import type { InterfaceAddress, InterfaceFacts } from '../state/underlay_facts.t
 const podBridges = /^(cni\d+|cbr\d+|kube-bridge)$/
 const runtimeBridges = /^(docker\d+|podman\d+|nerdctl\d+|br-[0-9a-f]{12})$/
 
-/**
- * Whether a bridge has its address from a former subnet of this node. The network of a container runtime
- * inside a wide pod network has a prefix of another length, and does not count.
- */
+/** The network of a container runtime inside a wide pod network has a prefix of another length: no match. */
 export function isFormerSubnet(
   bridge: string,
   { address, length }: Pick<InterfaceAddress, 'address' | 'length'>,

@@ -1,13 +1,15 @@
+import type { Lease } from '../../lease/lease.ts'
 import { contains, networkAddress, overlaps, type Prefix } from '../../lease/net/prefix.ts'
+import { PeerRefusedError } from '../backend/backend.ts'
 import { diff, type EntryMap } from '../state/diff.ts'
 import type { Entry, Route } from '../state/entry.ts'
 import { type Operation, printOperation } from '../state/operation.ts'
 import { entryKey, printEntry } from '../state/print.ts'
 import { printCommands } from './commands.ts'
 import type { HostFacts } from './host_facts.ts'
+import type { NodeView } from './node_view.ts'
 import { lookUp, printTableRoute } from './route_lookup.ts'
 
-/** Differences between the kernel and the desired state, at one moment. */
 export interface DiffDocument {
   /** In the agent's words and order: `add route 10.244.2.0/24 via ...`. */
   readonly operations: readonly string[]
@@ -57,4 +59,24 @@ function shadowOf(want: Route, suspect: Prefix, facts: HostFacts): Shadow | unde
   const dev = want.type === 'unicast' ? want.dev : undefined
   if (route?.dev === dev) return undefined
   return { wanted: printEntry(want), used: route === undefined ? outcome : printTableRoute(route) }
+}
+
+/** Whether the kernel has each lease's entries, by node; without refused leases. */
+export function kernelAgreement(view: NodeView, actual: readonly Entry[]): ReadonlyMap<string, boolean> {
+  const { self, refused, leases, desired } = view
+  if (self === undefined) return new Map()
+  const drifted = new Set(driftOf(desired, actual).map(({ entry }) => entryKey(entry)))
+  const programmed = [...leases.table.values()].filter(({ node }) => !refused.has(node))
+  const agrees = (lease: Lease) => entriesFor(lease, view, self).every(entry => !drifted.has(entryKey(entry)))
+  return new Map(programmed.map(lease => [lease.node, agrees(lease)]))
+}
+
+function entriesFor(lease: Lease, { backend, underlay }: NodeView, self: Lease): readonly Entry[] {
+  if (lease.node === self.node) return backend.ownEntries(self, underlay)
+  try {
+    return backend.peerEntries(self, lease, underlay)
+  } catch (error) {
+    if (error instanceof PeerRefusedError) return []
+    throw error
+  }
 }

@@ -7,7 +7,6 @@ export interface HostFacts {
   readonly links: readonly LinkFacts[]
   /** Of both families, by priority. */
   readonly rules: readonly RuleFacts[]
-  /** Of all tables. */
   readonly routes: readonly TableRoute[]
   readonly neighbors: readonly NeighborFacts[]
   /** Of VXLAN devices. Undefined: not read, nor the neighbors there; the agent's own loop knows both. */
@@ -36,7 +35,6 @@ export interface LinkFacts {
   /** In bytes. */
   readonly mtu: number
   readonly mac: Mac | undefined
-  /** The bridge or bond that it is a port of. */
   readonly master: string | undefined
   /** Of a bridge's port: `forwarding`, `blocking`, `disabled`, ... */
   readonly portState: string | undefined

@@ -4,13 +4,12 @@ import type { LeaseStore, LeaseTimes } from '../../lease/store.ts'
 import { type SubnetMap, subnetMap } from '../map/subnet_map.ts'
 import type { Entry } from '../state/entry.ts'
 import type { Operation } from '../state/operation.ts'
-import { type DiffDocument, diffDocument, driftOf } from './diff_document.ts'
+import { type DiffDocument, diffDocument, driftOf, kernelAgreement } from './diff_document.ts'
 import { portHolders } from './doctor/device_checks.ts'
 import { examine } from './doctor/doctor.ts'
 import type { Finding } from './doctor/finding.ts'
 import type { NodeFileFacts } from './doctor/patient.ts'
 import type { HostFacts } from './host_facts.ts'
-import { kernelAgreement } from './kernel_agreement.ts'
 import type { AgentFacts, AgentSilence, NodeView } from './node_view.ts'
 import { withProbes } from './probes/doctor_probes.ts'
 import { judgeProbe, type ProbeDocument, type ProbeResult, type ProbeTarget } from './probes/probe_result.ts'
@@ -24,7 +23,6 @@ import { EndpointError, podNameOf, refuseElsewhere, traceEndpoints } from './tra
 /** Source of the documents' facts: an agent's own state, or the store and the kernel read by the CLI. */
 export interface NodeSource {
   view(signal: AbortSignal): Promise<NodeView>
-  /** All entries in the kernel that belong to this network. */
   snapshot(view: NodeView, signal: AbortSignal): Promise<readonly Entry[]>
   /** As LeaseStore.leaseTimes; empty if the store has none, or does not answer. */
   leaseTimes(signal: AbortSignal): Promise<ReadonlyMap<string, LeaseTimes>>
@@ -92,8 +90,7 @@ export function nodeDocuments(source: NodeSource): AgentDocuments {
       const [view, facts] = await Promise.all([source.view(signal), source.hostFacts(signal)])
       const pods = await podsNamed([from, to], source, signal)
       const [src, dst] = traceEndpoints([from, to], view.leases.table, pods)
-      const networks = view.network.families.map(one => one.network)
-      refuseElsewhere({ ...view, leases: view.leases.table, networks }, src, dst)
+      refuseElsewhere(view, src, dst)
       const there = trace({ ...view, leases: view.leases.table, facts }, src, dst)
       return withWayBack(there, await wayBack(view, there, source.probePort, source.ask, signal))
     },

@@ -4,10 +4,7 @@ import type { StoreOptions } from '../../lease/options.ts'
 import type { Backend, Underlay } from '../backend/backend.ts'
 import type { EntryMap } from '../state/diff.ts'
 
-/**
- * One node's desired state by its store: the base of every document. Made by the agent from its own state or,
- * where none answers, by the CLI from store and kernel.
- */
+/** One node's desired state, from which every document is made; by the agent, or by the CLI without one. */
 export interface NodeView {
   readonly network: NetworkConfig
   readonly backend: Backend

@@ -10,7 +10,6 @@ export interface BridgeTrouble {
   readonly finding: Finding
 }
 
-/** Undefined if the bridge has no such trouble. */
 type BridgeCheck = (bridge: LinkFacts, facts: HostFacts, subnets: readonly Prefix[]) => Trouble | undefined
 
 type Trouble = Omit<Finding, 'check'>
@@ -21,7 +20,6 @@ const cniNames = /^(cni|cbr)\d+$/
 /** Those that cut off most pods first. */
 const checks: readonly BridgeCheck[] = [down, withoutAddress, silent, tooWide, ports, outside]
 
-/** All troubles of the bridges of this node's pods. */
 export function bridgeTroubles(facts: HostFacts, subnets: readonly Prefix[]): readonly BridgeTrouble[] {
   return podBridges(facts, subnets).flatMap(bridge =>
     checks.flatMap(check => {

@@ -5,7 +5,6 @@ import { printEntry } from '../state/print.ts'
 import { driftOf } from './diff_document.ts'
 import type { AgentFacts, AgentSilence, NodeView } from './node_view.ts'
 
-/** Longest line. */
 const LONGEST = 1_000
 
 /** This node in ten lines. */
@@ -29,7 +28,6 @@ export interface StatusDocument {
   readonly firewall: string | null
   /** Why pods here may not reach their peers; empty: no problem is known. */
   readonly troubles: readonly string[]
-  /** What to do next. */
   readonly next: string
 }
 

@@ -40,10 +40,7 @@ const END = 'end'
 const DISK_FULL_BYTES = 1024 * 1024
 const STOP_MS = 10_000
 
-/**
- * Runs one member of etcd until `use` has ended for any reason, and only then stops it, so that the agent
- * stops before its etcd. Restarts an etcd that ends by itself, with back-off.
- */
+/** Stops etcd only after `use` has ended. Restarts an etcd that ends by itself, with back-off. */
 export async function withEmbeddedEtcd(
   options: EmbeddedEtcdOptions,
   reports: Reports,
@@ -98,7 +95,6 @@ function asEnd(error: unknown): End {
 
 interface End {
   readonly code: number | string
-  /** The reason in etcd's own log. */
   readonly reason: string | undefined
   readonly lastLines: readonly string[]
 }

@@ -10,10 +10,7 @@ import { type HostOptions, type Prepare, preparePlace } from './place.ts'
 /** The network config of flannel's own manifests. */
 const DEFAULT_NETWORK = '{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}'
 
-/**
- * Runs a first host without an existing etcd: starts one, stores a network config where it has none, and logs
- * how the next host joins. etcd ends after the agent.
- */
+/** Starts an etcd, stores a network config where it has none, and logs how the next host joins. */
 export async function runAsFirstHost(host: HostOptions, signal: AbortSignal): Promise<void> {
   const { etcd, log, run } = host
   const place = await preparePlace(host, signal)

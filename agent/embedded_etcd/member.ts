@@ -8,10 +8,7 @@ import { type EmbeddedEtcdOptions, withEmbeddedEtcd } from './embedded_etcd.ts'
 import { maintainEtcd } from './maintain_etcd.ts'
 import { type HostOptions, preparePlace } from './place.ts'
 
-/**
- * Runs a host that joins a network and runs a member of its etcd too: of three members, any one may be lost.
- * The member starts as a learner and votes once it has the data.
- */
+/** Of three members, any one may be lost. A member starts as a learner, and votes once it has the data. */
 export async function runAsMember(host: HostOptions, signal: AbortSignal): Promise<void> {
   const { etcd, log, run } = host
   const place = await preparePlace(host, signal)
@@ -26,10 +23,7 @@ export async function runAsMember(host: HostOptions, signal: AbortSignal): Promi
   await withEmbeddedEtcd(joined, host, signal, all => runTogether(all, tasks))
 }
 
-/**
- * Adds this host to the cluster. Resolves to all members in the form of --initial-cluster. First removes a
- * member with the same address: it has lost its data, or never had any.
- */
+/** All members, as --initial-cluster has them. First removes a member with our address: it lost its data. */
 async function joinCluster(
   etcd: EtcdOptions,
   { peerUrl, name }: EmbeddedEtcdOptions,

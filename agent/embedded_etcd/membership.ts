@@ -11,10 +11,7 @@ const CHECK_MS = 20_000
 const RETRY_MS = 1_000
 const MAX_READS = 10
 
-/**
- * Maintains this host's membership in the etcd cluster: gives it a vote, publishes its address where that has
- * changed, and writes the addresses of all members into the join token. Rejects with the signal's reason.
- */
+/** This host's vote and address in the cluster, and the addresses of all members in the join token. */
 export async function keepMembership(
   id: string,
   cluster: EtcdCluster,

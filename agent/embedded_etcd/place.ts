@@ -10,7 +10,6 @@ import { whenChosen } from '../underlay/when_chosen.ts'
 import { readToken, writeTlsFiles, writeToken } from './credentials.ts'
 import type { EmbeddedEtcdOptions, Reports } from './embedded_etcd.ts'
 
-/** A host that runs etcd for its agent. */
 export interface HostOptions extends Reports {
   readonly config: AgentConfig
   readonly etcd: EtcdOptions

@@ -4,7 +4,6 @@ import { sleep } from '../../lease/common/sleep.ts'
 import type { Reports } from './embedded_etcd.ts'
 
 const CHECK_MS = 20_000
-/** A smaller file is not defragmented. */
 const SMALL_BYTES = 16 * 1024 * 1024
 /** With more bytes in use, etcd would not answer for 2 s and longer while it writes them to another file. */
 const MOST_IN_USE_BYTES = 64 * 1024 * 1024
@@ -12,10 +11,7 @@ const MOST_IN_USE_BYTES = 64 * 1024 * 1024
 const MIN_INTERVAL_MS = 3600_000
 const ALARM = 'size'
 
-/**
- * Keeps the data file of this host's etcd small, and clears the alarm in which etcd takes no writes. etcd's
- * own compaction removes old revisions; this function gives back the space that they leave.
- */
+/** Gives back the space that etcd's compaction leaves, and clears the alarm in which etcd takes no writes. */
 export async function keepSmall(here: EtcdCluster, reports: Reports, signal: AbortSignal): Promise<never> {
   let doneAtMs = Number.NEGATIVE_INFINITY
   for (;;) {

@@ -1,13 +1,18 @@
 import type { Log } from '../../lease/common/log.ts'
 import { runTogether } from '../../lease/common/tasks.ts'
 import { WakeUp } from '../../lease/common/wake_up.ts'
+import type { Lease } from '../../lease/lease.ts'
 import type { Ip } from '../../lease/net/ip.ts'
-import type { FamilySubnet } from '../../lease/node_subnets.ts'
-import type { Firewall } from '../firewall/firewall.ts'
-import { TunnelFilter, type TunnelFilterOptions } from '../firewall/tunnel_filter.ts'
-import type { NodeFiles } from '../node_files/node_files.ts'
+import type { Prefix } from '../../lease/net/prefix.ts'
+import type { NetworkConfig } from '../../lease/network_config/network_config.ts'
+import { type FamilySubnet, nodeSubnets } from '../../lease/node_subnets.ts'
+import type { AgentConfig } from '../config/config.ts'
+import { Firewall } from '../firewall/firewall.ts'
+import { removeTunnelFilter, TunnelFilter, type TunnelFilterOptions } from '../firewall/tunnel_filter.ts'
+import { loadNftGeneration } from '../netlink/nft_generation.ts'
+import { NodeFiles } from '../node_files/node_files.ts'
 import { answerProbes, type ResponderOptions } from '../probe/responder.ts'
-import type { HostWatch } from '../status/host_watch.ts'
+import { HostWatch, type HostWatchOptions } from '../status/host_watch.ts'
 import type { NodeNow } from './node_now.ts'
 
 type FilterOptions = Pick<TunnelFilterOptions, 'resyncMs' | 'nftGeneration'>
@@ -59,7 +64,6 @@ export class HostSide {
     this.#programmed.set()
   }
 
-  /** This node has other subnets. */
   setSubnets(families: readonly FamilySubnet[]): void {
     this.firewall.setOverlay(families)
     this.files.review()
@@ -107,4 +111,47 @@ export class HostSide {
     const [addresses, addressesChanged] = [() => node.addresses, this.#addressesChanged]
     return answerProbes({ port, addresses, addressesChanged, isPeer, trace, log }, signal)
   }
+}
+
+export interface HostSideWish
+  extends Pick<HostSideOptions, 'traceForPeer'>,
+    Pick<HostWatchOptions, 'examine'> {
+  readonly config: AgentConfig
+  readonly network: NetworkConfig
+  readonly self: Lease
+  /** Networks that this node had in its previous run. */
+  readonly previousNetworks: readonly Prefix[]
+  /** Called when the firewall, the files or the host may have become ready or unready. */
+  readonly onChange: () => void
+  readonly log: Log
+}
+
+/** Builds the host's side from the flags and the network config. Changes nothing on the host yet. */
+export async function openHostSide(wish: HostSideWish): Promise<HostSide> {
+  const { config, network, self, previousNetworks, onChange, log } = wish
+  const nftGeneration = await loadNftGeneration()
+  const { ipMasq, resyncMs } = config.firewall
+  const nftables = network.enableNftables
+  const firewall = { ...config.firewall, nftables, nftGeneration, previousNetworks, onChange }
+  return new HostSide({
+    firewall: new Firewall(firewall, nodeSubnets(network, self), log),
+    files: new NodeFiles({ ...config, ipMasq, log, onChange }),
+    hostWatch: new HostWatch({ examine: wish.examine, onChange, log }),
+    tunnelFilter: config.tunnelFilter ? { resyncMs, nftGeneration } : undefined,
+    probePort: config.probePort,
+    traceForPeer: wish.traceForPeer,
+    log,
+  })
+}
+
+/** Removes the tunnel filter that an earlier run left, where --tunnel-filter is no longer given. */
+export async function removeFormerFilter(
+  { tunnelFilter }: AgentConfig,
+  [device]: readonly string[],
+  log: Log,
+  signal: AbortSignal,
+): Promise<void> {
+  if (tunnelFilter || device === undefined) return
+  if (await removeTunnelFilter(device, signal))
+    log.info({}, 'tunnel filter removed: --tunnel-filter is not given')
 }

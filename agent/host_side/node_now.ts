@@ -7,7 +7,6 @@ import type { Membership } from '../membership/membership.ts'
 import type { OwnLease } from '../membership/own_lease.ts'
 import type { CniConfig } from '../node_files/cni_config.ts'
 
-/** The parts that the current state is read from. */
 interface NodeParts {
   readonly network: NetworkConfig
   readonly backend: Backend
@@ -36,7 +35,6 @@ export class NodeNow {
     return device && { ...device.vxlan, device: device.name, peers }
   }
 
-  /** This node's own addresses in the overlay. */
   get addresses(): readonly Ip[] {
     return this.#parts.membership.ownAddresses
   }

@@ -10,10 +10,7 @@ const MAX_OUTPUT = 256 * 1024 * 1024
 /** Time-out of a tool, which may wait for a lock. */
 const TOOL_MS = 10_000
 
-/**
- * Reads this host's network state by iproute2, iptables and nft. Tools that fail are named in `unseen`. With
- * `neighborsOn` only the neighbors on that device are read, and no FDB: an overlay has thousands of both.
- */
+/** What fails is named in `unseen`. `neighborsOn`: reads only that device's neighbors, and no FDB. */
 export async function readHost(signal: AbortSignal, neighborsOn?: string): Promise<HostFacts> {
   const unseen: string[] = []
   const run = (command: readonly string[]) => output(command, unseen, signal)

@@ -9,13 +9,11 @@ import { type Act, printAct, SECRET_MODE, type Step, type Undo, undoOf } from '.
 
 export interface Executor {
   readonly run: RunCommand
-  /** One line for the operator. */
   readonly say: (line: string) => void
   /** Runs the command that ends once the agent is ready. */
   readonly start: (command: readonly string[]) => Promise<void>
 }
 
-/** Folders that are removed when they are empty. */
 const ownFolders = new Set(Object.values(paths).map(path => dirname(path)))
 ownFolders.delete('/etc/systemd/system')
 ownFolders.delete('/etc/sysctl.d')
@@ -23,10 +21,7 @@ ownFolders.delete('/etc/sysctl.d')
 /** Never aborts: an interruption must not stop an undo half-way. */
 const neverAborts = new AbortController().signal
 
-/**
- * Performs the steps that are not done yet. If a step fails, or the signal aborts, undoes the steps before
- * it, and names those that it could not undo. Throws InstallError.
- */
+/** If a step fails, undoes those before it, and names what it could not undo. Throws InstallError. */
 export async function perform(steps: readonly Step[], how: Executor, signal: AbortSignal): Promise<void> {
   const done: Step[] = []
   const number = (step: Step) => `[${steps.indexOf(step) + 1}/${steps.length}]`

@@ -17,14 +17,11 @@ export const paths = {
   token: '/etc/twill/join-token',
 } as const
 
-/** The facts of a host that the plan needs. */
 export interface HostState {
   /** Texts of the files in `paths` that exist, by path. */
   readonly files: ReadonlyMap<string, string>
-  /** Text of the unit that a package installed. */
   readonly packagedUnit: string | undefined
   readonly service: { readonly isEnabled: boolean; readonly isActive: boolean; readonly needsReload: boolean }
-  /** Families that the kernel does not forward. */
   readonly unforwarded: readonly Family[]
   /** Folders of files that the flags name, if they exist. */
   readonly folders: ReadonlySet<string>
@@ -113,7 +110,6 @@ function serviceSteps(
   ]
 }
 
-/** What ends the agent on this host, and its member of etcd. */
 function stopping(cleanup: readonly string[], leave: InstallWish['leave']): readonly Undo[] {
   const stop: readonly Undo[] = [
     { act: run('systemctl', 'stop', 'twilld'), why: 'the agent ends' },

@@ -3,7 +3,6 @@ import { sleep } from '../../lease/common/sleep.ts'
 import type { RunCommand } from '../firewall/command.ts'
 import { InstallError, showUnit } from './host_state.ts'
 
-/** How often the agent's state is read while it starts. */
 const LOOK_MS = 500
 /** The agent sends STATUS= to systemd within this time after READY=1. */
 const SETTLE_MS = 15_000
@@ -15,15 +14,11 @@ export class NotReadyInTimeError extends ExpectedError {
 
 interface Waiting {
   readonly run: RunCommand
-  /** Called with each new status of the agent. */
   readonly progress: (text: string) => void
   readonly withinMs: number
 }
 
-/**
- * Starts the service and waits until it is ready or has ended: `systemctl` returns then (Type=notify).
- * Resolves to the agent's last STATUS=. Throws NotReadyInTimeError, InstallError.
- */
+/** `systemctl` ends once the agent is ready or has ended. Resolves to its last STATUS=. */
 export async function startAndWait(
   command: readonly string[],
   { run, progress, withinMs }: Waiting,

@@ -11,7 +11,6 @@ export type Act =
 export interface Step {
   readonly act: Act
   readonly why: string
-  /** Whether the host is already in this state. */
   readonly isDone: boolean
   /** Undoes the step, in this order. */
   readonly undo: readonly Undo[]
@@ -24,7 +23,6 @@ export interface Undo extends Pick<Step, 'act' | 'why'> {
 
 /** Most lines of a file that is shown: a unit is longer. */
 const SHOWN_LINES = 20
-/** Mode of a file that only root may read. */
 export const SECRET_MODE = 0o600
 
 export function printAct(act: Act): string {

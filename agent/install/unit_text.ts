@@ -8,7 +8,6 @@ export const MARK = '# Written by `twill install`; `twill uninstall` removes it.
 export interface Record {
   /** Flags of twilld, `--name=value`. */
   readonly flags: readonly string[]
-  /** Whether it wrote Docker's drop-in too. */
   readonly docker: boolean
   /** The service was not enabled, or not running, before. */
   readonly enabled: boolean

@@ -13,7 +13,6 @@ export class HeldError extends ExpectedError {
 /** An agent that is shutting down releases its locks within this time. */
 const WAIT_FOR_HOLDER_MS = 5_000
 const RETRY_MS = 100
-/** How long a holder may take to answer who it is. */
 const ANSWER_MS = 1_000
 
 /** A device, network or file that only one agent may work on; `text` names it in messages. */
@@ -35,10 +34,7 @@ export class Locks {
     this.#answer = `twilld ${version}, process ${process.pid} on ${hostname()}, started ${new Date().toISOString()}`
   }
 
-  /**
-   * Takes all claims, or throws HeldError. Skips a claim whose socket belongs to a process of another user:
-   * any user can bind such a name, and must not be able to keep the agent from starting.
-   */
+  /** Throws HeldError. Skips what another user holds: it must not be able to keep the agent from starting. */
   async take(claims: readonly Claim[], signal: AbortSignal): Promise<void> {
     for (const claim of claims) await this.#take(claim, signal)
   }

@@ -12,7 +12,6 @@ export interface Utilisation extends FamilyNetwork {
   readonly free: string
 }
 
-/** The fields of a lease needed here. */
 interface Holder {
   readonly subnets: readonly string[]
   /** Empty for a reservation. */

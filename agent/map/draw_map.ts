@@ -37,9 +37,7 @@ export function drawSvg(map: SubnetMap): string {
 
 /** The same in a page with a search field and the table, self-contained. */
 export function drawHtml(map: SubnetMap): string {
-  const rows = map.leases.map(
-    row => `<tr><td>${[...cellsOf(row)].map(escapeXml).join('</td><td>')}</td></tr>`,
-  )
+  const rows = map.leases.map(row => `<tr><td>${cellsOf(row).map(escapeXml).join('</td><td>')}</td></tr>`)
   const problems = map.problems.map(({ key, reason }) => `<li>${escapeXml(`${key}: ${reason}`)}</li>`)
   return `<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>twill map ${escapeXml(map.networks.join(' + '))}</title>
@@ -174,11 +172,9 @@ function block(piece: Piece<MapRow>, x: number, y: number, size: { width: number
   if (piece.kind === 'free') return `<g class="free">${rect}${line(`${piece.subnets} free`, 0)}</g>`
   const { row, prefix } = piece
   const kind = kindOf(row)
-  const lines = [shortName(row.node), prefix, ...row.publicIps].slice(
-    0,
-    Math.max(1, Math.floor(size.height / 14)),
-  )
-  const title = `<title>${escapeXml([...cellsOf(row)].join('\n'))}</title>`
+  const most = Math.max(1, Math.floor(size.height / 14))
+  const lines = [shortName(row.node), prefix, ...row.publicIps].slice(0, most)
+  const title = `<title>${escapeXml(cellsOf(row).join('\n'))}</title>`
   return `<g class="${kind}" data-node="${escapeXml(row.node)}">${title}${rect}${lines.map(line).join('')}</g>`
 }
 
@@ -195,16 +191,12 @@ function shortName(node: string): string {
   return /^[\d.]+-/.test(node) ? node : (node.split('.')[0] ?? node)
 }
 
-function* cellsOf(row: MapRow): Iterable<string> {
-  yield row.node
-  yield row.subnets.join(' + ')
-  yield row.publicIps.join(' + ')
-  yield row.backend
-  yield row.vtepMacs.map(mac => mac ?? '-').join(' + ')
-  yield row.expiresAt ?? '-'
-  yield row.kernel ?? '-'
-  if (row.backend === '') yield 'reserved'
-  else yield row.refused === null ? 'ok' : `refused: ${row.refused}`
+function cellsOf({ node, subnets, publicIps, backend, refused, ...row }: MapRow): readonly string[] {
+  const macs = row.vtepMacs.map(mac => mac ?? '-').join(' + ')
+  const verdict = refused === null ? 'ok' : `refused: ${refused}`
+  const state = backend === '' ? 'reserved' : verdict
+  const places = [subnets.join(' + '), publicIps.join(' + ')]
+  return [node, ...places, backend, macs, row.expiresAt ?? '-', row.kernel ?? '-', state]
 }
 
 /** Underlay networks of a node, of the usual prefix lengths: agents do not publish the real one. */

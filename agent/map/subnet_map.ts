@@ -13,7 +13,6 @@ import { type Utilisation, utilisation } from './address_space.ts'
 /** Most other leases with the same public IP that a note names. */
 const NAMED = 3
 
-/** Contents of a store at one moment. */
 export interface StoreView {
   readonly network: NetworkConfig
   readonly leases: LeaseTableChange
@@ -46,14 +45,12 @@ export interface MapRow {
 /** Facts known before each lease is judged. */
 export interface MapHead {
   readonly networks: readonly string[]
-  /** One for each network. */
   readonly utilisation: readonly Utilisation[]
   readonly backend: string
 }
 
 export interface SubnetMap extends MapHead {
   readonly leases: readonly MapRow[]
-  /** Entries in the store that are not leases. */
   readonly problems: readonly LeaseProblem[]
 }
 
@@ -91,7 +88,6 @@ export function mapHead({ network, leases }: StoreView): MapHead {
   }
 }
 
-/** One for each family of the network. */
 export function utilisations({ families }: NetworkConfig, table: LeaseTable): readonly Utilisation[] {
   const holders = Array.from(table.values(), ({ subnets, backendType }) => ({
     subnets: subnets.map(({ prefix }) => prefix),

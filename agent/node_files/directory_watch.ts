@@ -20,10 +20,7 @@ export class DirectoryWatch {
     this.#onChange = onChange
   }
 
-  /**
-   * Watches the directory that exists now: one that was created again needs a new watch. Returns true if the
-   * watch began with this call: earlier changes were not reported.
-   */
+  /** A directory made again needs a new watch. True if it begins now: earlier changes are unknown. */
   async follow(directory: string): Promise<boolean> {
     const inode = (await stat(directory).catch(() => undefined))?.ino
     const known = this.#watchers.get(directory)
@@ -35,7 +32,6 @@ export class DirectoryWatch {
     return watcher !== undefined
   }
 
-  /** Whether all the directories are watched. */
   get isComplete(): boolean {
     return [...this.#watchers.values()].every(({ watcher }) => watcher !== undefined)
   }

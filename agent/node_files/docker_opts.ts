@@ -1,6 +1,5 @@
 import { readDotenv } from './dotenv.ts'
 
-/** Which lines to write. */
 export interface DockerOptsWish {
   /** `DOCKER_OPT_BIP=...`, one option a line. */
   readonly individual: boolean

@@ -14,7 +14,6 @@ export interface NodeFilesOptions {
   readonly subnetFile: string
   /** Undefined: another program writes the CNI network, as flannel's DaemonSet does. */
   readonly cniConfigFile: string | undefined
-  /** Whether the agent masquerades, for subnet.env. */
   readonly ipMasq: boolean
   readonly log: Log
   /** Called after each check: `trouble` may have changed. */
@@ -43,7 +42,6 @@ export class NodeFiles {
   readonly #options: NodeFilesOptions
   readonly #due = new WakeUp()
   readonly #watch = new DirectoryWatch(() => this.#due.set())
-  /** Texts that were written, by path. */
   readonly #written = new Map<string, string>()
   readonly #warned = new ReportOnce()
   #trouble: string | undefined = 'subnet.env is not written yet'

@@ -33,7 +33,6 @@ export function readPreviousNetworks(text: string): readonly Prefix[] {
   return readPrefixes(text, 'network')
 }
 
-/** Whether the agent that wrote the file masquerades. */
 export function saysIpMasq(text: string): boolean {
   return readDotenv(text).get('FLANNEL_IPMASQ') === 'true'
 }

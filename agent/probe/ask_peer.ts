@@ -11,7 +11,6 @@ const CONNECT_MS = 1_500
 const ANSWER_MS = 8_000
 const ALL_MS = 12_000
 
-/** The peer's agent was not reached, or did not answer. */
 class SilentPeerError extends ExpectedError {
   override name = 'SilentPeerError'
 }

@@ -4,10 +4,7 @@ import { orUndefined } from '../../lease/common/errors.ts'
 import type { Family } from '../../lease/net/ip.ts'
 import { loadLibc } from '../netlink/socket/libc.ts'
 
-/**
- * ip(7), ipv6(7): IPPROTO_IP, IP_MTU_DISCOVER; IPPROTO_IPV6, IPV6_MTU_DISCOVER; IP_PMTUDISC_PROBE ignores
- * the known path MTU.
- */
+/** ip(7), ipv6(7): IP_MTU_DISCOVER, IPV6_MTU_DISCOVER; IP_PMTUDISC_PROBE ignores the known path MTU. */
 const options = {
   ipv4: { level: 0, option: 10, table: '/proc/self/net/udp' },
   ipv6: { level: 41, option: 23, table: '/proc/self/net/udp6' },

@@ -22,11 +22,7 @@ interface Target {
   readonly overlayMtu: number
 }
 
-/**
- * Finds the dead directions of a tunnel without answers: through another node, the peer's agent reports how
- * much it received, and is asked to send some datagrams itself. Undefined if no other node gets an answer
- * from it.
- */
+/** The peer's agent is asked through another node; undefined if none gets an answer from it. */
 export async function deadWays(target: ProbeTarget, signal: AbortSignal): Promise<DeadWays | undefined> {
   // Without this node's own address in the overlay nothing can be sent.
   const asker = await Asker.open({ ...target, to: target.overlayIp }).catch(() => undefined)
@@ -88,7 +84,6 @@ async function countLoss(asker: Asker, signal: AbortSignal): Promise<Loss | unde
 
 class Asker {
   readonly answered = new Set<number>()
-  /** The peer's count. */
   received = 0
   readonly #socket: Socket
   readonly #target: Target

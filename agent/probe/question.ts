@@ -1,10 +1,7 @@
 import { fieldsOf, parseJson } from '../../lease/json/json.ts'
 import { type Ip, parseIp } from '../../lease/net/ip.ts'
 
-/**
- * A question to a peer's agent, on the TCP port of bulk transfers: four bytes, QUESTION, which are too large
- * for the length of a transfer, and a line of JSON. The answer is a line of JSON.
- */
+/** On the TCP port of bulk transfers: QUESTION, too large for a length, then a line of JSON. */
 export type Question = (
   | { readonly ask: 'trace'; readonly from: Ip; readonly to: Ip }
   | { readonly ask: 'heard'; readonly address: Ip; readonly port: number; readonly session: number }

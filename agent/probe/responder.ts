@@ -17,7 +17,6 @@ export interface ResponderOptions {
   /** This node's own addresses in the overlay; read again once `addressesChanged` is set. */
   readonly addresses: () => readonly Ip[]
   readonly addressesChanged: WakeUp
-  /** Whether an overlay address belongs to an admitted peer. */
   readonly isPeer: (ip: Ip) => boolean
   /** As QuestionSource has it. */
   readonly trace: QuestionSource['trace']
@@ -32,7 +31,6 @@ const BYTES = { most: 64 * 1024 * 1024, perSecond: 1024 * 1024 } as const
 /** A question may read all of this host's network state. */
 const QUESTIONS = { most: 20, perSecond: 1 } as const
 const PROBE_MS = 10_000
-/** Limit on sessions with counted datagrams. */
 const SESSIONS = 256
 const LARGEST_ANSWER = 9_216
 /** Datagrams sent for a question `heard`: more than one, as some may be lost. */

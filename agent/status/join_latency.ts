@@ -2,10 +2,7 @@ import type { Round } from '../reconcile/round.ts'
 import { entryKey } from '../state/print.ts'
 import { Histogram } from './histogram.ts'
 
-/**
- * Time from the store's event about a lease to the route in the kernel, the last of a peer's entries. A key
- * whose entry was right already, as after a restart, gives no sample.
- */
+/** Time from the store's event about a lease to the route in the kernel, the last of a peer's entries. */
 export class JoinLatency {
   readonly histogram = new Histogram([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30])
   /** When the store last changed each key that may still be wrong. */
@@ -17,7 +14,6 @@ export class JoinLatency {
     this.#now = now
   }
 
-  /** The store has changed the desired entries of these keys. */
   storeChanged(keys: Iterable<string>): void {
     const nowMs = this.#now()
     for (const key of keys) if (isRoute(key) && !this.#sinceMs.has(key)) this.#sinceMs.set(key, nowMs)

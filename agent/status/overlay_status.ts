@@ -26,7 +26,6 @@ export interface OverlayParts {
   }
 }
 
-/** The overlay's part of an agent's status. */
 export type OverlayStatus = Pick<
   AgentStatus,
   'checks' | 'findings' | 'lease' | 'peers' | 'refused' | 'failing' | 'contested' | 'roundMs'
@@ -65,7 +64,6 @@ export function overlayChecks(parts: OverlayParts): readonly Check[] {
   ]
 }
 
-/** Whether any check fails. */
 export function isReady(checks: readonly Check[]): boolean {
   return checks.every(({ reasons }) => reasons.length === 0)
 }

@@ -21,7 +21,6 @@ export interface AgentStatus {
   readonly peers: number
   /** Why a peer is not programmed, by node. */
   readonly refused: ReadonlyMap<string, string>
-  /** Findings on this host beside the overlay's own entries. */
   readonly findings: readonly Finding[]
   readonly failing: readonly FailingEntry[]
   /** Keys that another program keeps undoing. */
@@ -31,12 +30,10 @@ export interface AgentStatus {
   readonly roundMs: number
   /** The desired entries and their nodes; undefined before this node has a lease. */
   readonly view: Omit<NodeView, 'storeKind'> | undefined
-  /** Time between two full passes. */
   readonly resyncMs: number
   readonly store: StoreHealth
 }
 
-/** One check of /readyz. */
 export interface Check {
   /** For scripts: `firewall`. */
   readonly name: string
@@ -48,10 +45,8 @@ export function check(name: string, ...reasons: readonly (string | undefined)[])
   return { name, reasons: reasons.filter(reason => reason !== undefined) }
 }
 
-/** An entry that the kernel refuses. */
 export interface FailingEntry {
   readonly key: string
-  /** The kernel's error. */
   readonly error: string
 }
 
@@ -120,10 +115,7 @@ const PASS_MS = 30_000
 /** A round that takes longer than this hangs: 20,000 peers at once take some seconds. */
 const HUNG_MS = 60_000
 
-/**
- * Why the agent must be restarted; undefined while it is alive. A hung round never ends; a stopped loop makes
- * no full passes. Before the first full pass the agent waits for its store: a restart would not help.
- */
+/** Undefined while the agent is alive, or waits for its store: a restart would not help then. */
 export function reasonToRestart({ rounds, roundMs, resyncMs }: AgentStatus): string | undefined {
   const toSeconds = (ms: number) => Math.round(ms / 1000)
   if (roundMs > HUNG_MS)

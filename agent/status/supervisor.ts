@@ -12,7 +12,6 @@ export interface Supervision {
   readonly watchdogMs: number | undefined
 }
 
-/** Time between two checks for something to report. */
 const LOOK_MS = 5_000
 /** Longest status: `systemctl status` prints it on one line. */
 const LONGEST_STATUS = 300
@@ -27,21 +26,14 @@ export async function announceReady({ socket }: Supervision, log: Log): Promise<
   }
 }
 
-/**
- * Sends a service's state to systemd as sd_notify(3) does for Type=notify: one datagram to the socket in
- * NOTIFY_SOCKET, such as `READY=1`. Does nothing without a socket. Throws LibcError where the socket cannot
- * be reached.
- */
+/** sd_notify(3) for Type=notify: one datagram to NOTIFY_SOCKET. Throws LibcError. */
 export async function notifySupervisor(state: string, socket: string | undefined): Promise<void> {
   if (socket === undefined || socket === '') return
   const libc = await loadLibc()
   libc.sendToUnixSocket(socket, state)
 }
 
-/**
- * Sends STATUS= when it changes, and WATCHDOG=1 while the reconcile loop ends its rounds, until the signal
- * aborts. A blocked event loop sends no WATCHDOG=1 either.
- */
+/** Until the signal aborts. A blocked event loop or a hung round sends no WATCHDOG=1. */
 export async function keepSupervisorInformed(
   { socket, watchdogMs = Number.POSITIVE_INFINITY }: Supervision,
   source: StatusSource,
@@ -72,7 +64,6 @@ export async function keepSupervisorInformed(
   }
 }
 
-/** What `systemctl status` shows. */
 function statusLine({ notReady, lease, peers }: AgentStatus): string {
   const [reason, ...more] = notReady
   const others = more.length === 0 ? '' : ` (and ${more.length} more: twill status)`

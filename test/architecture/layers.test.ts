@@ -92,6 +92,7 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
     'agent/state/',
     'agent/backend/',
     'agent/diagnose/host_facts.ts',
+    'types:agent/diagnose/node_view.ts',
     'agent/diagnose/pod_bridge.ts',
     'agent/diagnose/route_lookup.ts',
     'agent/diagnose/settings.ts',

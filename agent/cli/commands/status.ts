@@ -4,10 +4,8 @@ import { askNode, nodeFlags } from '../source/ask_node.ts'
 
 const flags = { ...nodeFlags, ...outputFlags }
 
-/** Exit codes, for scripts. */
 const codes: Readonly<Record<Health, number>> = { healthy: 0, degraded: 1, unknown: 2 }
 
-/** `twill status`: this node in ten lines. */
 export const status = command(
   { flags, readsStore: true, noAnswerCode: codes.unknown },
   async (values, context) => {

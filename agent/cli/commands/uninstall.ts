@@ -12,7 +12,6 @@ import { command } from '../definition/command.ts'
 import { cleanupCommand, ownCommand, unitEnvironment } from '../install/install_wish.ts'
 import { memberHere } from './etcd_leave.ts'
 
-/** Time-out for this host's etcd to list its members. */
 const MEMBERS_MS = 5_000
 
 const flags = { 'dry-run': bool(false, 'print what would be undone, and why') }
@@ -50,7 +49,6 @@ function recordOf(host: HostState): Record | undefined {
   return { flags: [], docker: isOurs(paths.docker), enabled: isOurs(paths.unit), started: isOurs(paths.unit) }
 }
 
-/** The acts that undo the installation: its plan, backwards. */
 async function undoing(host: HostState, record: Record): Promise<readonly Undo[]> {
   const wish = {
     flags: record.flags,
@@ -64,10 +62,8 @@ async function undoing(host: HostState, record: Record): Promise<readonly Undo[]
     leave: await leaveWhereOthersAre(record),
   }
   const acts = undoOf(installPlan(wish, host, record))
-  return [
-    ...acts.filter(({ act }) => act.kind !== 'remove' || host.files.has(act.path)),
-    ...closingActs(record),
-  ]
+  const possible = acts.filter(({ act }) => act.kind !== 'remove' || host.files.has(act.path))
+  return [...possible, ...closingActs(record)]
 }
 
 /** How to leave etcd; undefined if this host runs no member, the only one, or one that does not answer. */
@@ -75,9 +71,8 @@ async function leaveWhereOthersAre({ flags }: Record) {
   if (!flags.some(flag => /^--(embedded-etcd|member)(=true)?$/.test(flag))) return undefined
   const dataDir = dataDirOf(flags)
   const { others } = await memberHere(dataDir, AbortSignal.timeout(MEMBERS_MS)).catch(() => ({ others: [] }))
-  return others.length === 0
-    ? undefined
-    : { command: ownCommand('etcd-leave', `--embedded-etcd-dir=${dataDir}`), dataDir }
+  const command = ownCommand('etcd-leave', `--embedded-etcd-dir=${dataDir}`)
+  return others.length === 0 ? undefined : { command, dataDir }
 }
 
 function dataDirOf(flags: readonly string[]): string {
@@ -85,20 +80,19 @@ function dataDirOf(flags: readonly string[]): string {
   return flags.find(flag => flag.startsWith(name))?.slice(name.length) ?? '/var/lib/twill/etcd'
 }
 
-/** Lines about what stays on purpose. */
 function notes(host: HostState, { flags, docker }: Record): readonly string[] {
   const folder = dataDirOf(flags)
-  return [
-    ...(existsSync(folder)
-      ? [`Left: ${folder} with the leases of the network. When no host needs it any more: rm -r ${folder}`]
-      : []),
-    ...(flags.some(flag => /^--member(=true)?$/.test(flag))
-      ? ['Left: etcd still counts this host as a member. On another one: etcdctl member list, member remove']
-      : []),
-    ...(host.files.has(paths.sysctl)
-      ? ['Left: forwarding stays on until the next boot; other programs may rely on it']
-      : []),
-    ...(docker ? ['Docker leaves the overlay at its next start: systemctl restart docker'] : []),
-    'The lease of this host expires within a day',
-  ]
+  const lines: string[] = []
+  if (existsSync(folder))
+    lines.push(
+      `Left: ${folder} with the leases of the network. When no host needs it any more: rm -r ${folder}`,
+    )
+  if (flags.some(flag => /^--member(=true)?$/.test(flag)))
+    lines.push(
+      'Left: etcd still counts this host as a member. On another one: etcdctl member list, member remove',
+    )
+  if (host.files.has(paths.sysctl))
+    lines.push('Left: forwarding stays on until the next boot; other programs may rely on it')
+  if (docker) lines.push('Docker leaves the overlay at its next start: systemctl restart docker')
+  return [...lines, 'The lease of this host expires within a day']
 }

@@ -4,7 +4,6 @@ import { type Env, variableName } from '../../config/flags.ts'
 import { bool, type FlagTable, type FlagValues, oneOf, parseGoFlags } from '../../config/go_flags.ts'
 import type { Output } from '../output/output.ts'
 
-/** The environment of a command. */
 export interface CommandContext {
   readonly env: Env
   readonly out: Output
@@ -15,7 +14,6 @@ export interface CommandContext {
   readonly namesStore: boolean
   /** The command line's words that are not flags, one for each of the command's `operands`. */
   readonly operands: readonly string[]
-  /** Every command, for completion and manual. */
   readonly commands: readonly CommandEntry[]
 }
 
@@ -36,12 +34,10 @@ export interface Command {
 export interface CommandEntry {
   readonly name: string
   readonly description: string
-  /** A command line, and its purpose. */
   readonly examples: readonly (readonly [string, string])[]
   readonly load: () => Promise<Command>
 }
 
-/** Passes the flags' values to `run`, typed as the flags. */
 export function command<T extends FlagTable>(
   options: Omit<Command, 'run' | 'flags'> & { readonly flags: T },
   run: (values: FlagValues<T>, context: CommandContext) => Promise<number>,
@@ -57,13 +53,11 @@ export function variableOf(flag: string): string | undefined {
   return agentFlags.has(flag) ? variableName(flag) : undefined
 }
 
-/** Flags of every command that prints a document. */
 export const outputFlags = {
   json: bool(false, 'print JSON'),
   output: oneOf('', ['json'], 'as kubectl has it: the same as --json'),
 }
 
-/** Prints a document: as JSON for scripts, or with `print`. */
 export function answer<T>(
   { json, output }: FlagValues<typeof outputFlags>,
   out: Output,

@@ -2,7 +2,6 @@ import { storeFlags, variableName } from '../../config/flags.ts'
 import type { FlagTable } from '../../config/go_flags.ts'
 import { type CommandEntry, variableOf } from './command.ts'
 
-/** One flag as completion and manual describe it. */
 export interface DescribedFlag {
   readonly name: string
   /** Undefined for a switch, which takes no value. */
@@ -14,7 +13,6 @@ export interface DescribedFlag {
   readonly choices: readonly string[] | undefined
   /** Text; empty: none, or a switch. */
   readonly byDefault: string
-  /** The variable that also sets it. */
   readonly variable: string | undefined
 }
 
@@ -31,7 +29,6 @@ export function printFlagHelp({ help, choices, byDefault, variable }: DescribedF
   return `${help}${values}${notes.length > 0 ? ` (${notes.join(', ')})` : ''}`
 }
 
-/** Flags of every command that reads the store. */
 export const describedStoreFlags = describe(storeFlags, variableName)
 
 /** Loads every command: completion and manual use the definitions that the parser reads. */

@@ -11,7 +11,6 @@ import { InstallError } from '../../install/host_state.ts'
 import { type HostState, type InstallWish, paths } from '../../install/plan.ts'
 import { readUnitEnvironment, type UnitEnvironment } from '../../install/unit_environment.ts'
 
-/** The operator's wishes, as flags of twilld. */
 export interface AskedFor {
   /** The command that starts twilld, used where no package has a unit. */
   readonly program: readonly string[]
@@ -85,7 +84,6 @@ export function cleanupCommand(flags: readonly string[], env: Env): readonly str
   return ownCommand('cleanup', '--yes', ...given, ...others)
 }
 
-/** A command of this program. */
 export function ownCommand(...words: readonly string[]): readonly string[] {
   return [process.execPath, join(ownFolder(), 'twill.js'), ...words]
 }
@@ -107,7 +105,6 @@ function program(): readonly string[] {
   return ['/usr/bin/env', '-u', 'NODE_OPTIONS', process.execPath, join(ownFolder(), 'twilld.js')]
 }
 
-/** Where this program's bundle is. */
 function ownFolder(): string {
   return dirname(realpathSync(process.argv[1] ?? '.'))
 }

@@ -5,7 +5,6 @@ import type { AgentConfig } from '../../config/config.ts'
 import type { StatusDocument } from '../../diagnose/status_document.ts'
 import { tellAgent } from '../source/ask_node.ts'
 
-/** Flags that the command for another host must not repeat. */
 const ownOnly =
   /^--(first-host|dry-run|wait|join|member|iface|iface-regex|iface-can-reach|public-ip|public-ipv6|embedded-etcd-\w+|etcd-endpoints)\b/
 

@@ -51,7 +51,6 @@ export async function preflight(
   return [...tools, ...found.filter(({ check }) => !expected.has(check))]
 }
 
-/** The devices of a lease that this host could have. */
 function futureDevices(network: NetworkConfig, underlay: Underlay) {
   const backend = openBackend(network)
   const data = backend.publish(network.families.map((_, i) => parseMac(`02:00:00:00:00:0${i}`)))

@@ -4,13 +4,11 @@ export interface Column {
   readonly head: string
   /** Without room for all columns, those with the largest number are left out first; 0: never. */
   readonly rank: number
-  /** Lines of each row's cell. */
   readonly cells: readonly (readonly string[])[]
 }
 
 const GAP = '   '
 
-/** Narrowest width of the first column. */
 const NARROWEST = 8
 
 /** A table without rules, as of `kubectl get`, no wider than `width` if cutting its first column suffices. */

@@ -8,13 +8,11 @@ export interface MapStyle {
   /** In characters; Infinity: every column. */
   readonly width: number
   readonly color: boolean
-  /** Nodes with highlighted rows. */
   readonly changed: ReadonlySet<string>
   /** The moment that ages are relative to, as of Date.now(). */
   readonly nowMs: number
 }
 
-/** The lines above the leases. */
 export function printMapHead({ networks, backend, utilisation }: MapHead, leases: number): string {
   const title = `network ${networks.join(' + ')}, backend ${backend}, ${leases} leases`
   return [title, ...utilisation.map(printUtilisation), ''].map(line => `${printable(line)}\n`).join('')

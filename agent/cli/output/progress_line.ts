@@ -1,7 +1,6 @@
 import { printable } from '../../../lease/common/printable.ts'
 import type { Output } from './output.ts'
 
-/** Longest text of one line. */
 const LONGEST = 1_000
 
 /** On a terminal one line that changes in place, elsewhere a line for each change. */
@@ -13,7 +12,6 @@ export class ProgressLine {
     this.#out = out
   }
 
-  /** A text that the next one replaces. */
   show(text: string): void {
     if (!this.#out.isTTY) {
       this.write(`  ${text}`)

@@ -9,17 +9,14 @@ import type { StatusDocument } from '../../diagnose/status_document.ts'
 /** Time-out of the first request: a stopped or hanging agent has a socket too. */
 const FIRST_ANSWER_MS = 2_000
 
-/** The agent refused the request. */
 class AgentRefusedError extends ExpectedError {
   override name = 'AgentRefusedError'
 }
 
-/** Only an agent can serve the request. */
 export class NoAgentError extends ExpectedError {
   override name = 'NoAgentError'
 }
 
-/** The agent has no lease yet. */
 export class AgentNotReadyError extends ExpectedError {
   override name = 'AgentNotReadyError'
 }
@@ -68,16 +65,10 @@ function factsIn(
   if (agent === null) return undefined
   if (self === undefined || lease !== printLease(self))
     return { kind: 'unasked', why: `not asked: the agent at '${path}' has another lease: ${lease}` }
-  const { lastContactSeconds = null, trouble = null } = store ?? {}
-  return {
-    ...agent,
-    notReady: troubles,
-    firewall: firewall ?? '',
-    store: {
-      lastContactMs: lastContactSeconds === null ? undefined : Date.now() - lastContactSeconds * 1000,
-      trouble: trouble ?? undefined,
-    },
-  }
+  const seconds = store?.lastContactSeconds ?? undefined
+  const lastContactMs = seconds === undefined ? undefined : Date.now() - seconds * 1000
+  const known = { lastContactMs, trouble: store?.trouble ?? undefined }
+  return { ...agent, notReady: troubles, firewall: firewall ?? '', store: known }
 }
 
 export function agentAt(path: string): NodeDocuments {

@@ -26,7 +26,6 @@ import { askStore } from './read_store.ts'
 import { UnseenHostError } from './unseen_host.ts'
 import type { WatchedStore } from './watch_map.ts'
 
-/** Flags of every command about a node. */
 export const nodeFlags = {
   'local-socket': string('/run/twill/twilld.sock', "the agent's --local-socket; none: do not ask the agent"),
   'subnet-file': string('/run/flannel/subnet.env', "the agent's --subnet-file"),
@@ -34,7 +33,6 @@ export const nodeFlags = {
   timeout: int(0, 'seconds to wait for an answer; 0: 4 for the store, 20 for the agent'),
 }
 
-/** Default time-outs. */
 const patienceMs = { store: 4_000, agent: 20_000 } as const
 
 type NodeFlags = FlagValues<typeof nodeFlags> & { readonly 'probe-port'?: number }

@@ -45,15 +45,8 @@ export async function readStoreOrLastSeen(
   }
 }
 
-interface LastSeen {
-  readonly view: StoreView
-  /** Stores that the leases came from; others than the one that was asked, perhaps. */
-  readonly stores: readonly string[]
-  readonly savedAtMs: number
-}
-
-/** Undefined if there is no file of this store: the caller then reports the store's error. */
-async function lastSeen(options: StoreOptions, cacheFile: string): Promise<LastSeen | undefined> {
+/** Undefined if there is no file of this store. `stores`: those that the leases came from. */
+async function lastSeen(options: StoreOptions, cacheFile: string) {
   const { scope, storesOf } = await lastSeenMarks(options)
   // Silent: the store's error matters more than one of this file.
   const cache = new LeaseCache({ file: cacheFile, scope, readNotes: storesOf, saveMs: 0, log: silentLog })

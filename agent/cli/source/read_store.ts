@@ -8,17 +8,13 @@ import { leaseTimesOf } from '../../inspect/lease_times.ts'
 import type { StoreView } from '../../map/subnet_map.ts'
 import { StoreUnreachableError } from './store_unreachable.ts'
 
-/** A store that a command opens, asks and closes. */
 interface Askable {
   readonly endpoints?: readonly string[]
   health(): StoreHealth
   close(): Promise<void>
 }
 
-/**
- * Reads network config and leases once, from the endpoint that answers first, and the leases' end times
- * unless there are more than `mostTimes`. Throws as askStore; NetworkConfigError.
- */
+/** Reads the store once, and the leases' end times unless there are more than `mostTimes`. */
 export async function readStore(
   options: StoreOptions,
   timeoutMs: number,
@@ -59,10 +55,7 @@ export async function answering<T extends StoreOptions>(options: T, timeoutMs: n
   })
 }
 
-/**
- * Opens a store for one request, which `says` names, and closes it. Throws StoreUnreachableError after
- * `timeoutMs`, or at once for an error that waiting cannot fix.
- */
+/** `says` names the request. Throws StoreUnreachableError, at once where waiting cannot help. */
 export async function askStore<S extends Askable, T>(
   open: (log: Log) => Promise<S>,
   timeoutMs: number,
@@ -111,7 +104,6 @@ async function firstOf<S extends StoreOptions, T>(
   }
 }
 
-/** One store for each endpoint. */
 function endpointsOf<T extends StoreOptions>(options: T): readonly T[] {
   if (options.kind !== 'etcd') return [options]
   return options.endpoints.map(endpoint => ({ ...options, endpoints: [endpoint] }))

@@ -4,7 +4,6 @@ export interface Finding {
   readonly check: string
   /** `broken`: cuts pods off. `risk`: may do so. `unseen`: the check could not read all it needs. */
   readonly severity: 'broken' | 'risk' | 'unseen'
-  /** The problem, one sentence. */
   readonly what: string
   /** The entry, setting or line that shows it. */
   readonly evidence: string
@@ -13,7 +12,6 @@ export interface Finding {
   readonly remedy: string
 }
 
-/** What one check finds; often nothing. */
 export type Found = Finding | readonly Finding[]
 
 /** Sorts by severity, and keeps the order of the checks: causes come before their effects. */

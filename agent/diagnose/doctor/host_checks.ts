@@ -64,10 +64,7 @@ function overlappingRoutes({ facts, view }: Patient): Found {
   }
 }
 
-/**
- * A bridge MTU above the overlay's: the host refuses larger packets with ICMP, which a firewall may drop. A
- * bridge without ports does not count: the kernel resets its MTU.
- */
+/** The host refuses packets above the overlay's. The kernel resets the MTU of a bridge without ports. */
 function bridgeMtu({ facts, view }: Patient): Found {
   const { self, backend, underlay } = view
   if (self === undefined) return []

@@ -2,7 +2,6 @@ import { printLease } from '../../../lease/lease.ts'
 import type { Finding } from './finding.ts'
 import type { Patient } from './patient.ts'
 
-/** Nodes named in one finding. */
 const NAMED = 3
 
 export function leaseChecks({ view }: Patient): readonly Finding[] {

@@ -5,22 +5,18 @@ import type { HostFacts } from '../host_facts.ts'
 import type { AgentFacts, AgentSilence, NodeView } from '../node_view.ts'
 import type { Found } from './finding.ts'
 
-/** Contents of the files that CNI plugins and Docker read. */
 export interface NodeFileFacts {
   readonly subnetFile: string
   /** Subnets that the file names; undefined if there is no file. */
   readonly subnets: readonly Prefix[] | undefined
-  /** Whether subnet.env says that the agent masquerades. */
   readonly ipMasq: boolean
   /** The directory from which the container runtime takes its network, and its configs, by name. */
   readonly cni: { readonly directory: string; readonly configs: readonly CniConfigFile[] }
 }
 
-/** All facts that doctor checks. */
 export interface Patient {
   readonly view: NodeView
   readonly facts: HostFacts
-  /** Differences between the kernel and the desired state. */
   readonly drift: readonly Operation[]
   /** Undefined if no agent answers. */
   readonly agent: AgentFacts | AgentSilence | undefined
@@ -31,5 +27,4 @@ export interface Patient {
   readonly kernelRelease: string
 }
 
-/** Checks of one kind. Pure. */
 export type Check = (patient: Patient) => Found

@@ -17,10 +17,7 @@ type Json = Readonly<Record<string, unknown>>
 /** Families that see pods' packets: libnftables-json(5), table's `family`. */
 const families = { ip: 'ipv4', ip6: 'ipv6', inet: 'both', bridge: 'both', netdev: 'both' } as const
 
-/**
- * The base chains of `nft -j list ruleset` that may drop. Tables of iptables-nft are left out if
- * `iptables-save` has shown them: nft cannot read their rules. `devices` as of parseNftDevices.
- */
+/** Base chains that may drop, without iptables-nft's tables, whose rules nft cannot read. */
 export function parseNft(
   ruleset: unknown,
   keptByIptables: ReadonlySet<string>,

@@ -28,7 +28,6 @@ export type Hook = RoutedHook | `bridge ${RoutedHook}` | `${'ingress' | 'egress'
 /** Result of a condition for a packet; `maybe` if it checks something unknown here. */
 export type Match = 'yes' | 'no' | 'maybe'
 
-/** One condition of a rule. */
 export type Condition = (packet: FirewallPacket) => Match
 
 /** All conditions must hold. */

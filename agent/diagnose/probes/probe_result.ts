@@ -19,7 +19,6 @@ export interface PeerAnswer {
   readonly via: string | null
 }
 
-/** Input of a probe of one peer. */
 export interface ProbeTarget extends AskedPeer {
   readonly node: string
   readonly publicIp: Ip
@@ -27,7 +26,6 @@ export interface ProbeTarget extends AskedPeer {
   readonly overlayMtu: number
 }
 
-/** Measurements of one probe. */
 export interface ProbeResult {
   readonly node: string
   readonly publicIp: Ip
@@ -50,7 +48,6 @@ export interface ProbeResult {
 export interface DeadWays {
   readonly there: boolean
   readonly back: boolean
-  /** The node that was asked. */
   readonly via: string
 }
 
@@ -64,7 +61,6 @@ export interface OneWay {
   readonly carriesBack: number | null
 }
 
-/** Result of one probe, as printed. */
 export interface ProbeDocument extends ProbeResult {
   readonly finding: ProbeFinding | null
 }

@@ -8,21 +8,16 @@ import type { ProbeTarget } from './probe_result.ts'
 
 const RELAYS = 3
 
-/** The peer cannot be probed. */
 export class ProbeTargetError extends ExpectedError {
   override name = 'ProbeTargetError'
 }
 
-/** Peers that agents program. */
 export function probedPeers({ self, leases, refused }: NodeView): readonly string[] {
   if (self === undefined) throw new ProbeTargetError('This host has no lease: start twilld here first')
   return [...leases.table.keys()].filter(node => node !== self.node && !refused.has(node))
 }
 
-/**
- * Targets of a probe, one for each family that both nodes have; `word` is a peer's name or public IP, or an
- * address in its subnet. Throws ProbeTargetError.
- */
+/** One for each family of both nodes; `word`: a peer's name, its public IP or an address in its subnet. */
 export function probeTargets(view: NodeView, word: string, port: number): readonly ProbeTarget[] {
   const { self, leases, backend, underlay } = view
   const peer = peerNamed(view, word)

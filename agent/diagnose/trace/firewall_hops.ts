@@ -64,7 +64,6 @@ function arriving(pods: LinkFacts | undefined): readonly Hook[] {
   return [...bridged, `ingress ${pods.name}`, 'prerouting']
 }
 
-/** Hooks of a packet to a pod. */
 function leaving(pods: LinkFacts | undefined): readonly Hook[] {
   if (pods === undefined) return ['forward', 'postrouting']
   const bridged: readonly Hook[] = pods.kind === 'bridge' ? ['bridge output', 'bridge postrouting'] : []

@@ -2,7 +2,6 @@ import type { NeighborFacts } from '../host_facts.ts'
 
 export const hopStates = ['ok', 'broken', 'unknown'] as const
 
-/** One step of a packet on this host. */
 export interface Hop {
   /** `route`, `neighbor`, `FDB`, ...: what the kernel consults. */
   readonly step: string
@@ -10,7 +9,6 @@ export interface Hop {
   readonly state: (typeof hopStates)[number]
   /** The entry or setting in use, as iproute2 prints it. */
   readonly used: string
-  /** Why it is broken or unknown. */
   readonly why?: string
   /** A command or an action that repairs it. */
   readonly remedy?: string

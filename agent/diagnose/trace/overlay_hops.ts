@@ -76,7 +76,6 @@ export function fdbHop(walk: Walk): Hop | undefined {
   return { step, state: 'broken', used, why, remedy: askAgent }
 }
 
-/** The route that the backend asks for. */
 export function wantedRoute(walk: Walk): UnicastRoute | undefined {
   const route = entryOf(walk, 'route')
   return route?.type === 'unicast' ? route : undefined

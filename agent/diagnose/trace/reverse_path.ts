@@ -4,10 +4,7 @@ import type { HostFacts } from '../host_facts.ts'
 import { type Flow, lookUp } from '../route_lookup.ts'
 import type { Hop } from './hop.ts'
 
-/**
- * Reverse path filter of `device`, which receives the answers to `flow`. The larger value of `all` and the
- * device counts (ip-sysctl). Undefined for IPv6, which has no such filter.
- */
+/** The larger value of `all` and the device counts (ip-sysctl). IPv6 has no such filter. */
 export function reversePath(step: string, facts: HostFacts, flow: Flow, device: string): Hop | undefined {
   const names = ['all', device].map(one => `net.${familyOf(flow.dst)}.conf.${one}.rp_filter`)
   if (!names.some(name => name in facts.sysctls)) return undefined

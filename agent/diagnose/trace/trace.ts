@@ -26,7 +26,6 @@ export interface Trace {
   readonly hops: readonly Hop[]
   /** The first broken hop, on the way back too; null if every hop that could be read is right. */
   readonly broken: Hop | null
-  /** What could not be read on this host, and why. */
   readonly unseen: readonly string[]
   /** Null if the packet stays on this host, or breaks on it. */
   readonly back: WayBack | null
@@ -37,9 +36,7 @@ export interface WayBack {
   /** The node that passed the question on; null if the other host was asked directly. */
   readonly via: string | null
   readonly hops: readonly Hop[]
-  /** What could not be read on the other host, and why. */
   readonly unseen: readonly string[]
-  /** Why there is no answer; null if there is one. */
   readonly silent: string | null
 }
 
@@ -52,7 +49,6 @@ export function trace(input: TraceInput, from: Ip, to: Ip): Trace {
   return { from, to, peer: peer?.node ?? null, hops, broken: firstBroken(hops), unseen, back: null }
 }
 
-/** With the other host's answer. */
 export function withWayBack(there: Trace, back: WayBack | null): Trace {
   return { ...there, back, broken: there.broken ?? firstBroken(back?.hops ?? []) }
 }

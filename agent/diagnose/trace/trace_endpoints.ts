@@ -2,7 +2,7 @@ import { ExpectedError } from '../../../lease/common/errors.ts'
 import { holds, type LeaseTable } from '../../../lease/lease.ts'
 import { familyOf, type Ip, ipOrUndefined } from '../../../lease/net/ip.ts'
 import { addressAt, contains, networkAddress, type Prefix } from '../../../lease/net/prefix.ts'
-import type { TraceInput } from './walk.ts'
+import type { NodeView } from '../node_view.ts'
 
 /** An operand stands for no address, or for none that this node traces. */
 export class EndpointError extends ExpectedError {
@@ -30,16 +30,14 @@ export function traceEndpoints(
 }
 
 /** Throws EndpointError for a packet that does not start on this host, or does not go into the network. */
-export function refuseElsewhere(
-  { self, leases, networks }: Pick<TraceInput, 'self' | 'leases'> & { readonly networks: readonly Prefix[] },
-  from: Ip,
-  to: Ip,
-): void {
-  if (!networks.some(prefix => contains(prefix, to)) && ![...leases.values()].some(lease => holds(lease, to)))
+export function refuseElsewhere({ self, network, leases: { table } }: NodeView, from: Ip, to: Ip): void {
+  const leases = [...table.values()]
+  const networks = network.families.map(one => one.network)
+  if (!networks.some(prefix => contains(prefix, to)) && !leases.some(lease => holds(lease, to)))
     throw new EndpointError(
       `${to} is no address of the network ${networks.join(' + ')}: \`ip route get ${to}\` shows the way to it`,
     )
-  const owner = [...leases.values()].find(lease => holds(lease, from))
+  const owner = leases.find(lease => holds(lease, from))
   if (self === undefined || owner === undefined || holds(self, from)) return
   const there = owner.subnets.find(({ prefix }) => contains(prefix, from))?.publicIp
   const swapped = `; or run \`twill trace ${to} ${from}\` here, which shows the way back too`

@@ -4,13 +4,11 @@ import type { Backend, Underlay } from '../../backend/backend.ts'
 import type { Entry } from '../../state/entry.ts'
 import type { HostFacts } from '../host_facts.ts'
 
-/** Input of a walk: one host, and the store's data. */
 export interface TraceInput {
   readonly facts: HostFacts
   readonly backend: Backend
   readonly underlay: Underlay
   readonly leases: LeaseTable
-  /** This host's own lease; undefined if none was found. */
   readonly self: Lease | undefined
   /** Why agents refuse a lease, by node. */
   readonly refused: ReadonlyMap<string, string>
@@ -25,7 +23,6 @@ export interface Walk extends TraceInput {
   readonly to: Ip
   /** Whether `from` is an address of the host itself: nothing is forwarded then. */
   readonly fromHost: boolean
-  /** The agent's desired entries for this peer. */
   readonly wanted: readonly Entry[]
   readonly peerIp: Ip
 }

@@ -4,10 +4,7 @@ import type { Socket } from 'node:net'
 /** Most connections from other hosts and pods, and from this host. */
 const MOST = { foreign: 64, own: 256 }
 
-/**
- * Limits the server's connections: above the limit, the one idle for the longest time is closed. Connections
- * of this host are counted apart, so that outside clients cannot keep the kubelet from asking.
- */
+/** Closes the one idle for longest. Outside clients cannot displace the kubelet, which is counted apart. */
 export function boundConnections(server: Server): void {
   // In the order of the last request.
   const groups = { foreign: new Set<Socket>(), own: new Set<Socket>() }

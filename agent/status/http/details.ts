@@ -7,7 +7,6 @@ import type { StatusDocument } from '../../diagnose/status_document.ts'
 import type { SubnetMap } from '../../map/subnet_map.ts'
 import { isOfThisHost } from './connections.ts'
 import type { Answer } from './health.ts'
-import { sharedAnswer } from './shared_answer.ts'
 
 /** What the HTTP port shows beside health, about the whole network. */
 export interface DetailSource {
@@ -33,16 +32,16 @@ export class Details {
 
   constructor({ toAll, status, map }: DetailSource) {
     this.#toAll = toAll
-    const shared = sharedAnswer(FRESH_MS, () => map(AbortSignal.timeout(ANSWER_MS)))
+    const sharedMap = shared(() => map(AbortSignal.timeout(ANSWER_MS)))
     this.#pages = {
-      '/': sharedAnswer(FRESH_MS, async () => {
+      '/': shared(async () => {
         const { drawHtml } = await loadDrawing()
-        const text = masked(drawHtml(printableDocument(await shared())))
+        const text = masked(drawHtml(printableDocument(await sharedMap())))
         const headers = { 'content-security-policy': policy }
         return { code: 200, text, type: 'text/html; charset=utf-8', headers }
       }),
-      '/map': async () => json(await shared()),
-      '/status': sharedAnswer(FRESH_MS, async () => json(await status(AbortSignal.timeout(ANSWER_MS)))),
+      '/map': async () => json(await sharedMap()),
+      '/status': shared(async () => json(await status(AbortSignal.timeout(ANSWER_MS)))),
     }
   }
 
@@ -58,13 +57,24 @@ export class Details {
   }
 }
 
-/**
- * Whether the request comes from this host and names it by address. After DNS rebinding, a browser on this
- * host may open a page of another site, but under that site's name.
- */
+/** By address: after DNS rebinding, a browser on this host asks under another site's name. */
 function isFromThisHost({ socket, headers }: IncomingMessage): boolean {
   const name = (headers.host ?? '').replace(/:\d+$/, '').replaceAll(/[[\]]/g, '')
   return isOfThisHost(socket) && (name === 'localhost' || isIP(name) !== 0)
+}
+
+/** One answer, or failure, for all callers within FRESH_MS: the work is done once for all of them. */
+function shared<T>(make: () => Promise<T>): () => Promise<T> {
+  let answer: Promise<T> | undefined
+  let freshUntilMs = 0
+  return () => {
+    if (answer !== undefined && performance.now() < freshUntilMs) return answer
+    freshUntilMs = Number.POSITIVE_INFINITY
+    answer = make().finally(() => {
+      freshUntilMs = performance.now() + FRESH_MS
+    })
+    return answer
+  }
 }
 
 function json(document: unknown): Answer {
