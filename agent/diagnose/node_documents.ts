@@ -16,7 +16,6 @@ import { judgeProbe, type ProbeDocument, type ProbeResult, type ProbeTarget } fr
 import { podPairs, probedPeers, probeTargets } from './probes/probe_targets.ts'
 import { type AskTrace, answerTrace, wayBack } from './probes/way_back.ts'
 import { type StatusDocument, statusDocument } from './status_document.ts'
-import type { Hop } from './trace/hop.ts'
 import { type Trace, trace, type WayBack, withWayBack } from './trace/trace.ts'
 import { EndpointError, podNameOf, refuseElsewhere, traceEndpoints } from './trace/trace_endpoints.ts'
 
@@ -123,11 +122,7 @@ async function statusOf(source: NodeSource, signal: AbortSignal): Promise<Status
   return statusDocument(view, actual, agent, Date.now())
 }
 
-async function probePeer(
-  source: NodeSource,
-  peer: string,
-  signal: AbortSignal,
-): Promise<readonly ProbeDocument[]> {
+async function probePeer(source: NodeSource, peer: string, signal: AbortSignal) {
   const targets = probeTargets(await source.view(signal), peer, source.probePort)
   return await Promise.all(
     targets.map(async target => {
@@ -138,17 +133,10 @@ async function probePeer(
 }
 
 /** Hops of the way from a peer's pods to this host's, in each family. */
-async function hopsBack(
-  source: NodeSource,
-  view: NodeView,
-  peer: string,
-  signal: AbortSignal,
-): Promise<readonly Hop[]> {
-  const ways = await Promise.all(
-    podPairs(view, peer).map(([from, to]) =>
-      wayBack(view, { from, to, peer, broken: null }, source.probePort, source.ask, signal),
-    ),
-  )
+async function hopsBack({ probePort, ask }: NodeSource, view: NodeView, peer: string, signal: AbortSignal) {
+  const back = ([from, to]: readonly [Ip, Ip]) =>
+    wayBack(view, { from, to, peer, broken: null }, probePort, ask, signal)
+  const ways = await Promise.all(podPairs(view, peer).map(back))
   return ways.flatMap(way => way?.hops ?? [])
 }
 
@@ -167,11 +155,7 @@ async function findings(
 }
 
 /** The addresses of pods among the operands. Throws EndpointError, or the store's error. */
-async function podsNamed(
-  operands: readonly string[],
-  { podAddresses }: NodeSource,
-  signal: AbortSignal,
-): Promise<ReadonlyMap<string, readonly Ip[]>> {
+async function podsNamed(operands: readonly string[], { podAddresses }: NodeSource, signal: AbortSignal) {
   const found = new Map<string, readonly Ip[]>()
   for (const word of operands) {
     const pod = podNameOf(word)

@@ -45,12 +45,7 @@ function logHowToJoin({ prefix }: EtcdOptions, { dataDir, clientUrls, tls }: Emb
   )
 }
 
-async function offerDefault(
-  store: Parameters<Prepare>[0],
-  key: string,
-  log: Log,
-  signal: AbortSignal,
-): Promise<void> {
+async function offerDefault(store: Parameters<Prepare>[0], key: string, log: Log, signal: AbortSignal) {
   const stored = await store.offerNetworkConfig?.(DEFAULT_NETWORK, signal)
   if (stored === undefined) return
   const which = stored === DEFAULT_NETWORK ? 'a default one' : 'the one that this host had last'

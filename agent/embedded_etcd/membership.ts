@@ -33,9 +33,10 @@ export async function keepMembership(
 async function updateOwnMember(
   cluster: EtcdCluster,
   id: string,
-  { peerUrl, dataDir }: EmbeddedEtcdOptions,
+  place: EmbeddedEtcdOptions,
   signal: AbortSignal,
 ) {
+  const { peerUrl, dataDir } = place
   const self = await findSelf(cluster, id, signal)
   if (self === undefined)
     throw new EmbeddedEtcdError(

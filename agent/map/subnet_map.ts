@@ -148,11 +148,7 @@ function macsOf(lease: Lease, { families }: NetworkConfig, backend: Backend): Ma
 }
 
 /** A Node's lease is its podCIDR, which it keeps for its lifetime. */
-function printTimes(
-  { since }: Lease,
-  kind: StoreOptions['kind'],
-  times: LeaseTimes | undefined,
-): Pick<MapRow, 'renewedAt' | 'expiresAt'> {
+function printTimes({ since }: Lease, kind: StoreOptions['kind'], times: LeaseTimes | undefined) {
   const print = (ms: number) => new Date(ms).toISOString()
   if (kind === 'kubernetes') return { renewedAt: print(since), expiresAt: 'never' }
   if (times === undefined) return { renewedAt: null, expiresAt: null }

@@ -1,5 +1,6 @@
 import { randomInt } from 'node:crypto'
 import type { Socket } from 'node:dgram'
+import { once } from 'node:events'
 import { sleep } from '../../lease/common/sleep.ts'
 import { familyOf, type Ip } from '../../lease/net/ip.ts'
 import type { DeadWays, OneWay, ProbeTarget } from '../diagnose/probes/probe_result.ts'
@@ -93,10 +94,8 @@ class Asker {
 
   static async open(target: Target): Promise<Asker> {
     const socket = udpSocket(target.to)
-    await new Promise<void>((resolve, reject) => {
-      socket.once('error', reject)
-      socket.bind({ address: target.from }, resolve)
-    })
+    socket.bind({ address: target.from })
+    await once(socket, 'listening')
     await neverFragment(socket, familyOf(target.to))
     return new Asker(socket, target)
   }

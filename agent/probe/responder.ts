@@ -36,11 +36,6 @@ const LARGEST_ANSWER = 9_216
 /** Datagrams sent for a question `heard`: more than one, as some may be lost. */
 const UNASKED = 5
 
-interface Budgets {
-  readonly bytes: Budget
-  readonly questions: Budget
-}
-
 interface Listening {
   readonly tcp: Server
   readonly udp: UdpSocket
@@ -74,7 +69,11 @@ export async function answerProbes(options: ResponderOptions, signal: AbortSigna
 }
 
 /** Sets `hasFailed` if the address is missing or the port is taken. */
-function listen(own: Ip, options: ResponderOptions, budgets: Budgets): Listening {
+function listen(
+  own: Ip,
+  options: ResponderOptions,
+  budgets: Record<'bytes' | 'questions', Budget>,
+): Listening {
   const { port, isPeer, trace, log } = options
   const udp = udpSocket(own)
   const sessions = new Sessions()
@@ -100,12 +99,7 @@ function listen(own: Ip, options: ResponderOptions, budgets: Budgets): Listening
   return listening
 }
 
-function answerDatagrams(
-  udp: UdpSocket,
-  sessions: Sessions,
-  isPeer: ResponderOptions['isPeer'],
-  budget: Budget,
-): void {
+function answerDatagrams(udp: UdpSocket, sessions: Sessions, isPeer: (ip: Ip) => boolean, budget: Budget) {
   udp.on('message', (message, { address, port }) => {
     const echo = decodeEcho(message)
     if (echo === undefined || !isPeer(address as Ip)) return

@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import type { ClusterMember, EtcdCluster } from '../../../lease/cluster.ts'
+import type { EtcdCluster } from '../../../lease/cluster.ts'
 import { ExpectedError } from '../../../lease/common/errors.ts'
 import { silentLog } from '../../../lease/common/log.ts'
 import type { EtcdOptions } from '../../../lease/options.ts'
@@ -32,10 +32,7 @@ export const etcdLeave = command(
 )
 
 /** The id of this host's member, and the other members. Rejects if no member answers on this host. */
-export async function memberHere(
-  dataDir: string,
-  signal: AbortSignal,
-): Promise<{ readonly id: string; readonly others: readonly ClusterMember[] }> {
+export async function memberHere(dataDir: string, signal: AbortSignal) {
   return await withCluster(dataDir, undefined, async cluster => {
     const id = await cluster.ownId(signal)
     return { id, others: (await cluster.members(signal)).filter(member => member.id !== id) }

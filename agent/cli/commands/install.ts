@@ -16,8 +16,14 @@ import { NotReadyInTimeError, startAndWait } from '../../install/ready.ts'
 import { printStep, type Step } from '../../install/step.ts'
 import { readRecord } from '../../install/unit_text.ts'
 import { requireNetAdmin } from '../../kernel/capability.ts'
-import type { Command, CommandContext } from '../definition/command.ts'
-import { type AskedFor, askedFor, installWish, unitEnvironment } from '../install/install_wish.ts'
+import type { Command } from '../definition/command.ts'
+import {
+  type AskedFor,
+  askedFor,
+  installWish,
+  twilldCommand,
+  unitEnvironment,
+} from '../install/install_wish.ts'
 import { nextHost } from '../install/next_host.ts'
 import { isFirstHost, obstacle, preflight } from '../install/preflight.ts'
 import type { Output } from '../output/output.ts'
@@ -52,13 +58,13 @@ export const install: Command = {
     const interrupt = (name: string) => stop.abort(new InstallError(`interrupted by ${name}`))
     process.once('SIGINT', interrupt).once('SIGTERM', interrupt)
     try {
-      const { steps, config } = await prepare(words, values.docker, context, stop.signal)
+      const { steps, config } = await prepare(words, values.docker, context.err, stop.signal)
       if (values['dry-run']) {
         const open = steps.filter(({ isDone }) => !isDone)
         context.out.write(open.map(printStep).join('') || 'All is done: nothing would be changed\n')
         return exitCode.stopped
       }
-      const say = await performHere(steps, waitMs, context, stop.signal)
+      const say = await performHere(steps, waitMs, context.out, stop.signal)
       if (values.docker) say('Docker takes the subnet at its next start: systemctl restart docker')
       say(`The next host, as root: ${await nextHost(config, words)}`)
       return exitCode.stopped
@@ -73,12 +79,7 @@ export const install: Command = {
 }
 
 /** Checks all that can be checked, and makes the plan. Changes nothing. */
-async function prepare(
-  words: readonly string[],
-  docker: boolean,
-  { err }: CommandContext,
-  signal: AbortSignal,
-) {
+async function prepare(words: readonly string[], docker: boolean, err: Output, signal: AbortSignal) {
   const asked = askedFor(words)
   if (!hasSystemd()) throw new InstallError(withoutSystemd(asked))
   requireNetAdmin()
@@ -96,12 +97,7 @@ async function prepare(
 }
 
 /** Performs the steps and shows the progress. Returns a function that prints a line. */
-async function performHere(
-  steps: readonly Step[],
-  withinMs: number,
-  { out }: CommandContext,
-  signal: AbortSignal,
-): Promise<(text: string) => void> {
+async function performHere(steps: readonly Step[], withinMs: number, out: Output, signal: AbortSignal) {
   const line = new ProgressLine(out)
   const say = (text: string) => line.write(text)
   const waiting = { run: runCommand, progress: (text: string) => line.show(text), withinMs }
@@ -115,8 +111,8 @@ async function performHere(
   return say
 }
 
-function withoutSystemd({ program, judged }: AskedFor): string {
-  const command = shellQuote(...program, ...judged)
+function withoutSystemd({ judged }: AskedFor): string {
+  const command = shellQuote(...twilldCommand(), ...judged)
   return `There is no systemd here that could run the agent: let the service manager of this host, or of its container, run as root: ${command}`
 }
 
@@ -138,15 +134,11 @@ async function requireDocker(signal: AbortSignal): Promise<void> {
 async function configOf({ judged }: AskedFor, env: Env): Promise<AgentConfig> {
   const command = await parseCommandLine([...judged], env)
   if (command.asks !== 'run') throw new ConfigError('Neither --help nor --version is for a service')
-  const { config } = command
-  if (
-    !judged.some(word => /^--(embedded-etcd|join|etcd-endpoints|kube-subnet-mgr)\b/.test(word)) &&
-    !env.FLANNELD_ETCD_ENDPOINTS
+  const store = /^--(embedded-etcd|join|etcd-endpoints|kube-subnet-mgr)\b/
+  if (judged.some(word => store.test(word)) || env.FLANNELD_ETCD_ENDPOINTS) return command.config
+  throw new ConfigError(
+    'Say where the leases are: --first-host, --join=TOKEN or --etcd-endpoints=http://ADDRESS:2379',
   )
-    throw new ConfigError(
-      'Say where the leases are: --first-host, --join=TOKEN or --etcd-endpoints=http://ADDRESS:2379',
-    )
-  return config
 }
 
 async function networkOf(config: AgentConfig): Promise<NetworkConfig> {

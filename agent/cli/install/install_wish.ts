@@ -8,12 +8,10 @@ import { allFlags, type Env, storeFlags, variableName } from '../../config/flags
 import { FlagError } from '../../config/go_flags.ts'
 import { readSecret } from '../../config/secret_file.ts'
 import { InstallError } from '../../install/host_state.ts'
-import { type HostState, type InstallWish, paths } from '../../install/plan.ts'
+import { type HostState, paths } from '../../install/plan.ts'
 import { readUnitEnvironment, type UnitEnvironment } from '../../install/unit_environment.ts'
 
 export interface AskedFor {
-  /** The command that starts twilld, used where no package has a unit. */
-  readonly program: readonly string[]
   /** The flags of the service, with the path of the token's file. */
   readonly flags: readonly string[]
   /** The same with the token as it was given, to check them before the token's file is written. */
@@ -37,11 +35,11 @@ export function askedFor(words: readonly string[]): AskedFor {
   const address = endpointOf(join)
   if (join === '' || address !== undefined) {
     const flags = [...given, ...(address === undefined ? [] : [`--etcd-endpoints=${address}`])]
-    return { program: program(), flags, judged: flags, token: undefined }
+    return { flags, judged: flags, token: undefined }
   }
   const token = join.startsWith('/') ? readSecret('join', join) : join
   const judged = [...given, `--join=${join}`]
-  return { program: program(), flags: [...given, `--join=${paths.token}`], judged, token }
+  return { flags: [...given, `--join=${paths.token}`], judged, token }
 }
 
 /** An address, a name or a URL, with or without a port; undefined for a token, and for a file with one. */
@@ -52,13 +50,10 @@ function endpointOf(text: string): string | undefined {
 }
 
 /** Texts, folders and commands that the plan needs. Throws InstallError. */
-export async function installWish(
-  { flags, program, token }: AskedFor,
-  network: NetworkConfig,
-  host: HostState,
-): Promise<Omit<InstallWish, 'docker'>> {
-  const unseen = host.packagedUnit === undefined ? program.find(word => hidden.test(word)) : undefined
-  if (unseen !== undefined)
+export async function installWish({ flags, token }: AskedFor, network: NetworkConfig, host: HostState) {
+  const program = twilldCommand()
+  const unseen = program.find(word => hidden.test(word))
+  if (unseen !== undefined && host.packagedUnit === undefined)
     throw new InstallError(
       `A service cannot read ${unseen} (ProtectHome=, PrivateTmp=): install the package, or npm install --global it, and run that twill`,
     )
@@ -101,7 +96,7 @@ export async function unitEnvironment({ packagedUnit, files }: HostState): Promi
 }
 
 /** Node.js and twilld by their paths: a service has neither the operator's PATH nor NODE_OPTIONS. */
-function program(): readonly string[] {
+export function twilldCommand(): readonly string[] {
   return ['/usr/bin/env', '-u', 'NODE_OPTIONS', process.execPath, join(ownFolder(), 'twilld.js')]
 }
 

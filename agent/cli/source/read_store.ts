@@ -1,6 +1,7 @@
 import { messageOf } from '../../../lease/common/errors.ts'
 import { type Log, silentLog } from '../../../lease/common/log.ts'
 import type { LeaseTableChange } from '../../../lease/lease.ts'
+import type { NetworkConfig } from '../../../lease/network_config/network_config.ts'
 import type { StoreOptions } from '../../../lease/options.ts'
 import { openStore } from '../../../lease/registry.ts'
 import type { LeaseStore, StoreHealth } from '../../../lease/store.ts'
@@ -20,21 +21,21 @@ export async function readStore(
   timeoutMs: number,
   mostTimes: number,
 ): Promise<StoreView> {
-  const read = (one: StoreOptions, stop: AbortSignal) =>
-    askStore(
-      log => openStore(one, log),
-      timeoutMs,
-      async (store, says, signal) => {
-        says('read the network config')
-        const network = await store.networkConfig(signal, { onInvalid: 'reject' })
-        says('read the leases')
-        const leases = await firstChange(store, signal)
-        const times = leases.table.size > mostTimes ? new Map() : await leaseTimesOf(store, signal, timeoutMs)
-        return { network, leases, times }
-      },
-      stop,
-    )
-  return await firstOf(endpointsOf(options), read)
+  const question: Question<LeaseStore, StoreView> = async (store, says, signal) => {
+    const network = await readNetwork(store, says, signal)
+    says('read the leases')
+    const leases = await firstChange(store, signal)
+    const times = leases.table.size > mostTimes ? new Map() : await leaseTimesOf(store, signal, timeoutMs)
+    return { network, leases, times }
+  }
+  return await firstOf(endpointsOf(options), (one, stop) =>
+    askStore(log => openStore(one, log), timeoutMs, question, stop),
+  )
+}
+
+const readNetwork: Question<LeaseStore, NetworkConfig> = (store, says, signal) => {
+  says('read the network config')
+  return store.networkConfig(signal, { onInvalid: 'reject' })
 }
 
 /** The store with only the first endpoint to answer: a write must not go to several. Throws as askStore. */
@@ -42,24 +43,19 @@ export async function answering<T extends StoreOptions>(options: T, timeoutMs: n
   const choices = endpointsOf(options)
   if (choices.length < 2) return options
   return await firstOf(choices, async (one, stop) => {
-    await askStore(
-      log => openStore(one, log),
-      timeoutMs,
-      async (store, says, signal) => {
-        says('read the network config')
-        await store.networkConfig(signal, { onInvalid: 'reject' })
-      },
-      stop,
-    )
+    await askStore(log => openStore(one, log), timeoutMs, readNetwork, stop)
     return one
   })
 }
+
+/** One request to a store, which `says` names. */
+type Question<S, T> = (store: S, says: (act: string) => void, signal: AbortSignal) => Promise<T>
 
 /** `says` names the request. Throws StoreUnreachableError, at once where waiting cannot help. */
 export async function askStore<S extends Askable, T>(
   open: (log: Log) => Promise<S>,
   timeoutMs: number,
-  question: (store: S, says: (act: string) => void, signal: AbortSignal) => Promise<T>,
+  question: Question<S, T>,
   stop?: AbortSignal,
 ): Promise<T> {
   const timeout = AbortSignal.timeout(timeoutMs)

@@ -39,12 +39,7 @@ const LOOK_MS = 15_000
  * aborts; listens again where another program removed the socket. A failure to listen is only logged, and
  * tried again: the network does not depend on this API.
  */
-export async function serveLocalApi(
-  path: string,
-  api: LocalApi,
-  log: Log,
-  signal: AbortSignal,
-): Promise<void> {
+export async function serveLocalApi(path: string, api: LocalApi, log: Log, signal: AbortSignal) {
   const troubles = new ReportOnce()
   let server = openServer(api, log)
   while (!signal.aborted) {

@@ -77,6 +77,14 @@ describe('the manual page', () => {
   })
 })
 
+describe('the help of a list flag', () => {
+  it('names no default: the list is empty', async () => {
+    const { out } = await twill('cleanup --help')
+    expect(out).toContain('--vni <list>')
+    expect(out).not.toContain('(default )')
+  })
+})
+
 describe('twill', () => {
   it('says a slip of the command line in one line, with where to read on', async () => {
     const slips = {
