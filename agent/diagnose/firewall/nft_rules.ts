@@ -18,11 +18,8 @@ type Json = Readonly<Record<string, unknown>>
 const families = { ip: 'ipv4', ip6: 'ipv6', inet: 'both', bridge: 'both', netdev: 'both' } as const
 
 /** Base chains that may drop, without iptables-nft's tables, whose rules nft cannot read. */
-export function parseNft(
-  ruleset: unknown,
-  keptByIptables: ReadonlySet<string>,
-  devices: ReadonlyMap<string, readonly string[]>,
-): BaseChain[] {
+export function parseNft(ruleset: unknown, keptByIptables: ReadonlySet<string>, text: string): BaseChain[] {
+  const devices = parseNftDevices(text)
   const items = listOf(objectOf(ruleset).nftables).map(objectOf)
   const chains = items.flatMap(item => ('chain' in item ? [objectOf(item.chain)] : []))
   const rules = items.flatMap(item => ('rule' in item ? [objectOf(item.rule)] : []))
@@ -43,6 +40,20 @@ export function parseNft(
     }
     return hooksOf(chain, devices.get(`${table} ${chain.name}`)).map(hook => ({ ...base, hook }))
   })
+}
+
+/** Devices of ingress and egress chains, from `nft list ruleset`: the JSON of nft before 1.0.9 lacks them. */
+function parseNftDevices(text: string): ReadonlyMap<string, readonly string[]> {
+  const found = new Map<string, readonly string[]>()
+  let [table, chain] = ['', '']
+  for (const line of text.split('\n')) {
+    table = /^table (\S+ \S+) \{/.exec(line)?.[1] ?? table
+    chain = /^\s+chain (\S+) \{/.exec(line)?.[1] ?? chain
+    const [, devices] = /^\s+type \S+ hook (?:in|e)gress devices? (?:= )?(\{[^}]*\}|\S+)/.exec(line) ?? []
+    const names = Array.from((devices ?? '').matchAll(/[^\s{},"]+/g), ([name]) => name)
+    if (names.length > 0) found.set(`${table} ${chain}`, names)
+  }
+  return found
 }
 
 /** None for a chain without a hook. `devices` are used where the JSON leaves them out. */

@@ -1,6 +1,5 @@
 import { type Family, familyOf, type Ip } from '../../../lease/net/ip.ts'
 import { parseIptables } from '../firewall/iptables_rules.ts'
-import { parseNftDevices } from '../firewall/nft_devices.ts'
 import { parseNft } from '../firewall/nft_rules.ts'
 import {
   type BaseChain,
@@ -25,7 +24,7 @@ export function verdictChains({ facts }: Pick<Walk, 'facts'>): readonly BaseChai
       const ip = family === 'ipv6' ? 'ip6' : 'ip'
       return Array.from(text.matchAll(/^\*(\S+)$/gm), ([, table]) => `${ip} ${table}`)
     })
-  const nft = parseNft(facts.nftables, new Set(kept), parseNftDevices(facts.nftText))
+  const nft = parseNft(facts.nftables, new Set(kept), facts.nftText)
   return [...facts.iptables.flatMap(parseIptables), ...nft]
 }
 
