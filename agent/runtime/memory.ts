@@ -6,7 +6,11 @@ import { setV8Flags, startedV8Flags } from './v8_flags.ts'
  * V8 flags that every supported release knows: drop all compiled code that is not running, and (Node.js 20)
  * move objects together, so that pages become free.
  */
-export const collectionFlags: readonly string[] = ['stress-flush-code', 'optimize-for-size']
+export const collectionFlags: readonly string[] = [
+  'flush-baseline-code',
+  'stress-flush-code',
+  'optimize-for-size',
+]
 
 /**
  * Frees the memory that only the start needed: the first list of leases, the first pass, the first
