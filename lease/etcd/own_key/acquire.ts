@@ -104,9 +104,10 @@ class Search {
       ({ record }) => this.#asked.get(record.kv.key) !== false,
     )
     const [held, ...surplus] = own.filter(({ record }) => this.#unfit(record, records) === undefined)
-    if (held && this.#mustAsk(held)) return this.#ask(held.record, signal)
-    const claim = held
-      ? await this.#takeUp(held.record, signal)
+    const record = held && this.#mustAsk(held) ? await this.#ask(held.record, signal) : held?.record
+    if (record === lost) return lost
+    const claim = record
+      ? await this.#takeUp(record, signal)
       : await this.#claimNew(records, own, revision, signal)
     if (claim === lost) return lost
     for (const one of surplus) await this.#release(one, 'this node holds another', signal)
@@ -118,16 +119,18 @@ class Search {
     return isDoubtful && this.#asked.get(record.kv.key) !== writeOf(record.kv)
   }
 
-  async #ask({ kv, lease }: Record, signal: AbortSignal): Promise<Lost> {
+  /** Resolves to the record at its newest revision where its writer did not answer. */
+  async #ask(record: Record, signal: AbortSignal): Promise<Record | Lost> {
+    const { kv, lease } = record
     const answer = await ask(this.#ctx, kv, signal)
     if (answer === undefined) return lost
     this.#asked.set(kv.key, !answer.isAlive && writeOf(kv))
-    if (answer.isAlive)
-      this.#ctx.log.warn(
-        { key: kv.key, value: kv.value },
-        `Left ${kv.key} to ${lease ? describeLease(lease) : 'another host'}: its agent runs, so that is another host which has ` +
-          'our public IP or a copy of our files; give each host its own (--public-ip, --iface, --cache-file)',
-      )
+    if (!answer.isAlive) return { ...record, kv: { ...kv, modRevision: answer.modRevision } }
+    this.#ctx.log.warn(
+      { key: kv.key, value: kv.value },
+      `Left ${kv.key} to ${lease ? describeLease(lease) : 'another host'}: its agent runs, so that is another host which has ` +
+        'our public IP or a copy of our files; give each host its own (--public-ip, --iface, --cache-file)',
+    )
     return lost
   }
 
