@@ -104,7 +104,8 @@ export class Firewall {
   }
 
   #ownNetworks(): readonly Prefix[] {
-    return [...this.#overlay.map(({ network }) => network), ...(this.#options.previousNetworks ?? [])]
+    const networks = this.#overlay.map(({ network }) => network)
+    return [...new Set([...networks, ...(this.#options.previousNetworks ?? [])])]
   }
 
   #logChange(names: readonly string[]): void {
