@@ -52,7 +52,7 @@ export const defaultTuning: EtcdTuning = {
   relistMs: 3600_000,
   relistAfterBreakMs: 60_000,
   refusedRetryMs: 10_000,
-  cacheAfterMs: 300,
+  cacheAfterMs: 200,
   askMs: 1_000,
   graceMs: 24 * 3600_000,
   saveMs: 5_000,
