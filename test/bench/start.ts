@@ -1,4 +1,6 @@
+import { existsSync } from 'node:fs'
 import type { Agent, LogLine } from '../support/agent.ts'
+import { until } from '../support/until.ts'
 import { BenchBed } from './bed.ts'
 import type { Contender } from './contender.ts'
 import type { ProgrammingJob } from './jobs/programming.ts'
@@ -62,6 +64,8 @@ export async function* startFromOutside(contender: Contender): AsyncGenerator<Ro
     const spawned = wallClock()
     const agent = bed.launchContender(contender)
     took.push((await observer.seesTimes(peerRoute, PEERS, 0)).atMs - spawned)
+    // Without it and without the device, twilld's next start asks for a second whether another host has its key.
+    await until('the subnet file', () => existsSync(bed.host.subnetFile))
     await agent.stop()
     await bed.host.ip(['link delete flannel.1'])
   }
