@@ -79,6 +79,9 @@ export const podBreaks: Record<string, Break> = {
     step: 'underlay reverse path',
     act: ({ peerIp, ownIp }) =>
       [
+        // Other beds may have pushed us out of the peer's ARP table, which all namespaces share: a strict filter
+        // would then keep this host from answering its request, and no packet would come that is dropped.
+        `ping -q -c 1 -w 5 -I ${ownIp} ${peerIp} >/dev/null`,
         'sysctl -qw net.ipv4.conf.eth0.rp_filter=1',
         'ip link add mv0 link eth0 type macvlan mode bridge',
         // A second network card that does not answer ARP for the address of the first.
