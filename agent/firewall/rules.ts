@@ -99,22 +99,14 @@ export function iptablesChains(family: FamilySubnet, wish: FirewallWish, suffix 
 
 /** Both chains without rules, which means that they are removed. */
 export function noIptablesChains(suffix = ''): readonly [IptablesChain, IptablesChain] {
+  const jump = (parent: string, comment: string, chain: string) =>
+    `-A ${parent} -m comment --comment "${comment}" -j ${chain}`
   const [masq, forward] = [`FLANNEL-POSTRTG${suffix}`, `FLANNEL-FWD${suffix}`]
+  const masqJump = jump('POSTROUTING', 'flanneld masq', masq)
+  const forwardJump = jump('FORWARD', 'flanneld forward', forward)
   return [
-    {
-      table: 'nat',
-      parent: 'POSTROUTING',
-      chain: masq,
-      jump: `-A POSTROUTING -m comment --comment "flanneld masq" -j ${masq}`,
-      rules: [],
-    },
-    {
-      table: 'filter',
-      parent: 'FORWARD',
-      chain: forward,
-      jump: `-A FORWARD -m comment --comment "flanneld forward" -j ${forward}`,
-      rules: [],
-    },
+    { table: 'nat', parent: 'POSTROUTING', chain: masq, jump: masqJump, rules: [] },
+    { table: 'filter', parent: 'FORWARD', chain: forward, jump: forwardJump, rules: [] },
   ]
 }
 

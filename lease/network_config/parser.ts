@@ -80,6 +80,16 @@ export function parseNetworkConfig(
   }
 }
 
+/** The config, or why there is none. */
+export function tryParseNetworkConfig(text: string): NetworkConfig | NetworkConfigError {
+  try {
+    return parseNetworkConfig(text)
+  } catch (error) {
+    if (error instanceof NetworkConfigError) return error
+    throw error
+  }
+}
+
 function parse(text: string): Fields {
   try {
     return parseFields(text)

@@ -113,6 +113,9 @@ export class Attributes {
   }
 }
 
+/** A message while its attributes are read. */
+export type Writable<T> = { -readonly [K in keyof T]: T[K] }
+
 /** Throws NetlinkDecodeError where the fixed part of a message is incomplete. */
 export function requireHeader(what: string, start: number, end: number, bytes: number): void {
   if (end - start < bytes)

@@ -1,5 +1,5 @@
 import type { Mac } from '../../../lease/net/mac.ts'
-import { Attributes, requireHeader } from './attributes.ts'
+import { Attributes, requireHeader, type Writable } from './attributes.ts'
 import { AF_UNSPEC } from './family.ts'
 import { type MessageWriter, NLM_F_CREATE, NLM_F_EXCL } from './message.ts'
 import { readVxlan, type VxlanFields, type VxlanMessage, writeVxlan } from './vxlan.ts'
@@ -59,36 +59,31 @@ export interface LinkMessage {
 export function readLink(buffer: Buffer, start: number, end: number): LinkMessage {
   requireHeader('a link', start, end, IFINFOMSG)
   const flags = buffer.readUInt32LE(start + 8)
-  let name = ''
-  let altNames: readonly string[] = []
-  let mtu = 0
-  let mac: Mac | undefined
-  let master = 0
-  let protodown = false
-  let info: { kind: string; vxlan: VxlanMessage | undefined } = { kind: '', vxlan: undefined }
-  const attributes = new Attributes(buffer, start + IFINFOMSG, end)
-  while (attributes.next()) {
-    if (attributes.type === IFLA_IFNAME) name = attributes.text()
-    else if (attributes.type === IFLA_MTU) mtu = attributes.u32()
-    else if (attributes.type === IFLA_ADDRESS) mac = attributes.mac()
-    else if (attributes.type === IFLA_MASTER) master = attributes.u32()
-    else if (attributes.type === IFLA_PROTO_DOWN) protodown = attributes.u8() !== 0
-    else if (attributes.type === IFLA_PROP_LIST) altNames = readAltNames(attributes.nested())
-    else if (attributes.type === IFLA_LINKINFO) info = readInfo(attributes.nested())
-  }
-  return {
+  const link: Writable<LinkMessage> = {
     family: buffer.readUInt8(start),
     index: buffer.readInt32LE(start + 4),
-    name,
-    altNames,
-    mtu,
+    name: '',
+    altNames: [],
+    mtu: 0,
     up: (flags & IFF_UP) !== 0,
     loopback: (flags & IFF_LOOPBACK) !== 0,
-    mac,
-    master,
-    protodown,
-    ...info,
+    mac: undefined,
+    master: 0,
+    protodown: false,
+    kind: '',
+    vxlan: undefined,
   }
+  const attributes = new Attributes(buffer, start + IFINFOMSG, end)
+  while (attributes.next()) {
+    if (attributes.type === IFLA_IFNAME) link.name = attributes.text()
+    else if (attributes.type === IFLA_MTU) link.mtu = attributes.u32()
+    else if (attributes.type === IFLA_ADDRESS) link.mac = attributes.mac()
+    else if (attributes.type === IFLA_MASTER) link.master = attributes.u32()
+    else if (attributes.type === IFLA_PROTO_DOWN) link.protodown = attributes.u8() !== 0
+    else if (attributes.type === IFLA_PROP_LIST) link.altNames = readAltNames(attributes.nested())
+    else if (attributes.type === IFLA_LINKINFO) readInfo(link, attributes.nested())
+  }
+  return link
 }
 
 function readAltNames(attributes: Attributes): readonly string[] {
@@ -97,14 +92,13 @@ function readAltNames(attributes: Attributes): readonly string[] {
   return names
 }
 
-function readInfo(attributes: Attributes): { kind: string; vxlan: VxlanMessage | undefined } {
-  let kind = ''
+function readInfo(link: Writable<LinkMessage>, attributes: Attributes): void {
   let data: Attributes | undefined
   while (attributes.next()) {
-    if (attributes.type === IFLA_INFO_KIND) kind = attributes.text()
+    if (attributes.type === IFLA_INFO_KIND) link.kind = attributes.text()
     else if (attributes.type === IFLA_INFO_DATA) data = attributes.nested()
   }
-  return { kind, vxlan: kind === 'vxlan' && data !== undefined ? readVxlan(data) : undefined }
+  if (link.kind === 'vxlan' && data !== undefined) link.vxlan = readVxlan(data)
 }
 
 /** `ip link add NAME address MAC mtu MTU type vxlan ...`, still down; with its MAC: udev then sets none. */

@@ -1,7 +1,7 @@
 import type { Ip } from '../../../lease/net/ip.ts'
 import { familyOf } from '../../../lease/net/ip.ts'
 import type { Mac } from '../../../lease/net/mac.ts'
-import { Attributes, requireHeader } from './attributes.ts'
+import { Attributes, requireHeader, type Writable } from './attributes.ts'
 import { AF_BRIDGE, familyNumber } from './family.ts'
 import type { MessageForm } from './fingerprint.ts'
 import { type MessageWriter, NLM_F_CREATE, NLM_F_REPLACE } from './message.ts'
@@ -54,29 +54,25 @@ export interface NeighborMessage extends Detour {
 
 export function readNeighbor(buffer: Buffer, start: number, end: number): NeighborMessage {
   requireHeader('a neighbor', start, end, NDMSG)
-  let address: Ip | undefined
-  let mac: Mac | undefined
-  let port: number | undefined
-  let vni: number | undefined
-  let via: number | undefined
-  const attributes = new Attributes(buffer, start + NDMSG, end)
-  while (attributes.next()) {
-    if (attributes.type === NDA_DST) address = attributes.ip()
-    else if (attributes.type === NDA_LLADDR) mac = attributes.mac()
-    else if (attributes.type === NDA_PORT) port = attributes.u16Be()
-    else if (attributes.type === NDA_VNI) vni = attributes.u32()
-    else if (attributes.type === NDA_IFINDEX) via = attributes.u32()
-  }
-  return {
+  const neighbor: Writable<NeighborMessage> = {
     family: buffer.readUInt8(start),
     index: buffer.readInt32LE(start + 4),
     state: buffer.readUInt16LE(start + NDM_STATE),
-    address,
-    mac,
-    port,
-    vni,
-    via,
+    address: undefined,
+    mac: undefined,
+    port: undefined,
+    vni: undefined,
+    via: undefined,
   }
+  const attributes = new Attributes(buffer, start + NDMSG, end)
+  while (attributes.next()) {
+    if (attributes.type === NDA_DST) neighbor.address = attributes.ip()
+    else if (attributes.type === NDA_LLADDR) neighbor.mac = attributes.mac()
+    else if (attributes.type === NDA_PORT) neighbor.port = attributes.u16Be()
+    else if (attributes.type === NDA_VNI) neighbor.vni = attributes.u32()
+    else if (attributes.type === NDA_IFINDEX) neighbor.via = attributes.u32()
+  }
+  return neighbor
 }
 
 /** Index of the device of a neighbor message, without parsing the rest. */

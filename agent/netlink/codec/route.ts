@@ -1,6 +1,6 @@
 import { type Family, familyBits, familyOf, type Ip } from '../../../lease/net/ip.ts'
 import { networkAddress, type Prefix, prefixLength } from '../../../lease/net/prefix.ts'
-import { Attributes, NetlinkDecodeError, requireHeader } from './attributes.ts'
+import { Attributes, NetlinkDecodeError, requireHeader, type Writable } from './attributes.ts'
 import { AF_INET, AF_INET6, familyNumber } from './family.ts'
 import type { MessageForm } from './fingerprint.ts'
 import { type MessageWriter, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE } from './message.ts'
@@ -118,8 +118,6 @@ export function readRoute(buffer: Buffer, start: number, end: number): RouteMess
   while (attributes.next()) readAttribute(route, length, attributes)
   return route
 }
-
-type Writable<T> = { -readonly [K in keyof T]: T[K] }
 
 function readAttribute(route: Writable<RouteMessage>, length: number, attribute: Attributes): void {
   const { type } = attribute

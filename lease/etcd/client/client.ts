@@ -174,22 +174,15 @@ export class EtcdClient {
 
   async #call<T>(act: Act<T>, signal: AbortSignal): Promise<T> {
     for (const isOver = silentTrouble(); ; ) {
+      const connection = await this.#connect(signal)
       try {
-        return await this.#callOnce(act, signal)
+        const answer = await untilAborted(act(connection), signal)
+        this.lastContactMs = this.#tuning.clock.date()
+        return answer
       } catch (error) {
-        if (!isOver(error)) throw error
+        const failure = this.#failed(connection, error, signal)
+        if (!isOver(failure)) throw failure
       }
-    }
-  }
-
-  async #callOnce<T>(act: Act<T>, signal: AbortSignal): Promise<T> {
-    const connection = await this.#connect(signal)
-    try {
-      const answer = await untilAborted(act(connection), signal)
-      this.lastContactMs = this.#tuning.clock.date()
-      return answer
-    } catch (error) {
-      throw this.#failed(connection, error, signal)
     }
   }
 

@@ -3,8 +3,7 @@ import type { CachedLeases } from '../../cache/cache.ts'
 import { LeaseCache } from '../../cache/lease_cache.ts'
 import type { Log } from '../../common/log.ts'
 import type { Lease } from '../../lease.ts'
-import { NetworkConfigError } from '../../network_config/network_config.ts'
-import { parseNetworkConfig } from '../../network_config/parser.ts'
+import { tryParseNetworkConfig } from '../../network_config/parser.ts'
 import type { EtcdOptions } from '../../options.ts'
 import type { Head, KeyValue } from '../client/keys.ts'
 import type { EtcdTuning } from '../client/tuning.ts'
@@ -122,13 +121,8 @@ export class LastSeen {
     const names = new Set(storeNames(this.#options))
     if (!notes.endpoints.some(name => names.has(name)))
       return `it is of another etcd, ${notes.endpoints.join(', ')}`
-    try {
-      if (networkConfig !== undefined) parseNetworkConfig(networkConfig)
-      return undefined
-    } catch (error) {
-      if (!(error instanceof NetworkConfigError)) throw error
-      return error.message
-    }
+    const parsed = networkConfig === undefined ? undefined : tryParseNetworkConfig(networkConfig)
+    return parsed instanceof Error ? parsed.message : undefined
   }
 
   #take(cached: CachedLeases<Notes>): void {

@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { shellQuote } from '../../common/shell_quote.ts'
 import { sleep } from '../../common/sleep.ts'
 import { type NetworkConfig, NetworkConfigError } from '../../network_config/network_config.ts'
-import { parseNetworkConfig } from '../../network_config/parser.ts'
+import { parseNetworkConfig, tryParseNetworkConfig } from '../../network_config/parser.ts'
 import { networkConfigWarnings } from '../../network_config/warnings.ts'
 import type { EtcdOptions } from '../../options.ts'
 import type { ConfigDemands } from '../../store.ts'
@@ -99,7 +99,7 @@ export class ConfigKey {
   #compare(text: string | typeof missing): void {
     const { configKey, log } = this.#ctx
     const { text: before, network } = this.#running ?? {}
-    const now = text === missing ? missing : tryParse(text)
+    const now = text === missing ? missing : tryParseNetworkConfig(text)
     if (text === before || isDeepStrictEqual(now, network)) {
       if (this.notice !== undefined)
         log.info({ key: configKey }, 'The network config in etcd is again the one that this node runs with')
@@ -183,15 +183,6 @@ export async function offerNetworkConfig(
 }
 
 const missing = Symbol('no network config')
-
-function tryParse(text: string): NetworkConfig | NetworkConfigError {
-  try {
-    return parseNetworkConfig(text)
-  } catch (error) {
-    if (error instanceof NetworkConfigError) return error
-    throw error
-  }
-}
 
 /** A command for a shell on this host. etcdctl asks for the password; the command does not contain it. */
 function putCommand(ctx: EtcdContext, options: EtcdOptions): string {
