@@ -92,7 +92,8 @@ function etcdOptions(values: StoreValues, share: AgentsShare): EtcdOptions {
   return {
     kind: 'etcd',
     endpoints: endpoints.map(text => endpoint(text, scheme)),
-    prefix: etcdPrefix(values['etcd-prefix']),
+    // As flanneld joins keys (Go's path.Join): `//a/b/` is `/a/b`.
+    prefix: posix.normalize(values['etcd-prefix']).replace(/\/$/, ''),
     caFile,
     certFile,
     keyFile,
@@ -152,9 +153,4 @@ function endpoint(text: string, scheme: 'http' | 'https'): string {
 /** Removes the part before an `@` in a URL, for messages and the log. */
 export function withoutUser(text: string): string {
   return text.replace(/^(\w+:\/\/).*@/, '$1***@')
-}
-
-/** As flanneld joins keys (Go's path.Join): `//a/b/` is `/a/b`. */
-function etcdPrefix(text: string): string {
-  return posix.normalize(text).replace(/\/$/, '')
 }

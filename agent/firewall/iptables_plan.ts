@@ -18,7 +18,9 @@ export function planIptables(
     desired.rules.length === 0
       ? removal(desired, jumps, chain !== undefined)
       : [
-          ...(sameRules(desired.rules, chain) ? [] : [`:${desired.chain} - [0:0]`, ...desired.rules]),
+          ...(chain?.join('\n') === desired.rules.join('\n')
+            ? []
+            : [`:${desired.chain} - [0:0]`, ...desired.rules]),
           ...jumpLines(desired, jumps, first && blockedBy(desired, parent) !== undefined, first),
         ]
   return body.length === 0 ? [] : [`*${desired.table}`, ...body, 'COMMIT']
@@ -31,10 +33,6 @@ export function blockedBy({ jump }: IptablesChain, parent: readonly string[]): s
   return before.find(rule =>
     /^-A \S+(?: -m comment --comment (?:"[^"]*"|\S+))? -j (?:REJECT|DROP)\b/.test(rule),
   )
-}
-
-function sameRules(desired: readonly string[], actual: readonly string[] | undefined): boolean {
-  return actual !== undefined && actual.join('\n') === desired.join('\n')
 }
 
 function jumpLines({ jump }: IptablesChain, jumps: number, move: boolean, first: boolean): readonly string[] {

@@ -89,7 +89,9 @@ export class TunnelFilter {
       // Read the generation before the table: a change in between leads to another check.
       const generation = nftGeneration?.()
       const isKnown = generation !== undefined && generation === this.#knownAtGeneration
-      const isRead = this.#content === undefined || (!isKnown && this.#isReadDue())
+      // Peers that join and leave fast must not make nft list thousands of elements each time.
+      const isReadDue = performance.now() - this.#readAtMs >= this.#options.resyncMs
+      const isRead = this.#content === undefined || (!isKnown && isReadDue)
       if (isRead) {
         await this.#read(wanted, signal)
         this.#knownAtGeneration = generation
@@ -102,11 +104,6 @@ export class TunnelFilter {
       if (this.#reported.isNew('filter', error.message))
         log.error({}, `the tunnel is not filtered as --tunnel-filter asks: ${error.message}`)
     }
-  }
-
-  /** Peers that join and leave fast must not make nft list thousands of elements each time. */
-  #isReadDue(): boolean {
-    return performance.now() - this.#readAtMs >= this.#options.resyncMs
   }
 
   async #read({ device }: Tunnel, signal: AbortSignal): Promise<void> {

@@ -48,20 +48,14 @@ export class Exchanges {
   }
 
   /** Resolves once the last message is answered. Rejects where the socket fails or the signal aborted. */
-  async run(exchange: Exchange, signal: AbortSignal): Promise<void> {
-    const before = this.#turn
-    let done = () => {}
-    this.#turn = new Promise(resolve => {
-      done = resolve
-    })
-    try {
-      await before
+  run(exchange: Exchange, signal: AbortSignal): Promise<void> {
+    const turn = this.#turn.then(async () => {
       await this.#letOthersRun()
       signal.throwIfAborted()
       await this.#send(exchange)
-    } finally {
-      done()
-    }
+    })
+    this.#turn = turn.catch(() => {})
+    return turn
   }
 
   close(): void {

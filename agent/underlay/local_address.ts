@@ -26,7 +26,9 @@ export function localAddress(
 ): Ip | undefined {
   const defaults = defaultRoutes(routes, family).filter(({ dev }) => dev === carrier.name)
   const held = [holder, ...interfaces.filter(({ loopback }) => loopback)].flatMap(it => it.addresses)
-  const preferred = defaults.flatMap(({ src }) => src ?? []).find(src => held.some(isUsableAs(src)))
+  const preferred = defaults
+    .flatMap(({ src }) => src ?? [])
+    .find(src => held.some(at => at.address === src && isUsable(at)))
   if (preferred !== undefined) return preferred
   const gateways = defaults.flatMap(({ via }) => via ?? [])
   return bestOf(
@@ -56,8 +58,4 @@ export function prefixIn({ address, length }: InterfaceAddress): Prefix {
 
 function isUsable({ address, deprecated }: InterfaceAddress): boolean {
   return !deprecated && scopeOf(address) === 'global'
-}
-
-function isUsableAs(ip: Ip): (at: InterfaceAddress) => boolean {
-  return at => at.address === ip && isUsable(at)
 }

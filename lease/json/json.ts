@@ -28,7 +28,8 @@ export function parseJson(text: string, maxBytes: number): unknown {
     throw new JsonError(`it is longer than ${maxBytes} bytes`)
   if (isDeeperThan(text, MAX_DEPTH)) throw new JsonError(`it is nested deeper than ${MAX_DEPTH} levels`)
   try {
-    return JSON.parse(withoutByteOrderMark(text))
+    // Editors on Windows put a byte order mark at the start of a file.
+    return JSON.parse(text.charCodeAt(0) === 0xfeff ? text.slice(1) : text)
   } catch (cause) {
     throw new JsonError(messageOf(cause), { cause })
   }
@@ -89,11 +90,6 @@ export function goJson(value: unknown): string {
     /[<>&\u2028\u2029]/g,
     char => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
   )
-}
-
-/** Editors on Windows put a byte order mark at the start of a file. */
-function withoutByteOrderMark(text: string): string {
-  return text.charCodeAt(0) === 0xfeff ? text.slice(1) : text
 }
 
 /** Counts brackets outside of strings, without recursion; without meaning for a text that is no JSON. */

@@ -43,7 +43,9 @@ export class ChangeSlot {
     device.hasDropped ||= hasDropped
     this.#devices.set(name, device)
     this.#wakeUp.set()
-    this.#hurry()
+    if (!this.mayHurry) return
+    this.#isUrgent = true
+    this.#endWait()
   }
 
   underlay(): void {
@@ -64,7 +66,11 @@ export class ChangeSlot {
     signal.throwIfAborted()
     if (!this.isFilled) {
       while (!this.isFilled) await this.#wakeUp.wait(Number.POSITIVE_INFINITY, signal)
-      await this.#restOfTurn()
+      if (!this.#isUrgent)
+        await new Promise<void>(resolve => {
+          this.#endWait = resolve
+          setImmediate(resolve)
+        })
     }
     signal.throwIfAborted()
     if (this.#error !== undefined) throw this.#error
@@ -85,20 +91,6 @@ export class ChangeSlot {
   get isFilled(): boolean {
     const size = this.#entries.size + this.#devices.size + this.#reasons.size
     return size > 0 || this.#underlay || this.#error !== undefined
-  }
-
-  async #restOfTurn(): Promise<void> {
-    if (this.#isUrgent) return
-    await new Promise<void>(resolve => {
-      this.#endWait = resolve
-      setImmediate(resolve)
-    })
-  }
-
-  #hurry(): void {
-    if (!this.mayHurry) return
-    this.#isUrgent = true
-    this.#endWait()
   }
 
   #set(key: string, entry: Entry | undefined): void {

@@ -20,7 +20,8 @@ export class Rewrites {
     const { log, tuning, conflicts } = this.#ctx
     this.#times = [...this.#recent(), tuning.clock.now()].slice(-100)
     const count = this.#times.length
-    const again = count > 1 ? `, ${count} times in the last ${this.#seconds()} s` : ''
+    const seconds = Math.ceil((tuning.clock.now() - (this.#times[0] ?? 0)) / 1000)
+    const again = count > 1 ? `, ${count} times in the last ${seconds} s` : ''
     const text =
       `${key} was rewritten by another program${again}, last as ${lease ? describeLease(lease) : printJson(value)}: look for a second agent on this host, or ` +
       'for another host with our public IP or a copy of our files'
@@ -39,9 +40,5 @@ export class Rewrites {
   #recent(): readonly number[] {
     const { clock, checkMs } = this.#ctx.tuning
     return this.#times.filter(at => clock.now() - at < CHECKS * checkMs)
-  }
-
-  #seconds(): number {
-    return Math.ceil((this.#ctx.tuning.clock.now() - (this.#times[0] ?? 0)) / 1000)
   }
 }
