@@ -22,15 +22,13 @@ export interface IptablesOutcome {
 /** iptables or ip6tables of one kind: changes our chains in one transaction a table where they differ. */
 export class Iptables {
   readonly #run: RunCommand
-  readonly #name: string
-  readonly #suffix: IptablesSuffix
+  readonly #program: string
   /** The rules as printed after our last change, by chain: releases of iptables print them differently. */
   readonly #printed = new Map<string, string>()
 
   constructor(run: RunCommand, family: Family, suffix: IptablesSuffix) {
     this.#run = run
-    this.#name = iptablesOf[family]
-    this.#suffix = suffix
+    this.#program = `${iptablesOf[family]}${suffix}`
   }
 
   /** Rules in the chains that name an `own` network are ours. `first`: see planIptables. */
@@ -72,7 +70,7 @@ export class Iptables {
 
   /** Rules of the chain; undefined where it does not exist. */
   async #list(table: string, chain: string, signal: AbortSignal): Promise<readonly string[] | undefined> {
-    const program = `${this.#name}${this.#suffix}`
+    const program = this.#program
     const command = [program, '--wait', `${LOCK_SECONDS}`, '--table', table, '--list-rules', chain]
     const output = await this.#run(command, '', signal)
     if (output === 'missing') throw missing(program)
@@ -90,7 +88,7 @@ export class Iptables {
   }
 
   async #restore(lines: readonly string[], signal: AbortSignal): Promise<void> {
-    const program = `${this.#name}${this.#suffix}-restore`
+    const program = `${this.#program}-restore`
     const command = [program, '--noflush', '--wait', `${LOCK_SECONDS}`]
     const output = await this.#run(command, `${lines.join('\n')}\n`, signal)
     if (output === 'missing') throw missing(program)

@@ -91,14 +91,14 @@ export function writeNewNeighbor(writer: MessageWriter, index: number, address: 
 
 export function writeDelNeighbor(writer: MessageWriter, index: number, address: Ip): void {
   writer.begin(RTM_DELNEIGH, 0)
-  writeNdmsg(writer, familyNumber(familyOf(address)), index, 0, 0, 0)
+  writeNdmsg(writer, familyNumber(familyOf(address)), index)
   writer.attributeIp(NDA_DST, address)
 }
 
 /** `bridge fdb replace MAC dev DEV dst VTEP self permanent` */
 export function writeNewFdb(writer: MessageWriter, index: number, mac: Mac, vtep: Ip): void {
   writer.begin(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE)
-  writeNdmsg(writer, AF_BRIDGE, index, NUD_PERMANENT, NTF_SELF, 0)
+  writeNdmsg(writer, AF_BRIDGE, index, NUD_PERMANENT, NTF_SELF)
   writer.attributeMac(NDA_LLADDR, mac)
   writer.attributeIp(NDA_DST, vtep)
 }
@@ -111,7 +111,7 @@ export function writeDelFdb(
   destination?: Partial<Detour> & { readonly dst: Ip },
 ): void {
   writer.begin(RTM_DELNEIGH, 0)
-  writeNdmsg(writer, AF_BRIDGE, index, 0, NTF_SELF, 0)
+  writeNdmsg(writer, AF_BRIDGE, index, 0, NTF_SELF)
   writer.attributeMac(NDA_LLADDR, mac)
   if (destination === undefined) return
   const { dst, port, vni, via } = destination
@@ -124,18 +124,11 @@ export function writeDelFdb(
 /** Asks for all entries of one device. The kernel filters by device only with strict checking. */
 export function writeNeighborDump(writer: MessageWriter, family: number, index: number): void {
   writer.begin(RTM_GETNEIGH, 0)
-  writeNdmsg(writer, family, 0, 0, 0, 0)
+  writeNdmsg(writer, family, 0)
   writer.attributeU32(NDA_IFINDEX, index)
 }
 
-function writeNdmsg(
-  writer: MessageWriter,
-  family: number,
-  index: number,
-  state: number,
-  flags: number,
-  type: number,
-): void {
+function writeNdmsg(writer: MessageWriter, family: number, index: number, state = 0, flags = 0, type = 0) {
   writer.u32(family)
   writer.u32(index)
   writer.u16(state)
