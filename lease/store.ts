@@ -66,10 +66,7 @@ export interface LeaseStore {
    */
   keep(lease: Lease, signal: AbortSignal, onKept?: () => void): Promise<void>
 
-  /**
-   * Yields complete tables, maybe one live table, and merges changes that arrive faster than they are taken.
-   * Ends only by the signal.
-   */
+  /** Complete tables, maybe one live table; merges changes that come faster. Ends only by the signal. */
   watch(signal: AbortSignal): AsyncIterable<LeaseTableChange>
 
   /** Last renewal and end of each lease, by node, one call each. Only in stores whose leases end. */

@@ -5,10 +5,7 @@ import type { Lease, Subnet } from './lease.ts'
 import { AddressError, type Family, familyOf, type Ip, isOnePerFamily, parseIp } from './net/ip.ts'
 import { networkAddress, type Prefix, parsePrefix, prefixLength } from './net/prefix.ts'
 
-/**
- * flannel's etcd format: keys and values under `<prefix>/subnets/`, written byte for byte as by flanneld, and
- * read as leniently as by Go.
- */
+/** flannel's etcd format under `<prefix>/subnets/`: written byte for byte as by flanneld, read as by Go. */
 
 /** A key or value that is no lease. The message names the key, the value and the remedy. */
 export class WireError extends DataError {

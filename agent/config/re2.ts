@@ -3,10 +3,7 @@ import { messageOf } from '../../lease/common/errors.ts'
 import type { NamePattern } from '../underlay/underlay.ts'
 import { ConfigError } from './values.ts'
 
-/**
- * Compiles a pattern as Go's `regexp` (RE2). Throws ConfigError with that library's text. Costs 7 MB of
- * memory: import this file only for a pattern.
- */
+/** As Go's `regexp` (RE2). Throws ConfigError. Costs 7 MB of memory: import this file only for a pattern. */
 export function compilePattern(flag: string, source: string): NamePattern {
   try {
     const pattern = RE2JS.compile(source)

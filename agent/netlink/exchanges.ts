@@ -27,10 +27,7 @@ interface Running {
   settle(error: Error | undefined): void
 }
 
-/**
- * One rtnetlink socket with one exchange at a time: the kernel refuses two dumps. After a failure the next
- * exchange opens the socket again.
- */
+/** One exchange at a time: the kernel refuses two dumps. After a failure the next opens the socket again. */
 export class Exchanges {
   readonly #open: OpenRawSocket
   readonly #writer = new MessageWriter()

@@ -51,10 +51,7 @@ export class Devices {
     return wrongAtMs !== undefined && this.#now() - wrongAtMs < WRONG_LATELY_MS
   }
 
-  /**
-   * `isExpected`: whether a change of the desired state explains a difference. `waitMs`: ms to wait before the
-   * next try.
-   */
+  /** `isExpected`: the desired state changed, which is no drift. `waitMs`: before the next try. */
   async repair(
     isExpected: (key: string) => boolean,
     waitMs: (link: Entry) => number,

@@ -17,10 +17,7 @@ export interface RouteHolder {
   readonly via: Ip | undefined
 }
 
-/**
- * Only ours or flanneld's: on our own devices every route but the kernel's, elsewhere a `boot` route with the
- * same gateway.
- */
+/** On our own devices every route but the kernel's; elsewhere ours, or a `boot` one to the same gateway. */
 export function mayReplace(holder: RouteHolder, wanted: Route): boolean {
   if (holder.protocol === TWILL_PROTOCOL) return true
   if (KERNEL_PROTOCOLS.has(holder.protocol) || !holder.isOnSameDevice) return false

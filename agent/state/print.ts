@@ -35,10 +35,7 @@ export function printsSame(a: Entry, b: Entry): boolean {
   return a === b || (hasFieldsOf(a, b) && hasFieldsOf(b, a)) || printEntry(a) === printEntry(b)
 }
 
-/**
- * The kernel holds one entry a key, and two owners cannot both have it. Of several destinations that it may
- * hold for a MAC, here one counts.
- */
+/** The kernel holds one entry a key. It may hold several destinations for a MAC; here one counts. */
 export function entryKey(entry: Entry): string {
   // The keys of thousands of entries stay in memory. V8 keeps a joined string flat, and a template string as
   // a tree of its parts.

@@ -15,10 +15,7 @@ export interface HostNetwork {
   readonly carriesNode: boolean
 }
 
-/**
- * What the host itself needs, read from the kernel. No lease is chosen or programmed over it, not even one
- * that an operator wrote.
- */
+/** What the host itself needs. No lease is programmed over it, not even one that an operator wrote. */
 export interface HostNetworks {
   readonly overlapping: readonly HostNetwork[]
   /** Prefixes of the host's interfaces, whether they overlap the pod network or not. */

@@ -6,10 +6,7 @@ export class ExpectedError extends Error {
   override name = 'ExpectedError'
 }
 
-/**
- * A fault in foreign data, without a stack trace: V8 would parse the source again to make one, which a flood
- * of such data would pay for.
- */
+/** A fault in foreign data. It has no stack trace: for that V8 would parse the source each time. */
 export class DataError extends ExpectedError {
   override name = 'DataError'
 

@@ -37,10 +37,7 @@ export async function writeWhole(path: string, text: string, signal: AbortSignal
   return true
 }
 
-/**
- * Readers see the old text or the new one, also after a power failure. The file gets exactly `mode`, whatever
- * the umask. Throws WholeFileError.
- */
+/** All or nothing, also after a power failure. Exactly `mode`, whatever the umask. Throws WholeFileError. */
 export async function replaceFile(path: string, content: Content, mode: number): Promise<void> {
   const draft = join(dirname(path), `.${basename(path)}.${randomBytes(8).toString('hex')}.tmp`)
   try {

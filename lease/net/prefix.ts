@@ -104,10 +104,7 @@ export function prefixSize(family: Family, length: number): bigint {
   return 1n << BigInt(familyBits(family) - length)
 }
 
-/**
- * Network and broadcast address, which no host can have; undefined in a /31 (RFC 3021) and in IPv6, which has
- * no broadcast.
- */
+/** Undefined where hosts can have all addresses: in a /31 (RFC 3021), and in IPv6 without broadcast. */
 export function edgesOf(prefix: Prefix): { readonly network: Ip; readonly broadcast: Ip } | undefined {
   const { family, last } = prefixRange(prefix)
   if (family === 'ipv6' || prefixLength(prefix) >= 31) return undefined

@@ -16,10 +16,7 @@ export class DeviceError extends ExpectedError {
   override name = 'DeviceError'
 }
 
-/**
- * Changes the device in place where the kernel can, else deletes whatever has its name and creates it. Throws
- * DeviceError and NetlinkError.
- */
+/** In place where the kernel can, else deletes whatever has its name. Throws DeviceError, NetlinkError. */
 export async function makeDevice(
   requests: Requests,
   settings: DeviceSettings,

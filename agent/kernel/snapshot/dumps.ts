@@ -24,10 +24,7 @@ import {
 import { NetlinkError } from '../../netlink/errno.ts'
 import type { Requests } from '../../netlink/requests.ts'
 
-/*
- * Each function asks the kernel to filter, and filters the answer too: before Linux 4.20
- * (NETLINK_GET_STRICT_CHK) the kernel returns everything.
- */
+/** The kernel filters, and these do too: before Linux 4.20 (NETLINK_GET_STRICT_CHK) it returns everything. */
 
 export function dumpLinks(requests: Requests, signal: AbortSignal): Promise<LinkMessage[]> {
   return requests.dump('Cannot list devices', writeLinkDump, newLink, signal)

@@ -12,10 +12,7 @@ export class GracePeers {
       if (!this.#leases.has(lease.node)) this.#leases.set(lease.node, { lease, until })
   }
 
-  /**
-   * Removes peers whose time is over, or whose subnet or public IP a `current` lease claims. Returns those
-   * that have no current lease.
-   */
+  /** Removes peers whose time is over or whose place is claimed; returns those without a current lease. */
   settle(current: Iterable<Lease>, now: number): readonly string[] {
     if (this.#leases.size === 0) return []
     const nodes = new Set<string>()

@@ -16,10 +16,7 @@ const WATCHING = 'watch the network config'
 const KEEPS_OLD = 'this node keeps the one that it started with'
 const example = '{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}'
 
-/**
- * The network config under `<prefix>/config`. A running node keeps the one that it started with: any other is
- * reported and ends nothing.
- */
+/** `<prefix>/config`. A running node keeps the config that it started with, and reports any other. */
 export class ConfigKey {
   readonly #ctx: EtcdContext
   readonly #options: EtcdOptions
@@ -37,10 +34,7 @@ export class ConfigKey {
     return this.#running?.network
   }
 
-  /**
-   * Waits for a usable config; while etcd is away, uses the last one seen. Rejects with NetworkConfigError
-   * only where `onInvalid` asks for it.
-   */
+  /** Waits; while etcd is away, the last config seen counts. Rejects only where `onInvalid` asks for it. */
   async wait(signal: AbortSignal, demands: ConfigDemands): Promise<NetworkConfig> {
     const { retrier, client, lastSeen, tuning } = this.#ctx
     const read = () => this.#read(signal)
@@ -132,10 +126,7 @@ export class ConfigKey {
     )
   }
 
-  /**
-   * Reads the config; where etcd does not answer within `cacheAfterMs`, uses the cache. Undefined without a
-   * cache, or where the answer is an error.
-   */
+  /** After `cacheAfterMs` without an answer the cached config; undefined without one, or after an error. */
   #readSoon(signal: AbortSignal): Promise<string | typeof missing | undefined> {
     const { lastSeen, tuning } = this.#ctx
     if (lastSeen.networkConfig === undefined || lastSeen.savedAtMs === undefined)

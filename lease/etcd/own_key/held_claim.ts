@@ -9,10 +9,7 @@ import { describeLease, macsOf } from './describe.ts'
 import { candidate, hasSameMac } from './identity.ts'
 import { Rewrites } from './rewrites.ts'
 
-/**
- * A claim, and when to write it again. Decides whether our key, as read, is still ours, was written by
- * another program, or is another node's.
- */
+/** A claim, and when to write it again. Decides of each state of our key whether it is still ours. */
 export class HeldClaim {
   readonly #ctx: EtcdContext
   readonly #marginMs: number

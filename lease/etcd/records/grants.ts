@@ -40,10 +40,7 @@ export class Grants {
     if (this.#spare?.leaseId === leaseId) this.#spare = undefined
   }
 
-  /**
-   * The key was written with this etcd lease: revokes the one before, which a stray write or a deletion may
-   * have left without a key.
-   */
+  /** Revokes the etcd lease before, which a stray write or a deletion may have left without a key. */
   async wrote(key: string, leaseId: string, signal: AbortSignal): Promise<void> {
     const before = this.#written.get(key)
     this.#written.set(key, leaseId)

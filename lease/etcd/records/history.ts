@@ -16,10 +16,7 @@ export function latest(before: KeyValue | undefined, kvs: readonly KeyValue[]): 
   )
 }
 
-/**
- * Tells the client where etcd has another history. `witness`: the newest key of the known one, as it was.
- * Compacted revisions prove nothing.
- */
+/** `witness`: the newest key of the known history, as it was. Compacted revisions prove nothing. */
 export async function checkHistory(
   client: EtcdClient,
   folder: string,

@@ -58,10 +58,7 @@ export async function listRecords(
   return { ...head, records: kvs.filter(record => record !== undefined) }
 }
 
-/**
- * Compares only the first family that both have, IPv4 where possible: a renumbered IPv6 prefix must not cost
- * a node its subnet.
- */
+/** By the first family of both, IPv4 where possible: a renumbered IPv6 prefix must not cost the subnet. */
 export function isHeldBy(lease: Lease | undefined, publicIps: readonly Ip[]): boolean {
   for (const { publicIp } of lease?.subnets ?? []) {
     const own = publicIps.find(ip => familyOf(ip) === familyOf(publicIp))
@@ -111,10 +108,7 @@ export function taken(network: NetworkConfig, { prefixes }: Record): readonly Pr
   return prefixes.filter(prefix => couldBeLeased(network, prefix))
 }
 
-/**
- * True while no key has this first prefix, whatever its second: etcd would allow both `10.1.5.0-24` and
- * `10.1.5.0-24&fd00:5::-64`.
- */
+/** True while no key has this first prefix, whatever its second: to etcd these are different keys. */
 export function vacant(folder: string, prefixes: readonly Prefix[]): Condition {
   return { absent: keysUnder(folder + encodeSubnetKey(prefixes.slice(0, 1))) }
 }
