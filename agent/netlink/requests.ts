@@ -53,12 +53,13 @@ export class NetlinkRequests {
 
   /** A refused message does not stop the next; those refused with ENOBUFS are sent once more, at the end. */
   async batch(count: number, write: WriteAt, signal: AbortSignal): Promise<Refusals> {
-    const places = Array.from({ length: count }, (_, i) => i)
-    const refusals = await this.#batches(places, write, signal)
+    const refusals = new Map<number, NetlinkError>()
+    const send = (places: readonly number[]) => this.#batches(places, write, refusals, signal)
+    await send(Array.from({ length: count }, (_, i) => i))
     const again = [...refusals].flatMap(([place, error]) => (error.errno === ENOBUFS ? [place] : []))
-    if (again.length === 0) return refusals
     for (const place of again) refusals.delete(place)
-    return new Map([...refusals, ...(await this.#batches(again, write, signal))])
+    await send(again)
+    return refusals
   }
 
   close(): void {
@@ -101,9 +102,9 @@ export class NetlinkRequests {
   async #batches(
     places: readonly number[],
     write: WriteAt,
+    refusals: Map<number, NetlinkError>,
     signal: AbortSignal,
-  ): Promise<Map<number, NetlinkError>> {
-    const refusals = new Map<number, NetlinkError>()
+  ): Promise<void> {
     for (let at = 0; at < places.length; at += BATCH_SIZE) {
       const some = places.slice(at, at + BATCH_SIZE)
       const placeOf = (i: number) => some[i] ?? 0
@@ -119,6 +120,5 @@ export class NetlinkRequests {
       }
       await this.#exchanges.run(exchange, signal)
     }
-    return refusals
   }
 }
