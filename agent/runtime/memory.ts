@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { runInNewContext } from 'node:vm'
 import { loadLibc } from '../netlink/socket/libc.ts'
 import { setV8Flags, startedV8Flags } from './v8_flags.ts'
@@ -22,16 +23,17 @@ export async function releaseStartMemory(): Promise<void> {
   const libc = await loadLibc()
   setV8Flags([...startedV8Flags, '--expose-gc', ...collectionFlags.map(name => `--${name}`)])
   const collect: unknown = runInNewContext('globalThis.gc')
-  if (typeof collect === 'function') collectTwice(collect)
+  if (typeof collect === 'function') await collectTwice(collect)
   setV8Flags(collectionFlags.map(name => `--no-${name}`))
   libc.releaseFreeMemory()
 }
 
 /** Drops code first, then what only that code used. */
-function collectTwice(collect: CallableFunction): void {
+async function collectTwice(collect: CallableFunction): Promise<void> {
   if (process.version.startsWith('v20.')) {
     // This release collects everything without an argument; with any, it collects new objects alone.
     collect()
+    await nextTurn()
     collect()
   } else {
     // Later releases return pages only after this kind, which is two to seven collections in a row.
