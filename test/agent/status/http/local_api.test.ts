@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, renameSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -51,7 +51,9 @@ it.each(['//', '//:99999', 'http://[', '/__proto__', '/constructor', '*', '/%', 
 )
 
 it('is served again where its directory was removed', async () => {
-  rmSync(folder, { recursive: true })
+  // In one step: a socket that is made again meanwhile would keep the directory from being removed.
+  renameSync(folder, `${folder}.gone`)
+  rmSync(`${folder}.gone`, { recursive: true })
   await until('it to listen again', async () => /^HTTP/.test(await answerTo('/status').catch(() => '')))
   expect(log.lines.filter(({ level }) => level === 'warn').map(({ message }) => message)).toEqual([
     'the socket of the local API was removed: it is made again',

@@ -178,13 +178,14 @@ describe('a running node', () => {
   test('whose key another program keeps writing names it until that ends', async () => {
     const node = await start(7, '192.168.0.7', { subnetFile: '10.1.77.0/24' })
     const ours = await read('10.1.77.0-24')
-    for (let i = 0; i < 3; i++) {
+    const conflict =
+      /10\.1\.77\.0-24 was rewritten by another program, \d+ times in the last \d+ s, last as .*:66/
+    // A write counts as repeated only if it comes soon after the one before: a busy machine needs more of them.
+    await until('the conflict', async () => {
       await leave('10.1.77.0-24', value('192.168.0.7', '02:00:00:00:00:66'))
       await until('our value', async () => (await read('10.1.77.0-24')) === ours)
-    }
-    expect(node.store.health().conflict).toMatch(
-      /10\.1\.77\.0-24 was rewritten by another program, [23] times in the last \d+ s, last as .*:66/,
-    )
+      return conflict.test(node.store.health().conflict ?? '')
+    })
     await until('the end of it', () => node.store.health().conflict === undefined)
     expect(node.error).toBeUndefined()
   })
@@ -220,17 +221,16 @@ describe('a running node', () => {
     await holds('10.1.77.0-24', '192.168.0.7')
     await holds('10.1.88.0-24', '192.168.0.8')
     const [ours, theirs] = [await read('10.1.77.0-24'), await read('10.1.88.0-24')]
-    for (let i = 0; i < 3; i++) {
+    const conflict = /was rewritten by another program, \d+ times .* last as .*192\.168\.0\.8/
+    await until('the conflict', async () => {
       await bed.writeLease('10.1.77.0-24', theirs.trim())
       // As the peer does, which asks whether another host has its public IP, and renews its own.
       await bed.server.ctl('put', '--ignore-value', '--ignore-lease', bed.key('10.1.77.0-24'))
       await bed.server.ctl('put', '--ignore-value', '--ignore-lease', bed.key('10.1.88.0-24'))
       await until('our value', async () => (await read('10.1.77.0-24')) === ours)
       expect(await leaseOf('10.1.77.0-24')).not.toBe('0')
-    }
-    expect(node.store.health().conflict).toMatch(
-      /was rewritten by another program.* last as .*192\.168\.0\.8/,
-    )
+      return conflict.test(node.store.health().conflict ?? '')
+    })
     expect(await read('10.1.88.0-24')).toBe(theirs)
     expect([node.error, peer.error]).toEqual([undefined, undefined])
   })
