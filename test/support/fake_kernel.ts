@@ -97,12 +97,12 @@ export class FakeKernel implements Kernel {
   }
 
   /**
-   * Waits until all changes were taken. Changes that are not taken within some turns of the event loop have
-   * no reader.
+   * Waits until the reader has all changes: one that it takes in this turn of the event loop is with it in the
+   * next. Changes that are not taken within some turns have no reader.
    */
   async caughtUp(signal: AbortSignal): Promise<void> {
     const isBehind = () => [...this.#listeners.keys()].some(slot => slot.isFilled)
-    for (let i = 0; i < 5 && isBehind(); i++) await new Promise(resolve => setImmediate(resolve))
+    for (let i = 0; i === 0 || (i < 5 && isBehind()); i++) await new Promise(resolve => setImmediate(resolve))
     signal.throwIfAborted()
   }
 
