@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { runInNewContext } from 'node:vm'
 import { loadLibc } from '../netlink/socket/libc.ts'
-import { setV8Flags, startedV8Flags } from './v8_flags.ts'
+import { setV8Flags } from './v8_flags.ts'
 
 /**
  * V8 flags that every supported release knows: drop all compiled code that is not running, and (Node.js 20)
@@ -21,7 +21,7 @@ export const collectionFlags: readonly string[] = [
  */
 export async function releaseStartMemory(): Promise<void> {
   const libc = await loadLibc()
-  setV8Flags([...startedV8Flags, '--expose-gc', ...collectionFlags.map(name => `--${name}`)])
+  setV8Flags(['--expose-gc', ...collectionFlags.map(name => `--${name}`)])
   const collect: unknown = runInNewContext('globalThis.gc')
   if (typeof collect === 'function') await collectTwice(collect)
   setV8Flags(collectionFlags.map(name => `--no-${name}`))

@@ -16,13 +16,11 @@ export const agentV8Flags: readonly string[] = [
   ...(v8Release === 12 || v8Release === 13 ? ['--scavenger-max-new-space-capacity-mb=4'] : []),
   // A collection is due when the heap has grown by a fifth; by default it may double and more.
   '--heap-growing-percent=20',
-  // Compile only code that runs long (later releases decide otherwise), and with one compiler: saves 3 MB.
+  // Optimize only code that runs long (later releases decide otherwise), and with one compiler: saves 2 MB. The
+  // baseline compiler stays on: without it a join takes a tenth longer, for 0.4 MB.
   ...(v8Release === 11 ? ['--interrupt-budget=1000000'] : []),
   '--no-maglev',
 ]
-
-/** V8's first compiler speeds up the start, and only takes memory later. */
-export const startedV8Flags: readonly string[] = ['--no-sparkplug']
 
 export function setV8Flags(flags: readonly string[]): void {
   for (const flag of flags) setFlagsFromString(flag)

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { dirname } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { collectionFlags } from '../../../agent/runtime/memory.ts'
-import { agentV8Flags, startedV8Flags } from '../../../agent/runtime/v8_flags.ts'
+import { agentV8Flags } from '../../../agent/runtime/v8_flags.ts'
 
 /** As an operator's shell starts it: the kernel reads the first line of the file. */
 function start(file: string, words: readonly string[], env: Record<string, string> = {}) {
@@ -67,8 +67,6 @@ it('the bundle does not load what Node.js has for fetch, which nothing here call
 it('every V8 flag that the agent sets is known by this release', () => {
   const { stdout } = spawnSync(process.execPath, ['--v8-options'], { env: {}, encoding: 'utf8' })
   const known = [...stdout.matchAll(/^ +--([\w-]+) \(/gm)].map(([, name]) => name)
-  const names = [...agentV8Flags, ...startedV8Flags, ...collectionFlags].map(flag =>
-    flag.replace(/^--(no-)?(.*?)(=.*)?$/, '$2'),
-  )
+  const names = [...agentV8Flags, ...collectionFlags].map(flag => flag.replace(/^--(no-)?(.*?)(=.*)?$/, '$2'))
   expect(known).toEqual(expect.arrayContaining(names))
 })
