@@ -1,4 +1,4 @@
-import { type Ip, ipToBytes } from '../../../lease/net/ip.ts'
+import { familyOf, type Ip, ipToBytes } from '../../../lease/net/ip.ts'
 import type { Mac } from '../../../lease/net/mac.ts'
 import { Attributes, NetlinkDecodeError } from './attributes.ts'
 
@@ -125,14 +125,18 @@ export class MessageWriter {
 
   attributeIp(type: number, ip: Ip): void {
     const at = this.nest(type)
-    for (const byte of ipToBytes(ip)) this.u8(byte)
+    if (familyOf(ip) === 'ipv4') this.#ipv4(ip)
+    else {
+      this.#buffer.set(ipToBytes(ip), this.#end)
+      this.#end += 16
+    }
     this.#close(at, type)
   }
 
   attributeMac(type: number, mac: Mac): void {
     this.u16(10)
     this.u16(type)
-    for (const pair of mac.split(':')) this.u8(Number.parseInt(pair, 16))
+    for (let i = 0; i < 17; i += 3) this.u8((hexDigit(mac, i) << 4) | hexDigit(mac, i + 1))
     this.u16(0)
   }
 
@@ -152,6 +156,18 @@ export class MessageWriter {
     this.#buffer.writeUInt16LE(this.#end - at, at)
     this.#buffer.writeUInt16LE(type, at + 2)
     while ((this.#end & 3) !== 0) this.u8(0)
+  }
+
+  #ipv4(ip: Ip): void {
+    let value = 0
+    for (let i = 0; i < ip.length; i++) {
+      const code = ip.charCodeAt(i)
+      if (code === 46) {
+        this.u8(value)
+        value = 0
+      } else value = value * 10 + code - 48
+    }
+    this.u8(value)
   }
 }
 
@@ -212,4 +228,9 @@ export class Messages {
     while (attributes.next()) if (attributes.type === NLMSGERR_ATTR_MSG) return attributes.text()
     return undefined
   }
+}
+
+function hexDigit(text: string, at: number): number {
+  const code = text.charCodeAt(at)
+  return code < 58 ? code - 48 : code - 87
 }
