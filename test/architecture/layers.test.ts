@@ -256,7 +256,8 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
   'agent/status/http/': [
     ...ground,
     'agent/status/',
-    'agent/status/log/logger.ts',
+    'agent/status/log/log_level.ts',
+    'types:agent/status/log/',
     'types:agent/diagnose/',
     'agent/map/',
   ],
@@ -315,6 +316,7 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
     'agent/node_files/',
     'agent/reconcile/',
     'agent/state/',
+    'agent/status/log/log_level.ts',
     'agent/exit_code.ts',
     'agent/version.ts',
   ],

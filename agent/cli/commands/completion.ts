@@ -1,4 +1,5 @@
 import { FlagError } from '../../config/go_flags.ts'
+import { logLevels } from '../../status/log/log_level.ts'
 import { command } from '../definition/command.ts'
 import {
   type DescribedCommand,
@@ -25,7 +26,7 @@ export const completion = command(
 
 /** Words for the place of the first operand. */
 function operandWords({ name }: DescribedCommand): readonly string[] {
-  if (name === 'loglevel') return ['trace', 'debug', 'info', 'warn', 'error']
+  if (name === 'loglevel') return logLevels
   return name === 'completion' ? Object.keys(shells) : []
 }
 

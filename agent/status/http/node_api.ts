@@ -1,5 +1,6 @@
 import type { NodeDocuments } from '../../diagnose/node_documents.ts'
-import { type LeveledLog, parseLogLevel } from '../log/logger.ts'
+import { parseLogLevel } from '../log/log_level.ts'
+import type { LeveledLog } from '../log/logger.ts'
 import type { DetailSource } from './details.ts'
 import type { LocalApi } from './local_api.ts'
 

@@ -1,14 +1,13 @@
 import { fstatSync } from 'node:fs'
 import { isatty } from 'node:tty'
 import { pino } from 'pino'
-import { ExpectedError, isUnexpected } from '../../../lease/common/errors.ts'
+import { isUnexpected } from '../../../lease/common/errors.ts'
 import type { Log } from '../../../lease/common/log.ts'
 import { printable } from '../../../lease/common/printable.ts'
 import { LogBudget } from './log_budget.ts'
 import { formatLine, type LogFormat } from './log_format.ts'
+import type { LogLevel } from './log_level.ts'
 import { LogSink } from './log_sink.ts'
-
-export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error'
 
 /** pino's number of the level. */
 const DEBUG = 20
@@ -18,19 +17,9 @@ const STACK = 8_000
 const ITEMS = 100
 const DEPTH = 4
 
-const levels: readonly LogLevel[] = ['trace', 'debug', 'info', 'warn', 'error']
-
 /** A log with a level that can be changed while it runs. */
 export interface LeveledLog extends Log {
   level: LogLevel
-}
-
-/** Throws ExpectedError. */
-export function parseLogLevel(text: string): LogLevel {
-  const level = levels.find(one => one === text)
-  if (level === undefined)
-    throw new ExpectedError(`There is no log level '${text}': it must be ${levels.join(', ')}`)
-  return level
 }
 
 export interface LoggerOptions {

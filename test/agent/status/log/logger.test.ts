@@ -2,7 +2,8 @@ import { closeSync, fstatSync, mkdtempSync, openSync, readFileSync, rmSync } fro
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
-import { createLogger, type LogLevel } from '../../../../agent/status/log/logger.ts'
+import type { LogLevel } from '../../../../agent/status/log/log_level.ts'
+import { createLogger } from '../../../../agent/status/log/logger.ts'
 import type { Log } from '../../../../lease/common/log.ts'
 import { LeaseRefusedError } from '../../../../lease/store.ts'
 
