@@ -222,11 +222,15 @@ function holds(value: string | Json, is: string): boolean {
 function printExpression(name: string, argument: Json): string {
   if (name !== 'match') return name === 'jump' || name === 'goto' ? `${name} ${argument.target}` : name
   const [kind, { protocol, field, key }] = statementOf(objectOf(argument.left))
-  const values = valuesOf(argument.right)?.map(value =>
-    typeof value === 'string' ? value : `${objectOf(value.prefix).addr}/${objectOf(value.prefix).len}`,
-  )
+  const values = valuesOf(argument.right)?.map(printValue)
   const operator = argument.op === '!=' ? '!= ' : ''
   return `${protocol ?? kind} ${field ?? key ?? ''} ${operator}${values?.join(', ') ?? '...'}`
+}
+
+function printValue(value: string | Json): string {
+  if (typeof value === 'string') return value
+  const { addr, len } = objectOf(value.prefix)
+  return Array.isArray(value.range) ? value.range.join('-') : `${addr}/${len}`
 }
 
 function objectOf(value: unknown): Json {

@@ -120,8 +120,23 @@ describe('the firewall of an ordinary host, which lets in answers and a few port
       without,
     ],
   ])('in nft: %s', async (_, rules, wanted) => {
+    expect(verdicts(await parsedNft(rules))).toEqual(wanted)
+  })
+
+  it.each([
+    ['udp dport 8000-9000 drop', 'udp dport 8000-9000 drop'],
+    ['udp dport { 53, 8000-9000 } drop', 'udp dport 53, 8000-9000 drop'],
+    ['udp dport != 9000-9999 drop', 'udp dport != 9000-9999 drop'],
+    ['ip saddr { 10.0.0.0/8, 192.168.50.13 } drop', 'ip saddr 10.0.0.0/8, 192.168.50.13 drop'],
+    ['udp dport { 53, 8472 } drop', 'udp dport 53, 8472 drop'],
+  ])('names the nft rule that drops the packet, as nft prints it: %s', async (rule, text) => {
+    const { by } = judge(await parsedNft([rule]), 'input', packets.tunnel)
+    expect(by).toContain(`input: ${text} (handle `)
+  })
+
+  async function parsedNft(rules: readonly string[]) {
     const load = ['unshare', '--net', 'sh', '-ec', 'nft -f -; nft -j list ruleset']
     const ruleset: unknown = JSON.parse(await run(load, { input: table(...rules) }))
-    expect(verdicts(parseNft(ruleset, new Set(), ''))).toEqual(wanted)
-  })
+    return parseNft(ruleset, new Set(), '')
+  }
 })
