@@ -7,6 +7,9 @@ import { printExamples } from './definition/print_examples.ts'
 import { goWords } from './go_words.ts'
 import type { Parser } from './parser.ts'
 
+/** How commander declares a value that may be left out. A switch takes it behind `=` alone. */
+const SWITCH = ' [bool]'
+
 type SharedContext = Pick<CommandContext, 'env' | 'out' | 'err' | 'commands'>
 
 /**
@@ -39,6 +42,7 @@ function define(
   shared: SharedContext,
   answered: (code: number) => void,
 ) {
+  commander.configureHelp({ optionTerm: option => option.flags.replace(SWITCH, '[=bool]') })
   for (const flag of describe(flags, variableOf)) addOption(commander, flag)
   if (readsStore) for (const flag of describedStoreFlags) addOption(commander, flag)
   commander.addHelpText('after', `\nExamples:\n${printExamples([{ examples }])}`)
@@ -57,8 +61,8 @@ function define(
 }
 
 function addOption(commander: Parser, flag: DescribedFlag): void {
-  const { name, kind, isOn } = flag
-  const argument = kind !== undefined ? ` <${kind}>` : isOn ? ' [bool]' : ''
+  const { name, kind } = flag
+  const argument = kind === 'bool' ? SWITCH : ` <${kind}>`
   const short = name === 'output' ? '-o, ' : ''
   const option = commander.createOption(`${short}--${name}${argument}`, printFlagHelp(flag))
   if (kind === 'list')

@@ -39,27 +39,24 @@ function takesFile({ name }: DescribedFlag): boolean {
   return /file$|socket$|path$/.test(name)
 }
 
+/** Values of a switch: they stand behind `=`, as a switch never takes the next word. */
+const switchValues = ['true', 'false']
+
 /** bash splits a word at `=`: `--format=svg` arrives as three words. */
 function printBash(commands: readonly DescribedCommand[]): string {
   const all = commands.flatMap(flagsOf)
   const files = [...new Set(all.filter(takesFile).map(({ name }) => `--${name}`))]
-  const choices = commands.flatMap(one =>
-    flagsOf(one).flatMap(flag =>
-      flag.choices === undefined
-        ? []
-        : [`    '${one.name} --${flag.name}') words='${flag.choices.join(' ')}' ;;`],
-    ),
-  )
+  const choices = commands.flatMap(one => flagsOf(one).flatMap(flag => bashValues(one, flag)))
   const words = commands.map(one => {
     const flags = flagsOf(one).map(({ name }) => `--${name}`)
     return `    ${one.name}) words='${[...operandWords(one), ...flags, '--help'].join(' ')}' ;;`
   })
   return `# bash completion of twill
 _twill() {
-  local cur=\${COMP_WORDS[COMP_CWORD]} prev=\${COMP_WORDS[COMP_CWORD - 1]} words=''
+  local cur=\${COMP_WORDS[COMP_CWORD]} prev=\${COMP_WORDS[COMP_CWORD - 1]} words='' is=''
   COMPREPLY=()
-  if [ "$cur" = = ]; then cur=''
-  elif [ "$prev" = = ]; then prev=\${COMP_WORDS[COMP_CWORD - 2]}; fi
+  if [ "$cur" = = ]; then cur='' is='='
+  elif [ "$prev" = = ]; then prev=\${COMP_WORDS[COMP_CWORD - 2]} is='='; fi
   if [ "$COMP_CWORD" -eq 1 ]; then
     COMPREPLY=($(compgen -W '${commands.map(({ name }) => name).join(' ')} --help --version' -- "$cur"))
     return
@@ -68,10 +65,10 @@ _twill() {
     ${files.join(' | ')}) COMPREPLY=($(compgen -f -- "$cur")); return ;;
   esac
   [ "$prev" = -o ] && prev=--output
-  case "\${COMP_WORDS[1]} $prev" in
+  case "\${COMP_WORDS[1]} $prev$is" in
 ${choices.join('\n')}
   esac
-  [ -n "$words" ] || case \${COMP_WORDS[1]} in
+  [ -n "$words$is" ] || case \${COMP_WORDS[1]} in
 ${words.join('\n')}
   esac
   COMPREPLY=($(compgen -W "$words" -- "$cur"))
@@ -80,10 +77,17 @@ complete -o default -F _twill twill
 `
 }
 
+function bashValues({ name: command }: DescribedCommand, { name, kind, choices }: DescribedFlag) {
+  const place = `'${command} --${name}`
+  if (kind === 'bool') return [`    ${place}=') words='${switchValues.join(' ')}' ;;`]
+  return choices === undefined ? [] : [`    ${place}' | ${place}=') words='${choices.join(' ')}' ;;`]
+}
+
 function printZsh(commands: readonly DescribedCommand[]): string {
   const text = (words: string) => words.replaceAll("'", "'\\''").replaceAll(/[[\]:]/g, '\\$&')
   const argument = (flag: DescribedFlag) => {
-    if (flag.kind === undefined) return `'--${flag.name}[${text(flag.help)}]'`
+    if (flag.kind === 'bool')
+      return `'--${flag.name}=-[${text(flag.help)}]::bool:(${switchValues.join(' ')})'`
     const free = takesFile(flag) ? '_files' : ' '
     const values = flag.choices === undefined ? free : `(${flag.choices.join(' ')})`
     return `'--${flag.name}=[${text(flag.help)}]:${flag.kind}:${values}'`
@@ -119,7 +123,10 @@ function printFish(commands: readonly DescribedCommand[]): string {
   const option = (one: DescribedCommand, flag: DescribedFlag) => {
     const free = takesFile(flag) ? ' -r -F' : ' -x'
     const values = flag.choices === undefined ? free : ` -x -a ${quote(flag.choices.join(' '))}`
-    return `complete -c twill -n '__fish_seen_subcommand_from ${one.name}' ${flag.name === 'output' ? '-s o ' : ''}-l ${flag.name}${flag.kind === undefined ? '' : values} -d ${quote(flag.help)}`
+    // Without -r, fish offers the values behind `=` alone.
+    const shown = flag.kind === 'bool' ? ` -a ${quote(switchValues.join(' '))}` : values
+    const short = flag.name === 'output' ? '-s o ' : ''
+    return `${after(one)} ${short}-l ${flag.name}${shown} -d ${quote(flag.help)}`
   }
   const after = (one: DescribedCommand) => `complete -c twill -n '__fish_seen_subcommand_from ${one.name}'`
   const lines = commands.flatMap(one => [

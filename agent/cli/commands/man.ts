@@ -84,7 +84,7 @@ function printCommand({ name, operands, description, flags, examples }: Describe
 
 function printFlag(flag: DescribedFlag): string[] {
   const short = flag.name === 'output' ? '-o, ' : ''
-  const kind = flag.kind === undefined ? '' : ` ${flag.kind}`
+  const kind = flag.kind === 'bool' ? '[=bool]' : ` ${flag.kind}`
   return definition(`${short}--${flag.name}${kind}`, printFlagHelp(flag))
 }
 

@@ -1,17 +1,14 @@
 import { storeFlags, variableName } from '../../config/flags.ts'
-import type { FlagTable } from '../../config/go_flags.ts'
+import type { Flag, FlagTable } from '../../config/go_flags.ts'
 import { type CommandEntry, variableOf } from './command.ts'
 
 export interface DescribedFlag {
   readonly name: string
-  /** Undefined for a switch, which takes no value. */
-  readonly kind: string | undefined
-  /** Of a switch, by default. */
-  readonly isOn: boolean
+  readonly kind: Flag['kind']
   readonly help: string
   /** All allowed values; undefined: any. */
   readonly choices: readonly string[] | undefined
-  /** Text; empty: none, or a switch. */
+  /** Text; empty: none, or a switch that is off. */
   readonly byDefault: string
   readonly variable: string | undefined
 }
@@ -47,11 +44,10 @@ export function describe(
 ): readonly DescribedFlag[] {
   return Object.entries(table).map(([name, { kind, help, choices, default: byDefault }]) => ({
     name,
-    kind: kind === 'bool' ? undefined : kind,
-    isOn: byDefault === true,
+    kind,
     help,
     choices,
-    byDefault: kind === 'bool' ? '' : String(byDefault),
+    byDefault: byDefault === false ? '' : String(byDefault),
     variable: variable(name),
   }))
 }

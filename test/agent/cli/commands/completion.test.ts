@@ -41,6 +41,14 @@ describe.each(Object.keys(askers).filter(isThere))('completion in %s', shell => 
     expect(await complete('twill', 'map', '--etcd-endp')).toEqual(['--etcd-endpoints'])
     expect(await complete('twill', 'completion', 'z')).toEqual(['zsh'])
   })
+
+  it.runIf(shell === 'bash')('offers the values of a switch behind = alone', async () => {
+    expect(await complete('twill', 'map', '--json', '=', '')).toEqual(['true', 'false'])
+    expect(await complete('twill', 'map', '--json', '=', 'f')).toEqual(['false'])
+    expect(await complete('twill', 'map', '--json', '--wat')).toEqual(['--watch'])
+    expect(await complete('twill', 'map', '--format', '=', 'sv')).toEqual(['svg'])
+    expect(await complete('twill', 'map', '--etcd-prefix', '=', '')).toEqual([''])
+  })
 })
 
 describe('the completion scripts', () => {

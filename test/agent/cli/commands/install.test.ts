@@ -12,9 +12,10 @@ describe.skipIf(isBooted)('twill install where there is no systemd', () => {
   })
 
   it('keeps each value of a flag that is repeated, and a switch that is switched off', async () => {
-    const line = 'install -iface=eth0 --iface eth1 --join=192.0.2.1 --iptables-forward-rules=false'
+    const line =
+      'install -iface=eth0 --iface eth1 --join=192.0.2.1 --ip-masq=false --iptables-forward-rules=false'
     expect((await twill(line)).err).toMatch(
-      / --iface=eth0 --iface=eth1 .*--iptables-forward-rules=false .*--etcd-endpoints=192\.0\.2\.1\n$/,
+      / --iface=eth0 --iface=eth1 --ip-masq=false .*--iptables-forward-rules=false .*--etcd-endpoints=192\.0\.2\.1\n$/,
     )
     expect((await twill('install --join=fd00::1')).err).toContain(" '--etcd-endpoints=[fd00::1]'\n")
   })
