@@ -11,7 +11,7 @@ export interface HostFacts {
   readonly neighbors: readonly NeighborFacts[]
   /** Of VXLAN devices. Undefined: not read, nor the neighbors there; the agent's own loop knows both. */
   readonly fdb: readonly FdbFacts[] | undefined
-  /** By name: `net.ipv4.ip_forward`. */
+  /** By name, as sysctl(8) takes it: `net.ipv4.ip_forward`. */
   readonly sysctls: Readonly<Record<string, string>>
   /** Text of `iptables-save`, once for each family and flavour that answered; iptables(8). */
   readonly iptables: readonly IptablesDump[]

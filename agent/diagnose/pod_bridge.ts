@@ -1,6 +1,7 @@
 import { shellQuote } from '../../lease/common/shell_quote.ts'
 import { scopeOf } from '../../lease/net/ip.ts'
 import { addressAt, contains, type Prefix, prefixLength } from '../../lease/net/prefix.ts'
+import { deviceSetting } from '../state/device_setting.ts'
 import type { Finding } from './doctor/finding.ts'
 import type { HostFacts, LinkFacts } from './host_facts.ts'
 
@@ -80,7 +81,7 @@ function withoutAddress(bridge: LinkFacts, { links }: HostFacts, subnets: readon
 
 /** arp_ignore 8: no answer for any local address (ip-sysctl: the larger of `all` and the device). */
 function silent({ name }: LinkFacts, { sysctls }: HostFacts): Trouble | undefined {
-  const settings = ['all', name].map(device => `net.ipv4.conf.${device}.arp_ignore`)
+  const settings = ['all', name].map(device => deviceSetting('ipv4', device, 'arp_ignore'))
   const setting = settings.find(key => sysctls[key] === '8')
   if (setting === undefined) return undefined
   return {

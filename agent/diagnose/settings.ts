@@ -1,4 +1,5 @@
 import type { Family } from '../../lease/net/ip.ts'
+import { deviceSetting } from '../state/device_setting.ts'
 
 /** The setting that lets a host forward packets of a family (ip-sysctl). */
 export const forwardingSetting: Readonly<Record<Family, string>> = {
@@ -8,7 +9,7 @@ export const forwardingSetting: Readonly<Record<Family, string>> = {
 
 /** As `forwardingSetting`, of the device that receives the packet; undefined for IPv6, which has none. */
 export function deviceForwarding(family: Family, device: string): string | undefined {
-  return { ipv4: `net.ipv4.conf.${device}.forwarding`, ipv6: undefined }[family]
+  return family === 'ipv6' ? undefined : deviceSetting(family, device, 'forwarding')
 }
 
 /** Whether packets between two ports of a bridge pass iptables; missing without br_netfilter. */

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { orUndefined } from '../../lease/common/errors.ts'
 import type { HostFacts, IptablesDump } from '../diagnose/host_facts.ts'
 import { bridgeSetting, conntrackSettings, forwardingSetting } from '../diagnose/settings.ts'
+import { deviceSetting } from '../state/device_setting.ts'
 import { parseFdb, parseLinks, parseNeighbors, parseRoutes, parseRules } from './iproute2_json.ts'
 
 /** In bytes: a busy host's ruleset is some MB. */
@@ -78,11 +79,11 @@ async function readIptables(run: (command: readonly string[]) => Promise<string>
 }
 
 const settings = (device: string) => [
-  `net.ipv4.conf.${device}.rp_filter`,
-  `net.ipv4.conf.${device}.forwarding`,
-  `net.ipv4.conf.${device}.arp_ignore`,
-  `net.ipv6.conf.${device}.disable_ipv6`,
-  `net.ipv6.conf.${device}.accept_ra`,
+  deviceSetting('ipv4', device, 'rp_filter'),
+  deviceSetting('ipv4', device, 'forwarding'),
+  deviceSetting('ipv4', device, 'arp_ignore'),
+  deviceSetting('ipv6', device, 'disable_ipv6'),
+  deviceSetting('ipv6', device, 'accept_ra'),
 ]
 
 async function readSysctls(devices: readonly string[]): Promise<Record<string, string>> {
@@ -96,10 +97,9 @@ async function readSysctls(devices: readonly string[]): Promise<Record<string, s
   return Object.fromEntries(values.filter((pair): pair is [string, string] => pair[1] !== undefined))
 }
 
-/** Undefined if there is none. The path has slashes for dots, except inside a device's name. */
+/** Undefined if there is none. The path has slashes for dots, and dots for slashes. */
 async function readSysctl(name: string): Promise<string | undefined> {
-  const [, conf, device, setting] = /^(net\.ipv[46]\.conf)\.(.+)\.([a-z0-9_]+)$/.exec(name) ?? []
-  const path = (conf ?? name).replaceAll('.', '/') + (conf === undefined ? '' : `/${device}/${setting}`)
+  const path = name.replaceAll(/[./]/g, separator => (separator === '.' ? '/' : '.'))
   const text = await readFile(`/proc/sys/${path}`, 'utf8').catch(() => undefined)
   return text?.trim()
 }

@@ -1,6 +1,7 @@
 import { shellQuote } from '../../../lease/common/shell_quote.ts'
 import { familyOf, scopeOf } from '../../../lease/net/ip.ts'
 import { networkAddress } from '../../../lease/net/prefix.ts'
+import { deviceSetting } from '../../state/device_setting.ts'
 import type { Link } from '../../state/entry.ts'
 import { isFormerSubnet } from '../bridge_subnet.ts'
 import type { HostFacts, LinkFacts } from '../host_facts.ts'
@@ -81,7 +82,7 @@ function printHolder({ name, vxlan }: LinkFacts): string {
 
 function disabledIpv6(want: Link, { facts }: Patient): Found {
   if (familyOf(want.vxlan.local) === 'ipv4') return []
-  const settings = ['all', want.name].map(device => `net.ipv6.conf.${device}.disable_ipv6`)
+  const settings = ['all', want.name].map(device => deviceSetting('ipv6', device, 'disable_ipv6'))
   const name = settings.find(key => facts.sysctls[key] === '1')
   if (name === undefined) return []
   return {
@@ -96,7 +97,7 @@ function disabledIpv6(want: Link, { facts }: Patient): Found {
 
 /** accept_ra 1: unless the host forwards packets; 2: always (ip-sysctl). The agent sets 0 if it may. */
 function acceptsAdvertisements({ name }: Link, { facts }: Patient): Found {
-  const setting = `net.ipv6.conf.${name}.accept_ra`
+  const setting = deviceSetting('ipv6', name, 'accept_ra')
   const value = facts.sysctls[setting]
   const isForwarding = facts.sysctls[forwardingSetting.ipv6] === '1'
   if (value !== '2' && (value !== '1' || isForwarding)) return []

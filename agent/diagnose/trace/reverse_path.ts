@@ -1,12 +1,13 @@
 import { shellQuote } from '../../../lease/common/shell_quote.ts'
 import { familyOf } from '../../../lease/net/ip.ts'
+import { deviceSetting } from '../../state/device_setting.ts'
 import type { HostFacts } from '../host_facts.ts'
 import { type Flow, lookUp } from '../route_lookup.ts'
 import type { Hop } from './hop.ts'
 
 /** The larger value of `all` and the device counts (ip-sysctl). IPv6 has no such filter. */
 export function reversePath(step: string, facts: HostFacts, flow: Flow, device: string): Hop | undefined {
-  const names = ['all', device].map(one => `net.${familyOf(flow.dst)}.conf.${one}.rp_filter`)
+  const names = ['all', device].map(one => deviceSetting(familyOf(flow.dst), one, 'rp_filter'))
   if (!names.some(name => name in facts.sysctls)) return undefined
   const values = names.map(name => Number(facts.sysctls[name] ?? 0))
   const [strictest] = names.filter((_, i) => values[i] === Math.max(...values))

@@ -1,9 +1,11 @@
 import { readFileSync } from 'node:fs'
 import { orUndefined } from '../../../lease/common/errors.ts'
+import { shellQuote } from '../../../lease/common/shell_quote.ts'
 import { familyOf } from '../../../lease/net/ip.ts'
 import { NetlinkError } from '../../netlink/errno.ts'
 import { portHolder } from '../../netlink/port_holder.ts'
 import type { Requests } from '../../netlink/requests.ts'
+import { deviceSetting } from '../../state/device_setting.ts'
 import type { Entry, Link } from '../../state/entry.ts'
 import { entryDevice } from '../../state/print.ts'
 import { dumpLinks } from '../snapshot/dumps.ts'
@@ -23,13 +25,10 @@ export function explainEntry(entry: Dependent, error: NetlinkError, mtu: number 
       error,
       `device ${dev} has MTU ${mtu}, and IPv6 needs ${IPV6_LEAST_MTU}: raise the underlay's MTU or Backend.MTU`,
     )
-  for (const name of [dev, 'all'])
-    if (isIpv6Disabled(name))
-      return restated(
-        error,
-        `net.ipv6.conf.${name}.disable_ipv6 is 1: set it to 0 (sysctl -w net.ipv6.conf.${name}.disable_ipv6=0)`,
-      )
-  return error
+  const disabled = [dev, 'all'].find(isIpv6Disabled)
+  if (disabled === undefined) return error
+  const setting = deviceSetting('ipv6', disabled, 'disable_ipv6')
+  return restated(error, `${setting} is 1: set it to 0 (${shellQuote('sysctl', '-w', `${setting}=0`)})`)
 }
 
 /** Names the device or process that holds the UDP port, where the kernel refuses a device with EADDRINUSE. */
