@@ -35,10 +35,18 @@ function walksOf(patient: Patient, self: Lease) {
       if (own === undefined) return []
       const pod = podIn(own.prefix, patient)
       const to = addressAt(prefix, 2)
-      const host = { from: networkAddress(own.prefix), to, name: `host to ${peer.node}` }
-      return pod === undefined ? [host] : [host, { from: pod, to, name: `pods to ${peer.node}` }]
+      const from = hostAddress(own.prefix, patient)
+      const host = from === undefined ? [] : [{ from, to, name: `host to ${peer.node}` }]
+      return pod === undefined ? host : [...host, { from: pod, to, name: `pods to ${peer.node}` }]
     }),
   )
+}
+
+/** Source of this host's own packets: the tunnel's address; without a tunnel, the underlay's, if the host has it. */
+function hostAddress(subnet: Prefix, { view, facts }: Patient): Ip | undefined {
+  if (view.backend.devices.length > 0) return networkAddress(subnet)
+  const ip = view.underlay.localIps.find(one => familyOf(one) === familyOf(subnet))
+  return facts.links.some(({ addresses }) => addresses.some(({ address }) => address === ip)) ? ip : undefined
 }
 
 /** Without refused peers, which have no route. */

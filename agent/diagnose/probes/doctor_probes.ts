@@ -9,14 +9,15 @@ import { probedPeers } from './probe_targets.ts'
 const PEERS = 3
 const PROBES_MS = 17_000
 
-/** Probes a few peers, unless a finding is `broken`: it explains most of what probes would find. */
+/** Probes a few peers in a tunnel, unless a finding is `broken`: it explains most of what probes would find. */
 export async function withProbes(
   findings: readonly Finding[],
   view: NodeView,
   { probe, back }: PeerChecks,
   signal: AbortSignal,
 ): Promise<readonly Finding[]> {
-  if (view.self === undefined || findings.some(({ severity }) => severity === 'broken')) return findings
+  const isProbed = view.self !== undefined && view.backend.devices.length > 0
+  if (!isProbed || findings.some(({ severity }) => severity === 'broken')) return findings
   const late = AbortSignal.timeout(PROBES_MS)
   const until = AbortSignal.any([signal, late])
   const peers = spread(probedPeers(view))

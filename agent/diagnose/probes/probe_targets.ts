@@ -12,7 +12,12 @@ export class ProbeTargetError extends ExpectedError {
   override name = 'ProbeTargetError'
 }
 
-export function probedPeers({ self, leases, refused }: NodeView): readonly string[] {
+/** Peers with a tunnel to this host: without one, nothing has an address to ask from. Throws ProbeTargetError. */
+export function probedPeers({ self, leases, refused, backend }: NodeView): readonly string[] {
+  if (backend.devices.length === 0)
+    throw new ProbeTargetError(
+      `A ${backend.type} network has no tunnel to probe: ping the peer's public IP, and see twill trace`,
+    )
   if (self === undefined) throw new ProbeTargetError('This host has no lease: start twilld here first')
   return [...leases.table.keys()].filter(node => node !== self.node && !refused.has(node))
 }

@@ -43,6 +43,10 @@ describe("doctor's probes", () => {
     expect(await found(two, ['n2'])).toEqual(['risk: it is silent'])
   })
 
+  it('are not sent where there is no tunnel to probe', async () => {
+    expect(await found(nodeView({ Type: 'host-gw' }), ['n2'])).toEqual([])
+  })
+
   it('ask what the peer sees of the way back, and keep to what is sure', async () => {
     const hop = (step: string, state: 'broken' | 'unknown') => ({ step, state, used: 'what it saw' })
     const back = async () => [hop('source pod', 'broken'), hop('MTU', 'unknown'), hop('forwarding', 'broken')]

@@ -15,6 +15,11 @@ describe('the peer that is probed', () => {
       `There is no peer '${word}' that can be probed: twill map lists the nodes`,
     )
   })
+  it.each(['n2', 'n3'])('is none in a network without tunnels: %s', word => {
+    expect(() => probeTargets(nodeView({ Type: 'host-gw' }), word, 8473)).toThrow(
+      "A host-gw network has no tunnel to probe: ping the peer's public IP, and see twill trace",
+    )
+  })
   it.each(['n1', '192.168.0.1', '10.244.1.3'])('is not this host: %s', word => {
     expect(() => nodes(word)).toThrow(`'${word}' is this host itself`)
   })
