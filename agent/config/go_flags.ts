@@ -107,6 +107,11 @@ export function int(byDefault: number, help: string): Flag<number> {
   return { kind: 'int', default: byDefault, help, read: readInt }
 }
 
+/** A time-out in whole seconds, at most a day: Node.js' timers end after 24 days. */
+export function seconds(byDefault: number, least: 0 | 1, help: string): Flag<number> {
+  return { ...int(byDefault, help), read: text => readIntWithin(text, least, 86_400) }
+}
+
 export function string(byDefault: string, help: string, read = (text: string) => text): Flag<string> {
   return { kind: 'string', default: byDefault, help, read }
 }
@@ -144,6 +149,12 @@ function readBool(text: string): boolean {
   if (/^(1|t|T|TRUE|true|True)$/.test(text)) return true
   if (/^(0|f|F|FALSE|false|False)$/.test(text)) return false
   throw new FlagError('parse error')
+}
+
+function readIntWithin(text: string, least: number, most: number): number {
+  const value = readInt(text)
+  if (value < least || value > most) throw new FlagError(`it must be ${least} to ${most}`)
+  return value
 }
 
 /** strconv.ParseInt with base 0: a leading 0 or 0o is octal, 0x hex, 0b binary, `_` between digits. */

@@ -5,7 +5,7 @@ import { readWhole } from '../../../lease/common/replace_file.ts'
 import type { Prefix } from '../../../lease/net/prefix.ts'
 import { openBackend } from '../../backend/registry.ts'
 import { vxlanDevices } from '../../backend/vxlan.ts'
-import { bool, FlagError, type FlagValues, int, list, string } from '../../config/go_flags.ts'
+import { bool, FlagError, type FlagValues, list, seconds, string } from '../../config/go_flags.ts'
 import { type RunCommand, runCommand } from '../../firewall/command.ts'
 import { removeFirewall } from '../../firewall/firewall.ts'
 import { removeTunnelFilter } from '../../firewall/tunnel_filter.ts'
@@ -26,7 +26,7 @@ const flags = {
   'subnet-file': string('/run/flannel/subnet.env', "the agent's --subnet-file"),
   'cache-file': string('/var/lib/twill/leases.json', "the agent's --cache-file"),
   'cni-conf-file': string('', "the agent's --cni-conf-file, where it had one"),
-  timeout: int(4, 'seconds to wait for the store'),
+  timeout: seconds(4, 1, 'seconds to wait for the store'),
 }
 
 /**

@@ -7,13 +7,13 @@ import { replaceFile } from '../../../lease/common/replace_file.ts'
 import { shellQuote } from '../../../lease/common/shell_quote.ts'
 import type { EtcdOptions } from '../../../lease/options.ts'
 import { openCluster } from '../../../lease/registry.ts'
-import { FlagError, int } from '../../config/go_flags.ts'
+import { FlagError, seconds } from '../../config/go_flags.ts'
 import { parseStoreOptions } from '../../config/store_options.ts'
 import { type CommandContext, command } from '../definition/command.ts'
 import { StoreUnreachableError } from '../source/store_unreachable.ts'
 import { etcdDirFlag } from './etcd_leave.ts'
 
-const flags = { ...etcdDirFlag, timeout: int(600, 'seconds that the backup may take') }
+const flags = { ...etcdDirFlag, timeout: seconds(600, 1, 'seconds that the backup may take') }
 
 /** `twill etcd-backup FILE`: all of etcd as one file that only its owner can read, whole or not at all. */
 export const etcdBackup = command(

@@ -4,13 +4,13 @@ import { ExpectedError } from '../../../lease/common/errors.ts'
 import { silentLog } from '../../../lease/common/log.ts'
 import type { EtcdOptions } from '../../../lease/options.ts'
 import { openCluster } from '../../../lease/registry.ts'
-import { int, string } from '../../config/go_flags.ts'
+import { seconds, string } from '../../config/go_flags.ts'
 import { parseStoreOptions } from '../../config/store_options.ts'
 import { command } from '../definition/command.ts'
 
 const dirHelp = "the agent's --embedded-etcd-dir, whose join token is used"
 export const etcdDirFlag = { 'embedded-etcd-dir': string('/var/lib/twill/etcd', dirHelp) }
-const flags = { ...etcdDirFlag, timeout: int(30, 'seconds that it may take') }
+const flags = { ...etcdDirFlag, timeout: seconds(30, 1, 'seconds that it may take') }
 
 /** `twill etcd-leave`: removes this host's member from etcd; its process ends. */
 export const etcdLeave = command(

@@ -4,8 +4,8 @@ import type { NetworkConfig } from '../../../lease/network_config/network_config
 import { parseNetworkConfig } from '../../../lease/network_config/parser.ts'
 import { type AgentConfig, parseCommandLine } from '../../config/config.ts'
 import { allFlags, type Env } from '../../config/flags.ts'
-import { bool, int, parseGoFlags, string } from '../../config/go_flags.ts'
-import { ConfigError, inRange } from '../../config/values.ts'
+import { bool, parseGoFlags, seconds, string } from '../../config/go_flags.ts'
+import { ConfigError } from '../../config/values.ts'
 import type { Finding } from '../../diagnose/doctor/finding.ts'
 import { exitCode } from '../../exit_code.ts'
 import { runCommand } from '../../firewall/command.ts'
@@ -38,7 +38,7 @@ const flags = {
   join: string('', 'the join token that the first host printed, a file with it, or the address of an etcd'),
   docker: bool(false, 'containers of Docker too: a drop-in for docker.service'),
   'dry-run': bool(false, 'print what would be done, and why'),
-  wait: int(120, 'seconds to wait until the agent is ready'),
+  wait: seconds(120, 1, 'seconds to wait until the agent is ready'),
 }
 
 /** Written to the first host's etcd where it has no network config. */
@@ -53,7 +53,6 @@ export const install: Command = {
   readsStore: false,
   async run(words, context) {
     const { values } = parseGoFlags(flags, words)
-    const waitMs = inRange('wait', values.wait, 1, 86_400) * 1000
     const stop = new AbortController()
     const interrupt = (name: string) => stop.abort(new InstallError(`interrupted by ${name}`))
     process.once('SIGINT', interrupt).once('SIGTERM', interrupt)
@@ -64,7 +63,7 @@ export const install: Command = {
         context.out.write(open.map(printStep).join('') || 'All is done: nothing would be changed\n')
         return exitCode.stopped
       }
-      const say = await performHere(steps, waitMs, context.out, stop.signal)
+      const say = await performHere(steps, values.wait * 1000, context.out, stop.signal)
       if (values.docker) say('Docker takes the subnet at its next start: systemctl restart docker')
       say(`The next host, as root: ${await nextHost(config, words)}`)
       return exitCode.stopped

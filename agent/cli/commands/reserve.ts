@@ -3,13 +3,13 @@ import { allFamilies, familyOf, type Ip, parseIp } from '../../../lease/net/ip.t
 import { type Prefix, parsePrefix } from '../../../lease/net/prefix.ts'
 import { openReservations } from '../../../lease/registry.ts'
 import type { Reservations } from '../../../lease/reservations.ts'
-import { FlagError, int, list } from '../../config/go_flags.ts'
+import { FlagError, list, seconds } from '../../config/go_flags.ts'
 import { type CommandContext, command } from '../definition/command.ts'
 import { answering, askStore } from '../source/read_store.ts'
 
 const subnetFlags = {
   subnet: list('the subnet, as 10.244.5.0/24; once a family'),
-  timeout: int(4, 'seconds to wait for the store'),
+  timeout: seconds(4, 1, 'seconds to wait for the store'),
 }
 const reserveFlags = { ...subnetFlags, 'public-ip': list("the node's public IP; once a family") }
 

@@ -6,7 +6,7 @@ import type { Lease } from '../../../lease/lease.ts'
 import type { StoreOptions } from '../../../lease/options.ts'
 import { openStore } from '../../../lease/registry.ts'
 import { openBackend } from '../../backend/registry.ts'
-import { FlagError, type FlagValues, int, string } from '../../config/go_flags.ts'
+import { type FlagValues, seconds, string } from '../../config/go_flags.ts'
 import type { NodeDocuments, NodeSource } from '../../diagnose/node_documents.ts'
 import type { NodeView } from '../../diagnose/node_view.ts'
 import { isHostsOwn } from '../../diagnose/own_host.ts'
@@ -30,7 +30,7 @@ export const nodeFlags = {
   'local-socket': string('/run/twill/twilld.sock', "the agent's --local-socket; none: do not ask the agent"),
   'subnet-file': string('/run/flannel/subnet.env', "the agent's --subnet-file"),
   'cache-file': string('/var/lib/twill/leases.json', "the agent's --cache-file, for when the store is away"),
-  timeout: int(0, 'seconds to wait for an answer; 0: 4 for the store, 20 for the agent'),
+  timeout: seconds(0, 0, 'seconds to wait for an answer; 0: 4 for the store, 20 for the agent'),
 }
 
 const patienceMs = { store: 4_000, agent: 20_000 } as const
@@ -38,7 +38,6 @@ const patienceMs = { store: 4_000, agent: 20_000 } as const
 type NodeFlags = FlagValues<typeof nodeFlags> & { readonly 'probe-port'?: number }
 
 export function timeoutMs({ timeout }: Pick<NodeFlags, 'timeout'>, who: keyof typeof patienceMs): number {
-  if (timeout < 0) throw new FlagError(`--timeout is ${timeout}: it must be at least 0`)
   return timeout === 0 ? patienceMs[who] : timeout * 1000
 }
 

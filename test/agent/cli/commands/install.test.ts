@@ -27,13 +27,6 @@ describe.skipIf(isBooted)('twill install where there is no systemd', () => {
     })
   })
 
-  it('takes no time to wait that is none', async () => {
-    expect(await twill('install --first-host --wait=-1')).toMatchObject({
-      code: 1,
-      err: 'twill: --wait is -1: it must be 1 to 86400\n',
-    })
-  })
-
   it('has nothing to undo', async () => {
     expect(await twill('uninstall')).toMatchObject({ code: 1, err: expect.stringContaining('twill cleanup') })
   })
