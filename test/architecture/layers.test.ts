@@ -280,6 +280,7 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
   ],
   'agent/cli/install/': [
     ...ground,
+    'lease/join_token.ts',
     'types:lease/network_config/',
     'types:lease/',
     'agent/backend/',

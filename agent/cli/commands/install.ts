@@ -2,10 +2,9 @@ import { printable } from '../../../lease/common/printable.ts'
 import { shellQuote } from '../../../lease/common/shell_quote.ts'
 import type { NetworkConfig } from '../../../lease/network_config/network_config.ts'
 import { parseNetworkConfig } from '../../../lease/network_config/parser.ts'
-import { type AgentConfig, parseCommandLine } from '../../config/config.ts'
-import { allFlags, type Env } from '../../config/flags.ts'
+import type { AgentConfig } from '../../config/config.ts'
+import { allFlags } from '../../config/flags.ts'
 import { bool, parseGoFlags, seconds, string } from '../../config/go_flags.ts'
-import { ConfigError } from '../../config/values.ts'
 import type { Finding } from '../../diagnose/doctor/finding.ts'
 import { exitCode } from '../../exit_code.ts'
 import { runCommand } from '../../firewall/command.ts'
@@ -26,6 +25,7 @@ import {
 } from '../install/install_wish.ts'
 import { nextHost } from '../install/next_host.ts'
 import { isFirstHost, obstacle, preflight } from '../install/preflight.ts'
+import { serviceConfig } from '../install/service_config.ts'
 import type { Output } from '../output/output.ts'
 import { ProgressLine } from '../output/progress_line.ts'
 import { readStore } from '../source/read_store.ts'
@@ -57,7 +57,7 @@ export const install: Command = {
     const interrupt = (name: string) => stop.abort(new InstallError(`interrupted by ${name}`))
     process.once('SIGINT', interrupt).once('SIGTERM', interrupt)
     try {
-      const { steps, config } = await prepare(words, values.docker, context.err, stop.signal)
+      const { steps, config, env } = await prepare(words, values.docker, context.err, stop.signal)
       if (values['dry-run']) {
         const open = steps.filter(({ isDone }) => !isDone)
         context.out.write(open.map(printStep).join('') || 'All is done: nothing would be changed\n')
@@ -65,7 +65,7 @@ export const install: Command = {
       }
       const say = await performHere(steps, values.wait * 1000, context.out, stop.signal)
       if (values.docker) say('Docker takes the subnet at its next start: systemctl restart docker')
-      say(`The next host, as root: ${await nextHost(config, words)}`)
+      say(`The next host, as root: ${await nextHost(config, words, env)}`)
       return exitCode.stopped
     } catch (error) {
       if (!(error instanceof NotReadyInTimeError)) throw error
@@ -86,13 +86,13 @@ async function prepare(words: readonly string[], docker: boolean, err: Output, s
   refuseForeign(host, docker)
   const { values: env, warnings } = await unitEnvironment(host)
   for (const warning of warnings) err.write(`twill: warning: ${printable(warning, MESSAGE)}\n`)
-  const config = await configOf(asked, env)
+  const config = await serviceConfig(asked, env)
   const network = await networkOf(config)
   if (docker) await requireDocker(signal)
   // A running agent checks its host itself.
   if (!host.service.isActive) await check(config, network, err, signal)
   const wish = { ...(await installWish(asked, network, host)), docker }
-  return { config, steps: installPlan(wish, host, readRecord(host.files.get(paths.dropIn))) }
+  return { config, env, steps: installPlan(wish, host, readRecord(host.files.get(paths.dropIn))) }
 }
 
 /** Performs the steps and shows the progress. Returns a function that prints a line. */
@@ -127,17 +127,6 @@ async function requireDocker(signal: AbortSignal): Promise<void> {
   const { LoadState } = await showUnit('docker', ['LoadState'], runCommand, signal)
   if (LoadState !== 'loaded')
     throw new InstallError('There is no docker.service here: install Docker first, or leave --docker out')
-}
-
-/** The service's settings by its flags and variables. Throws ConfigError, FlagError. */
-async function configOf({ judged }: AskedFor, env: Env): Promise<AgentConfig> {
-  const command = await parseCommandLine([...judged], env)
-  if (command.asks !== 'run') throw new ConfigError('Neither --help nor --version is for a service')
-  const store = /^--(embedded-etcd|join|etcd-endpoints|kube-subnet-mgr)\b/
-  if (judged.some(word => store.test(word)) || env.FLANNELD_ETCD_ENDPOINTS) return command.config
-  throw new ConfigError(
-    'Say where the leases are: --first-host, --join=TOKEN or --etcd-endpoints=http://ADDRESS:2379',
-  )
 }
 
 async function networkOf(config: AgentConfig): Promise<NetworkConfig> {
