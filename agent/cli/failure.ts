@@ -1,5 +1,6 @@
 import { isUnexpected, messageOf } from '../../lease/common/errors.ts'
 import { printable } from '../../lease/common/printable.ts'
+import { withoutLogins } from '../../lease/common/url_logins.ts'
 import { AddressError } from '../../lease/net/ip.ts'
 import { FlagError } from '../config/go_flags.ts'
 import { type ExitCode, exitCode } from '../exit_code.ts'
@@ -14,7 +15,9 @@ export function failed(error: unknown, err: Output, noAnswerCode: number | undef
   const isUnreachable = error instanceof StoreUnreachableError
   const remedy =
     '; name the store by --etcd-endpoints, --join or --kube-subnet-mgr, or run twill on a host of the network'
-  err.write(`twill: ${printable(messageOf(error), MESSAGE)}${isUnreachable ? remedy : ''}\n`)
+  err.write(
+    `twill: ${printable(withoutLogins(messageOf(error), ''), MESSAGE)}${isUnreachable ? remedy : ''}\n`,
+  )
   if (error instanceof FlagError || error instanceof AddressError) return exitCode.badFlag
   if (!isUnexpected(error) && noAnswerCode !== undefined) return noAnswerCode
   if (isUnreachable) return exitCode.storeUnreachable

@@ -31,11 +31,12 @@ export function codeOfUsage(error: unknown): number | undefined {
   return error.exitCode === 0 ? exitCode.stopped : exitCode.badFlag
 }
 
-/** commander's message on one line, with a hint to the help. */
+/** commander's message on one line, with a hint to the help; without the value of a misspelt flag. */
 function printUsageError(text: string, [name = '']: readonly string[]): string {
   const known = commands.some(entry => entry.name === name) ? `${name} ` : ''
   return `twill: ${text
     .replace(/^error: /, '')
+    .replace(/('-[^=']*=).*'/s, "$1***'")
     .trim()
     .replaceAll(/\s+/g, ' ')}; see: twill ${known}--help\n`
 }

@@ -7,8 +7,9 @@ import type { LoggerOptions } from '../status/log/logger.ts'
 import type { Supervision } from '../status/supervisor.ts'
 import type { InterfaceWish, NamePattern, PublicIps } from '../underlay/underlay.ts'
 import { allFlags, type Env, readSettings, type Settings, unknownVariables } from './flags.ts'
-import { type FlagTable, type FlagValues, printFlags } from './go_flags.ts'
-import { type AgentsShare, storeOptions, storeWarnings, withoutUser } from './store_options.ts'
+import { type FlagValues, printFlags } from './go_flags.ts'
+import { shownValue } from './shown.ts'
+import { type AgentsShare, storeOptions, storeWarnings } from './store_options.ts'
 import { address, ConfigError, durationMs, inRange, nonEmpty, requiredAddress } from './values.ts'
 import { settingsWithoutEffect } from './without_effect.ts'
 
@@ -224,14 +225,15 @@ function leaseLost(text: string): 'wait' | 'exit' {
 /** Variables that the agent reads and that have no flag. */
 const variables = ['NODE_NAME', 'POD_NAME', 'POD_NAMESPACE', 'NOTIFY_SOCKET']
 
-/** Values that are secret, by flag: the path of a token's file is not. */
-const secrets: Readonly<Record<string, RegExp>> = { 'etcd-password': /./, join: /^(?!\/)./ }
-
 /** Each setting by name, as `value (source)`. Passwords and tokens are masked. */
-function effectiveSettings(settings: Settings<FlagTable>, env: Env): Readonly<Record<string, string>> {
-  const flags = Object.entries(settings.values).map(([name, value]) => {
-    const shown = secrets[name]?.test(`${value}`) ? '***' : withoutUser(`${value}`)
-    return [name, `${shown} (${settings.sources.get(name) ?? 'default'})`.trimStart()]
+function effectiveSettings(
+  { values, sources }: Settings<typeof allFlags>,
+  env: Env,
+): Readonly<Record<string, string>> {
+  const names = Object.keys(allFlags) as (keyof typeof allFlags)[]
+  const flags = names.map(name => {
+    const shown = shownValue(allFlags[name], `${values[name]}`)
+    return [name, `${shown} (${sources.get(name) ?? 'default'})`.trimStart()]
   })
   const given = variables.flatMap(name => (env[name] ? [[name, `${env[name]} (variable)`]] : []))
   return Object.fromEntries([...flags, ...given])

@@ -12,24 +12,40 @@ import {
   string,
 } from './go_flags.ts'
 import { readBacktraceAt, readVmodule } from './klog.ts'
+import { maskLogin, maskPassword, maskToken, shownWords } from './shown.ts'
 
 /** Flags for the choice of store and its connection, also of the CLI. Names and defaults are flanneld's. */
 export const storeFlags = {
-  'etcd-endpoints': string('http://127.0.0.1:4001,http://127.0.0.1:2379', 'etcd endpoints, a comma list'),
+  'etcd-endpoints': {
+    ...string('http://127.0.0.1:4001,http://127.0.0.1:2379', 'etcd endpoints, a comma list'),
+    shown: maskLogin,
+  },
   'etcd-prefix': string(DEFAULT_PREFIX, 'key prefix in etcd'),
   'etcd-keyfile': string('', "PEM file with the private key of etcd's client certificate"),
   'etcd-certfile': string('', "PEM file with etcd's client certificate"),
   'etcd-cafile': string('', "PEM file with the authorities that may sign etcd's certificate"),
   'etcd-username': string('', 'user name at etcd'),
-  'etcd-password': string('', 'password at etcd; every process of this host can read it here'),
+  'etcd-password': {
+    ...string('', 'password at etcd; every process of this host can read it here'),
+    shown: maskPassword,
+  },
   'etcd-password-file': string('', 'file whose first line is the password at etcd'),
-  join: string(
-    '',
-    'join token of a network whose etcd --embedded-etcd runs, or the absolute path of a file with it; instead of all --etcd- flags',
-  ),
-  'etcd-proxy': string('', 'HTTP proxy to etcd; empty: none, whatever https_proxy and the like say'),
+  join: {
+    ...string(
+      '',
+      'join token of a network whose etcd --embedded-etcd runs, or the absolute path of a file with it; instead of all --etcd- flags',
+    ),
+    shown: maskToken,
+  },
+  'etcd-proxy': {
+    ...string('', 'HTTP proxy to etcd; empty: none, whatever https_proxy and the like say'),
+    shown: maskLogin,
+  },
   'kube-subnet-mgr': bool(false, 'take leases from the Kubernetes API instead of etcd'),
-  'kube-api-url': string('', 'Kubernetes API server; with no kubeconfig file either: in-cluster'),
+  'kube-api-url': {
+    ...string('', 'Kubernetes API server; with no kubeconfig file either: in-cluster'),
+    shown: maskLogin,
+  },
   'kubeconfig-file': string('', 'kubeconfig file for the Kubernetes API'),
   'kube-annotation-prefix': string('flannel.alpha.coreos.com', 'prefix of the annotations on Nodes'),
   'net-config-path': string('/etc/kube-flannel/net-conf.json', 'network config file, with --kube-subnet-mgr'),
@@ -161,9 +177,9 @@ export function readSettings<T extends FlagTable>(table: T, words: readonly stri
       warnings.push(`Variable ${variable} is ignored: ${messageOf(error)}`)
     }
   }
-  if (parsed.rest.length > 0 && !parsed.help)
-    warnings.push(
-      `Arguments '${parsed.rest.join(' ')}' are ignored: flags end at the first word that is not one`,
-    )
+  if (parsed.rest.length > 0 && !parsed.help) {
+    const shown = shownWords(table, words).slice(-parsed.rest.length).join(' ')
+    warnings.push(`Arguments '${shown}' are ignored: flags end at the first word that is not one`)
+  }
   return { ...parsed, values: values as FlagValues<T>, sources, warnings }
 }

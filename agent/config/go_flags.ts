@@ -18,6 +18,8 @@ export interface Flag<V extends FlagValue = FlagValue> {
   readonly help: string
   /** All allowed values; undefined: any. */
   readonly choices?: readonly string[]
+  /** How a value is printed that can be a secret or contain one; undefined: as it is. */
+  readonly shown?: (value: string) => string
   /** Parses `text` into a value. Throws FlagError with the reason alone. */
   readonly read: (text: string) => V
 }
@@ -82,8 +84,8 @@ export function readFlag<V extends FlagValue>(name: string, flag: Flag<V>, text:
     if (!(cause instanceof FlagError)) throw cause
     const what =
       flag.kind === 'bool'
-        ? `boolean value ${JSON.stringify(text)} for`
-        : `value ${JSON.stringify(text)} for flag`
+        ? `boolean value ${JSON.stringify(withoutValue(text))} for`
+        : `value ${JSON.stringify(withoutValue(text))} for flag`
     throw new FlagError(`invalid ${what} -${name}: ${cause.message}`, { cause })
   }
 }
@@ -137,11 +139,16 @@ export function list(help: string): Flag<readonly string[]> {
 function splitWord(word: string): { name: string; text: string | undefined } {
   const body = word.slice(word.startsWith('--') ? 2 : 1)
   if (body === '' || body.startsWith('-') || body.startsWith('='))
-    throw new FlagError(`bad flag syntax: ${word}`)
+    throw new FlagError(`bad flag syntax: ${withoutValue(word)}`)
   const equals = body.indexOf('=')
   return equals < 0
     ? { name: body, text: undefined }
     : { name: body.slice(0, equals), text: body.slice(equals + 1) }
+}
+
+/** A flag's word for a message: a value given to it by mistake may be a secret. */
+function withoutValue(word: string): string {
+  return word.replace(/^(-+[^-=][^=]*=).+/s, '$1***')
 }
 
 /** strconv.ParseBool. */

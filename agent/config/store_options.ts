@@ -1,9 +1,11 @@
 import { posix } from 'node:path'
+import { parseUrl } from '../../lease/common/url_logins.ts'
 import { type JoinToken, JoinTokenError, parseJoinToken } from '../../lease/join_token.ts'
 import type { EtcdOptions, KubernetesOptions, StoreOptions } from '../../lease/options.ts'
 import { type Env, readSettings, storeFlags } from './flags.ts'
 import type { FlagValues } from './go_flags.ts'
 import { readSecret } from './secret_file.ts'
+import { shownValue } from './shown.ts'
 import { ConfigError, nonEmpty } from './values.ts'
 
 type StoreValues = FlagValues<typeof storeFlags>
@@ -91,7 +93,7 @@ function etcdOptions(values: StoreValues, share: AgentsShare): EtcdOptions {
     throw new ConfigError('--etcd-endpoints is empty: at least one is needed, as in http://127.0.0.1:2379')
   return {
     kind: 'etcd',
-    endpoints: endpoints.map(text => endpoint(text, scheme)),
+    endpoints: endpoints.map(text => endpoint(text, scheme, values['etcd-endpoints'])),
     // As flanneld joins keys (Go's path.Join): `//a/b/` is `/a/b`.
     prefix: posix.normalize(values['etcd-prefix']).replace(/\/$/, ''),
     caFile,
@@ -105,12 +107,13 @@ function etcdOptions(values: StoreValues, share: AgentsShare): EtcdOptions {
   }
 }
 
-/** The message leaves out the part before an `@`. */
 function etcdProxy(text: string): string | undefined {
   if (text === '') return undefined
-  const url = URL.canParse(text) ? new URL(text) : undefined
+  const url = parseUrl(text)
   if (url?.protocol === 'http:' && url.hostname !== '') return url.href
-  throw new ConfigError(`--etcd-proxy is '${withoutUser(text)}': it must look like http://host:port`)
+  throw new ConfigError(
+    `--etcd-proxy is '${shownValue(storeFlags['etcd-proxy'], text)}': it must look like http://host:port`,
+  )
 }
 
 function etcdPassword(values: StoreValues): string | undefined {
@@ -135,22 +138,15 @@ function kubernetesOptions(values: StoreValues, env: Env, share: AgentsShare): K
   }
 }
 
-/** `host:port` or a URL; the default port is etcd's 2379. The message leaves out the part before an `@`. */
-function endpoint(text: string, scheme: 'http' | 'https'): string {
+/** `host:port` or a URL; the default port is etcd's 2379. `all`: the list, as a password may have a comma. */
+function endpoint(text: string, scheme: 'http' | 'https', all: string): string {
   const [, given, host, port] =
     /^(?:(https?):\/\/)?(\[[0-9a-fA-F:.]+\]|[^\s:/?#@[\]]+)(?::(\d{1,5}))?\/?$/.exec(text) ?? []
   if (host === undefined || Number(port ?? 1) > 65_535) {
-    const user = text.includes('@')
-      ? '; user and password belong into --etcd-username and --etcd-password-file'
-      : ''
-    throw new ConfigError(
-      `--etcd-endpoints has '${withoutUser(text)}': it must look like http://host:2379${user}`,
-    )
+    const hasLogin = all.includes('@')
+    const user = hasLogin ? '; user and password belong into --etcd-username and --etcd-password-file' : ''
+    const shown = hasLogin ? shownValue(storeFlags['etcd-endpoints'], all) : text
+    throw new ConfigError(`--etcd-endpoints has '${shown}': it must look like http://host:2379${user}`)
   }
   return `${given ?? scheme}://${host}:${port ?? 2379}`
-}
-
-/** Removes the part before an `@` in a URL, for messages and the log. */
-export function withoutUser(text: string): string {
-  return text.replace(/^(\w+:\/\/).*@/, '$1***@')
 }

@@ -1,6 +1,8 @@
 import { shellQuote } from '../../lease/common/shell_quote.ts'
+import { allFlags } from '../config/flags.ts'
+import { shownCommand } from '../config/shown.ts'
 
-/** One change to a host; printed as a command or the path of a file. */
+/** One change to a host; printed as a command, without passwords, or the path of a file. */
 export type Act =
   | { readonly kind: 'write'; readonly path: string; readonly text: string; readonly mode: number }
   | { readonly kind: 'remove'; readonly path: string }
@@ -28,7 +30,7 @@ export const SECRET_MODE = 0o600
 export function printAct(act: Act): string {
   if (act.kind === 'write') return `write ${act.path}`
   if (act.kind === 'remove') return `remove ${act.path}`
-  return shellQuote(...act.command)
+  return shellQuote(...shownCommand(allFlags, act.command))
 }
 
 /** The change and its reason, a line each, then the text of a file. */

@@ -217,7 +217,7 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
   ],
 
   // A host that becomes a node, or stops being one.
-  'agent/install/': [...ground, 'types:agent/firewall/', 'agent/diagnose/settings.ts'],
+  'agent/install/': [...ground, 'types:agent/firewall/', 'agent/config/', 'agent/diagnose/settings.ts'],
 
   // The Node.js that runs it all: new enough, and its memory tuned, before the rest is loaded.
   'agent/runtime/': ['agent/main.ts', 'agent/cli/main.ts', 'agent/netlink/socket/libc.ts'],

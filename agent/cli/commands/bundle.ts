@@ -2,7 +2,9 @@ import { writeFile } from 'node:fs/promises'
 import { version as kernelVersion, release } from 'node:os'
 import { ExpectedError, messageOf } from '../../../lease/common/errors.ts'
 import { withoutLogins } from '../../../lease/common/url_logins.ts'
+import { allFlags, variableName } from '../../config/flags.ts'
 import { string } from '../../config/go_flags.ts'
+import { shownValue } from '../../config/shown.ts'
 import { readHost } from '../../inspect/read_host.ts'
 import { version } from '../../version.ts'
 import { command, printJson } from '../definition/command.ts'
@@ -13,9 +15,6 @@ const flags = {
   ...nodeFlags,
   file: string('twill-bundle.tar.gz', 'where to write the archive; -: to stdout'),
 }
-
-/** Variables that may hold secrets are printed by name only, without their values. */
-const isPlain = /^FLANNELD_(?!.*(PASSWORD|TOKEN|SECRET|KEY|JOIN))/
 
 /**
  * `twill bundle`: status, map, diff, doctor's findings and this host's network as files in one archive. A
@@ -56,7 +55,8 @@ function about(env: Readonly<Record<string, string | undefined>>) {
   }
 }
 
-/** An endpoint may contain a user and a password. */
-function shown(name: string, value: string): string {
-  return isPlain.test(name) && !value.includes('@') ? value : '(left out)'
+/** Without the value where no flag is known: it may be a misspelt password. */
+function shown(variable: string, value: string): string {
+  const flag = Object.entries(allFlags).find(([name]) => variableName(name) === variable)?.[1]
+  return flag === undefined ? '(left out)' : shownValue(flag, value)
 }

@@ -4,6 +4,7 @@ import { pino } from 'pino'
 import { isUnexpected } from '../../../lease/common/errors.ts'
 import type { Log } from '../../../lease/common/log.ts'
 import { printable } from '../../../lease/common/printable.ts'
+import { withoutLogins } from '../../../lease/common/url_logins.ts'
 import { LogBudget } from './log_budget.ts'
 import { formatLine, type LogFormat } from './log_format.ts'
 import type { LogLevel } from './log_level.ts'
@@ -52,7 +53,7 @@ export function createLogger({ level, format, journalStream, fd = 2 }: LoggerOpt
       serializers: { error: printError },
       hooks: {
         logMethod([fields, message = ''], method, number) {
-          const write = (record: object, text: string) => method.apply(this, [record, printable(text, TEXT)])
+          const write = (record: object, text: string) => method.apply(this, [record, shown(text)])
           const summarise = (omitted: number, kinds: string) =>
             write({ omitted }, `${omitted} more lines were left out: ${kinds}`)
           const isChatter = number <= DEBUG
@@ -70,8 +71,13 @@ function isJournal(fd: number, journalStream = ''): boolean {
   return journalStream === `${dev}:${ino}`
 }
 
+/** Without passwords: a library's error may contain the URL that it was given. */
+function shown(text: string): string {
+  return withoutLogins(printable(text, TEXT), '***@')
+}
+
 function bounded(value: unknown, depth: number): unknown {
-  if (typeof value === 'string') return printable(value, TEXT)
+  if (typeof value === 'string') return shown(value)
   if (typeof value !== 'object' || value === null || value instanceof Error) return value
   if (depth === 0) return '…'
   if (!Array.isArray(value)) return boundedRecord(value, depth)
@@ -90,9 +96,9 @@ function printError(error: unknown): unknown {
   const cause = printCause(error)
   return {
     name: error.name,
-    message: printable(error.message, TEXT),
+    message: shown(error.message),
     ...(cause === undefined ? {} : { cause: bounded(cause, DEPTH) }),
-    ...(isUnexpected(error) ? { stack: error.stack?.slice(0, STACK) } : {}),
+    ...(isUnexpected(error) ? { stack: withoutLogins(`${error.stack}`.slice(0, STACK), '***@') } : {}),
   }
 }
 
@@ -102,5 +108,5 @@ function printCause({ message, cause }: Error): unknown {
   if (message.includes(cause.message)) return undefined
   const acts = message.split(': ')
   const words = cause.message.split(': ').filter((word, i) => word !== acts[i])
-  return { ...Object(printError(cause)), message: printable(words.join(': '), TEXT) }
+  return { ...Object(printError(cause)), message: shown(words.join(': ')) }
 }

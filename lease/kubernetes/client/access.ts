@@ -1,3 +1,4 @@
+import { parseUrl, withoutLogin } from '../../common/url_logins.ts'
 import { isRecord } from '../../json/path.ts'
 import { urlHost } from '../../net/ip.ts'
 import type { KubernetesOptions } from '../../options.ts'
@@ -109,10 +110,11 @@ function splitLogin(
   const text = (server.includes('://') ? server : `${scheme}://${server}`)
     .replace(/\/+$/, '')
     .replace(/^[a-z]+:/i, given => given.toLowerCase())
-  const url = text.replace(/^([a-z]+:\/\/)[^/]*@/, '$1')
-  if (!URL.canParse(text) || !/^https?:$/.test(new URL(text).protocol))
+  const url = withoutLogin(text, '')
+  const parsed = parseUrl(text)
+  if (parsed === undefined || !/^https?:$/.test(parsed.protocol))
     throw new ApiConfigError(`Cannot use '${url}' as URL of the Kubernetes API: it must be https://HOST:PORT`)
-  const { username, password } = new URL(text)
+  const { username, password } = parsed
   if (username === '') return { url, login: {} }
   try {
     return { url, login: { username: decodeURIComponent(username), password: decodeURIComponent(password) } }

@@ -3,6 +3,7 @@ import { Agent, type RequestOptions } from 'node:https'
 import { isIP } from 'node:net'
 import { checkServerIdentity } from 'node:tls'
 import { messageOf } from '../../common/errors.ts'
+import { withoutLogins } from '../../common/url_logins.ts'
 import { at } from '../../json/path.ts'
 import { type Access, loadAccess, type Where } from './access.ts'
 import { ApiConfigError } from './kubeconfig.ts'
@@ -98,7 +99,8 @@ function whyNot(cause: unknown, config: Access['config']): string {
     return `there is no program '${command}', which its exec entry names: install it where this agent runs, and in its PATH`
   if (cause instanceof SyntaxError || cause instanceof TypeError)
     return `what '${command}' printed is no ExecCredential`
-  return `'${command}', which its exec entry names, failed: ${messageOf(cause).trim().slice(0, 200) || 'it printed no reason'}`
+  const reason = withoutLogins(messageOf(cause).trim(), '').slice(0, 200)
+  return `'${command}', which its exec entry names, failed: ${reason || 'it printed no reason'}`
 }
 
 /** Two connections carry watches; a burst of joins shares the others. */

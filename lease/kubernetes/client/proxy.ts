@@ -1,4 +1,5 @@
 import { BlockList, isIP } from 'node:net'
+import { parseUrl } from '../../common/url_logins.ts'
 import { ApiConfigError } from './kubeconfig.ts'
 
 /** The proxy through which the API server is reached. */
@@ -26,14 +27,10 @@ export function proxyFor(server: URL, proxyUrl: unknown, env: Env): Proxy | unde
 }
 
 function parseProxy(text: string, of: string): Proxy {
-  const url = tryUrl(text.includes('://') ? text : `http://${text}`)
+  const url = parseUrl(text.includes('://') ? text : `http://${text}`)
   if (url === undefined || !/^(https?|socks[45]?[ah]?):$/.test(url.protocol))
     throw new ApiConfigError(`Cannot use the proxy of ${of}: it is no URL as in http://HOST:PORT`)
   return { url: url.href, words: `${url.protocol}//${url.host}, of ${of}` }
-}
-
-function tryUrl(text: string): URL | undefined {
-  return URL.canParse(text) ? new URL(text) : undefined
 }
 
 /** Without the brackets of an IPv6 address. */

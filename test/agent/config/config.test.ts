@@ -173,6 +173,46 @@ describe('the configuration', () => {
     expect(JSON.stringify(settings)).not.toContain('secret')
   })
 
+  it.each([
+    ['etcd-proxy', 'http://u:s3cret@p:1', 'http://***@p:1'],
+    ['kube-api-url', 'u:s3cret@10.0.0.1:6443', '***@10.0.0.1:6443'],
+    ['kube-api-url', 's3cret@10.0.0.1:6443', '***@10.0.0.1:6443'],
+    ['kube-api-url', 'https://u:s3c/ret@10.0.0.1:6443', 'https://***@10.0.0.1:6443'],
+  ])(
+    'shows the setting --%s=%s without its login, as a flag and as a variable',
+    async (flag, value, shown) => {
+      expect((await config(`--${flag}=${value}`)).settings[flag]).toBe(`${shown} (flag)`)
+      const variable = variableName(flag)
+      expect((await config('', { [variable]: value })).settings[flag]).toBe(`${shown} (variable ${variable})`)
+    },
+  )
+
+  it.each([
+    ['--etcd-endpoints=root:s3cret@10.0.0.1:2379', "'***@10.0.0.1:2379'"],
+    ['--etcd-endpoints=root:s3,s3cret@10.0.0.1:2379', "'***@10.0.0.1:2379'"],
+    ['--etcd-endpoints=10.0.0.1,root:s3cret@10.0.0.2', "'***@10.0.0.2'"],
+    ['--etcd-endpoints=http://root:s3/s3cret@10.0.0.1', "'http://***@10.0.0.1'"],
+    ['--etcd-proxy=u:s3cret@h:3128', "'***@h:3128'"],
+    ['--etcd-proxy=http://u:31/s3cret@h', "'http://***@h'"],
+    ['--healthz-port --etcd-password=s3cret', '\\"--etcd-password=***\\"'],
+  ])('refuses %s without its password', async (line, shown) => {
+    const error: unknown = await config(line).catch(refused => refused)
+    expect(JSON.stringify(`${error}`)).toContain(shown)
+    expect(`${error}`).not.toMatch(/s3/)
+  })
+
+  it.each([
+    ['true --etcd-password=s3cret --ip-masq', 'true --etcd-password=*** --ip-masq'],
+    ['true --etcd-pasword s3cret', 'true --etcd-pasword ***'],
+    ['true -etcd-pasword=s3cret', 'true -etcd-pasword=***'],
+    ['--etcd-password= s3cret', '***'],
+    ['--iface=eth0 eth1 --join s3cret', 'eth1 --join ***'],
+  ])('passes over the words behind the flags without their passwords: %s', async (line, shown) => {
+    const { warnings, settings } = await config(line)
+    expect(warnings).toContainEqual(expect.stringContaining(`Arguments '${shown}' are ignored`))
+    expect(JSON.stringify([warnings, settings])).not.toContain('s3cret')
+  })
+
   it('answers --version and --help before it looks at the rest', async () => {
     expect(await parseCommandLine(['--version', '--resync=0'], {})).toEqual({ asks: 'version' })
     const help = await parseCommandLine(['-h'], {})

@@ -87,6 +87,7 @@ describe('the flag parser', () => {
     expect(() => parse('-nope')).toThrow('flag provided but not defined: -nope')
     expect(() => parse('--constructor=1')).toThrow('flag provided but not defined: -constructor')
     expect(() => parse('-s')).toThrow('flag needs an argument: -s')
+    expect(() => parse('---etcd-password=s3cret')).toThrow('bad flag syntax: ---etcd-password=***')
     for (const word of ['---b', '-=1', '--=']) expect(() => parse(word)).toThrow(`bad flag syntax: ${word}`)
   })
 

@@ -39,6 +39,13 @@ function installedBy(steps: readonly Step[], host: HostState): HostState {
 
 const recordIn = (host: HostState) => readRecord(host.files.get(paths.dropIn))
 
+it('prints the commands of a plan without passwords', () => {
+  const words = ['--etcd-password=s3cret', '--etcd-proxy=u:s3cret@p:1', '--join=/etc/twill/join-token']
+  expect(printAct({ kind: 'run', command: ['twill', 'cleanup', ...words, '--yes'] })).toBe(
+    "twill cleanup '--etcd-password=***' '--etcd-proxy=***@p:1' --join=/etc/twill/join-token --yes",
+  )
+})
+
 describe('the plan of an installation', () => {
   it('is all of it on a fresh host, and its undo is the same backwards', () => {
     const steps = installPlan(wish, fresh, undefined)

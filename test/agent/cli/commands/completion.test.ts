@@ -97,6 +97,7 @@ describe('twill', () => {
   it('says a slip of the command line in one line, with where to read on', async () => {
     const slips = {
       'map --jsn': "twill: unknown option '--jsn' (Did you mean --json?); see: twill map --help\n",
+      'map --etcd-pasword=s3cret': "twill: unknown option '--etcd-pasword=***'; see: twill map --help\n",
       stauts: "twill: unknown command 'stauts' (Did you mean status?); see: twill --help\n",
       'trace 10.244.1.7': "twill: missing required argument 'DST'; see: twill trace --help\n",
       'map --sort=size': 'twill: invalid value "size" for flag -sort: it must be subnet, node, ip, state\n',

@@ -49,6 +49,17 @@ it.each([
   })
 })
 
+it('leaves out the passwords of URLs', () => {
+  const url = 'https://root:s3cret@10.0.0.1:2379'
+  const lines = logged('info', log => {
+    const cause = new LeaseRefusedError(`refused by ${url}`)
+    log.warn({ url, error: new LeaseRefusedError('refused', { cause }) }, `asked ${url}`)
+    log.error({ error: new TypeError(`bad ${url}`) }, 'a')
+  })
+  expect(JSON.stringify(lines)).toContain('asked https://***@10.0.0.1:2379')
+  expect(JSON.stringify(lines)).not.toContain('s3cret')
+})
+
 it('bounds and escapes what it is given, however it comes', () => {
   const long = 'x'.repeat(1_000_000)
   const deep = { a: { a: { a: { a: { a: 'too deep' } } } } }

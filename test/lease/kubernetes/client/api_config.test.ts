@@ -205,6 +205,16 @@ describe('a kubeconfig that cannot be used', () => {
       /Cannot use 'ftp:\/\/h' as URL/,
     ],
     [
+      'has a password with a slash',
+      'current-context: x\ncontexts: [{name: x, context: {cluster: c}}]\nclusters: [{name: c, cluster: {server: "https://u:31337/s3cret@h"}}]',
+      /Cannot use 'https:\/\/h' as URL/,
+    ],
+    [
+      'has a proxy whose password has a slash',
+      'current-context: x\ncontexts: [{name: x, context: {cluster: c}}]\nclusters: [{name: c, cluster: {server: "https://h", proxy-url: "http://u:31337/s3cret@p"}}]',
+      /Cannot use the proxy of the kubeconfig/,
+    ],
+    [
       'has a password that is not percent-encoded',
       'current-context: x\ncontexts: [{name: x, context: {cluster: c}}]\nclusters: [{name: c, cluster: {server: "HTTPS://u:s3cret%zz@h"}}]',
       /password in front of 'https:\/\/h': write a percent sign in them as %25/,
@@ -240,7 +250,7 @@ describe('a kubeconfig that cannot be used', () => {
   ])('as its plugin %s is said at each try', async (_, user, message) => {
     plugin('garbage', 's3cret')
     plugin('other', '{"token":"s3cret"}')
-    plugin('failing', '', 'echo no login >&2; exit 3')
+    plugin('failing', '', 'echo no login at https://u:s3cret@h >&2; exit 3')
     const refused = await optionsOf(kubeconfig(user)).catch((error: unknown) => error)
     expect(refused).toBeInstanceOf(ApiConfigError)
     expect((refused as Error).message).toMatch(message)
