@@ -127,12 +127,20 @@ export class ConfigKey {
   }
 
   /** After `cacheAfterMs` without an answer the cached config; undefined without one, or after an error. */
-  #readSoon(signal: AbortSignal): Promise<string | typeof missing | undefined> {
+  async #readSoon(signal: AbortSignal): Promise<string | typeof missing | undefined> {
     const { lastSeen, tuning } = this.#ctx
-    if (lastSeen.networkConfig === undefined || lastSeen.savedAtMs === undefined)
-      return Promise.resolve(undefined)
+    if (lastSeen.networkConfig === undefined || lastSeen.savedAtMs === undefined) return undefined
+    const answered = new AbortController()
     const read = this.#read(signal).catch(() => undefined)
-    return Promise.race([read, sleep(tuning.cacheAfterMs, signal).then(() => this.#cached())])
+    const late = sleep(tuning.cacheAfterMs, AbortSignal.any([signal, answered.signal])).then(
+      (): typeof noAnswer => noAnswer,
+    )
+    try {
+      const found = await Promise.race([read, late])
+      return found === noAnswer ? this.#cached() : found
+    } finally {
+      answered.abort()
+    }
   }
 
   #goneNotice(): string {
@@ -174,6 +182,7 @@ export async function offerNetworkConfig(
 }
 
 const missing = Symbol('no network config')
+const noAnswer = Symbol('etcd has not answered yet')
 
 /** A command for a shell on this host. etcdctl asks for the password; the command does not contain it. */
 function putCommand(ctx: EtcdContext, options: EtcdOptions): string {

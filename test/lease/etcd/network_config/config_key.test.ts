@@ -1,8 +1,12 @@
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
+import { defaultTuning } from '../../../../lease/etcd/client/tuning.ts'
+import { ConfigKey } from '../../../../lease/etcd/network_config/config_key.ts'
+import type { EtcdContext } from '../../../../lease/etcd/records/context.ts'
 import { NetworkConfigError } from '../../../../lease/network_config/network_config.ts'
 import { type EtcdServer, startEtcd } from '../../../support/etcd.ts'
-import { EtcdBed } from '../../../support/etcd_bed.ts'
+import { EtcdBed, etcdOptions } from '../../../support/etcd_bed.ts'
 import { run } from '../../../support/exec.ts'
+import { RecordingLog } from '../../../support/log.ts'
 import { until } from '../../../support/until.ts'
 
 let server: EtcdServer
@@ -89,3 +93,57 @@ test.each(['{"Network":"10.1.0.0/16",}', '{"Network":"0.0.0.0/0"}', 'x'.repeat(7
     await bed.close()
   },
 )
+
+/** A node with a cached network config, and an etcd that answers as given. */
+function nodeWithCache(answer: () => Promise<{ kvs: { value: string }[] }>) {
+  const text = '{"Network":"10.1.0.0/16"}'
+  const lastSeen = {
+    networkConfig: text,
+    savedAtMs: 0,
+    unconfirmedConfig: undefined,
+    sawNetworkConfig: () => {},
+  }
+  const log = new RecordingLog()
+  const client = { range: answer, wasReset: false, endpoints: [] }
+  const retrier = { untilOr: (_: string, read: () => Promise<unknown>) => read() }
+  const ctx = { client, lastSeen, retrier, log, tuning: defaultTuning, configKey: '/x/config' }
+  const key = new ConfigKey(ctx as unknown as EtcdContext, etcdOptions([], '/x'))
+  return { start: () => key.wait(new AbortController().signal, {}), lastSeen, log, text }
+}
+
+test('the cached config is unconfirmed only where etcd was too slow, not later, once etcd has answered', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+  try {
+    const quick = nodeWithCache(async () => ({ kvs: [{ value: quick.text }] }))
+    await quick.start()
+    expect(vi.getTimerCount()).toBe(0)
+    await vi.advanceTimersByTimeAsync(10 * defaultTuning.cacheAfterMs)
+    expect(quick.lastSeen.unconfirmedConfig).toBeUndefined()
+    expect(quick.log.lines).toEqual([])
+
+    const silent = nodeWithCache(() => new Promise(() => {}))
+    const started = silent.start()
+    await vi.advanceTimersByTimeAsync(defaultTuning.cacheAfterMs)
+    await started
+    expect(silent.lastSeen.unconfirmedConfig).toBe(silent.text)
+    expect(silent.log.said('etcd has not answered yet')).toHaveLength(1)
+  } finally {
+    vi.useRealTimers()
+  }
+})
+
+test('the cached config is not used because of a timer that ends after etcd has failed to answer', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+  try {
+    let calls = 0
+    const node = nodeWithCache(async () => {
+      if (calls++ === 0) throw new Error('refused')
+      return { kvs: [{ value: node.text }] }
+    })
+    await node.start()
+    await vi.advanceTimersByTimeAsync(10 * defaultTuning.cacheAfterMs)
+    expect(node.lastSeen.unconfirmedConfig).toBeUndefined()
+  } finally {
+    vi.useRealTimers()
+  }
+})
