@@ -12,7 +12,7 @@ export class NetlinkError extends ExpectedError {
 
   /** `act` names what was asked for: `Cannot add route 10.1.5.0/24 ...`. */
   constructor(act: string, errno: number, extack?: string) {
-    const [code, text] = describe(errno)
+    const [code, text] = describeErrno(errno)
     super(`${act}: ${extack === undefined || extack === '' ? text : extack} (${code})`)
     this.errno = errno
     this.code = code
@@ -32,7 +32,8 @@ export class NetlinkTimeoutError extends ExpectedError {
 /** Read once: a device that the kernel refuses has thousands of entries, each with an error. */
 const systemErrors = getSystemErrorMap()
 
-function describe(errno: number): readonly [string, string] {
+/** The name and the text of a positive error number: `ENOBUFS`, `no buffer space available`. */
+export function describeErrno(errno: number): readonly [string, string] {
   return systemErrors.get(-errno) ?? [safeName(errno), `error ${errno}`]
 }
 

@@ -1,11 +1,16 @@
-import { getSystemErrorMap, getSystemErrorName } from 'node:util'
 import { ExpectedError } from '../../../lease/common/errors.ts'
+import { describeErrno } from '../errno.ts'
 
 export class LibcError extends ExpectedError {
   override name = 'LibcError'
+  /** As of Node.js' own errors: `ENOBUFS`. */
+  readonly code: string
+
+  /** `errno`: positive, as in errno(3). */
   constructor(act: string, errno: number) {
-    const code = getSystemErrorName(-errno)
-    super(`${act}: ${getSystemErrorMap().get(-errno)?.[1] ?? code} (${code})`)
+    const [code, text] = describeErrno(errno)
+    super(`${act}: ${text} (${code})`)
+    this.code = code
   }
 }
 
