@@ -26,6 +26,7 @@ export class NetlinkKernel implements Kernel, UnderlaySource {
   readonly #requests: NetlinkRequests
   readonly #settings: DeviceSettings
   readonly #trace: KernelTrace | undefined
+  /** Those that listen: each leaves when it closes. */
   readonly #subscriptions = new Set<Subscription>()
 
   /** Loads the native code. Opens a socket at the first request. */
@@ -76,12 +77,12 @@ export class NetlinkKernel implements Kernel, UnderlaySource {
 
   /** Listens from the call on, not only from the first value: a later snapshot() shows all the rest. */
   changes(scope: Scope, signal: AbortSignal): AsyncIterable<KernelChange> {
+    const onClose = (closed: Subscription) => this.#subscriptions.delete(closed)
     const subscription = new Subscription(
-      { open: this.#open, requests: this.#requests, scope, trace: this.#trace },
+      { open: this.#open, requests: this.#requests, scope, trace: this.#trace, onClose },
       signal,
     )
     this.#subscriptions.add(subscription)
-    signal.addEventListener('abort', () => this.#subscriptions.delete(subscription), { once: true })
     return subscription
   }
 

@@ -1,8 +1,13 @@
+import { getEventListeners } from 'node:events'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { DeviceSettings } from '../../agent/kernel/apply/device_settings.ts'
 import type { KernelChange } from '../../agent/kernel/kernel.ts'
+import { NetlinkKernel } from '../../agent/kernel/netlink_kernel.ts'
 import { Subscription } from '../../agent/kernel/notifications/subscription.ts'
+import { Messages } from '../../agent/netlink/codec/message.ts'
 import { NetlinkRequests } from '../../agent/netlink/requests.ts'
-import { loadRawSocket } from '../../agent/netlink/socket/raw_socket.ts'
+import { loadLibc } from '../../agent/netlink/socket/libc.ts'
+import { loadRawSocket, type RawSocketEvents } from '../../agent/netlink/socket/raw_socket.ts'
 import { printEntry } from '../../agent/state/print.ts'
 import { adding } from '../contract/kernel.ts'
 import { entries } from '../support/entries.ts'
@@ -11,6 +16,8 @@ import { OwnBed } from '../support/kernel_bed.ts'
 import { enterOwnNetns } from '../support/own_netns.ts'
 
 const whyNot = await enterOwnNetns()
+/** linux/rtnetlink.h: #define RTM_GETLINK 18 */
+const RTM_GETLINK = 18
 const scope = { devices: ['flannel.1', 'flannel-v6.1'], routeProtocol: 117 }
 const nothing = { everything: [], devices: [], dropped: [], underlay: false, present: [], gone: [] }
 const programmed = `
@@ -233,5 +240,38 @@ describe.skipIf(whyNot !== undefined)(`changes of the kernel ${whyNot ?? ''}`, (
     expect(results.map(({ error }) => error?.message)).toEqual(added.map(() => undefined))
     const standing = (await bed.kernel.snapshot(scope, stop.signal)).map(printEntry)
     expect(standing).toEqual(entries(programmed).map(printEntry))
+  })
+
+  test('over a socket that failed are forgotten: the kernel is asked no more about devices than before', async () => {
+    const openSocket = await loadRawSocket()
+    const [opened, sent]: [RawSocketEvents[], number[]] = [[], []]
+    const kernel = new NetlinkKernel(
+      (events, receiveBytes) => {
+        opened.push(events)
+        const socket = openSocket(events, receiveBytes)
+        const send = (datagram: Buffer) => {
+          const messages = new Messages(datagram)
+          while (messages.next()) sent.push(messages.type)
+          socket.send(datagram)
+        }
+        return { ...socket, send }
+      },
+      new DeviceSettings(await loadLibc(), 'auto'),
+    )
+    const failing = kernel.changes(scope, stop.signal)[Symbol.asyncIterator]().next()
+    opened[0]?.onFailure(new Error('the socket failed'))
+    await expect(failing).rejects.toThrow('the socket failed')
+    expect(getEventListeners(stop.signal, 'abort')).toHaveLength(0)
+    kernel.changes(scope, stop.signal)
+    await kernel.listInterfaces(stop.signal)
+    sent.length = 0
+    await kernel.apply(
+      adding(entries('neighbor 10.1.3.0 dev flannel.1 lladdr 02:00:00:00:00:03')),
+      stop.signal,
+    )
+    expect(sent).not.toContain(RTM_GETLINK)
+    stop.abort(new Error('the test is over'))
+    expect(getEventListeners(stop.signal, 'abort')).toHaveLength(0)
+    kernel.close()
   })
 })

@@ -31,9 +31,18 @@ export interface SubscriptionOptions {
   readonly scope: Scope
   readonly receiveBytes?: number
   readonly trace?: KernelTrace | undefined
+  /** Called once: at the end of the reader, for whatever reason, or where the signal aborts. */
+  readonly onClose?: (closed: Subscription) => void
 }
 
-/** Listens from its construction until the signal aborts. */
+/** Datagrams that arrived while the present state was being read. */
+interface Held {
+  readonly datagrams: Buffer[]
+  /** There was no room for all: the state read does not include what the others announced. */
+  isIncomplete: boolean
+}
+
+/** Listens from its construction until the reader ends or the signal aborts. */
 export class Subscription implements AsyncIterable<KernelChange> {
   readonly #options: SubscriptionOptions
   readonly #signal: AbortSignal
@@ -41,8 +50,8 @@ export class Subscription implements AsyncIterable<KernelChange> {
   readonly #notifications: Notifications
   readonly #socket: RawSocket
   readonly #timer: NodeJS.Timeout
-  /** Datagrams that arrived while the present state was being read; undefined once that is known. */
-  #held: Buffer[] | undefined
+  /** Undefined once the present state is known. */
+  #held: Held | undefined
   #check: NodeJS.Immediate | undefined
   #drops = 0
   #isFollowed = false
@@ -109,9 +118,10 @@ export class Subscription implements AsyncIterable<KernelChange> {
       this.#check = undefined
       this.#checkDrops()
     })
-    if (this.#held === undefined) this.#notifications.receive(datagram)
-    else if (this.#held.length < MAX_HELD) this.#held.push(Buffer.from(datagram))
-    else this.#slot.everything(OVERFLOW)
+    const held = this.#held
+    if (held === undefined) this.#notifications.receive(datagram)
+    else if (held.datagrams.length < MAX_HELD) held.datagrams.push(Buffer.from(datagram))
+    else held.isIncomplete = true
   }
 
   /** The kernel drops messages for which the receive queue has no room, and only counts them. */
@@ -132,14 +142,15 @@ export class Subscription implements AsyncIterable<KernelChange> {
    * fails the reader. With a reason, a full pass follows.
    */
   async #learn(reason?: string): Promise<void> {
-    const held: Buffer[] = []
+    const held: Held = { datagrams: [], isIncomplete: false }
     this.#held = held
     try {
       await this.#readAll()
       // After an overflow meanwhile, another #learn() is reading the state: leave it to that one.
-      if (this.#held === held) {
+      if (this.#held === held && held.isIncomplete) void this.#learn(OVERFLOW)
+      else if (this.#held === held) {
         this.#held = undefined
-        for (const datagram of held) this.#notifications.receive(datagram)
+        for (const datagram of held.datagrams) this.#notifications.receive(datagram)
       }
       if (reason === undefined) return
       this.#slot.everything(reason)
@@ -172,5 +183,6 @@ export class Subscription implements AsyncIterable<KernelChange> {
     clearInterval(this.#timer)
     clearImmediate(this.#check)
     this.#socket.close()
+    this.#options.onClose?.(this)
   }
 }
