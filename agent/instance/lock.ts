@@ -14,6 +14,9 @@ export class HeldError extends ExpectedError {
 const WAIT_FOR_HOLDER_MS = 5_000
 const RETRY_MS = 100
 const ANSWER_MS = 1_000
+/** More than any agent answers. */
+const MOST_ANSWER = 200
+const SILENT = 'it does not answer'
 
 /** A device, network or file that only one agent may work on; `text` names it in messages. */
 export interface Claim {
@@ -34,17 +37,21 @@ export class Locks {
     this.#answer = `twilld ${version}, process ${process.pid} on ${hostname()}, started ${new Date().toISOString()}`
   }
 
-  /** Throws HeldError. Skips what another user holds: it must not be able to keep the agent from starting. */
+  /**
+   * Throws HeldError. Skips what another user holds, and what no known agent holds after a while: another user
+   * must not be able to keep the agent from starting.
+   */
   async take(claims: readonly Claim[], signal: AbortSignal): Promise<void> {
-    for (const claim of claims) await this.#take(claim, signal)
+    const untilMs = performance.now() + WAIT_FOR_HOLDER_MS
+    for (const claim of claims) await this.#take(claim, untilMs, signal)
   }
 
   release(): void {
     for (const server of this.#servers) server.close()
   }
 
-  async #take(claim: Claim, signal: AbortSignal): Promise<void> {
-    for (const untilMs = performance.now() + WAIT_FOR_HOLDER_MS; ; ) {
+  async #take(claim: Claim, untilMs: number, signal: AbortSignal): Promise<void> {
+    for (;;) {
       signal.throwIfAborted()
       const server = createServer(socket => socket.on('error', () => {}).end(this.#answer))
       server.maxConnections = 8
@@ -54,11 +61,13 @@ export class Locks {
       }
       const holder = await findHolder(claim)
       if (holder?.isOwnUser === false) return
-      if (holder !== undefined && performance.now() >= untilMs)
+      if (performance.now() >= untilMs) {
+        if (!holder?.isOwnUser) return
         throw new HeldError(
           `Another agent on this host has ${claim.text}: ${holder.says}; stop it, or give each its own network, VNI, ` +
             '--subnet-file and --cache-file',
         )
+      }
       await sleep(RETRY_MS, signal)
     }
   }
@@ -67,11 +76,11 @@ export class Locks {
 export interface Holder {
   /** The holder's answer: program, version, process and host. */
   readonly says: string
-  /** Whether the holder runs as our own user, which is root. */
-  readonly isOwnUser: boolean
+  /** Whether the holder runs as our own user, which is root; undefined: it accepts no connection now. */
+  readonly isOwnUser: boolean | undefined
 }
 
-/** Asks who holds a claim; undefined where it is free. */
+/** Asks who holds a claim; undefined where it is free, or its socket is bound and does not listen. */
 export async function findHolder(claim: Claim): Promise<Holder | undefined> {
   const socket = connect(address(claim))
   try {
@@ -81,7 +90,7 @@ export async function findHolder(claim: Claim): Promise<Holder | undefined> {
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     if (code === 'ECONNREFUSED' || code === 'ENOENT') return undefined
-    return { says: 'it does not answer', isOwnUser: true }
+    return { says: SILENT, isOwnUser: undefined }
   } finally {
     socket.destroy()
   }
@@ -114,9 +123,10 @@ async function answerOf(socket: Socket): Promise<string> {
   let text = ''
   socket.setEncoding('utf8').on('data', chunk => {
     text += chunk
+    if (text.length > MOST_ANSWER) socket.destroy()
   })
-  await once(socket, 'end', { signal: AbortSignal.timeout(ANSWER_MS) }).catch(() => {})
-  return text === '' ? 'it does not answer' : text.slice(0, 200).replaceAll(/[^ -~]/g, '?')
+  await once(socket, 'close', { signal: AbortSignal.timeout(ANSWER_MS) }).catch(() => {})
+  return text === '' ? SILENT : text.slice(0, MOST_ANSWER).replaceAll(/[^ -~]/g, '?')
 }
 
 /** At most 107 bytes (unix(7)). */

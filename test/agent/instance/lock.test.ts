@@ -1,6 +1,9 @@
+import { once } from 'node:events'
 import { mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import koffi from 'koffi'
 import { afterAll, describe, expect, it } from 'vitest'
 import { deviceClaims, fileClaims } from '../../../agent/instance/claims.ts'
 import { findHolder, HeldError, Locks } from '../../../agent/instance/lock.ts'
@@ -8,6 +11,22 @@ import { runSync } from '../../support/exec.ts'
 
 const { signal } = new AbortController()
 const [device] = deviceClaims([`flannel.${process.pid}`]) as [ReturnType<typeof deviceClaims>[number]]
+
+const libc = koffi.load('libc.so.6')
+const calls = {
+  socket: libc.func('int socket(int, int, int)'),
+  bind: libc.func('int bind(int, const uint8_t *, uint32_t)'),
+  connect: libc.func('int connect(int, const uint8_t *, uint32_t)'),
+  listen: libc.func('int listen(int, int)'),
+  close: libc.func('int close(int)'),
+}
+/** #define AF_UNIX 1, SOCK_STREAM 1, SOCK_NONBLOCK 04000 */
+const streamSocket = (): number => calls.socket(1, 1 | 0o4000, 0)
+/** The name as Node.js up to 20 passes it to the kernel, filled up with zeros, and as later ones do. */
+const addresses = (key: string): readonly Buffer[] => {
+  const exact = Buffer.from(`\x01\0\0twill/${key}`)
+  return [exact, Buffer.concat([exact], 110)]
+}
 
 describe('a lock', () => {
   it('is held by one agent, which says who it is, and is free after it', async () => {
@@ -53,5 +72,42 @@ describe('a lock', () => {
     expect(await findHolder(device)).toMatchObject({ isOwnUser: false })
     await locks.take([device], signal)
     child.kill()
+  })
+
+  it('whose socket accepts no connection keeps no agent from starting', async () => {
+    const [bound, full] = deviceClaims([`b.${process.pid}`, `f.${process.pid}`])
+    if (bound === undefined || full === undefined) throw new Error('two claims are expected')
+    const sockets: number[] = []
+    const open = (address: Buffer, call: 'bind' | 'connect') => {
+      const socket = streamSocket()
+      sockets.push(socket)
+      return { socket, result: calls[call](socket, address, address.length) }
+    }
+    for (const address of addresses(bound.key)) expect(open(address, 'bind').result).toBe(0)
+    for (const address of addresses(full.key)) {
+      expect(calls.listen(open(address, 'bind').socket, 0)).toBe(0)
+      expect([1, 2].map(() => open(address, 'connect').result)).toEqual([0, -1])
+    }
+    const locks = new Locks('1.0')
+    await locks.take([bound, full], signal)
+    locks.release()
+    for (const one of sockets) calls.close(one)
+  })
+
+  it('whose holder writes without end is read no further than an answer is long', async () => {
+    const [endless] = deviceClaims([`e.${process.pid}`])
+    if (endless === undefined) throw new Error('a claim is expected')
+    let written = 0
+    const server = createServer(socket => {
+      const write = () => {
+        while (!socket.destroyed && socket.write('x'.repeat(10_000))) written += 10_000
+      }
+      socket.on('drain', write).on('error', () => {})
+      write()
+    }).listen(`\0twill/${endless.key}`)
+    await once(server, 'listening')
+    expect(await findHolder(endless)).toEqual({ says: 'x'.repeat(200), isOwnUser: true })
+    expect(written).toBeLessThan(5_000_000)
+    server.close()
   })
 })
