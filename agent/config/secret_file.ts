@@ -1,8 +1,8 @@
-import { readFileSync, statSync } from 'node:fs'
 import { messageOf } from '../../lease/common/errors.ts'
+import { FileError, readRegularFileSync } from '../../lease/common/read_file.ts'
 import { ConfigError } from './values.ts'
 
-/** Longer than any password or token, and a limit for a wrong path such as /dev/zero. */
+/** Longer than any password or token. */
 const MOST_BYTES = 4096
 
 /** The file's first line. Throws ConfigError, whose message never contains the secret. */
@@ -14,10 +14,9 @@ export function readSecret(flag: string, file: string): string {
 
 function readShort(flag: string, file: string): string {
   try {
-    const { size } = statSync(file)
-    if (size <= MOST_BYTES && !file.startsWith('/dev/')) return readFileSync(file, 'utf8')
+    return readRegularFileSync(file, MOST_BYTES)
   } catch (cause) {
-    throw new ConfigError(`--${flag}: cannot read ${file}: ${messageOf(cause)}`, { cause })
+    const remedy = cause instanceof FileError ? '; give a file that holds the secret alone' : ''
+    throw new ConfigError(`--${flag}: cannot read ${file}: ${messageOf(cause)}${remedy}`, { cause })
   }
-  throw new ConfigError(`--${flag}: ${file} has more than ${MOST_BYTES} bytes: it must hold the secret alone`)
 }

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
 import { networkInterfaces } from 'node:os'
 import { join } from 'node:path'
 import { messageOf } from '../../lease/common/errors.ts'
+import { readRegularFile } from '../../lease/common/read_file.ts'
 import { readWhole, replaceFile } from '../../lease/common/replace_file.ts'
 import { isScarcity } from '../../lease/common/scarcity.ts'
 import { issueCertificate } from '../../lease/etcd/client/certificates.ts'
@@ -50,7 +50,8 @@ export async function readToken(
 /** Writes the token, unless the file already holds it. */
 export async function writeToken(dataDir: string, token: JoinToken): Promise<void> {
   const [file, text] = [tokenFile(dataDir), `${printJoinToken(token)}\n`]
-  if ((await readFile(file, 'utf8').catch(() => undefined)) !== text) await replaceFile(file, text, 0o600)
+  const found = await readRegularFile(file, text.length).catch(() => undefined)
+  if (found !== text) await replaceFile(file, text, 0o600)
 }
 
 /** Writes certificates for every address of this host and every host name in `urls`. */

@@ -1,12 +1,15 @@
-import { readFile } from 'node:fs/promises'
 import { isDeepStrictEqual } from 'node:util'
 import { messageOf } from '../common/errors.ts'
 import type { Log } from '../common/log.ts'
+import { readRegularFile } from '../common/read_file.ts'
 import { sleep } from '../common/sleep.ts'
 import { type NetworkConfig, NetworkConfigError } from '../network_config/network_config.ts'
 import { parseNetworkConfig } from '../network_config/parser.ts'
 import { networkConfigWarnings } from '../network_config/warnings.ts'
 import type { ConfigDemands } from '../store.ts'
+
+/** As large as a ConfigMap can be. */
+const MOST_BYTES = 2 ** 20
 
 /**
  * net-conf.json of the ConfigMap. Read at start and followed: the kubelet writes a changed one within
@@ -32,7 +35,7 @@ export class ConfigFile {
   /** Rejects with NetworkConfigError. */
   async read(signal: AbortSignal, { accept }: ConfigDemands): Promise<NetworkConfig> {
     try {
-      const text = await readFile(this.#file, { encoding: 'utf8', signal })
+      const text = await readRegularFile(this.#file, MOST_BYTES)
       const network = parse(text)
       accept?.(network)
       for (const warning of networkConfigWarnings(text)) this.#log.warn({ file: this.#file }, warning)
@@ -68,7 +71,7 @@ export class ConfigFile {
   async #compare(signal: AbortSignal): Promise<string | undefined> {
     const keepsOld = 'this node keeps the one that it has'
     try {
-      const now = parse(await readFile(this.#file, { encoding: 'utf8', signal }))
+      const now = parse(await readRegularFile(this.#file, MOST_BYTES))
       if (isDeepStrictEqual(now, this.#running)) return undefined
       return `The network config ${this.#file} has changed: ${keepsOld}; restart the agents to apply it, as with: kubectl -n kube-flannel rollout restart daemonset twill`
     } catch (cause) {

@@ -1,5 +1,5 @@
-import { readFile } from 'node:fs/promises'
 import { ExpectedError, messageOf } from '../../../lease/common/errors.ts'
+import { readRegularFile } from '../../../lease/common/read_file.ts'
 import { replaceFile } from '../../../lease/common/replace_file.ts'
 import { bool, string } from '../../config/go_flags.ts'
 import { dockerOpts } from '../../node_files/docker_opts.ts'
@@ -14,6 +14,9 @@ const flags = {
   m: bool(false, 'leave --ip-masq out'),
   k: string('DOCKER_OPTS', 'name of the variable that holds all options'),
 }
+
+/** Larger than any subnet file. */
+const MOST_BYTES = 64 * 1024
 
 /** `twill docker-opts`: dockerd's options that put its bridge into the overlay. */
 export const dockerOptsCommand = command({ flags, readsStore: false }, async (values, { out }) => {
@@ -34,7 +37,7 @@ export const dockerOptsCommand = command({ flags, readsStore: false }, async (va
 
 async function subnetEnv(path: string): Promise<string> {
   try {
-    return await readFile(path, 'utf8')
+    return await readRegularFile(path, MOST_BYTES)
   } catch (cause) {
     throw new ExpectedError(
       `Cannot read ${path}: ${messageOf(cause)}; the agent writes it once traffic can flow, so start Docker after it`,

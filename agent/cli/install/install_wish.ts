@@ -1,7 +1,8 @@
-import { readdirSync, readFileSync, realpathSync } from 'node:fs'
+import { readdirSync, realpathSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { orUndefined } from '../../../lease/common/errors.ts'
+import { readRegularFileSync } from '../../../lease/common/read_file.ts'
 import { ipOrUndefined, urlHost } from '../../../lease/net/ip.ts'
 import type { NetworkConfig } from '../../../lease/network_config/network_config.ts'
 import { allFlags, type Env, storeFlags, variableName } from '../../config/flags.ts'
@@ -18,6 +19,9 @@ export interface AskedFor {
   readonly judged: readonly string[]
   readonly token: string | undefined
 }
+
+/** Larger than any drop-in or file of variables. */
+const MOST_BYTES = 2 ** 20
 
 /** Folders that the unit hides from the agent: ProtectHome=, PrivateTmp=. */
 const hidden = /^\/(root|home|run\/user|tmp|var\/tmp)\//
@@ -89,7 +93,7 @@ export async function unitEnvironment({ packagedUnit, files }: HostState): Promi
   const unit = files.get(paths.unit) ?? packagedUnit ?? (await ownText('twilld.service'))
   const folder = dirname(paths.dropIn)
   // An operator may have written anything there.
-  const read = (path: string) => orUndefined(() => readFileSync(path, 'utf8'))
+  const read = (path: string) => orUndefined(() => readRegularFileSync(path, MOST_BYTES))
   const names = orUndefined(() => readdirSync(folder)) ?? []
   const dropIns = names.filter(name => name.endsWith('.conf')).sort()
   return readUnitEnvironment([unit, ...dropIns.flatMap(name => read(join(folder, name)) ?? [])], read)

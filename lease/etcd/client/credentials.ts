@@ -1,6 +1,9 @@
-import { readFile } from 'node:fs/promises'
+import { FileError, readRegularFile } from '../../common/read_file.ts'
 import type { EtcdOptions } from '../../options.ts'
 import { issueCertificate } from './certificates.ts'
+
+/** Larger than any list of authorities. */
+const MOST_BYTES = 4 * 2 ** 20
 
 /** PEM. Without a CA the system's CAs are trusted. Certificate and key are both given or both missing. */
 export interface Credentials {
@@ -16,7 +19,6 @@ export async function readCredentials(
 ): Promise<Credentials> {
   if (!endpoint.startsWith('https:')) return {}
   if (joinSecret !== undefined) return issueCertificate(joinSecret)
-  const read = async (file: string | undefined) => (file === undefined ? undefined : readFile(file))
   const [rootCertificate, certChain, privateKey] = await Promise.all([
     read(caFile),
     read(certFile),
@@ -25,5 +27,15 @@ export async function readCredentials(
   return {
     ...(rootCertificate && { rootCertificate }),
     ...(certChain && privateKey && { certChain, privateKey }),
+  }
+}
+
+async function read(file: string | undefined): Promise<Buffer | undefined> {
+  if (file === undefined) return undefined
+  try {
+    return Buffer.from(await readRegularFile(file, MOST_BYTES))
+  } catch (cause) {
+    if (!(cause instanceof FileError)) throw cause
+    throw new FileError(`cannot read ${file}: ${cause.message}`, { cause })
   }
 }

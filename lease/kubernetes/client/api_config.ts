@@ -3,11 +3,15 @@ import { Agent, type RequestOptions } from 'node:https'
 import { isIP } from 'node:net'
 import { checkServerIdentity } from 'node:tls'
 import { messageOf } from '../../common/errors.ts'
+import { FileError, requireRegularFile } from '../../common/read_file.ts'
 import { withoutLogins } from '../../common/url_logins.ts'
 import { at } from '../../json/path.ts'
 import { type Access, loadAccess, type Where } from './access.ts'
 import { ApiConfigError } from './kubeconfig.ts'
 import { printSent } from './sent.ts'
+
+/** Larger than any list of authorities. */
+const MOST_BYTES = 4 * 2 ** 20
 
 /** Where the API server is and how a request is authenticated. */
 export interface ApiConfig {
@@ -61,6 +65,7 @@ export function openApiConfig(where: Where): ApiConfig {
 /** Rejects with ApiConfigError, which never quotes the output of a plugin or the content of a file. */
 async function credentials({ config, token, groups, origin }: Access): Promise<RequestOptions> {
   const bearer = await token.read()
+  await checkFiles(config, origin)
   const options: RequestOptions = { headers: {} }
   try {
     await config.applyToHTTPSOptions(options)
@@ -76,6 +81,19 @@ async function credentials({ config, token, groups, origin }: Access): Promise<R
     ...(groups.length > 0 ? { 'Impersonate-Group': [...groups] } : {}),
   }
   return options
+}
+
+/** The library reads these files synchronously: a pipe without a writer would stop the process. */
+async function checkFiles(config: Access['config'], origin: string): Promise<void> {
+  const user = config.getCurrentUser()
+  for (const file of [config.getCurrentCluster()?.caFile, user?.certFile, user?.keyFile]) {
+    if (file === undefined) continue
+    await requireRegularFile(file, MOST_BYTES).catch((cause: unknown) => {
+      // Any other error is the library's to report: it uses the file only where the kubeconfig lacks the data.
+      if (!(cause instanceof FileError)) return
+      throw new ApiConfigError(`Cannot use ${file} of ${origin}: ${cause.message}`, { cause })
+    })
+  }
 }
 
 /**

@@ -1,6 +1,9 @@
-import { readFile } from 'node:fs/promises'
 import { messageOf } from '../../common/errors.ts'
+import { readRegularFile } from '../../common/read_file.ts'
 import { ApiConfigError } from './kubeconfig.ts'
+
+/** Larger than any token that fits into an HTTP header. */
+const MOST_BYTES = 64 * 1024
 
 /**
  * A bearer token, from a file where one is named: the kubelet replaces a ServiceAccount's token every hour.
@@ -26,7 +29,7 @@ export class BearerToken {
   async read(): Promise<string | undefined> {
     if (this.#file === undefined) return this.#last
     try {
-      const text = (await readFile(this.#file, 'utf8')).trim()
+      const text = (await readRegularFile(this.#file, MOST_BYTES)).trim()
       if (text === '') throw new ApiConfigError('it is empty')
       this.#last = text
     } catch (cause) {

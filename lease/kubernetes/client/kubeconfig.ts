@@ -1,6 +1,6 @@
-import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { ExpectedError, messageOf } from '../../common/errors.ts'
+import { readRegularFileSync } from '../../common/read_file.ts'
 import { isRecord, textAt } from '../../json/path.ts'
 import { parseYaml } from './client_library.ts'
 
@@ -42,6 +42,9 @@ const textKeys = {
     'as-uid',
   ],
 } as const
+
+/** Larger than any kubeconfig with its certificates. */
+const MOST_BYTES = 4 * 2 ** 20
 
 const otherUserKeys = ['as-groups', 'as-user-extra', 'auth-provider', 'exec', 'extensions']
 const fileKeys = ['certificate-authority', 'client-certificate', 'client-key', 'tokenFile']
@@ -85,7 +88,7 @@ function splitUser(given: Record<string, unknown>): Pick<Kubeconfig, 'user' | 't
 function parse(file: string): unknown {
   let text: string
   try {
-    text = readFileSync(file, 'utf8')
+    text = readRegularFileSync(file, MOST_BYTES)
   } catch (cause) {
     throw new ApiConfigError(`Cannot read kubeconfig ${file}: ${messageOf(cause)}`, { cause })
   }

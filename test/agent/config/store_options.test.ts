@@ -5,6 +5,7 @@ import { afterAll, describe, expect, it } from 'vitest'
 import { parseStoreOptions, storeWarnings } from '../../../agent/config/store_options.ts'
 import { ConfigError } from '../../../agent/config/values.ts'
 import { printJoinToken } from '../../../lease/join_token.ts'
+import { runSync } from '../../support/exec.ts'
 
 describe('the store options', () => {
   const etcd = (line: string) => parseStoreOptions(line.split(' '), {}).store
@@ -109,10 +110,21 @@ describe('the store options', () => {
 
     it('refuse what is no password, and never print it', () => {
       expect(() => read('\nx')).toThrow(`--etcd-password-file: the first line of ${file} is empty`)
-      expect(() => read('x'.repeat(5000))).toThrow('has more than 4096 bytes')
+      expect(() => read('x'.repeat(5000))).toThrow(
+        `cannot read ${file}: it has 5000 bytes, more than 4096; give a file that holds the secret alone`,
+      )
       expect(() => read('x', ' --etcd-password=y')).toThrow('leave out --etcd-password')
       expect(() => etcd('--etcd-password-file=/nowhere')).toThrow(ConfigError)
       expect(() => etcd('--etcd-password-file=/dev/zero')).toThrow(ConfigError)
+    })
+
+    it.each(['etcd-password-file', 'join'])('refuse a pipe, a directory and a device at once: --%s', flag => {
+      const pipe = join(directory, `pipe-${flag}`)
+      runSync(['mkfifo', pipe])
+      for (const path of [pipe, directory, '/dev/null'])
+        expect(() => etcd(`--${flag}=${path}`)).toThrow(
+          `--${flag}: cannot read ${path}: it is no regular file; give a file that holds the secret alone`,
+        )
     })
   })
 })

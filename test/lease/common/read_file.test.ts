@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { FileError, readRegularFile } from '../../../lease/common/read_file.ts'
+import { FileError, readRegularFile, readRegularFileSync } from '../../../lease/common/read_file.ts'
 import { runSync } from '../../support/exec.ts'
 
 let folder = ''
@@ -13,13 +13,19 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(folder, { recursive: true, force: true }))
 
-describe('a file', () => {
+/** Both ways to read, as one that rejects. */
+const ways = [
+  ['on a thread of its own', readRegularFile],
+  ['on the calling thread', async (path: string, bytes: number) => readRegularFileSync(path, bytes)],
+] as const
+
+describe.each(ways)('a file that is read %s', (_, read) => {
   it('is read whole, to the last byte that is allowed, also where it has no size', async () => {
     writeFileSync(file, 'é'.repeat(50_000))
-    expect(await readRegularFile(file, 100_000)).toBe('é'.repeat(50_000))
+    expect(await read(file, 100_000)).toBe('é'.repeat(50_000))
     writeFileSync(file, '')
-    expect(await readRegularFile(file, 0)).toBe('')
-    expect(await readRegularFile('/proc/version', 4_096)).toMatch(/^Linux version .*\n$/)
+    expect(await read(file, 0)).toBe('')
+    expect(await read('/proc/version', 4_096)).toMatch(/^Linux version .*\n$/)
   })
 
   it.each<[string, () => void, RegExp]>([
@@ -38,12 +44,12 @@ describe('a file', () => {
     ],
   ])('is refused where it is %s', async (_, make, message) => {
     make()
-    const refused = await readRegularFile(file, 1_023).catch((error: unknown) => error)
+    const refused = await read(file, 1_023).catch((error: unknown) => error)
     expect(refused).toBeInstanceOf(FileError)
     expect((refused as Error).message).toMatch(message)
   })
 
   it('that is missing is the error of the system call', async () => {
-    await expect(readRegularFile(file, 1_023)).rejects.toMatchObject({ code: 'ENOENT' })
+    await expect(read(file, 1_023)).rejects.toMatchObject({ code: 'ENOENT' })
   })
 })

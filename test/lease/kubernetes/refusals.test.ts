@@ -7,6 +7,7 @@ import { NetworkConfigError } from '../../../lease/network_config/network_config
 import { LeaseLostError } from '../../../lease/store.ts'
 import { FakeCluster } from '../../support/api_server_cluster.ts'
 import { type OpenStore, openStore, requestFor } from '../../support/api_server_store.ts'
+import { runSync } from '../../support/exec.ts'
 import { until } from '../../support/until.ts'
 
 const flannel = 'flannel.alpha.coreos.com'
@@ -39,6 +40,7 @@ afterEach(async () => {
 describe('the network config file', () => {
   it.each([
     ['is missing', undefined, /net-conf\.json: ENOENT.*; mount the ConfigMap with net-conf\.json there/],
+    ['is a pipe', 'pipe', /net-conf\.json: it is no regular file; mount the ConfigMap/],
     ['is no JSON', '{"Network":', /net-conf\.json: Cannot parse the network config/],
     ['has no Network', '{}', /net-conf\.json: .*Network parameter .* it is missing/],
     [
@@ -48,7 +50,8 @@ describe('the network config file', () => {
     ],
   ])('is refused by name and rule where it %s', async (_, text, message) => {
     const networkConfigFile = join(cluster.folder, 'other-net-conf.json')
-    if (text !== undefined) writeFileSync(networkConfigFile, text)
+    if (text === 'pipe') runSync(['mkfifo', networkConfigFile])
+    else if (text !== undefined) writeFileSync(networkConfigFile, text)
     const { store, signal } = open({ networkConfigFile })
     const refused = await store.networkConfig(signal).catch((error: unknown) => error)
     expect(refused).toBeInstanceOf(NetworkConfigError)

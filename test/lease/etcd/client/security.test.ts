@@ -17,6 +17,7 @@ import {
 import { EtcdBed, etcdOptions, fastTuning } from '../../../support/etcd_bed.ts'
 import { EtcdNode } from '../../../support/etcd_node.ts'
 import { replaceFiles, TestCa } from '../../../support/etcd_tls.ts'
+import { runSync } from '../../../support/exec.ts'
 import { until } from '../../../support/until.ts'
 
 const config = '{"Network":"10.1.0.0/16","Backend":{"Type":"vxlan"}}'
@@ -84,6 +85,16 @@ describe('TLS', () => {
     )
     copyFileSync(ca.caFile, caFile)
     await started
+  })
+
+  test('with a file that is a pipe or without end names the file', async () => {
+    const { bed } = await start({ tls: ca.issue('server') })
+    const pipe = join(ca.folder, 'pipe')
+    runSync(['mkfifo', pipe])
+    for (const caFile of [pipe, '/dev/zero'])
+      expect(await troubleOf(node(bed, 1, { caFile }))).toContain(
+        `cannot read ${caFile}: it is no regular file`,
+      )
   })
 
   test('with an expired certificate says so, and continues once the server has a good one', async () => {

@@ -3,11 +3,12 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type RequestOptions, request } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { openApiConfig } from '../../../../lease/kubernetes/client/api_config.ts'
 import { ApiConfigError } from '../../../../lease/kubernetes/client/kubeconfig.ts'
 import { makeTls } from '../../../support/api_server_tls.ts'
+import { runSync } from '../../../support/exec.ts'
 
 /** What a kubeconfig makes of a request; the files are as people have them. */
 
@@ -124,6 +125,42 @@ describe('the credentials of a request', () => {
     expect((await optionsOf(file)).auth).toBe('u:p@ss')
     const shouted = kubeconfig('{}', 'HTTPS://u:s3cret@h')
     expect(openApiConfig({ apiUrl: undefined, kubeconfigFile: shouted }).url).toBe('https://h')
+  })
+})
+
+describe('a file that is a pipe without a writer, or without end', () => {
+  beforeEach(() => {
+    runSync(['mkfifo', join(folder, 'pipe')])
+  })
+
+  it.each(['pipe', '.', '/dev/zero'])('is refused as a kubeconfig: %s', async file => {
+    const path = resolve(folder, file)
+    expect(() => openApiConfig({ apiUrl: undefined, kubeconfigFile: path })).toThrow(
+      new ApiConfigError(`Cannot read kubeconfig ${path}: it is no regular file`),
+    )
+  })
+
+  it.each([
+    ['a token', '{tokenFile: FILE}', '', 'Cannot read the token file FILE: it is no regular file'],
+    ['a certificate', '{client-certificate: FILE}', '', 'Cannot use FILE of user'],
+    ['a key', '{client-key: FILE}', '', 'Cannot use FILE of user'],
+    ['an authority', '{}', ', certificate-authority: "FILE"', 'Cannot use FILE of user'],
+  ])('is refused as %s', async (_, user, cluster, message) => {
+    for (const file of [join(folder, 'pipe'), folder, '/dev/zero']) {
+      const named = (text: string) => text.replace('FILE', file)
+      const refused = optionsOf(kubeconfig(named(user), undefined, named(cluster)))
+      await expect(refused).rejects.toThrow(named(message))
+      await expect(refused).rejects.toThrow('it is no regular file')
+    }
+  })
+
+  it('does not replace a token that was read', async () => {
+    const file = write('token', 'first')
+    const config = openApiConfig({ apiUrl: undefined, kubeconfigFile: kubeconfig('{tokenFile: token}') })
+    await config.requestOptions()
+    rmSync(file)
+    runSync(['mkfifo', file])
+    expect(Object((await config.requestOptions()).headers).Authorization).toBe('Bearer first')
   })
 })
 
