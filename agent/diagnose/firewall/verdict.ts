@@ -18,6 +18,10 @@ export interface FirewallPacket {
   readonly mark?: number
   /** Whether it answers a packet that conntrack has seen; else it is the first of its connection. */
   readonly isAnswer?: boolean
+  /** Of a tunnel's packet. */
+  readonly vni?: number
+  /** Whether a route by `iif` leads to its source. */
+  readonly isRoutedBack?: boolean
 }
 
 type RoutedHook = 'prerouting' | 'input' | 'forward' | 'output' | 'postrouting'
@@ -47,6 +51,14 @@ export interface FirewallRule {
 }
 
 export type Action =
+  | PlainAction
+  /** A verdict map. Its answer for a packet is undefined if the map has none. */
+  | {
+      readonly verdict: 'map'
+      readonly actionFor: (packet: FirewallPacket) => PlainAction | 'maybe' | undefined
+    }
+
+export type PlainAction =
   | { readonly verdict: 'accept' | 'drop' }
   | { readonly verdict: 'return' | 'next' }
   | { readonly verdict: 'mark'; readonly value: number; readonly mask: number }
@@ -110,10 +122,12 @@ function walk(base: BaseChain, chain: string, passing: Passing, depth: number): 
   if (depth > MAX_DEPTH) return undefined
   for (const rule of base.chains.get(chain) ?? []) {
     const match = rule.matches(passing.packet)
-    const { then } = rule
-    if (match === 'maybe' && then.verdict !== 'next' && then.verdict !== 'mark')
-      passing.perhaps.push(rule.text)
-    if (match !== 'yes') continue
+    if (match === 'no') continue
+    const then = actionFor(passing.packet, rule.then)
+    if (then === 'maybe' || match === 'maybe') {
+      if (then === 'maybe' || decides(then)) passing.perhaps.push(rule.text)
+      continue
+    }
     switch (then.verdict) {
       case 'accept':
       case 'drop':
@@ -131,6 +145,14 @@ function walk(base: BaseChain, chain: string, passing: Passing, depth: number): 
     }
   }
   return undefined
+}
+
+function actionFor(packet: FirewallPacket, then: Action): PlainAction | 'maybe' {
+  return then.verdict === 'map' ? (then.actionFor(packet) ?? { verdict: 'next' }) : then
+}
+
+function decides({ verdict }: PlainAction): boolean {
+  return verdict !== 'next' && verdict !== 'mark'
 }
 
 /** MARK --set-xmark of iptables-extensions(8): bits of the mask are zeroed, then the value is XORed in. */
