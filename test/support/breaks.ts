@@ -146,6 +146,12 @@ export const pathBreaks: Record<string, Break> = {
       "nft 'add table inet other; add chain inet other arriving { type filter hook input priority 0; }; add rule inet other arriving udp dport 8472 drop'",
     undo: deleteTable,
   },
+  'the tunnel filter does not know the peer': {
+    step: 'firewall, UDP 8472 in',
+    act: () =>
+      "nft 'add table inet twill-flannel.1; add set inet twill-flannel.1 peers4 { type ipv4_addr; elements = { 192.168.50.99 }; }; add chain inet twill-flannel.1 tunnel; add rule inet twill-flannel.1 tunnel ip saddr != @peers4 drop; add chain inet twill-flannel.1 prerouting { type filter hook prerouting priority raw; }; add rule inet twill-flannel.1 prerouting udp dport 8472 @th,96,24 1 jump tunnel'",
+    undo: () => 'nft delete table inet twill-flannel.1',
+  },
   'an nft table with a dropping policy forwards nothing': {
     step: 'firewall',
     act: () =>

@@ -1,7 +1,7 @@
 import { familyOf } from '../../../lease/net/ip.ts'
 import { addressAt } from '../../../lease/net/prefix.ts'
 import type { Link } from '../../state/entry.ts'
-import { tunnelHops, verdictChains } from '../trace/firewall_hops.ts'
+import { tunnelFilter, tunnelHops, verdictChains } from '../trace/firewall_hops.ts'
 import type { Hop } from '../trace/hop.ts'
 import type { Finding } from './finding.ts'
 import type { Patient } from './patient.ts'
@@ -13,7 +13,8 @@ import type { Patient } from './patient.ts'
 export function tunnelChecks({ view, facts }: Patient): readonly Finding[] {
   const { leases, self, desired } = view
   if ([...leases.table.keys()].some(node => node !== self?.node)) return []
-  const chains = verdictChains({ facts })
+  // The tunnel filter holds no peer yet: the agent adds each one that it programs.
+  const chains = verdictChains({ facts }).filter(({ name }) => !tunnelFilter.test(name))
   const devices = [...desired.values()].filter((entry): entry is Link => entry.kind === 'link')
   return devices.flatMap(({ vxlan }) => {
     if (acceptsPort(chains, vxlan.port)) return []
@@ -23,20 +24,23 @@ export function tunnelChecks({ view, facts }: Patient): readonly Finding[] {
 }
 
 function acceptsPort(chains: ReturnType<typeof verdictChains>, port: number): boolean {
-  const names = new RegExp(`\\b${port}\\b`)
+  // A concatenation with a named set may hold the port: `ip saddr . udp dport @nodes`.
+  const names = new RegExp(`\\b${port}\\b| \\. (udp|th) dport (vmap )?@|\\b(udp|th) dport \\. [^,@]+@`)
   return chains.some(({ chains }) =>
-    [...chains.values()].flat().some(({ text, then }) => then.verdict === 'accept' && names.test(text)),
+    [...chains.values()]
+      .flat()
+      .some(({ text, then }) => ['accept', 'map'].includes(then.verdict) && names.test(text)),
   )
 }
 
 function hopsOf(
-  { port, local, underlay }: Link['vxlan'],
+  vxlan: Link['vxlan'],
   { view, facts }: Pick<Patient, 'view' | 'facts'>,
   chains: ReturnType<typeof verdictChains>,
 ): readonly Hop[] {
-  const prefix = view.underlay.onLink.find(one => familyOf(one) === familyOf(local))
-  const peer = prefix && [1, 2].map(n => addressAt(prefix, n)).find(ip => ip !== local)
-  return peer === undefined ? [] : tunnelHops(facts, chains, { port, local, peer, dev: underlay })
+  const prefix = view.underlay.onLink.find(one => familyOf(one) === familyOf(vxlan.local))
+  const peer = prefix && [1, 2].map(n => addressAt(prefix, n)).find(ip => ip !== vxlan.local)
+  return peer === undefined ? [] : tunnelHops(facts, chains, { ...vxlan, peer, dev: vxlan.underlay })
 }
 
 function closed({ step, used, remedy = '' }: Hop, { port }: Link['vxlan']): Finding {

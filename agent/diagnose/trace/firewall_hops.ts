@@ -1,4 +1,5 @@
 import { type Family, familyOf, type Ip } from '../../../lease/net/ip.ts'
+import type { Vxlan } from '../../state/entry.ts'
 import { parseIptables } from '../firewall/iptables_rules.ts'
 import { parseNft } from '../firewall/nft_rules.ts'
 import {
@@ -16,8 +17,17 @@ import type { Hop } from './hop.ts'
 import { entryOf, wantedRoute } from './overlay_hops.ts'
 import type { Walk } from './walk.ts'
 
-/** All base chains of this host that may drop. iptables-nft's tables are read once, from iptables-save. */
+/** All base chains of this host that may drop. They are parsed once: doctor walks to many peers. */
 export function verdictChains({ facts }: Pick<Walk, 'facts'>): readonly BaseChain[] {
+  const chains = parsed.get(facts) ?? parseChains(facts)
+  parsed.set(facts, chains)
+  return chains
+}
+
+const parsed = new WeakMap<HostFacts, readonly BaseChain[]>()
+
+/** iptables-nft's tables are read once, from iptables-save. */
+function parseChains(facts: HostFacts): readonly BaseChain[] {
   const kept = facts.iptables
     .filter(({ command }) => !command.includes('legacy'))
     .flatMap(({ family, text }) => {
@@ -83,28 +93,28 @@ export function inputHop(walk: Walk, chains: readonly BaseChain[]): Hop[] {
   const { facts, peerIp, underlay } = walk
   const device = wantedDevice(walk)
   if (device === undefined || entryOf(walk, 'fdb') === undefined) return []
-  const { port, local } = device.vxlan
   const dev = lookUp(facts, { dst: peerIp }).route?.dev ?? underlay.name
-  return tunnelHops(facts, chains, { port, local, peer: peerIp, dev })
+  return tunnelHops(facts, chains, { ...device.vxlan, peer: peerIp, dev })
 }
 
 /** One end of a tunnel, and the device by which its outer packets come and go. */
-interface TunnelEnd {
-  readonly port: number
-  readonly local: Ip
+interface TunnelEnd extends Pick<Vxlan, 'vni' | 'port' | 'local'> {
   readonly peer: Ip
   readonly dev: string
 }
+
+/** Names of the chains and rules that an agent with --tunnel-filter keeps. */
+export const tunnelFilter = /^nft inet twill-/
 
 /** The firewall's verdict on a tunnel's packets, those sent and those received. */
 export function tunnelHops(
   facts: HostFacts,
   chains: readonly BaseChain[],
-  { port, local, peer, dev }: TunnelEnd,
+  { vni, port, local, peer, dev }: TunnelEnd,
 ): Hop[] {
-  const udp = { protocol: 'udp', dport: port }
+  const udp = { protocol: 'udp', dport: port, vni }
   const out = { ...packet(local, peer, undefined, dev), ...udp }
-  const back = { ...packet(peer, local, dev, undefined), ...udp }
+  const back = { ...packet(peer, local, dev, undefined), ...udp, isRoutedBack: true }
   const step = `firewall, UDP ${port}`
   return [
     judged(facts, chains, out, ['output', 'postrouting', `egress ${dev}`], step),
@@ -127,7 +137,7 @@ function judged(
   const verdicts = hooks.map(hook => judge(chains, hook, seenAt(hook, packet)))
   const drop = verdicts.find(verdict => verdict.drop)
   const perhaps = verdicts.flatMap(verdict => verdict.perhaps)
-  if (drop !== undefined && drop.perhaps.length === 0) return dropped(step, drop)
+  if (drop !== undefined && drop.perhaps.length === 0) return dropped(step, packet, drop)
   const unread = unreadRules(facts, packet.family)
   if (unread !== undefined)
     return { step, state: 'unknown', used: 'the rules were not read', why: unread, remedy: 'run it as root' }
@@ -146,9 +156,15 @@ function unreadRules({ unseen }: HostFacts, family: Family): string | undefined 
   return failed ?? (silent.length > 1 ? silent.join('; ') : undefined)
 }
 
-function dropped(step: string, { by }: Verdict): Hop {
+function dropped(step: string, { src }: FirewallPacket, { by = '' }: Verdict): Hop {
+  if (tunnelFilter.test(by)) {
+    const why = `the tunnel filter of this host drops it: ${src} is not in its set of peers`
+    const remedy =
+      'start twilld, which corrects the set, or removes the filter without --tunnel-filter; if it runs, `twill status` says why it does not'
+    return { step, state: 'broken', used: by, why, remedy }
+  }
   const why = 'the firewall of this host drops it'
   const remedy =
     'let the network pass before this rule; see which program set it (firewalld, ufw, Docker, an administrator)'
-  return { step, state: 'broken', used: `${by}`, why, remedy }
+  return { step, state: 'broken', used: by, why, remedy }
 }
