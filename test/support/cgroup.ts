@@ -1,5 +1,14 @@
-import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
+import { runSync } from './exec.ts'
 import { until } from './until.ts'
 
 /** File names of cgroup version 1 and of version 2. */
@@ -22,26 +31,37 @@ export class Cgroup {
   readonly #controller: Controller
   readonly #names: (typeof controllers)[Controller][number]
 
-  /** Undefined where none can be made here: that needs root and a delegated controller. */
+  /** Undefined, with a warning, where none can be made here: that needs root and a delegated controller. */
   static make(controller: Controller, limit: number): Cgroup | undefined {
+    const why: string[] = []
     for (const names of controllers[controller]) {
       if (!existsSync(join(names.mount, 'cgroup.procs'))) continue
-      const cgroup = new Cgroup(controller, names)
       try {
-        mkdirSync(cgroup.folder)
-        cgroup.limit(limit)
-        return cgroup
-      } catch {
-        if (existsSync(cgroup.folder)) rmdirSync(cgroup.folder)
+        return new Cgroup(controller, names, limit)
+      } catch (error) {
+        why.push(String(error))
       }
     }
+    console.warn(
+      `Cannot make a cgroup that limits ${controller}: ${why.join('; ') || 'no such controller here'}`,
+    )
     return undefined
   }
 
-  private constructor(controller: Controller, names: (typeof controllers)[Controller][number]) {
+  private constructor(
+    controller: Controller,
+    names: (typeof controllers)[Controller][number],
+    limit: number,
+  ) {
     this.#controller = controller
     this.#names = names
-    this.folder = join(names.mount, `twill-test-${controller}-${process.pid}`)
+    this.folder = makeCgroup(names.mount, `test-${controller}`)
+    try {
+      this.limit(limit)
+    } catch (error) {
+      rmdirSync(this.folder)
+      throw error
+    }
   }
 
   limit(most: number): void {
@@ -78,13 +98,45 @@ export class Cgroup {
 
   /** Removes the cgroup once all of its processes have ended. */
   async remove(): Promise<void> {
-    await until('the cgroup to be empty', () => {
-      try {
-        rmdirSync(this.folder)
-        return true
-      } catch {
-        return false
-      }
-    })
+    await removeCgroup(this.folder)
   }
+}
+
+/**
+ * Makes a cgroup whose name nothing else on this machine uses: cgroups are not part of a shelter, and another
+ * shelter has the same pids. First removes the old cgroups of test runs that were killed.
+ */
+export function makeCgroup(parent: string, name: string): string {
+  for (const other of readdirSync(parent).filter(one => one.startsWith('twill-'))) {
+    const folder = join(parent, other)
+    if (isLeftover(folder)) removeNow(folder)
+  }
+  return mkdtempSync(join(parent, `twill-${name}-`))
+}
+
+/** Removes a cgroup and those below it, once their last process has ended. */
+export async function removeCgroup(folder: string): Promise<void> {
+  await until(`${folder} to be removed`, () => removeNow(folder))
+}
+
+/** An hour is longer than any test run. A younger cgroup may belong to a run that has not filled it yet. */
+function isLeftover(folder: string): boolean {
+  try {
+    return Date.now() - statSync(folder).ctimeMs > 3600_000 && !isPopulated(folder)
+  } catch {
+    // Another process has just removed it.
+    return false
+  }
+}
+
+/** Whether a process is in it, or below it. Version 1 does not tell: there the kernel refuses the removal. */
+function isPopulated(folder: string): boolean {
+  const events = join(folder, 'cgroup.events')
+  return existsSync(events) && readFileSync(events, 'utf8').includes('populated 1')
+}
+
+/** False where a process is still in one of them. */
+function removeNow(folder: string): boolean {
+  runSync(['find', folder, '-depth', '-type', 'd', '-delete'])
+  return !existsSync(folder)
 }

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Runs a command in network, mount and process namespaces of its own: it can neither see nor change this machine's network,
-# and leaves nothing behind, however it ends. Needs root, or a kernel that lets a user make user namespaces. Without both, it
-# prints the reason and runs the command without a shelter: tests that cannot work then have to skip themselves.
+# and leaves no process, namespace or mount behind, however it ends. Where it is killed, folders in /tmp stay, and cgroups until
+# a later run removes them. Needs root, or a kernel that lets a user make user namespaces. Without both, it prints the reason
+# and runs the command without a shelter: tests that cannot work then have to skip themselves.
 set -eu
 PATH=$PATH:/usr/sbin:/sbin
 

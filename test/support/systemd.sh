@@ -3,7 +3,8 @@
 # changes stay in memory, and becomes Debian's systemd. $1: the folder that becomes /usr/local/lib/twill.
 set -eu
 mount --make-rprivate /
-at=$(mktemp -d)
+# Hides /run only here: a folder in /tmp would stay on the machine.
+at=/run
 mount -t tmpfs tmpfs "$at"
 mkdir "$at/upper" "$at/work" "$at/root"
 mount -t overlay overlay -o "lowerdir=/,upperdir=$at/upper,workdir=$at/work" "$at/root"

@@ -1,6 +1,7 @@
-import { existsSync, mkdirSync, readFileSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { existsSync, readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
 import { whyNoBed } from './bed.ts'
+import { makeCgroup, removeCgroup } from './cgroup.ts'
 import { attempt, type Command, type Output, type RunOptions, runSync } from './exec.ts'
 import type { Host } from './host.ts'
 import type { Process } from './process.ts'
@@ -25,8 +26,7 @@ export class BootedHost {
   }
 
   static async boot(host: Host): Promise<BootedHost> {
-    const cgroup = join(cgroup2() ?? '', host.netns)
-    mkdirSync(cgroup, { recursive: true })
+    const cgroup = makeCgroup(cgroup2() ?? '', `systemd-${host.name}`)
     const own = ['--pid', '--mount', '--cgroup', '--uts', '--ipc', '--fork', '--kill-child']
     const script = `echo $$ >'${cgroup}/cgroup.procs' && exec unshare ${own.join(' ')} test/support/systemd.sh '${resolve('dist')}'`
     const booted = new BootedHost(host, host.spawn(['sh', '-c', script], { name: 'systemd' }), cgroup)
@@ -76,11 +76,7 @@ export class BootedHost {
   /** Ends the host and removes its cgroups, which the bed does not know. */
   async powerOff(): Promise<void> {
     await this.#init.kill9()
-    // A cgroup can only be removed when its last process is gone.
-    await until('its cgroups to be removed', () => {
-      runSync(['find', this.#cgroup, '-depth', '-type', 'd', '-delete'])
-      return !existsSync(this.#cgroup)
-    })
+    await removeCgroup(this.#cgroup)
   }
 
   async #isUp(): Promise<boolean> {
