@@ -66,12 +66,19 @@ export class Process {
     }
   }
 
-  /** Sends the signal and waits until the process has ended; kills it after `withinMs`. */
+  /**
+   * Sends the signal and waits until the process has ended. Kills a process that does not end within
+   * `withinMs`, and throws.
+   */
   async stop(signal: NodeJS.Signals = 'SIGTERM', withinMs = 40_000): Promise<Exit> {
+    let killed = false
     this.signal(signal)
-    const timer = setTimeout(() => this.signal('SIGKILL'), withinMs)
-    const exit = await this.exited
-    clearTimeout(timer)
+    const timer = setTimeout(() => {
+      killed = true
+      this.signal('SIGKILL')
+    }, withinMs)
+    const exit = await this.exited.finally(() => clearTimeout(timer))
+    if (killed) throw new HangsError(this, signal, withinMs)
     return exit
   }
 
@@ -104,5 +111,16 @@ export class EndedError extends Error {
   constructor(ended: Process) {
     const { code, signal } = ended.exit ?? { code: null, signal: null }
     super(`'${ended.command.join(' ')}' ended (${signal ?? code}); it said:\n${ended.text().slice(-4000)}`)
+  }
+}
+
+/** The process did not end by a signal. */
+export class HangsError extends Error {
+  override name = 'HangsError'
+  constructor(process: Process, signal: NodeJS.Signals, withinMs: number) {
+    const said = process.text().slice(-4000)
+    super(
+      `'${process.command.join(' ')}' did not end within ${withinMs / 1000} s of ${signal}; it said:\n${said}`,
+    )
   }
 }
