@@ -53,11 +53,6 @@ export class FakeKernel implements Kernel {
     for (const slot of this.#listeners.keys()) slot.everything('the notification socket overflowed')
   }
 
-  /** Reports that an address of the external interface changed. */
-  changeUnderlay(): void {
-    for (const slot of this.#listeners.keys()) slot.underlay()
-  }
-
   /** All entries, printed and sorted. */
   print(): string[] {
     return [...this.entries.values()].map(printEntry).sort()

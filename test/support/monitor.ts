@@ -32,7 +32,7 @@ export class Monitor {
     await this.#mark()
     return this.#processes.flatMap(process => {
       const lines = process.text().split('\n')
-      const from = lines.findLastIndex(line => line.includes('mark1')) + 1
+      const from = lines.findLastIndex(line => /\bmark1\b/.test(line)) + 1
       return (
         lines
           .slice(from)
@@ -60,7 +60,8 @@ export class Monitor {
   async #mark(): Promise<void> {
     this.#marks += 1
     const name = `mark${this.#marks}`
-    const all = () => this.#processes.every(process => process.text().includes(name))
+    const printed = new RegExp(`\\b${name}\\b`)
+    const all = () => this.#processes.every(process => printed.test(process.text()))
     await until(`the monitors to hear ${name}`, async () => {
       await this.#host.ip([`link add ${name} type bridge`])
       await this.#host.attempt([
