@@ -208,7 +208,13 @@ describe.skipIf(why !== undefined)('twill doctor', () => {
       FLANNELD_KUBE_API_URL: 'https://user:planted-secret@192.0.2.1',
       FLANNELD_ETCD_ENDPOINTS: overlay.etcd.endpoints.join(','),
     }
-    const words = ['bundle', `--file=${file}`, `--subnet-file=${h1.subnetFile}`, '--local-socket=']
+    const words = [
+      'bundle',
+      `--file=${file}`,
+      `--subnet-file=${h1.subnetFile}`,
+      '--local-socket=',
+      '--timeout=30',
+    ]
     const pairs = Object.entries(env).map(([name, value]) => `${name}=${value}`)
     await h1.exec(['env', ...pairs, process.execPath, 'dist/twill.js', ...words])
     // What is planted in an endpoint is in no error message either.
@@ -220,6 +226,7 @@ describe.skipIf(why !== undefined)('twill doctor', () => {
       'bundle',
       '--file=-',
       '--local-socket=',
+      '--timeout=30',
     ])
     expect(said.stdout.slice(0, 1)).toBe('\u001f')
     const names = execFileSync('tar', ['-tzf', file], { encoding: 'utf8' })

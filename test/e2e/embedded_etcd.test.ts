@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { issueCertificate } from '../../lease/etcd/client/certificates.ts'
 import { parseJoinToken } from '../../lease/join_token.ts'
 import { Bed, whyNoBed } from '../support/bed.ts'
+import { etcdctlLimits } from '../support/etcd.ts'
 import type { Host } from '../support/host.ts'
 import { bothWays, lostWhile } from '../support/pings.ts'
 import type { Segment } from '../support/segment.ts'
@@ -52,17 +53,11 @@ describe.skipIf(why !== undefined)('a first host with no etcd at hand', () => {
   it('answers no stranger: without its token no host and no pod reads or writes a lease', async () => {
     await first.startAgent({ endpoints: ['http://127.0.0.1:2379'], flags: embedded() })
     const pod = await first.pod()
-    const put = (more: readonly string[]) => [
-      'env',
-      'ETCDCTL_API=3',
-      'etcdctl',
-      '--dial-timeout=1s',
-      '--command-timeout=1s',
-      ...more,
-      'put',
-      '/coreos.com/network/subnets/10.244.9.0-24',
-      '{}',
-    ]
+    const key = '/coreos.com/network/subnets/10.244.9.0-24'
+    const etcdctl = (words: readonly string[], limits = etcdctlLimits) =>
+      ['env', 'ETCDCTL_API=3', 'etcdctl'].concat(limits, words)
+    const put = (more: readonly string[]) =>
+      etcdctl([...more, 'put', key, '{}'], ['--dial-timeout=1s', '--command-timeout=1s'])
     for (const port of [2379, 2380]) {
       const url = `https://${first.address()}:${port}`
       const plain = `http://${first.address()}:${port}`
@@ -94,7 +89,8 @@ describe.skipIf(why !== undefined)('a first host with no etcd at hand', () => {
       `--cert=${files[1]}`,
       `--key=${files[2]}`,
     ]
-    expect(await second.exec(put(all))).toBe('OK\n')
+    expect(await second.exec(etcdctl([...all, 'get', key]))).toBe('')
+    expect(await second.exec(etcdctl([...all, 'put', key, '{}']))).toBe('OK\n')
   })
 
   it('keeps its token in files that root alone can read, and out of the command lines of its children', async () => {

@@ -76,12 +76,17 @@ describe.skipIf(why !== undefined)('a storm of foreign changes', () => {
   it('leaves nothing behind in the agent, and costs no pass where it was heard', async () => {
     await storm(1)
     await over()
-    const [before, first] = [memoryMb(), await passes()]
+    const [before, first, begun] = [memoryMb(), await passes(), performance.now()]
     await host.ip(['link delete foreign'])
     await storm(5)
     await over()
-    expect(memoryMb() - before).toBeLessThan(15)
+    const came = (await passes()) - first
+    const seconds = (performance.now() - begun) / 1_000
+    // Even where a busy machine lets the socket overflow, the agent makes five passes at once and then one a second.
+    expect(came).toBeLessThanOrEqual(6 + seconds)
+    await until('the memory to be free again', () => memoryMb() - before < 15, {
+      otherwise: () => `${memoryMb() - before} MB more`,
+    })
     expect(agent.process.exit).toBeUndefined()
-    expect((await passes()) - first).toBeLessThan(10)
   })
 })

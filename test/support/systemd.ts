@@ -69,6 +69,19 @@ export class BootedHost {
     await this.run(['sh', '-c', 'mkdir -p "$(dirname "$0")" && base64 -d >"$0"', path], { input })
   }
 
+  /** Waits until pings to an address are answered. */
+  async reaches(address: string): Promise<void> {
+    let said = ''
+    await until(
+      `${this.host.name} to reach ${address}`,
+      async () => {
+        said = await this.sh(`ping -c 3 -i 0.1 -W 1 ${address}`)
+        return said.includes(' 0% packet loss')
+      },
+      { otherwise: () => said },
+    )
+  }
+
   twill(...words: readonly string[]): Promise<Output> {
     return this.run([`${LIB}/twill.js`, ...words])
   }

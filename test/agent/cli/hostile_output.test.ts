@@ -41,13 +41,13 @@ describe('what twill prints of a hostile store', () => {
   )
 
   it('as JSON says what stands in the store', async () => {
-    const { out } = await twill(`map --json --local-socket= --etcd-endpoints=${etcd.endpoint}`)
+    const { out } = await twill(`map --json --timeout=30 --local-socket= --etcd-endpoints=${etcd.endpoint}`)
     expect(JSON.parse(out).problems.map(({ key }: { key: string }) => key)).toContain(`10.1.3.0-24${hostile}`)
   })
 
   it('as an error', async () => {
     await etcd.ctl('put', '/coreos.com/network/config', `{"Network":${JSON.stringify(hostile)}}`)
-    const { code, err } = await twill(`map --local-socket= --etcd-endpoints=${etcd.endpoint}`)
+    const { code, err } = await twill(`map --timeout=30 --local-socket= --etcd-endpoints=${etcd.endpoint}`)
     expect(code).not.toBe(0)
     expect(err.trimEnd()).not.toMatch(/[\p{C}\p{Zl}\p{Zp}]/u)
     expect(err).toContain('\\u001b[2J')

@@ -139,9 +139,9 @@ describe('the output of twill', () => {
 
   it('takes flags as twilld does', async () => {
     for (const flags of [
-      `-etcd-endpoints ${etcd.endpoint} -json`,
-      `-etcd-endpoints=${etcd.endpoint} --json=true --kube-subnet-mgr=false`,
-      `--etcd-endpoints=${etcd.endpoint} --json --etcd-prefix=`,
+      `-etcd-endpoints ${etcd.endpoint} -json -timeout 30`,
+      `-etcd-endpoints=${etcd.endpoint} --json=true --kube-subnet-mgr=false -timeout=30`,
+      `--etcd-endpoints=${etcd.endpoint} --json --etcd-prefix= --timeout=30`,
     ]) {
       const { code, out, err } = await twill(`map ${flags}`)
       expect([flags, code, err]).toEqual([flags, 0, ''])

@@ -6,6 +6,7 @@ import { printLease } from '../../../../lease/lease.ts'
 import { FakeCluster } from '../../../support/api_server_cluster.ts'
 import { openStore, requestFor, Watching } from '../../../support/api_server_store.ts'
 import { ConnectProxy } from '../../../support/connect_proxy.ts'
+import { until } from '../../../support/until.ts'
 
 describe('the proxy to the API server', () => {
   const https = { HTTPS_PROXY: 'http://u:s3cret@192.0.2.1:3128', HTTP_PROXY: 'http://192.0.2.2' }
@@ -149,7 +150,9 @@ describe('a proxy', () => {
     proxy.answer = 407
     const one = open()
     const watching = new Watching(one.store.watch(one.signal))
-    await expect.poll(() => one.store.health().trouble).toMatch(/through the proxy http:.*407/)
+    await until('the trouble', () => /through the proxy http:.*407/.test(one.store.health().trouble ?? ''), {
+      otherwise: () => `${one.store.health().trouble}`,
+    })
     await one.close()
     await watching.ended()
   })

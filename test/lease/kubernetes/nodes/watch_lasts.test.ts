@@ -148,7 +148,8 @@ describe('a watch of the Nodes', () => {
   ])('has them all by a list where such a watch %s', async (_, fault) => {
     cluster.server.watchList = true
     cluster.server.fault = ({ query }) => (query.has('sendInitialEvents') ? fault : undefined)
-    watch({ answerWithinMs: 200 })
+    // Only silence lasts until this deadline, which the requests that are answered must meet too.
+    watch(fault.kind === 'silence' ? { answerWithinMs: 2_000 } : {})
     await watching.lines_are([line(1), line(2)])
     expect(cluster.server.seen('list nodes')).toHaveLength(1)
     expect(watching.changes[0]?.table.size).toBe(2)
@@ -188,7 +189,7 @@ describe('a watch of the Nodes', () => {
       const began = performance.now()
       cluster.server.fault = ({ action }) => (action === 'watch nodes' ? fault : undefined)
       cluster.server.endWatches()
-      await until('five tries', () => cluster.server.seen('watch nodes', since).length === 5)
+      await until('five tries', () => cluster.server.seen('watch nodes', since).length >= 5)
       expect(performance.now() - began).toBeGreaterThan(75 + 150 + 300 + 300)
       expect(cluster.server.requests.length - since).toBeLessThanOrEqual(10)
       cluster.server.fault = () => undefined
@@ -206,7 +207,7 @@ describe('a watch of the Nodes', () => {
     const since = cluster.server.requests.length
     cluster.server.fault = ({ action }) => (action === 'watch nodes' ? busy : undefined)
     cluster.server.endWatches()
-    await until('two refusals', () => cluster.server.seen('watch nodes', since).length === 2)
+    await until('two refusals', () => cluster.server.seen('watch nodes', since).length >= 2)
     const [first, second] = cluster.server.seen('watch nodes', since)
     expect((second?.atMs ?? 0) - (first?.atMs ?? 0)).toBeGreaterThan(990)
     cluster.server.fault = () => undefined
@@ -234,7 +235,7 @@ describe('a watch of the Nodes', () => {
   it('gives up a request that is never answered', async () => {
     cluster.server.fault = ({ action }) => (action === 'list nodes' ? { kind: 'hang' } : undefined)
     watch({ answerWithinMs: 200 })
-    await until('two tries', () => cluster.server.seen('list nodes').length === 2)
+    await until('two tries', () => cluster.server.seen('list nodes').length >= 2)
     expect(opened.store.health().trouble).toMatch(/Cannot list nodes at https:\S+: no answer for 0 s/)
     cluster.server.fault = () => undefined
     await watching.lines_are([line(1), line(2)])
