@@ -121,7 +121,7 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
   // The kernel; who decides needs no more of it than its interface.
   'agent/netlink/': [...ground, 'agent/netlink/codec/', 'agent/netlink/socket/'],
   'agent/netlink/codec/': ground,
-  'agent/netlink/socket/': ground,
+  'agent/netlink/socket/': [...ground, 'agent/netlink/errno.ts'],
   'agent/kernel/': [
     ...ground,
     'agent/kernel/apply/',
