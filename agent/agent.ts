@@ -11,7 +11,6 @@ import type { Backend } from './backend/backend.ts'
 import { withBlackholeRoute } from './backend/blackhole_route.ts'
 import { openBackend } from './backend/registry.ts'
 import type { AgentConfig } from './config/config.ts'
-import { DEFAULT_PROBE_PORT } from './config/flags.ts'
 import type { Finding } from './diagnose/doctor/finding.ts'
 import type { AgentDocuments } from './diagnose/node_documents.ts'
 import { runAsFirstHost } from './embedded_etcd/first_host.ts'
@@ -151,7 +150,7 @@ export class Agent {
       view: async () => ({ ...this.#joined().view(), storeKind: this.#config.store.kind }),
       leaseTimes: signal => leaseTimesOf(this.#store, signal),
       podAddresses: this.#store?.podAddresses?.bind(this.#store),
-      probePort: this.#config.probePort ?? DEFAULT_PROBE_PORT,
+      probePort: this.#config.probePort ?? 0,
       agentAnswer: async () => agentFacts(this.status()),
     })
   }

@@ -114,6 +114,11 @@ export function seconds(byDefault: number, least: 0 | 1, help: string): Flag<num
   return { ...int(byDefault, help), read: text => readIntWithin(text, least, 86_400) }
 }
 
+/** A TCP or UDP port; 0: none. */
+export function port(byDefault: number, help: string): Flag<number> {
+  return { ...int(byDefault, help), read: text => readIntWithin(text, 0, 65_535) }
+}
+
 export function string(byDefault: string, help: string, read = (text: string) => text): Flag<string> {
   return { kind: 'string', default: byDefault, help, read }
 }

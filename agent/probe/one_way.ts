@@ -78,9 +78,9 @@ async function countLoss(asker: Asker, signal: AbortSignal): Promise<Loss | unde
   for (let i = 0; i < TRIES && asker.answered.size < COUNTED; i++)
     await asker.passes(ECHO_HEADER, ECHO_HEADER, signal)
   const { received } = asker
-  const answers = [...asker.answered].filter(number => number < COUNTED_BELOW).length
+  const answers = [...asker.answered].filter(number => number < COUNTED).length
   if (received === 0) return undefined
-  return { lossThere: 1 - received / COUNTED, lossBack: 1 - answers / received }
+  return { lossThere: 1 - received / COUNTED, lossBack: Math.max(0, 1 - answers / received) }
 }
 
 class Asker {
@@ -94,10 +94,15 @@ class Asker {
 
   static async open(target: Target): Promise<Asker> {
     const socket = udpSocket(target.to)
-    socket.bind({ address: target.from })
-    await once(socket, 'listening')
-    await neverFragment(socket, familyOf(target.to))
-    return new Asker(socket, target)
+    try {
+      socket.bind({ address: target.from })
+      await once(socket, 'listening')
+      await neverFragment(socket, familyOf(target.to))
+      return new Asker(socket, target)
+    } catch (error) {
+      socket.close()
+      throw error
+    }
   }
 
   constructor(socket: Socket, target: Target) {
@@ -116,9 +121,10 @@ class Asker {
     return { port: this.#socket.address().port, session: this.#session }
   }
 
+  /** `received` is the peer's word: it cannot have received more than was sent. */
   #hear({ number, received }: Echo): void {
     this.answered.add(number)
-    this.received = Math.max(this.received, received)
+    this.received = Math.max(this.received, Math.min(received, COUNTED))
     this.#waiting.get(number)?.()
   }
 

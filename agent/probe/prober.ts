@@ -11,7 +11,10 @@ const SMALLEST = { ipv4: 68, ipv6: 1280 } as const
 const BULK_BYTES = 1024 * 1024
 const BULK_MS = 5_000
 
-/** Probes one peer over underlay and overlay. At most about 30 s, and 2 MB. Throws ExpectedError. */
+/**
+ * Probes one peer over underlay and overlay; by ping alone where the target's port is 0. At most about 30 s,
+ * and 2 MB. Throws ExpectedError.
+ */
 export async function probe(target: ProbeTarget, signal: AbortSignal): Promise<ProbeResult> {
   const { node, publicIp, overlayIp, from, underlayMtu, overlayMtu, port } = target
   const [underlayMs, overlayMs] = await Promise.all([
@@ -20,14 +23,17 @@ export async function probe(target: ProbeTarget, signal: AbortSignal): Promise<P
   ])
   const underlayCarries = underlayMs === null ? null : await largest(publicIp, undefined, underlayMtu, signal)
   const known = { node, publicIp, overlayIp, underlayMs, overlayMs, underlayCarries }
+  const asksAgents = port !== 0
   if (overlayMs === null) {
-    const dead = (await deadWays(target, signal)) ?? null
+    const dead = (asksAgents ? await deadWays(target, signal) : undefined) ?? null
     return { ...known, overlayCarries: null, ways: null, dead, bulk: null }
   }
-  const ways = (await oneWay({ to: overlayIp, from, port, overlayMtu }, signal)) ?? null
+  const way = { to: overlayIp, from, port, overlayMtu }
+  const ways = (asksAgents ? await oneWay(way, signal) : undefined) ?? null
   const overlayCarries =
     ways === null ? await largest(overlayIp, from, overlayMtu, signal) : ways.carriesThere
-  return { ...known, overlayCarries, ways, dead: null, bulk: await transfer(overlayIp, from, port) }
+  const bulk = asksAgents ? await transfer(overlayIp, from, port) : null
+  return { ...known, overlayCarries, ways, dead: null, bulk }
 }
 
 /** Median of three, in ms; null without an answer. */

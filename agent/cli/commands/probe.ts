@@ -1,6 +1,6 @@
 import { messageOf } from '../../../lease/common/errors.ts'
 import { DEFAULT_PROBE_PORT } from '../../config/flags.ts'
-import { bool, int } from '../../config/go_flags.ts'
+import { bool, FlagError, port } from '../../config/go_flags.ts'
 import type { NodeDocuments } from '../../diagnose/node_documents.ts'
 import type { ProbeDocument } from '../../diagnose/probes/probe_result.ts'
 import { answer, command, outputFlags } from '../definition/command.ts'
@@ -13,7 +13,7 @@ const flags = {
   ...outputFlags,
   all: bool(false, 'all peers; the default without NODE'),
   wide: bool(false, 'print the sound ways too, where several were probed'),
-  'probe-port': int(DEFAULT_PROBE_PORT, "the agents' --probe-port, where no agent is asked"),
+  'probe-port': port(DEFAULT_PROBE_PORT, "the agents' --probe-port, where no agent is asked; 0: only ping"),
 }
 
 /** Peers probed at once: each costs some packets a second and one transfer of 1 MB. */
@@ -26,6 +26,8 @@ const ALL_MS = 120_000
 /** `twill probe [NODE]`: exit code 1 for a finding, 2 if a check could not be made. */
 export const probe = command({ flags, readsStore: true, operands: ['[NODE]'] }, async (values, context) => {
   const [wanted] = context.operands
+  if (values.all && wanted !== undefined)
+    throw new FlagError('--all and NODE exclude each other: leave one of them out')
   const { ways, missing } = await askNode(values, context, async (node, signal) =>
     probeAll(node, wanted === undefined ? await node.peers(signal) : [wanted], context.err),
   )

@@ -3,7 +3,7 @@ import { isIP } from 'node:net'
 import { isUnexpected } from '../../../lease/common/errors.ts'
 import { sleep } from '../../../lease/common/sleep.ts'
 import { DEFAULT_PROBE_PORT } from '../../config/flags.ts'
-import { int } from '../../config/go_flags.ts'
+import { port } from '../../config/go_flags.ts'
 import { type Hop, printHop } from '../../diagnose/trace/hop.ts'
 import type { Trace, WayBack } from '../../diagnose/trace/trace.ts'
 import { answer, command, outputFlags } from '../definition/command.ts'
@@ -15,7 +15,7 @@ const RESOLVE_MS = 1_000
 const flags = {
   ...nodeFlags,
   ...outputFlags,
-  'probe-port': int(DEFAULT_PROBE_PORT, "the agents' --probe-port, where no agent is asked; 0: ask no peer"),
+  'probe-port': port(DEFAULT_PROBE_PORT, "the agents' --probe-port, where no agent is asked; 0: ask no peer"),
 }
 
 /**

@@ -6,7 +6,7 @@ export interface AskedPeer {
   readonly overlayIp: Ip
   /** This node's own address in the overlay. */
   readonly from: Ip
-  /** TCP and UDP port on which agents answer. */
+  /** TCP and UDP port on which agents answer; 0: they are not asked. */
   readonly port: number
   /** Other peers, whose agents pass a question on. */
   readonly relays: readonly { readonly node: string; readonly overlayIp: Ip }[]
