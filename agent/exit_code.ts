@@ -9,8 +9,11 @@
  * | 2 | badFlag | the command line cannot be parsed | correct it |
  * | 3 | leaseLost | our lease is gone or another node's (--lease-lost=exit) | restart: gets a lease again |
  * | 4 | storeUnreachable | the CLI could not read the store in time | check the endpoints named |
- * | 5 | notReady | `twill install`: the agent runs, but was not ready in time | read what it waits for |
+ * | 5 | notReady | `twill install`: all is written; the agent ended or is not ready in time | read its log |
  * | 70 | unexpected | an unexpected error (EX_SOFTWARE), logged with its stack | restart, report |
+ *
+ * `twill status`, `doctor`, `trace`, `probe` and `diff` say with 0 and 1 what they found, and with 2 that they
+ * could not tell, whatever the reason.
  */
 export const exitCode = {
   stopped: 0,

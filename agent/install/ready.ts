@@ -7,7 +7,7 @@ const LOOK_MS = 500
 /** The agent sends STATUS= to systemd within this time after READY=1. */
 const SETTLE_MS = 15_000
 
-/** The agent runs, and is not ready in time. The message contains its status. */
+/** The agent ended, or is not ready in time. The message contains its last log line or its status. */
 export class NotReadyInTimeError extends ExpectedError {
   override name = 'NotReadyInTimeError'
 }

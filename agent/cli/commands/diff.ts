@@ -9,8 +9,11 @@ const flags = {
   fix: bool(false, 'let the agent check and repair everything, then print what still differs'),
 }
 
-/** `twill diff`: exit code 1 where the kernel differs from the leases. Only the agent changes the kernel. */
-export const diff = command({ flags, readsStore: true }, async (values, context) => {
+/**
+ * `twill diff`: exit code 1 where the kernel differs from the leases, 2 without an answer. Only the agent
+ * changes the kernel.
+ */
+export const diff = command({ flags, readsStore: true, noAnswerCode: 2 }, async (values, context) => {
   const document = values.fix
     ? (await tellAgent<{ readonly after: DiffDocument }>(values, 'fix')).after
     : await askNode(values, context, (node, signal) => node.diff(signal))

@@ -23,9 +23,9 @@ const opening = [
 const exits = [
   ['0', 'done; status, doctor: healthy; diff: the kernel is as desired; trace, probe: the way is sound'],
   ['1', 'status, doctor: degraded; diff, trace, probe: something was found; else: as stderr says'],
-  ['2', 'the command line cannot be read; status, doctor: could not tell'],
+  ['2', 'wrong command line; status, doctor, trace, probe, diff: could not tell'],
   ['4', 'the store did not answer'],
-  ['5', 'install: all is done and the agent runs, but it is not ready in time'],
+  ['5', 'install: all is written, and the agent has ended or is not ready in time'],
   ['70', 'an unexpected error, with its stack'],
 ] as const
 

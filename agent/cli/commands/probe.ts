@@ -24,7 +24,8 @@ const PEER_MS = 40_000
 const ALL_MS = 120_000
 
 /** `twill probe [NODE]`: exit code 1 for a finding, 2 if a check could not be made. */
-export const probe = command({ flags, readsStore: true, operands: ['[NODE]'] }, async (values, context) => {
+const shape = { flags, readsStore: true, operands: ['[NODE]'], noAnswerCode: 2 }
+export const probe = command(shape, async (values, context) => {
   const [wanted] = context.operands
   if (values.all && wanted !== undefined)
     throw new FlagError('--all and NODE exclude each other: leave one of them out')

@@ -21,10 +21,10 @@ const flags = {
 /**
  * `twill trace SRC DST`: addresses, pods (NAMESPACE/NAME, with Kubernetes), or node names, which stand for
  * the node's own address in the overlay. Run it on the host of SRC. Exit code 1 for a broken hop, 2 if none
- * is broken but one could not be read.
+ * is broken but one could not be read, or without an answer.
  */
 export const trace = command(
-  { flags, readsStore: true, operands: ['<SRC>', '<DST>'] },
+  { flags, readsStore: true, operands: ['<SRC>', '<DST>'], noAnswerCode: 2 },
   async (values, context) => {
     const [from = '', to = ''] = context.operands
     const ask = (words: readonly string[]) =>

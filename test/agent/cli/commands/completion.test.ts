@@ -74,7 +74,7 @@ describe('the manual page', () => {
       expect(out).toContain(`.SS "twill ${asTyped(name)}`)
       for (const [line] of examples) expect(out).toContain(asTyped(line))
     }
-    for (const text of ['\\-\\-format string', 'FLANNELD_ETCD_ENDPOINTS', 'could not tell'])
+    for (const text of ['\\-\\-format string', 'FLANNELD_ETCD_ENDPOINTS', 'diff: could not tell'])
       expect(out).toContain(text)
   })
 
