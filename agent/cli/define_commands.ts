@@ -10,6 +10,9 @@ import type { Parser } from './parser.ts'
 /** How commander declares a value that may be left out. A switch takes it behind `=` alone. */
 const SWITCH = ' [bool]'
 
+/** Longest warning, in characters. */
+const LONGEST = 1_000
+
 type SharedContext = Pick<CommandContext, 'env' | 'out' | 'err' | 'commands'>
 
 /**
@@ -48,16 +51,25 @@ function define(
   commander.addHelpText('after', `\nExamples:\n${printExamples([{ examples }])}`)
   for (const name of operands) commander.argument(name)
   commander.action(async () => {
-    const { parseStoreOptions } = await import('../config/store_options.ts')
-    const store = () => {
-      const { store, warnings } = parseStoreOptions(wordsOf(commander, storeFlags), shared.env)
-      for (const warning of warnings) shared.err.write(`twill: ${warning}\n`)
-      return store
-    }
-    const namesStore = readsStore && wordsOf(commander, storeFlags).length > 0
+    const storeWords = wordsOf(commander, storeFlags)
+    const store = await storeReader(storeWords, shared)
+    const namesStore = readsStore && storeWords.length > 0
     const own = [...wordsOfVariables(flags, shared), ...wordsOf(commander, flags)]
     answered(await run(own, { ...shared, store, namesStore, operands: commander.args }))
   })
+}
+
+/** Reads the store's flags and variables at its first call, and prints their warnings once. */
+async function storeReader(words: readonly string[], { env, err }: SharedContext) {
+  const { parseStoreOptions } = await import('../config/store_options.ts')
+  let read: ReturnType<CommandContext['store']> | undefined
+  return () => {
+    if (read !== undefined) return read
+    const { store, warnings } = parseStoreOptions(words, env)
+    for (const warning of warnings) err.write(`twill: ${printable(warning, LONGEST)}\n`)
+    read = store
+    return store
+  }
 }
 
 function addOption(commander: Parser, flag: DescribedFlag): void {
@@ -81,7 +93,7 @@ function wordsOfVariables(flags: FlagTable, { env, err }: SharedContext): readon
       return [`--${name}=${text}`]
     } catch (error) {
       if (!(error instanceof FlagError)) throw error
-      err.write(`twill: ${variable} is passed over: ${printable(error.message, 1_000)}\n`)
+      err.write(`twill: ${variable} is passed over: ${printable(error.message, LONGEST)}\n`)
       return []
     }
   })

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { ExpectedError } from '../../../lease/common/errors.ts'
+import { printable } from '../../../lease/common/printable.ts'
 import { readWhole } from '../../../lease/common/replace_file.ts'
 import type { Prefix } from '../../../lease/net/prefix.ts'
 import { openBackend } from '../../backend/registry.ts'
@@ -29,6 +30,9 @@ const flags = {
   timeout: seconds(4, 1, 'seconds to wait for the store'),
 }
 
+/** Longest line, in characters: an error of the kernel may name another program. */
+const LONGEST = 1_000
+
 /**
  * `twill cleanup`: removes what an agent left on this node, and nothing else: devices, routes with twilld's
  * protocol number, firewall rules, files. The operator must stop the agent first. The node's lease stays in
@@ -53,7 +57,7 @@ export const cleanup = command({ flags, readsStore: true }, async (values, conte
   let [found, refused] = [0, 0]
   const say = (line: string) => {
     found += 1
-    context.out.write(`${line}\n`)
+    context.out.write(`${printable(line, LONGEST)}\n`)
   }
   try {
     const operations = await leftovers(kernel, scope, signal)

@@ -24,7 +24,7 @@ import {
   unitEnvironment,
 } from '../install/install_wish.ts'
 import { nextHost } from '../install/next_host.ts'
-import { isFirstHost, obstacle, preflight } from '../install/preflight.ts'
+import { isFirstHost, obstacle, preflight, printObstacle } from '../install/preflight.ts'
 import { serviceConfig } from '../install/service_config.ts'
 import type { Output } from '../output/output.ts'
 import { ProgressLine } from '../output/progress_line.ts'
@@ -137,8 +137,7 @@ async function networkOf(config: AgentConfig): Promise<NetworkConfig> {
 /** Prints all obstacles. Throws InstallError if one is `broken`. */
 async function check(config: AgentConfig, network: NetworkConfig, err: Output, signal: AbortSignal) {
   const findings = [...(await otherAgents(signal)), ...(await preflight(config, network, signal))]
-  for (const { severity, what, evidence, remedy } of findings)
-    err.write(`twill: ${severity === 'broken' ? '' : 'warning: '}${what} (${evidence}): ${remedy}\n`)
+  for (const finding of findings) err.write(`twill: ${printObstacle(finding)}\n`)
   const blocking = findings.filter(({ severity }) => severity === 'broken').length
   if (blocking > 0)
     throw new InstallError(`Nothing was changed: fix the problems above (${blocking}), then run this again`)

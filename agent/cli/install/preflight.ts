@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { release } from 'node:os'
 import { join } from 'node:path'
+import { printable } from '../../../lease/common/printable.ts'
 import { parseMac } from '../../../lease/net/mac.ts'
 import { type Prefix, prefixOf } from '../../../lease/net/prefix.ts'
 import type { NetworkConfig } from '../../../lease/network_config/network_config.ts'
@@ -17,6 +18,9 @@ import { TWILL_PROTOCOL } from '../../state/ownership.ts'
 import { entryKey } from '../../state/print.ts'
 import { chooseUnderlay, UnderlayError } from '../../underlay/underlay.ts'
 import { readUnderlay } from '../../underlay/when_chosen.ts'
+
+/** Longest finding, in characters: it may have a firewall's rules. */
+const LONGEST = 4_000
 
 /** Findings that every host without an agent has, or that the installation repairs. */
 const expected: ReadonlySet<string> = new Set(['own lease', 'agent', 'drift', 'subnet file', 'forwarding'])
@@ -119,6 +123,12 @@ function etcdChecks({ store }: AgentConfig): readonly Finding[] {
 
 export function obstacle(check: string, what: string, evidence: string, remedy: string): Finding {
   return { check, severity: 'broken', what, evidence, cause: what, remedy }
+}
+
+/** On one line, escaped: rules and names of devices are foreign text. */
+export function printObstacle({ severity, what, evidence, remedy }: Finding): string {
+  const mark = severity === 'broken' ? '' : 'warning: '
+  return printable(`${mark}${what} (${evidence}): ${remedy}`, LONGEST)
 }
 
 function isInstalled(program: string): boolean {
