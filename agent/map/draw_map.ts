@@ -1,3 +1,5 @@
+import { familyOf, ipOrUndefined } from '../../lease/net/ip.ts'
+import { prefixOf } from '../../lease/net/prefix.ts'
 import { addressSpace, type Piece } from './address_space.ts'
 import type { MapRow, SubnetMap } from './subnet_map.ts'
 
@@ -199,11 +201,15 @@ function cellsOf({ node, subnets, publicIps, backend, refused, ...row }: MapRow)
   return [node, ...places, backend, macs, row.expiresAt ?? '-', row.kernel ?? '-', state]
 }
 
-/** Underlay networks of a node, of the usual prefix lengths: agents do not publish the real one. */
+/** The usual prefix lengths of an underlay network: agents do not publish the real one. */
+const underlayLength = { ipv4: 24, ipv6: 64 } as const
+
+/** Underlay networks of a node. */
 function underlaysOf({ publicIps }: MapRow): string[] {
-  return publicIps.map(ip =>
-    ip.includes(':') ? `${ip.split(':').slice(0, 4).join(':')}::/64` : ip.replace(/\.\d+$/, '.0/24'),
-  )
+  return publicIps.flatMap(text => {
+    const ip = ipOrUndefined(text)
+    return ip === undefined ? [] : [prefixOf(ip, underlayLength[familyOf(ip)])]
+  })
 }
 
 /** Cuts text to a width: a character of 11 pixels takes at most about 7 units. */

@@ -45,6 +45,20 @@ describe('a drawn map', () => {
     expect(svg).toContain('>192.168.0.0/24 (3)<')
   })
 
+  it.each([
+    ['192.168.7.9', '192.168.7.0/24'],
+    ['fd00::7', 'fd00::/64'],
+    ['2001:db8:1:2:3::7', '2001:db8:1:2::/64'],
+    ['2001:db8::3:0:0:7', '2001:db8::/64'],
+    ['fd00:0:1:0:5:6:7:8', 'fd00:0:1::/64'],
+  ])('names the underlay network of %s %s', (ip, name) => {
+    const [lease] = tableOf(1).values() as Iterable<Lease>
+    const subnets = lease?.subnets.map(one => ({ ...one, publicIp: parseIp(ip) })) ?? []
+    const map = mapOf(new Map([['node-1', { ...lease, subnets } as Lease]]))
+    expect(drawDot(map)).toContain(`  "node-1" -- "${name}"\n`)
+    for (const text of [drawSvg(map), drawHtml(map)]) expect(text).toContain(`>${name} (1)<`)
+  })
+
   it('tells a reservation from a lease that agents refuse', () => {
     const [a, b, c] = [...tableOf(3).values()] as [Lease, Lease, Lease]
     const table = [a, { ...b, backendType: 'udp' }, { ...c, backendType: '' }].map(
