@@ -3,7 +3,7 @@
  * encoding/json reads it, since flanneld's configs and values are written for that.
  */
 
-import { DataError, messageOf } from '../common/errors.ts'
+import { DataError, messageOf, orUndefined } from '../common/errors.ts'
 import { isRecord } from './path.ts'
 
 /** Bytes of a whole lease in etcd, and of one family's backend data: flannel writes about 200 and 50. */
@@ -78,7 +78,7 @@ export function asNumber(name: string, value: unknown, min: number, max: number)
 /** A value for an error message: JSON on one line, cut where it is long. */
 export function printJson(value: unknown): string {
   const start = typeof value === 'string' ? value.slice(0, MAX_PRINTED + 1) : value
-  const text = JSON.stringify(start) ?? 'nothing'
+  const text = orUndefined(() => JSON.stringify(start) ?? 'nothing') ?? 'JSON that is nested too deeply'
   if (text.length <= MAX_PRINTED) return text
   // Copied, because V8 keeps a whole text in memory as long as a slice of it is in use.
   return `${Buffer.from(text.slice(0, MAX_PRINTED))}...`

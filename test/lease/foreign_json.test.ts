@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { JsonError, parseFields, parseJson } from '../../lease/json/json.ts'
+import { JsonError, parseFields, parseJson, printJson } from '../../lease/json/json.ts'
 import { annotationNames, publishedPodCidrs, readLease } from '../../lease/kubernetes/nodes/annotations.ts'
 import { Annotations, readNode, writerOf } from '../../lease/kubernetes/nodes/node_object.ts'
 import type { LeaseTable } from '../../lease/lease.ts'
@@ -22,6 +22,12 @@ describe('foreign JSON', () => {
     expect(parseJson(`${'['.repeat(32)}${']'.repeat(32)}`, 1000)).toBeDefined()
     expect(parseJson(`["${'['.repeat(99)}\\"${'{'.repeat(99)}"]`, 1000)).toHaveLength(1)
     expect(() => parseJson('"ää"', 5)).toThrow(new JsonError('it is longer than 5 bytes'))
+  })
+
+  it('is printed short, however long and deep it is', () => {
+    expect(printJson({ a: 1 })).toBe('{"a":1}')
+    expect(printJson('x'.repeat(5_000))).toHaveLength(123)
+    expect(printJson(JSON.parse('['.repeat(1e5) + ']'.repeat(1e5)))).toBe('JSON that is nested too deeply')
   })
 
   it('fails with JsonError alone', () => {

@@ -34,6 +34,10 @@ export type Fault =
   | { readonly kind: 'reset' }
   /** No answer; the connection stays open. */
   | { readonly kind: 'hang' }
+  /** Status 200 with that body. */
+  | { readonly kind: 'body'; readonly body: string }
+  /** A body that begins so and never ends. */
+  | { readonly kind: 'endless'; readonly status: number; readonly start: string }
   /** Status 200, then the watch ends, ends after an ERROR event, ends with a RST, or stays silent. */
   | { readonly kind: 'close' | 'gone-event' | 'reset-later' | 'silence' }
 
@@ -191,6 +195,8 @@ users:
     const socket = this.#tcpOf(response)
     if (fault.kind === 'status') this.#refuse(response, fault.status, 'as the test wishes', fault.headers)
     else if (fault.kind === 'reset') socket?.resetAndDestroy()
+    else if (fault.kind === 'body') response.end(fault.body)
+    else if (fault.kind === 'endless') this.#pourEndlessly(fault.status, fault.start, response)
     else if (fault.kind !== 'hang') {
       response.writeHead(200, { 'content-type': 'application/json' })
       response.flushHeaders()
@@ -198,6 +204,16 @@ users:
       if (fault.kind === 'gone-event') response.end(`${expiredEvent()}\n`)
       if (fault.kind === 'reset-later') setImmediate(() => socket?.resetAndDestroy())
     }
+  }
+
+  #pourEndlessly(status: number, start: string, response: ServerResponse): void {
+    response.writeHead(status, { 'content-type': 'application/json' }).write(start)
+    const megabyte = Buffer.alloc(1024 * 1024, 'x')
+    const pour = () => {
+      this.bytesSent += megabyte.length
+      response.write(megabyte, error => error ?? pour())
+    }
+    pour()
   }
 
   /** The TCP connection below TLS: only that one can send a RST. */

@@ -3,6 +3,7 @@ import { request as httpsRequest, type RequestOptions } from 'node:https'
 import type { Log } from '../../common/log.ts'
 import type { ApiConfig } from './api_config.ts'
 import { type ApiAction, refusal } from './api_error.ts'
+import { ForeignBody, TooLongError } from './foreign_body.ts'
 
 export interface ApiRequest {
   readonly action: ApiAction
@@ -43,8 +44,8 @@ export class ApiClient {
   }
 
   /**
-   * Resolves to the parsed JSON. Rejects with ApiError where the answer is no 2xx, with Node.js' error where
-   * there was no answer.
+   * Resolves to the parsed JSON. Rejects with ApiError where the answer is no 2xx, with TooLongError, and with
+   * Node.js' error where there was no answer.
    */
   async json(what: ApiRequest, signal: AbortSignal): Promise<unknown> {
     const response = await this.open(what, signal)
@@ -69,7 +70,11 @@ export class ApiClient {
     this.#log.trace({ status }, `asked the API server: ${what.method} ${what.path}`)
     if (status >= 200 && status < 300) return response
     const sent = status === 401 ? this.#config.forget(options) : undefined
-    const body = await this.#text(response, what.action)
+    const body = await this.#text(response, what.action).catch(error => {
+      // The status is what counts: the page of a proxy may be endless.
+      if (error instanceof TooLongError) return ''
+      throw error
+    })
     throw refusal(what.action, this.#config.place, {
       status,
       body,
@@ -110,9 +115,9 @@ export class ApiClient {
   }
 
   async #text(response: IncomingMessage, action: ApiAction): Promise<string> {
-    const chunks: Buffer[] = []
-    await this.#pour(response, action, chunk => chunks.push(chunk))
-    return Buffer.concat(chunks).toString('utf8')
+    const body = new ForeignBody()
+    await this.#pour(response, action, chunk => body.push(chunk))
+    return body.take()
   }
 
   async #pour(response: IncomingMessage, action: ApiAction, take: (chunk: Buffer) => void): Promise<void> {

@@ -58,7 +58,10 @@ export function refusal(action: ApiAction, where: string, answer: Answer): ApiEr
 /** The error for a Status object in a watch event, after HTTP status 200. */
 export function refusalEvent(action: ApiAction, where: string, object: unknown): ApiError {
   const code = isRecord(object) && typeof object.code === 'number' ? object.code : 500
-  return refusal(action, where, { status: code, body: JSON.stringify(object ?? null) })
+  return refusal(action, where, {
+    status: code,
+    body: JSON.stringify({ message: textAt(object, 'message') }),
+  })
 }
 
 /** The missing rule of the ClusterRole, as one line of YAML for `rules:`. */
@@ -76,7 +79,7 @@ function remedy(action: ApiAction, { status, sent }: Answer): string {
 
 function statusMessage(body: string): string {
   try {
-    return textAt(JSON.parse(body), 'message') ?? ''
+    return textAt(JSON.parse(body), 'message')?.slice(0, 1_000) ?? ''
   } catch {
     return body.trim().slice(0, 200)
   }

@@ -1,3 +1,5 @@
+import { ForeignBody } from '../client/foreign_body.ts'
+
 /**
  * Splits a list's JSON while it arrives: passes on each member of `items`, and returns the rest, the
  * envelope, at the end. Parsing a page of 100 Nodes at once leaves several MB of garbage in V8's old space,
@@ -6,9 +8,9 @@
  */
 export class ListBody {
   readonly #onItem: (json: string) => void
-  /** Bytes of the member being read, and of the envelope. */
-  #item: Buffer[] = []
-  #envelope: Buffer[] = []
+  /** The member being read, and the envelope. */
+  readonly #item = new ForeignBody()
+  readonly #envelope = new ForeignBody()
   #depth = 0
   #inString = false
   /** The byte before was a backslash that escapes this one. */
@@ -21,6 +23,7 @@ export class ListBody {
     this.#onItem = onItem
   }
 
+  /** Throws TooLongError for a member, or an envelope, that is longer than any real one. */
   push(chunk: Buffer): void {
     let from = 0
     let at = 0
@@ -52,7 +55,7 @@ export class ListBody {
 
   /** The list without its members: `items` is empty. Throws where the body was no JSON, or not all of it. */
   end(): unknown {
-    return JSON.parse(Buffer.concat(this.#envelope).toString('utf8'))
+    return JSON.parse(this.#envelope.take())
   }
 
   /** Returns the position after the string, or the chunk's end. */
@@ -78,20 +81,23 @@ export class ListBody {
   }
 
   #endItem(chunk: Buffer, from: number, to: number): number {
-    const last = chunk.subarray(from, to)
-    const bytes = this.#item.length === 0 ? last : Buffer.concat([...this.#item, last])
-    this.#item = []
-    this.#onItem(bytes.toString('utf8'))
+    this.#item.push(chunk.subarray(from, to))
+    this.#onItem(this.#item.take())
     return to
   }
 
   /** Copies a part of the chunk, whose memory will be reused. */
   #keep(chunk: Buffer, from: number, to: number): void {
     if (from === to) return
-    const part = Buffer.from(chunk.subarray(from, to))
-    if (this.#inItems && this.#depth > 2) this.#item.push(part)
-    else this.#envelope.push(part)
+    const part = chunk.subarray(from, to)
+    if (this.#inItems && this.#depth > 2) this.#item.push(Buffer.from(part))
+    else if (!this.#inItems || !part.every(isSpace)) this.#envelope.push(Buffer.from(part))
   }
+}
+
+/** Indented JSON has it between all members: the envelope would grow with them. */
+function isSpace(byte: number): boolean {
+  return byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09
 }
 
 const quote = 0x22

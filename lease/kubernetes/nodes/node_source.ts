@@ -1,3 +1,4 @@
+import { printJson } from '../../json/json.ts'
 import { isRecord, textAt } from '../../json/path.ts'
 import type { Session } from '../client/session.ts'
 import { ListBody } from './list_body.ts'
@@ -44,7 +45,7 @@ export class NodeSource {
 
   read(raw: unknown): NodeObject {
     const node = readNode(raw, 'whole', this.keptAnnotations)
-    if (node === undefined) throw new Error(`Cannot get nodes: the answer is no Node but ${excerpt(raw)}`)
+    if (node === undefined) throw new Error(`Cannot get nodes: the answer is no Node but ${printJson(raw)}`)
     return node
   }
 
@@ -92,7 +93,7 @@ export class NodeSource {
     // An empty list means that there are no Nodes, a proxy's error page does not. Go writes an empty list as
     // null.
     const isList = isRecord(page) && textAt(page, 'kind')?.endsWith('List') && Array.isArray(page.items ?? [])
-    if (!isList) throw new Error(`Cannot list nodes: the answer is no list but ${excerpt(page)}`)
+    if (!isList) throw new Error(`Cannot list nodes: the answer is no list but ${printJson(page)}`)
     return page
   }
 }
@@ -100,8 +101,4 @@ export class NodeSource {
 const acceptList: Record<Depth, string> = {
   whole: 'application/json',
   metadata: 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1',
-}
-
-function excerpt(value: unknown): string {
-  return JSON.stringify(value)?.slice(0, 100) ?? 'nothing'
 }

@@ -1,7 +1,8 @@
 import type { IncomingMessage } from 'node:http'
-import { textAt } from '../../json/path.ts'
+import { at, textAt } from '../../json/path.ts'
 import type { ApiRequest } from '../client/api_client.ts'
 import { refusalEvent } from '../client/api_error.ts'
+import { MAX_OBJECT_BYTES, TooLongError } from '../client/foreign_body.ts'
 import type { Session } from '../client/session.ts'
 import {
   type Depth,
@@ -99,7 +100,7 @@ const fromTheStart = { sendInitialEvents: 'true', resourceVersionMatch: 'NotOlde
 
 function readEvent(value: unknown, request: WatchRequest, source: NodeSource): NodeEvent | undefined {
   const type = textAt(value, 'type')
-  const object = typeof value === 'object' && value !== null && 'object' in value ? value.object : undefined
+  const object = at(value, 'object')
   if (type === 'ERROR') throw refusalEvent(action, source.session.url, object)
   const resourceVersion = textAt(object, 'metadata', 'resourceVersion') ?? request.resourceVersion ?? ''
   if (type === 'BOOKMARK') {
@@ -113,7 +114,7 @@ function readEvent(value: unknown, request: WatchRequest, source: NodeSource): N
 
 /**
  * The lines of the body as they arrive. An unfinished last line was left by a broken connection, and is
- * dropped.
+ * dropped. Throws TooLongError.
  */
 async function* lines(
   response: IncomingMessage,
@@ -139,6 +140,7 @@ async function* lines(
       session.answered()
       const parts = (rest + chunk).split('\n')
       rest = parts.pop() ?? ''
+      if (rest.length > MAX_OBJECT_BYTES) throw new TooLongError()
       busy = true
       yield parts.filter(line => line.trim() !== '')
       busy = false

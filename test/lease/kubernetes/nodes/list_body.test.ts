@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { TooLongError } from '../../../../lease/kubernetes/client/foreign_body.ts'
 import { ListBody } from '../../../../lease/kubernetes/nodes/list_body.ts'
 
 function take(text: string, cuts: readonly number[] = []): { items: unknown[]; envelope: unknown } {
@@ -45,6 +46,34 @@ describe('the body of a list', () => {
       items: [{ items: [{ c: 1 }] }],
       envelope: { metadata: { items: [{ a: 1 }] }, item: [{ b: 1 }], items: [], itemsX: [{ d: 1 }] },
     })
+  })
+
+  it('refuses a member and an envelope that are longer than any real one', () => {
+    const body = () => new ListBody(() => {})
+    const half = Buffer.alloc(2_100_000, 'x')
+    for (const start of ['{"items":[{"a":"', '{"a":"', '{"a":[{"']) {
+      const long = body()
+      long.push(Buffer.from(start))
+      long.push(half)
+      expect(() => long.push(half), start).toThrow(TooLongError)
+    }
+    const crumbs = body()
+    crumbs.push(Buffer.from('{"items":[{"a":"'))
+    expect(() => {
+      for (let n = 0; n < 50_000; n++) crumbs.push(Buffer.from('x'))
+    }).toThrow(TooLongError)
+  })
+
+  it('takes 10,000 members of a real size in one list, indented, and one of 1.5 MB', () => {
+    const member = `{"metadata":{"name":"n"},"status":"${'x'.repeat(10_000)}"}`
+    const big = `{"metadata":{"name":"big"},"status":"${'x'.repeat(1_500_000)}"}`
+    let seen = 0
+    const body = new ListBody(() => seen++)
+    body.push(Buffer.from('{"kind":"NodeList","items":[\n'))
+    for (let n = 0; n < 10_000; n++) body.push(Buffer.from(`    ${member},\n`))
+    for (let at = 0; at < big.length; at += 1_400) body.push(Buffer.from(big.slice(at, at + 1_400)))
+    body.push(Buffer.from('\n]}'))
+    expect([seen, body.end()]).toEqual([10_001, { kind: 'NodeList', items: [] }])
   })
 
   it('gives the same however the bytes are cut, in any text', () => {
