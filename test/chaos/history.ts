@@ -3,7 +3,16 @@
  * did bears the time at which the observer heard of it, and etcd's own order in `epoch` and `revision`.
  */
 export type Happening = Timed &
-  (EtcdPut | EtcdDelete | EtcdReset | OperatorAct | AgentHappening | Fault | { readonly what: 'healed' })
+  (
+    | EtcdPut
+    | EtcdDelete
+    | EtcdReset
+    | OperatorAct
+    | AgentHappening
+    | Fault
+    | Slow
+    | { readonly what: 'healed' }
+  )
 
 interface Timed {
   readonly at: number
@@ -77,10 +86,16 @@ interface Fault {
   readonly away: boolean
 }
 
+/** The machine kept a client without any tested code waiting so much longer than an idle one does. */
+interface Slow {
+  readonly what: 'slow'
+  readonly ms: number
+}
+
 /** What an agent promises, in the scale of the run. */
 export interface Promises {
   readonly ttlMs: number
-  /** How long a table or a belief may be wrong once all is healed. */
+  /** How long a table or a belief may be wrong once all is healed, beside the time in which the machine is slow. */
   readonly agreeMs: number
   /** How long peers are believed in that a wiped store no longer names. */
   readonly graceMs: number

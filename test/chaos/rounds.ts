@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { until } from '../support/until.ts'
+import { watchMachine } from './control.ts'
 import type { Fault } from './fault.ts'
 import { faults } from './faults.ts'
 import { Flanneld } from './foreign.ts'
@@ -24,7 +25,7 @@ export async function* playRounds(stage: Stage, signal: AbortSignal): AsyncGener
   const stop = new AbortController()
   const { flannelds } = stage.options
   const foreign = Array.from({ length: flannelds }, (_, i) => new Flanneld(stage, `203.0.113.${100 + i}`))
-  const running = foreign.map(one => one.run(stop.signal))
+  const running = [...foreign.map(one => one.run(stop.signal)), watchMachine(stage, stop.signal)]
   const counting = setInterval(() => {
     for (const citizen of stage.citizens) citizen.countCalls()
   }, 500)
@@ -82,12 +83,13 @@ async function strike(stage: Stage, fault: Fault, struck: string[]): Promise<voi
 }
 
 /** Waits until everything is as it should be; what is wrong still when the checker would complain. */
-async function settled({ state, promises }: Stage): Promise<string | undefined> {
-  const end = performance.now() + promises.agreeMs + promises.ttlMs
+async function settled(stage: Stage): Promise<string | undefined> {
+  const { state, promises } = stage
+  const end = performance.now() + promises.agreeMs + promises.ttlMs - stage.slowMs
   for (;;) {
     const now = performance.now()
     const trouble = state.trouble(now)
-    if (trouble === undefined || now > end) return trouble
+    if (trouble === undefined || now > end + stage.slowMs) return trouble
     await sleep(20)
   }
 }

@@ -53,6 +53,8 @@ export class Stage {
   readonly logged: Logged[] = []
   /** Writes are refused until there is space again. */
   isOutOfSpace = false
+  /** How long the machine was slow so far. */
+  slowMs = 0
   #observer: Observer
   #house: House | undefined
   #epoch = 0
@@ -102,6 +104,7 @@ export class Stage {
 
   readonly record = (event: Happening): void => {
     this.history.push(event)
+    if (event.what === 'slow') this.slowMs += event.ms
     this.state.apply(event)
   }
 

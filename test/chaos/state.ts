@@ -46,6 +46,7 @@ export class State {
       case 'operator':
       case 'fault':
       case 'healed':
+      case 'slow':
         return
       default:
         this.#applyAgent(event)
