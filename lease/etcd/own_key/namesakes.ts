@@ -21,9 +21,12 @@ export class Namesakes {
   readonly #own: () => Lease
   readonly #publicIps: readonly Ip[]
   readonly #due = new WakeUp()
-  /** Keys whose agent did not answer, with its write at that time (see `writeOf`). */
+  /** Keys in `#known` whose agent did not answer, with its write at that time (see `writeOf`). */
   readonly #silent = new Map<string, string>()
-  /** Leases with our public IP, by node; kept by events, as the table has thousands of other leases. */
+  /**
+   * Leases with our public IP, by node, the next one to ask first; kept by events, as the table has thousands of
+   * other leases.
+   */
   #known = new Map<string, Lease>()
   /** Our own node's name when `#known` was last read from the whole table. */
   #readAs: string | undefined
@@ -40,7 +43,7 @@ export class Namesakes {
       if (this.#isNews(lease)) this.#due.set()
     }
     this.#ctx.onGone = node => {
-      if (this.#known.delete(node)) this.#due.set()
+      if (this.#forget(node)) this.#due.set()
     }
     try {
       for (;;) {
@@ -61,8 +64,14 @@ export class Namesakes {
     const isNamesake = this.#isNamesake(lease)
     const wasKnown = this.#known.has(node)
     if (isNamesake) this.#known.set(node, lease)
-    else this.#known.delete(node)
+    else this.#forget(node)
     return isNamesake !== wasKnown || (isNamesake && this.#silent.has(this.#ctx.folder + node))
+  }
+
+  #forget(node: string): boolean {
+    const wasKnown = this.#known.delete(node)
+    if (wasKnown) this.#silent.delete(this.#ctx.folder + node)
+    return wasKnown
   }
 
   #isNamesake(lease: Lease): boolean {
@@ -76,15 +85,25 @@ export class Namesakes {
       this.#known = new Map(others.map(lease => [lease.node, lease]))
       this.#readAs = own
     }
-    for (const lease of [...this.#known.values()].slice(0, ASKED))
+    for (const lease of [...this.#known.values()].slice(0, ASKED)) {
       if (await this.#isAlive(lease, signal)) return lease
+      this.#askLast(lease.node)
+    }
     return undefined
+  }
+
+  /** The next round begins with those that this one did not ask. One that answered stays the first. */
+  #askLast(node: string): void {
+    const lease = this.#known.get(node)
+    if (lease === undefined) return
+    this.#known.delete(node)
+    this.#known.set(node, lease)
   }
 
   async #isAlive({ node }: Lease, signal: AbortSignal): Promise<boolean> {
     const key = this.#ctx.folder + node
     const [kv] = (await this.#ctx.client.range(oneKey(key), signal)).kvs
-    if (kv === undefined) this.#known.delete(node)
+    if (kv === undefined) this.#forget(node)
     if (kv === undefined || this.#silent.get(key) === writeOf(kv)) return false
     const answer = await ask(this.#ctx, kv, signal)
     if (answer === undefined) {
@@ -92,7 +111,7 @@ export class Namesakes {
       return false
     }
     if (answer.isAlive) this.#silent.delete(key)
-    else this.#silent.set(key, writeOf(kv))
+    else if (this.#known.has(node)) this.#silent.set(key, writeOf(kv))
     return answer.isAlive
   }
 
