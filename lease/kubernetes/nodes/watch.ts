@@ -138,7 +138,8 @@ async function* lines(
   try {
     for await (const chunk of response) {
       session.answered()
-      const parts = (rest + chunk).split('\n')
+      const parts: string[] = chunk.split('\n')
+      parts[0] = rest + (parts[0] ?? '')
       rest = parts.pop() ?? ''
       if (rest.length > MAX_OBJECT_BYTES) throw new TooLongError()
       busy = true

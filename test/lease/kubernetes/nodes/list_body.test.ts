@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { TooLongError } from '../../../../lease/kubernetes/client/foreign_body.ts'
+import { MAX_OBJECT_BYTES, TooLongError } from '../../../../lease/kubernetes/client/foreign_body.ts'
 import { ListBody } from '../../../../lease/kubernetes/nodes/list_body.ts'
 
 function take(text: string, cuts: readonly number[] = []): { items: unknown[]; envelope: unknown } {
@@ -50,7 +50,7 @@ describe('the body of a list', () => {
 
   it('refuses a member and an envelope that are longer than any real one', () => {
     const body = () => new ListBody(() => {})
-    const half = Buffer.alloc(2_100_000, 'x')
+    const half = Buffer.alloc(MAX_OBJECT_BYTES / 2, 'x')
     for (const start of ['{"items":[{"a":"', '{"a":"', '{"a":[{"']) {
       const long = body()
       long.push(Buffer.from(start))
@@ -60,7 +60,7 @@ describe('the body of a list', () => {
     const crumbs = body()
     crumbs.push(Buffer.from('{"items":[{"a":"'))
     expect(() => {
-      for (let n = 0; n < 50_000; n++) crumbs.push(Buffer.from('x'))
+      for (let n = 0; n < 200_000; n++) crumbs.push(Buffer.from('x'))
     }).toThrow(TooLongError)
   })
 
