@@ -101,16 +101,16 @@ export class KubernetesStore implements LeaseStore, NodeReporter {
     }
   }
 
-  async keep(lease: Lease, signal: AbortSignal): Promise<void> {
+  async keep(lease: Lease, signal: AbortSignal, onKept: () => void = () => {}): Promise<void> {
     const own = await this.#ownNode(signal)
     const until = this.#until(signal)
     // A recreated Node has lost its conditions.
-    const recreated = async () => {
+    const onRecreated = async () => {
       if (this.#announced) await this.announceReady(until)
     }
     const { configEveryMs } = this.#session.timing
     await runTogether(until, [
-      all => own.keep(lease, recreated, all),
+      all => own.keep(lease, { onRecreated, onKept }, all),
       all => this.#config.follow(configEveryMs, all),
     ])
   }

@@ -73,6 +73,18 @@ export function describeAnyLeaseStore(name: string, makeBed: () => Promise<Share
       await expect(keeping).resolves.toBeUndefined()
     })
 
+    test('tells each time that it has seen the lease as it was published', async () => {
+      const { store, lease } = await join(1)
+      let kept = 0
+      const done = new AbortController()
+      const keeping = store.keep(lease, done.signal, () => {
+        kept++
+      })
+      await until('the lease to be seen', () => kept > 0)
+      done.abort(new Error('leaving'))
+      await keeping
+    })
+
     test('watches all leases, our own among them, as they were acquired', async () => {
       const joined = await Promise.all([1, 2, 3].map(n => join(n)))
       const tables = follow(bed.openNode(1), stop.signal)

@@ -39,6 +39,11 @@ interface Claim {
   readonly uid: string | undefined
 }
 
+interface KeepCalls {
+  readonly onRecreated: () => Promise<void>
+  readonly onKept: () => void
+}
+
 const unassigned =
   'run kube-controller-manager with --allocate-node-cidrs=true and --cluster-cidr, or set spec.podCIDR of the Node'
 
@@ -108,10 +113,10 @@ export class OwnNode {
   }
 
   /**
-   * Keeps the lease until the signal aborts. Rejects with LeaseLostError. Calls `recreated` for each new Node
-   * of our name.
+   * Keeps the lease until the signal aborts. Rejects with LeaseLostError. Calls `onRecreated` for each new Node
+   * of our name, and `onKept` each time that the Node was seen with the lease as published.
    */
-  async keep(lease: Lease, recreated: () => Promise<void>, signal: AbortSignal): Promise<void> {
+  async keep(lease: Lease, { onRecreated, onKept }: KeepCalls, signal: AbortSignal): Promise<void> {
     const claim = this.#claim
     if (claim === undefined || claim.lease.node !== lease.node)
       throw new TypeError(`Cannot keep the lease of ${lease.node}: it was not acquired here`)
@@ -127,9 +132,9 @@ export class OwnNode {
       this.#input.review(node)
       if (node.uid !== uid) {
         uid = node.uid
-        await recreated()
+        await onRecreated()
       }
-      await this.#publisher.restore(seen => this.#missing(seen, claim), node, signal)
+      if (await this.#publisher.restore(seen => this.#missing(seen, claim), node, signal)) onKept()
     }
   }
 

@@ -77,19 +77,20 @@ export class Publisher {
 
   /**
    * Repairs the annotations, less and less often while another program writes them too. Reads the Node again
-   * first, because the watch may be behind. Rejects with the errors of `missingIn`.
+   * first, because the watch may be behind. Resolves to whether the Node has them now: false where it is
+   * gone. Rejects with the errors of `missingIn`.
    */
   async restore(
     missingIn: (node: NodeObject) => Missing,
     seen: NodeObject,
     signal: AbortSignal,
-  ): Promise<void> {
+  ): Promise<boolean> {
     const { source, name } = this.#parts
     const { session } = source
     if (missingIn(seen).size === 0) {
       this.#wasRight = true
       session.retrier.clear(publishing)
-      return
+      return true
     }
     await this.#dispute.next(signal)
     this.#dispute.started()
@@ -97,11 +98,11 @@ export class Publisher {
     const read = async () => {
       raw = await source.getRaw(name, signal)
     }
-    if (!(await present(session.persist('read the own Node', read, signal, [404])))) return
+    if (!(await present(session.persist('read the own Node', read, signal, [404])))) return false
     const node = source.read(raw)
     const missing = missingIn(node)
     for (const [annotation, value] of missing) this.#tell(annotation, value, node, raw)
-    await this.publish(missing, signal)
+    return await this.publish(missing, signal)
   }
 
   #tell(annotation: string, value: string, node: NodeObject, raw: unknown): void {
