@@ -122,8 +122,10 @@ const table: readonly Metric[] = [
     'Watches of the store that broke, ended or fell behind, and were opened again.',
     s => s.store.watchRestarts,
   ),
-  counter('twill_store_reconnects_total', 'Connections to the store made after the first one.', s =>
-    s.store.reconnects === undefined ? undefined : Math.max(0, s.store.reconnects),
+  counter(
+    'twill_store_reconnects_total',
+    'Connections to the store made after the first one.',
+    s => s.store.reconnects,
   ),
   gauge('twill_store_up', 'Whether the store answers.', s => Number(s.store.trouble === undefined)),
   gauge('twill_since_store_contact_seconds', "Age of the store's last answer.", s =>

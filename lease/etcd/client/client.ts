@@ -23,7 +23,8 @@ export class EtcdClient {
   /** Counts the resets, so that concurrent calls report each one only once. */
   #epoch = 0
   lastContactMs: number | undefined
-  reconnects = -1
+  /** Connections made so far. */
+  #connections = 0
   /** Calls and streams started so far: tests count them while etcd is away. */
   calls = 0
   /** The newest state of the store in any answer. */
@@ -47,6 +48,11 @@ export class EtcdClient {
 
   get endpoint(): string {
     return this.#endpoints.current
+  }
+
+  /** Connections made after the first one. */
+  get reconnects(): number {
+    return Math.max(0, this.#connections - 1)
   }
 
   learn(endpoints: readonly string[]): void {
@@ -199,7 +205,7 @@ export class EtcdClient {
     try {
       const connection = await Connection.open(endpoint, this.#options, this.#tuning, this.#log)
       this.#open.add(connection)
-      this.reconnects++
+      this.#connections++
       return connection
     } catch (error) {
       this.#connection = undefined
