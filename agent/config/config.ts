@@ -88,7 +88,7 @@ async function agentConfig(settings: Settings<typeof allFlags>, env: Env): Promi
     },
     txChecksum: word('tx-checksum', values['tx-checksum'], ['auto', 'on', 'off']),
     tunnelFilter: values['tunnel-filter'],
-    leaseLost: leaseLost(values['lease-lost']),
+    leaseLost: word('lease-lost', values['lease-lost'], ['wait', 'exit']),
     underlayPatienceMs: durationMs('underlay-patience', values['underlay-patience']),
     resyncMs: inRange('resync', values.resync, 1, 86_400) * 1000,
     supervision: supervision(env),
@@ -207,19 +207,15 @@ function logFormat(text: string): LoggerOptions['format'] {
   return format === 'auto' ? undefined : format
 }
 
-function word<T extends string>(flag: string, text: string, [first, second, third]: readonly [T, T, T]): T {
-  const found = [first, second, third].find(one => one === text)
+function word<T extends string>(flag: string, text: string, choices: readonly T[]): T {
+  const found = choices.find(one => one === text)
   if (found !== undefined) return found
-  throw new ConfigError(`Cannot use --${flag} '${text}': ${first}, ${second} or ${third} is needed`)
+  const named = choices.join(', ').replace(/, (\w+)$/, ' or $1')
+  throw new ConfigError(`Cannot use --${flag} '${text}': ${named} is needed`)
 }
 
 function pathOrNone(text: string): string | undefined {
   return text === 'none' ? undefined : text
-}
-
-function leaseLost(text: string): 'wait' | 'exit' {
-  if (text === 'wait' || text === 'exit') return text
-  throw new ConfigError(`--lease-lost is '${text}': it must be wait or exit`)
 }
 
 /** Variables that the agent reads and that have no flag. */

@@ -227,7 +227,7 @@ describe('the configuration', () => {
     ['--underlay-patience=1m30', 'a duration of at most 24h is needed'],
     ['--underlay-patience=-1s', "--underlay-patience is '-1s'"],
     ['--underlay-patience=25h', "--underlay-patience is '25h'"],
-    ['--lease-lost=panic', "--lease-lost is 'panic': it must be wait or exit"],
+    ['--lease-lost=panic', "Cannot use --lease-lost 'panic': wait or exit is needed"],
     ['--public-ip=eth0', "--public-ip: Cannot parse IP address 'eth0'"],
     ['--public-ip=fd00::1', "--public-ip is 'fd00::1': it must be an ipv4 address"],
     [
