@@ -11,6 +11,7 @@ import {
 import {
   type FamilyNetwork,
   type NetworkConfig,
+  networkFor,
   subnetCount,
   subnetSize,
 } from './network_config/network_config.ts'
@@ -56,7 +57,7 @@ export function fits(network: NetworkConfig, prefixes: readonly Prefix[]): boole
 
 /** Whether some SubnetLen could lease this prefix: it is at most a quarter of the network. */
 export function couldBeLeased(network: NetworkConfig, prefix: Prefix): boolean {
-  const family = network.families.find(one => one.family === familyOf(prefix))
+  const family = networkFor(network, prefix)
   return (
     family !== undefined &&
     contains(family.network, prefix) &&

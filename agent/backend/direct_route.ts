@@ -1,7 +1,8 @@
-import type { Lease, Subnet } from '../../lease/lease.ts'
+import { type Lease, type Subnet, subnetOf } from '../../lease/lease.ts'
 import { familyOf } from '../../lease/net/ip.ts'
 import { contains } from '../../lease/net/prefix.ts'
 import type { Route } from '../state/entry.ts'
+import { defaultMetric } from '../state/kernel_defaults.ts'
 import { TWILL_PROTOCOL } from '../state/ownership.ts'
 import type { Underlay } from './backend.ts'
 
@@ -19,20 +20,15 @@ export function directRoute(peer: Subnet, underlay: Underlay): Route {
     via: peer.publicIp,
     dev: underlay.name,
     onlink: false,
-    metric: defaultMetric(peer),
+    metric: defaultMetric[familyOf(peer.prefix)],
     protocol: TWILL_PROTOCOL,
   }
-}
-
-/** The metric that the kernel gives a route without one: 0 for IPv4, IP6_RT_PRIO_USER for IPv6. */
-export function defaultMetric(subnet: Subnet): number {
-  return { ipv4: 0, ipv6: 1024 }[familyOf(subnet.prefix)]
 }
 
 /** Pairs own subnets with the peer's of the same family; skips families that one of them lacks. */
 export function* sharedSubnets(self: Lease, peer: Lease): Iterable<{ own: Subnet; theirs: Subnet }> {
   for (const own of self.subnets) {
-    const theirs = peer.subnets.find(subnet => familyOf(subnet.prefix) === familyOf(own.prefix))
+    const theirs = subnetOf(peer, familyOf(own.prefix))
     if (theirs !== undefined) yield { own, theirs }
   }
 }

@@ -1,21 +1,21 @@
 import { type Vtep, vtepOf } from '../../lease/backend_data.ts'
-import type { Lease, Subnet } from '../../lease/lease.ts'
+import { type Lease, type Subnet, subnetOf } from '../../lease/lease.ts'
 import { type Family, familyBits, familyOf } from '../../lease/net/ip.ts'
 import type { Mac } from '../../lease/net/mac.ts'
 import { networkAddress } from '../../lease/net/prefix.ts'
 import { type NetworkConfig, NetworkConfigError } from '../../lease/network_config/network_config.ts'
 import type { Address, Entry, Link } from '../state/entry.ts'
+import { defaultMetric, leastMtu } from '../state/kernel_defaults.ts'
 import { BOOT_PROTOCOL } from '../state/ownership.ts'
 import { type Backend, PeerRefusedError, type Underlay } from './backend.ts'
-import { defaultMetric, directRoute, isOnLink, sharedSubnets } from './direct_route.ts'
+import { directRoute, isOnLink, sharedSubnets } from './direct_route.ts'
 import { parseVxlanOptions, type VxlanOptions } from './vxlan_options.ts'
 
-/** What differs between the families. `headroom`: bytes of outer headers. `leastMtu`: in bytes. */
-const perFamily: Readonly<Record<Family, { device: string; headroom: number; leastMtu: number }>> = {
-  // ETH_MIN_MTU (linux/if_ether.h) and IPV6_MIN_MTU (RFC 8200, 5).
+/** What differs between the families. `headroom`: bytes of outer headers. */
+const perFamily: Readonly<Record<Family, { device: string; headroom: number }>> = {
   // Ethernet 14 + IPv4 20 + UDP 8 + VXLAN 8 (RFC 7348, 5), and 40 for an outer IPv6 header.
-  ipv4: { device: 'flannel', headroom: 50, leastMtu: 68 },
-  ipv6: { device: 'flannel-v6', headroom: 70, leastMtu: 1280 },
+  ipv4: { device: 'flannel', headroom: 50 },
+  ipv6: { device: 'flannel-v6', headroom: 70 },
 }
 
 /** IFNAMSIZ (linux/if.h) less the zero byte at the end. */
@@ -67,11 +67,7 @@ export function vxlan(network: NetworkConfig): Backend {
     devices: families.map(nameOf),
     overlayMtu: underlay => Math.min(...families.map(family => mtuOf(family, underlay))),
     publish: macs => macs.map(mac => ({ vni: options.vni, mac })),
-    publishedMacs: lease =>
-      families.map(family => {
-        const subnet = lease.subnets.find(({ prefix }) => familyOf(prefix) === family)
-        return vtepOf(subnet?.backendData)?.mac
-      }),
+    publishedMacs: lease => families.map(family => vtepOf(subnetOf(lease, family)?.backendData)?.mac),
     ownEntries,
     peerEntries,
   }
@@ -79,17 +75,18 @@ export function vxlan(network: NetworkConfig): Backend {
 
 /** Refuses options with which the kernel could never create a device. Throws NetworkConfigError. */
 function refuseImpossible(family: Family, name: string, { vni, mtu }: VxlanOptions): void {
-  const { device, headroom, leastMtu } = perFamily[family]
+  const { device, headroom } = perFamily[family]
+  const least = leastMtu[family]
   const digits = MAX_NAME - device.length - 1
   if (name.length > MAX_NAME)
     throw new NetworkConfigError(
       `Backend.VNI is ${vni}: the device ${name} would have a name of ${name.length} characters, Linux has at most ` +
         `${MAX_NAME}; take a VNI of at most ${10 ** digits - 1}`,
     )
-  if (mtu !== undefined && mtu - headroom < leastMtu)
+  if (mtu !== undefined && mtu - headroom < least)
     throw new NetworkConfigError(
       `Backend.MTU is ${mtu}: less ${headroom} for the tunnel, ${name} would have an MTU of ${mtu - headroom}, and ` +
-        `${family} needs ${leastMtu}; take ${leastMtu + headroom} or more, or leave it out`,
+        `${family} needs ${least}; take ${least + headroom} or more, or leave it out`,
     )
 }
 
@@ -130,7 +127,7 @@ function tunnelEntries(peer: Subnet, mac: Mac, dev: string): Entry[] {
       via: gateway,
       dev,
       onlink: true,
-      metric: defaultMetric(peer),
+      metric: defaultMetric[familyOf(peer.prefix)],
       protocol: BOOT_PROTOCOL,
     },
   ]

@@ -1,6 +1,7 @@
 import { posix } from 'node:path'
 import { parseUrl } from '../../lease/common/url_logins.ts'
 import { type JoinToken, JoinTokenError, parseJoinToken } from '../../lease/join_token.ts'
+import { hostOf } from '../../lease/net/ip.ts'
 import type { EtcdOptions, KubernetesOptions, StoreOptions } from '../../lease/options.ts'
 import { type Env, readSettings, storeFlags } from './flags.ts'
 import type { FlagValues } from './go_flags.ts'
@@ -74,7 +75,7 @@ export function storeWarnings(store: StoreOptions): readonly string[] {
 }
 
 function isLoopback(url: string): boolean {
-  return /^(localhost|127\.[\d.]+|\[::1\])$/.test(new URL(url).hostname)
+  return /^(localhost|127\.[\d.]+|::1)$/.test(hostOf(url))
 }
 
 function etcdOptions(values: StoreValues, share: AgentsShare): EtcdOptions {

@@ -1,7 +1,7 @@
 import type { Lease } from '../../lease/lease.ts'
 import { familyOf } from '../../lease/net/ip.ts'
 import { contains, type Prefix, prefixLength } from '../../lease/net/prefix.ts'
-import type { NetworkConfig } from '../../lease/network_config/network_config.ts'
+import { type NetworkConfig, networkFor } from '../../lease/network_config/network_config.ts'
 import type { InterfaceAddress, InterfaceFacts } from '../state/underlay_facts.ts'
 
 /** Names that CNI plugins give to the pods' bridge, and container runtimes to bridges of any network. */
@@ -12,10 +12,10 @@ const runtimeBridges = /^(docker\d+|podman\d+|nerdctl\d+|br-[0-9a-f]{12})$/
 export function isFormerSubnet(
   bridge: string,
   { address, length }: Pick<InterfaceAddress, 'address' | 'length'>,
-  { families }: NetworkConfig,
+  config: NetworkConfig,
   subnets: readonly Prefix[],
 ): boolean {
-  const network = families.find(({ family }) => family === familyOf(address))?.network
+  const network = networkFor(config, address)?.network
   const own = subnets.find(prefix => familyOf(prefix) === familyOf(address))
   if (own === undefined || network === undefined || contains(own, address)) return false
   const isCandidate = podBridges.test(bridge) || (runtimeBridges.test(bridge) && length === prefixLength(own))

@@ -14,6 +14,7 @@ import {
   printJoinToken,
   SECRET_BYTES,
 } from '../../lease/join_token.ts'
+import { hostOf } from '../../lease/net/ip.ts'
 
 /** The secret of the join token, and the PEM files made from it at each start, for root alone. */
 export interface TlsFiles {
@@ -61,7 +62,7 @@ export async function writeTlsFiles(
   urls: readonly string[],
 ): Promise<TlsFiles> {
   const own = Object.values(networkInterfaces()).flatMap(all => all?.map(({ address }) => address) ?? [])
-  const named = urls.map(url => new URL(url).hostname.replace(/^\[|\]$/g, ''))
+  const named = urls.map(url => hostOf(url))
   const names = [...new Set([...own, ...named])]
   const { rootCertificate, certChain, privateKey } = issueCertificate(secret, names)
   const [caFile, hostFile] = [join(dataDir, 'tls', 'ca.pem'), join(dataDir, 'tls', 'host.pem')]

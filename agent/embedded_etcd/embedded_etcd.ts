@@ -8,6 +8,7 @@ import { ExpectedError, messageOf, orUndefined } from '../../lease/common/errors
 import type { Log } from '../../lease/common/log.ts'
 import { isScarcity } from '../../lease/common/scarcity.ts'
 import { sleep } from '../../lease/common/sleep.ts'
+import { hostOf } from '../../lease/net/ip.ts'
 import type { TlsFiles } from './credentials.ts'
 import { waitForFreePorts } from './free_ports.ts'
 import { fatalReason, whatToDo } from './why_it_ended.ts'
@@ -142,7 +143,7 @@ function etcdArguments(options: EmbeddedEtcdOptions): string[] {
     // other name for this host (DNS rebinding).
     '--enable-grpc-gateway=false',
     `--cors=${clientUrls[0]}`,
-    `--host-whitelist=${clientUrls.map(url => new URL(url).hostname.replace(/^\[|\]$/g, '')).join(',')}`,
+    `--host-whitelist=${clientUrls.map(url => hostOf(url)).join(',')}`,
     '--auto-compaction-mode=periodic',
     '--auto-compaction-retention=1h',
     '--logger=zap',

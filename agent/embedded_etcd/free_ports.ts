@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { ExpectedError, messageOf } from '../../lease/common/errors.ts'
 import { sleep } from '../../lease/common/sleep.ts'
+import { hostOf } from '../../lease/net/ip.ts'
 import { portHolder } from '../netlink/port_holder.ts'
 
 /** A port that etcd needs is taken. The message names the program that has it, and what to do. */
@@ -29,8 +30,7 @@ export async function waitForFreePorts(urls: readonly string[], signal: AbortSig
 }
 
 async function listenTrouble(url: string): Promise<NodeJS.ErrnoException | undefined> {
-  const { hostname, port } = new URL(url)
-  const server = createServer().listen({ host: hostname.replace(/^\[|\]$/g, ''), port: Number(port) })
+  const server = createServer().listen({ host: hostOf(url), port: Number(new URL(url).port) })
   try {
     await once(server, 'listening')
     return undefined

@@ -3,9 +3,9 @@ import { type HostNetworks, hostNetworkUnder } from '../../lease/admission/host_
 import { publicIpTrouble } from '../../lease/admission/public_ip.ts'
 import type { Log } from '../../lease/common/log.ts'
 import type { Lease, LeaseTableChange } from '../../lease/lease.ts'
-import { familyOf, type Ip } from '../../lease/net/ip.ts'
+import type { Ip } from '../../lease/net/ip.ts'
 import type { Prefix } from '../../lease/net/prefix.ts'
-import type { NetworkConfig } from '../../lease/network_config/network_config.ts'
+import { type NetworkConfig, networkFor } from '../../lease/network_config/network_config.ts'
 import type { NodeReporter } from '../../lease/store.ts'
 import type { Backend, Underlay } from '../backend/backend.ts'
 import type { Entry } from '../state/entry.ts'
@@ -134,7 +134,7 @@ export class Membership {
   /** Own public IPs that peers refuse: an operator can write one into the store at any time. */
   #unreachable(): readonly string[] {
     return this.self.subnets.flatMap(({ prefix, publicIp }) => {
-      const family = this.#network.families.find(it => it.family === familyOf(prefix))
+      const family = networkFor(this.#network, prefix)
       const trouble = family && publicIpTrouble(publicIp, family.network, this.#host)
       return trouble === undefined
         ? []

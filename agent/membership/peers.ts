@@ -2,7 +2,7 @@ import { Admission } from '../../lease/admission/admission.ts'
 import type { HostNetworks } from '../../lease/admission/host_networks.ts'
 import { isSameBackendData } from '../../lease/backend_data.ts'
 import { isUnexpected, messageOf } from '../../lease/common/errors.ts'
-import { type Lease, type LeaseTable, printLease, type Subnet } from '../../lease/lease.ts'
+import { type Lease, type LeaseTable, printLease, type Subnet, subnetOf } from '../../lease/lease.ts'
 import { familyOf, type Ip } from '../../lease/net/ip.ts'
 import type { Mac } from '../../lease/net/mac.ts'
 import type { Prefix } from '../../lease/net/prefix.ts'
@@ -128,7 +128,7 @@ export class Peers {
     const touched = new Set<string>()
     this.#table = table
     if (this.#isFirstTable && changed.size > 0) this.#noteOlderMacHolders()
-    const affected = this.#admission.update(this.#self, table, changed).changed
+    const affected = this.#admission.update(this.#self, table, changed)
     for (const node of affected) {
       const before = this.#derived.get(node)
       const peer = this.#admission.admitted.get(node)
@@ -214,7 +214,7 @@ export class Peers {
 /** Whether public IPs and backend data are equal, so that existing tunnel entries stay right. */
 function isSameTunnel(a: Lease, b: Lease): boolean {
   return a.subnets.every(({ publicIp, backendData, prefix }) => {
-    const other = b.subnets.find(it => familyOf(it.prefix) === familyOf(prefix))
+    const other = subnetOf(b, familyOf(prefix))
     return (
       other === undefined ||
       (other.publicIp === publicIp && isSameBackendData(other.backendData, backendData))

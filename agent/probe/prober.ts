@@ -3,11 +3,10 @@ import { connect } from 'node:net'
 import { ExpectedError } from '../../lease/common/errors.ts'
 import { familyOf, type Ip } from '../../lease/net/ip.ts'
 import type { ProbeResult, ProbeTarget } from '../diagnose/probes/probe_result.ts'
+import { leastMtu } from '../state/kernel_defaults.ts'
 import { largestPassing, udpHeaders } from './datagram.ts'
 import { deadWays, oneWay } from './one_way.ts'
 
-/** The smallest MTU that each family must carry (RFC 791, RFC 8200). */
-const SMALLEST = { ipv4: 68, ipv6: 1280 } as const
 const BULK_BYTES = 1024 * 1024
 const BULK_MS = 5_000
 
@@ -50,7 +49,7 @@ async function largest(to: Ip, from: Ip | undefined, expected: number, signal: A
     return /time[=<]/.test(await ping(words, to, from, signal))
   }
   // Once more, as one packet may be lost by chance.
-  return (await passes(expected)) ? expected : await largestPassing(SMALLEST[familyOf(to)], expected, passes)
+  return (await passes(expected)) ? expected : await largestPassing(leastMtu[familyOf(to)], expected, passes)
 }
 
 /** Standard output. Throws ExpectedError if ping cannot be run. */

@@ -11,6 +11,7 @@ import {
   prefixOf,
 } from '../../lease/net/prefix.ts'
 import type { NetworkConfig } from '../../lease/network_config/network_config.ts'
+import { defaultMetric } from '../state/kernel_defaults.ts'
 import { BOOT_PROTOCOL } from '../state/ownership.ts'
 import type { InterfaceFacts, RouteFacts } from '../state/underlay_facts.ts'
 import type { UnderlayFacts } from './local_address.ts'
@@ -137,12 +138,9 @@ function connectedOf(interfaces: readonly InterfaceFacts[], routes: readonly Rou
 function routed({ dst, via, dev, protocol, metric }: RouteFacts): readonly HostNetwork[] {
   if (via === undefined && !isSingleAddress(dst)) return []
   const use = via === undefined ? `is routed to ${dev}` : `is routed via ${via} on ${dev}`
-  const looksLikeFlanneld = protocol === BOOT_PROTOCOL && metric === plainMetric[familyOf(dst)]
+  const looksLikeFlanneld = protocol === BOOT_PROTOCOL && metric === defaultMetric[familyOf(dst)]
   return [{ prefix: dst, use, refuses: looksLikeFlanneld ? 'smaller' : 'inside', carriesNode: false }]
 }
-
-/** Of a route that is added without a metric; IPv6: IP6_RT_PRIO_USER (include/uapi/linux/ipv6_route.h). */
-const plainMetric = { ipv4: 0, ipv6: 1024 } as const
 
 function gatewaysOf(routes: readonly RouteFacts[]): readonly { via: Ip; dev: string }[] {
   return routes.flatMap(({ dst, via, dev }) =>

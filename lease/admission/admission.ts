@@ -78,7 +78,7 @@ export class Admission {
    * Applies the changes of the table. Returns the nodes whose entry in `admitted` may differ. Judges all
    * peers at first, after `setHost`, and where `self` has other subnets.
    */
-  update(self: Lease, table: LeaseTable, changed: Iterable<string>): { changed: ReadonlySet<string> } {
+  update(self: Lease, table: LeaseTable, changed: Iterable<string>): ReadonlySet<string> {
     const touched = new Set<string>()
     const all =
       this.#hostChanged || this.#rules.self === undefined || identity(this.#rules.self) !== identity(self)
@@ -96,7 +96,7 @@ export class Admission {
     for (const node of touched) this.#settle(node)
     for (const ip of publicIps) this.#publicIps.settle(ip)
     if (table.size > 0) this.#programmedBefore = new Set()
-    return { changed: touched }
+    return touched
   }
 
   #forget(touched: Set<string>): void {

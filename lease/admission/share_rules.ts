@@ -2,7 +2,7 @@ import { couldBeLeased } from '../allocate.ts'
 import type { Lease, Subnet } from '../lease.ts'
 import { familyOf } from '../net/ip.ts'
 import { contains, overlaps, type Prefix } from '../net/prefix.ts'
-import type { NetworkConfig } from '../network_config/network_config.ts'
+import { type NetworkConfig, networkFor } from '../network_config/network_config.ts'
 import type { HostPriority } from './host_priority.ts'
 import { publicIpTrouble } from './public_ip.ts'
 
@@ -27,10 +27,9 @@ export class ShareRules {
 
   /** The rule that the subnet breaks, with the remedy. `heldSince`: since when it is programmed. */
   unsound({ prefix, publicIp }: Subnet, heldSince: number | undefined): string | undefined {
-    const family = familyOf(prefix)
-    const network = this.#network.families.find(it => it.family === family)?.network
+    const network = networkFor(this.#network, prefix)?.network
     if (network === undefined)
-      return `subnet ${prefix} is ${family}, which the network does not have: enable it or restart that node's agent`
+      return `subnet ${prefix} is ${familyOf(prefix)}, which the network does not have: enable it or restart that node's agent`
     if (!contains(network, prefix))
       return `subnet ${prefix} is outside of the network ${network}: that node runs with another network config`
     const remedy = "set that node's --public-ip or --iface"

@@ -70,9 +70,9 @@ export class Follower {
   }
 
   async #listAndWatch(signal: AbortSignal): Promise<void> {
-    // A watch from a future revision is only silent, so this call finds out whether the store has lost its
-    // data.
     const range = keysUnder(this.#ctx.folder)
+    // A watch from a future revision is only silent: checkHistory finds out whether the store has lost its
+    // data.
     if (this.#revision !== undefined)
       await checkHistory(this.#ctx.client, this.#ctx.folder, this.#witness, signal)
     const revision = this.#revision ?? (await this.#list(signal))

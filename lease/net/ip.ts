@@ -87,6 +87,11 @@ export function urlHost(host: string): string {
   return host.includes(':') ? `[${host}]` : host
 }
 
+/** The URL's host without the brackets of an IPv6 address. Throws TypeError for a text that is no URL. */
+export function hostOf(url: string | URL): string {
+  return new URL(url).hostname.replace(/^\[|\]$/g, '')
+}
+
 /** Address length of a family in bits: 32 or 128. */
 export function familyBits(family: Family): 32 | 128 {
   return family === 'ipv6' ? 128 : 32

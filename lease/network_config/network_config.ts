@@ -1,5 +1,5 @@
 import { ExpectedError } from '../common/errors.ts'
-import { type Family, type Ip, ipToNumber } from '../net/ip.ts'
+import { type Family, familyOf, type Ip, ipToNumber } from '../net/ip.ts'
 import { type Prefix, prefixSize } from '../net/prefix.ts'
 
 /** One family's share of the network config. */
@@ -11,6 +11,12 @@ export interface FamilyNetwork {
   /** Network address of the first and of the last subnet to lease. */
   readonly subnetMin: Ip
   readonly subnetMax: Ip
+}
+
+/** The network's share of the family of this address or prefix; undefined where it lacks the family. */
+export function networkFor({ families }: NetworkConfig, one: Ip | Prefix): FamilyNetwork | undefined {
+  const wanted = familyOf(one)
+  return families.find(({ family }) => family === wanted)
 }
 
 /** How many addresses a node's subnet has. */

@@ -105,6 +105,7 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
     'agent/diagnose/',
     'agent/diagnose/probes/',
     'agent/netlink/socket/libc.ts',
+    'agent/state/kernel_defaults.ts',
   ],
   'agent/inspect/': [
     ...ground,

@@ -7,23 +7,21 @@ import { portHolder } from '../../netlink/port_holder.ts'
 import type { Requests } from '../../netlink/requests.ts'
 import { deviceSetting } from '../../state/device_setting.ts'
 import type { Entry, Link } from '../../state/entry.ts'
+import { leastMtu } from '../../state/kernel_defaults.ts'
 import { entryDevice } from '../../state/print.ts'
 import { dumpLinks } from '../snapshot/dumps.ts'
 
 /** An entry on a device or, like a blackhole route, on none; not a device itself. */
 export type Dependent = Exclude<Entry, Link>
 
-/** RFC 8200, section 5: the kernel disables IPv6 on a device with a smaller MTU. */
-const IPV6_LEAST_MTU = 1280
-
 /** Adds the likely cause, where one is known, to an error that misleads. `mtu`: of the device, in bytes. */
 export function explainEntry(entry: Dependent, error: NetlinkError, mtu: number | undefined): NetlinkError {
   const dev = entryDevice(entry)
   if (dev === undefined || !isIpv6(entry)) return error
-  if (mtu !== undefined && mtu < IPV6_LEAST_MTU)
+  if (mtu !== undefined && mtu < leastMtu.ipv6)
     return restated(
       error,
-      `device ${dev} has MTU ${mtu}, and IPv6 needs ${IPV6_LEAST_MTU}: raise the underlay's MTU or Backend.MTU`,
+      `device ${dev} has MTU ${mtu}, and IPv6 needs ${leastMtu.ipv6}: raise the underlay's MTU or Backend.MTU`,
     )
   const disabled = [dev, 'all'].find(isIpv6Disabled)
   if (disabled === undefined) return error

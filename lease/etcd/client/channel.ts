@@ -14,6 +14,7 @@ import {
   logVerbosity,
   setLogVerbosity,
 } from '@grpc/grpc-js'
+import { hostOf } from '../../net/ip.ts'
 import type { Credentials } from './credentials.ts'
 
 // grpc-js writes raw lines to stderr about failures that are logged here as well.
@@ -29,8 +30,7 @@ export type ChannelFactory = (
 export function channelFactory(endpoint: string, credentials: Credentials): ChannelFactory {
   if (!endpoint.startsWith('https:'))
     return (address, insecure, options) => new Channel(address, insecure, options)
-  const host = new URL(endpoint).hostname.replace(/^\[(.*)\]$/, '$1')
-  const tls = new TlsCredentials(host, credentials)
+  const tls = new TlsCredentials(hostOf(endpoint), credentials)
   return (address, _insecure, options) => new Channel(address, tls, options)
 }
 

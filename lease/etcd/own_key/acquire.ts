@@ -1,8 +1,13 @@
 import { chooseSubnets, fits } from '../../allocate.ts'
 import { type Lease, printLease } from '../../lease.ts'
-import { familyOf, ipFromNumber, ipToNumber } from '../../net/ip.ts'
+import { ipFromNumber, ipToNumber } from '../../net/ip.ts'
 import { networkAddress, type Prefix, prefixLength, prefixOf } from '../../net/prefix.ts'
-import { type FamilyNetwork, type NetworkConfig, subnetSize } from '../../network_config/network_config.ts'
+import {
+  type FamilyNetwork,
+  type NetworkConfig,
+  networkFor,
+  subnetSize,
+} from '../../network_config/network_config.ts'
 import { LeaseRefusedError, type LeaseRequest } from '../../store.ts'
 import { decodeLease } from '../../wire.ts'
 import type { KeyValue } from '../client/keys.ts'
@@ -210,7 +215,7 @@ class Search {
 
 function widestTaker(network: NetworkConfig, records: readonly Record[]): string | undefined {
   const spare = (prefix: Prefix) => {
-    const family = network.families.find(one => one.family === familyOf(prefix))
+    const family = networkFor(network, prefix)
     return family ? family.subnetLength - prefixLength(prefix) : 0
   }
   const width = (record: Record) => Math.max(0, ...taken(network, record).map(spare))

@@ -1,5 +1,6 @@
 import { BlockList, isIP } from 'node:net'
 import { parseUrl } from '../../common/url_logins.ts'
+import { hostOf } from '../../net/ip.ts'
 import { ApiConfigError } from './kubeconfig.ts'
 
 /** The proxy through which the API server is reached. */
@@ -22,7 +23,7 @@ export function proxyFor(server: URL, proxyUrl: unknown, env: Env): Proxy | unde
   const used = env[name] ? name : name.toLowerCase()
   const given = env[used]?.trim()
   const exempt = env.NO_PROXY || env.no_proxy || ''
-  if (!given || isLoopback(hostOf(server)) || isExempt(server, exempt)) return undefined
+  if (!given || isLoopback(withoutDot(server)) || isExempt(server, exempt)) return undefined
   return parseProxy(given, used)
 }
 
@@ -33,9 +34,9 @@ function parseProxy(text: string, of: string): Proxy {
   return { url: url.href, words: `${url.protocol}//${url.host}, of ${of}` }
 }
 
-/** Without the brackets of an IPv6 address. */
-function hostOf(server: URL): string {
-  return server.hostname.replace(/^\[|\]$/g, '').replace(/\.$/, '')
+/** The host; a name without the dot that may end it. */
+function withoutDot(server: URL): string {
+  return hostOf(server).replace(/\.$/, '')
 }
 
 function isLoopback(host: string): boolean {
@@ -47,7 +48,7 @@ function isLoopback(host: string): boolean {
  * it; `.name` or `*.name`, only for the names below it. All but a prefix may have a port.
  */
 function isExempt(server: URL, list: string): boolean {
-  const host = hostOf(server)
+  const host = withoutDot(server)
   const port = server.port || (server.protocol === 'https:' ? '443' : '80')
   return list
     .split(',')

@@ -1,5 +1,6 @@
 import { messageOf } from '../../common/errors.ts'
 import type { Log } from '../../common/log.ts'
+import { ReportOnce } from '../../common/report_once.ts'
 import { allFamilies, type Family, familyOf, type Ip } from '../../net/ip.ts'
 import { type AnnotationNames, parseIpOf } from '../nodes/annotations.ts'
 import type { NodeObject } from '../nodes/node_object.ts'
@@ -13,8 +14,7 @@ export class OperatorInput {
   readonly #log: Log
   /** By annotation, the value when it was first asked for. */
   readonly #taken = new Map<string, string>()
-  /** By annotation, the value in the last warning. */
-  readonly #warned = new Map<string, string>()
+  readonly #changes = new ReportOnce()
 
   constructor(names: AnnotationNames, log: Log) {
     this.#names = names
@@ -44,14 +44,12 @@ export class OperatorInput {
   review(node: NodeObject): void {
     for (const [annotation, taken] of this.#taken) {
       const now = textOf(node, annotation)
-      const known = this.#warned.get(annotation) ?? taken
-      if (now === known) continue
-      this.#warned.set(annotation, now)
-      if (now === taken) continue
-      this.#log.warn(
-        { node: node.name, was: taken, now },
-        `Annotation ${annotation} was '${taken}' and is now '${now}': restart the agent of this node to follow it`,
-      )
+      if (now === taken) this.#changes.isOver(annotation)
+      else if (this.#changes.isNew(annotation, now))
+        this.#log.warn(
+          { node: node.name, was: taken, now },
+          `Annotation ${annotation} was '${taken}' and is now '${now}': restart the agent of this node to follow it`,
+        )
     }
   }
 

@@ -4,12 +4,14 @@ import { describe, expect, it } from 'vitest'
 import {
   AddressError,
   familyOf,
+  hostOf,
   ipFromBytes,
   ipFromNumber,
   ipToBytes,
   ipToNumber,
   parseIp,
   scopeOf,
+  urlHost,
 } from '../../../lease/net/ip.ts'
 
 const bytes = fc.oneof(
@@ -50,6 +52,12 @@ describe('an IP address', () => {
       '2001:db8:0:0:1:0:0:1 -> 2001:db8::1:0:0:1',
       '2001:0:3:: -> 2001:0:3::',
     ])
+  })
+
+  it('stands in a URL in brackets, which its host has not', () => {
+    const urls = ['https://[fd00::1]:2379', 'http://10.0.0.1:80/x', 'https://db.example.com.']
+    expect(urls.map(hostOf)).toEqual(['fd00::1', '10.0.0.1', 'db.example.com.'])
+    expect(['fd00::1', '10.0.0.1'].map(urlHost)).toEqual(['[fd00::1]', '10.0.0.1'])
   })
 
   it('does not shorten a single group of zeros (RFC 5952, 4.2.2)', () => {
