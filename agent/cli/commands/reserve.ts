@@ -1,5 +1,5 @@
 import type { Log } from '../../../lease/common/log.ts'
-import { allFamilies, familyOf, type Ip, parseIp } from '../../../lease/net/ip.ts'
+import { AddressError, allFamilies, familyOf, type Ip, parseIp } from '../../../lease/net/ip.ts'
 import { type Prefix, parsePrefix } from '../../../lease/net/prefix.ts'
 import { openReservations } from '../../../lease/registry.ts'
 import type { Reservations } from '../../../lease/reservations.ts'
@@ -36,9 +36,17 @@ export const release = command({ flags: subnetFlags, readsStore: true }, async (
   return 0
 })
 
+/** Throws FlagError, which names the flag. */
 function needed<T>(flag: string, texts: readonly string[], parse: (text: string) => T): readonly T[] {
   if (texts.length === 0) throw new FlagError(`--${flag} is missing`)
-  return texts.map(parse)
+  return texts.map(text => {
+    try {
+      return parse(text)
+    } catch (cause) {
+      if (!(cause instanceof AddressError)) throw cause
+      throw new FlagError(`--${flag}: ${cause.message}`, { cause })
+    }
+  })
 }
 
 /** A node has one public IP for each of its subnets, of the same family. Throws FlagError. */

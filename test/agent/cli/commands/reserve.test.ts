@@ -79,6 +79,11 @@ describe('twill reserve and release on a real etcd', () => {
       err: 'twill: --subnet is missing\n',
     })
     const bad = await twill(`reserve ${store} --subnet=10.244.5.0/40 --public-ip=192.168.0.5`)
-    expect(bad.err).toBe("twill: Cannot parse prefix '10.244.5.0/40': length must be 0-32\n")
+    expect(bad.err).toBe("twill: --subnet: Cannot parse prefix '10.244.5.0/40': length must be 0-32\n")
+    for (const line of ['release --subnet=abc', 'reserve --subnet=10.244.5.0/24 --public-ip=abc'])
+      expect(await twill(line)).toMatchObject({
+        code: exitCode.badFlag,
+        err: expect.stringMatching(/^twill: --(subnet|public-ip): Cannot parse .*'abc'/),
+      })
   })
 })
