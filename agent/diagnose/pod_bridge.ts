@@ -107,7 +107,7 @@ function ports({ name, up }: LinkFacts, { links }: HostFacts): Trouble | undefin
       ? 'the spanning tree protocol found a loop behind that port'
       : 'a program or an administrator set it down',
     remedy: port.up
-      ? `see bridge link show dev ${port.name}; find the second way that leads to ${name}`
+      ? `see ${shellQuote('bridge', 'link', 'show', 'dev', port.name)}; find the second way that leads to ${name}`
       : shellQuote('ip', 'link', 'set', port.name, 'up'),
   }
 }

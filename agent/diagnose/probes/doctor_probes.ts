@@ -1,4 +1,5 @@
 import { isUnexpected, messageOf } from '../../../lease/common/errors.ts'
+import { shellQuote } from '../../../lease/common/shell_quote.ts'
 import { type Finding, type Found, ranked } from '../doctor/finding.ts'
 import type { NodeView } from '../node_view.ts'
 import type { Hop } from '../trace/hop.ts'
@@ -62,7 +63,7 @@ function cutOff(peers: readonly string[], { underlay }: NodeView): Finding {
     what: 'no peer answers, neither on the underlay nor over the overlay: this host is cut off, or all of them are down',
     evidence: `asked: ${peers.join(', ')}`,
     cause: `the link of ${underlay.name}, its switch port or its VLAN; or what facts do not show: filters of tc, eBPF programs`,
-    remedy: `ping the gateway of ${underlay.name} and another host; tc filter show dev ${underlay.name} egress`,
+    remedy: `ping the gateway of ${underlay.name} and another host; ${shellQuote('tc', 'filter', 'show', 'dev', underlay.name, 'egress')}`,
   }
 }
 

@@ -34,6 +34,13 @@ describe("doctor's probes", () => {
     expect(await found(three, [])).toEqual([])
   })
 
+  it('quote the interface in the command for a host that is cut off', async () => {
+    const view = { ...three, underlay: { ...three.underlay, name: 'eth0;reboot' } }
+    const probe = async () => [document(null)]
+    const [finding] = await withProbes([], view, { probe, back: async () => [] }, signal)
+    expect(finding?.remedy).toMatch(/; tc filter show dev 'eth0;reboot' egress$/)
+  })
+
   it('take this host for cut off where no peer answers at all, and not where one does', async () => {
     expect(await found(three, ['n2', 'n3'])).toEqual([
       'broken: no peer answers, neither on the underlay nor over the overlay',
