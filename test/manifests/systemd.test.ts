@@ -67,6 +67,10 @@ it.each([
   expect(textOf(file)).not.toMatch(/^(Requires|BindsTo|PartOf)=/m)
 })
 
+it('docker.conf gives itself no name: twill install writes it under another than an operator', () => {
+  expect(textOf('docker.conf')).not.toContain('.conf')
+})
+
 describe('two daemons on one host', () => {
   it('share no file and no socket', async () => {
     const [one, other] = await Promise.all(units.map(unit => parseCommandLine([], environment(unit))))
