@@ -27,7 +27,7 @@ export async function announceReady({ socket }: Supervision, log: Log): Promise<
 }
 
 /** sd_notify(3) for Type=notify: one datagram to NOTIFY_SOCKET. Throws LibcError. */
-export async function notifySupervisor(state: string, socket: string | undefined): Promise<void> {
+async function notifySupervisor(state: string, socket: string | undefined): Promise<void> {
   if (socket === undefined || socket === '') return
   const libc = await loadLibc()
   libc.sendToUnixSocket(socket, state)

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { RoundTotals } from '../../../agent/status/status.ts'
-import { keepSupervisorInformed, notifySupervisor } from '../../../agent/status/supervisor.ts'
+import { announceReady, keepSupervisorInformed } from '../../../agent/status/supervisor.ts'
 import { vxlanLease } from '../../support/leases.ts'
 import { RecordingLog } from '../../support/log.ts'
 import { Process } from '../../support/process.ts'
@@ -27,7 +27,7 @@ async function underSystemd(act: (socket: string, said: () => string[]) => Promi
 describe('telling systemd', () => {
   it('sends the state as one datagram to the socket that it names', () =>
     underSystemd(async (socket, said) => {
-      await notifySupervisor('READY=1', socket)
+      await announceReady({ socket, watchdogMs: undefined }, new RecordingLog())
       await until('systemd to hear it', () => said().includes('READY=1'))
     }))
 
@@ -53,14 +53,21 @@ describe('telling systemd', () => {
     }))
 
   it('does nothing where no supervisor asked', async () => {
-    await notifySupervisor('READY=1', undefined)
-    await notifySupervisor('READY=1', '')
+    const log = new RecordingLog()
+    for (const socket of [undefined, '']) await announceReady({ socket, watchdogMs: undefined }, log)
+    expect(log.lines).toEqual([])
   })
 
-  it('names a socket that is not there', async () => {
-    await expect(notifySupervisor('READY=1', '/run/none/notify')).rejects.toThrow(
-      'Cannot send to the socket /run/none/notify: no such file or directory (ENOENT)',
-    )
+  it('warns of a socket that is not there, and names it', async () => {
+    const log = new RecordingLog()
+    await announceReady({ socket: '/run/none/notify', watchdogMs: undefined }, log)
+    expect(log.lines).toMatchObject([
+      {
+        level: 'warn',
+        message:
+          'Cannot tell systemd that this node is ready: Cannot send to the socket /run/none/notify: no such file or directory (ENOENT)',
+      },
+    ])
   })
 })
 
