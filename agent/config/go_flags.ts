@@ -141,7 +141,8 @@ export function list(help: string): Flag<readonly string[]> {
   return { kind: 'list', default: [], help, read: text => [text] }
 }
 
-function splitWord(word: string): { name: string; text: string | undefined } {
+/** `--name=value`, `-name`; `text` is undefined without `=`. Throws FlagError. */
+export function splitWord(word: string): { name: string; text: string | undefined } {
   const body = word.slice(word.startsWith('--') ? 2 : 1)
   if (body === '' || body.startsWith('-') || body.startsWith('='))
     throw new FlagError(`bad flag syntax: ${withoutValue(word)}`)

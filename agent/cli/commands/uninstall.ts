@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs'
 import { bool } from '../../config/go_flags.ts'
 import { exitCode } from '../../exit_code.ts'
 import { runCommand } from '../../firewall/command.ts'
@@ -10,6 +9,7 @@ import { type Record, readRecord } from '../../install/unit_text.ts'
 import { requireNetAdmin } from '../../kernel/capability.ts'
 import { command } from '../definition/command.ts'
 import { cleanupCommand, ownCommand, unitEnvironment } from '../install/install_wish.ts'
+import { type ServiceSettings, serviceSettings, undoNotes } from '../install/undo_notes.ts'
 import { memberHere } from './etcd_leave.ts'
 
 const MEMBERS_MS = 5_000
@@ -28,14 +28,18 @@ export const uninstall = command({ flags, readsStore: false }, async (values, { 
     out.write('There is nothing to undo: twill install did nothing here\n')
     return exitCode.stopped
   }
-  const acts = await undoing(host, record)
+  const { values: env } = await unitEnvironment(host)
+  const settings = serviceSettings(record.flags, env)
+  const cleanup = cleanupCommand(record.flags, env)
+  const acts = await undoing(host, record, cleanup, settings)
   if (values['dry-run']) {
     out.write(acts.map(printStep).join(''))
     return exitCode.stopped
   }
   const how = { run: runCommand, say: (line: string) => out.write(`${line}\n`), start: async () => {} }
   const failed = await takeBack(acts, how, signal)
-  for (const line of notes(host, record)) out.write(`${line}\n`)
+  const changed = { forwarding: host.files.has(paths.sysctl), docker: record.docker }
+  for (const line of undoNotes(settings, changed)) out.write(`${line}\n`)
   if (failed.length > 0) throw new InstallError(`Not undone: ${failed.join('; ')}`)
   return exitCode.stopped
 })
@@ -49,7 +53,12 @@ function recordOf(host: HostState): Record | undefined {
   return { flags: [], docker: isOurs(paths.docker), enabled: isOurs(paths.unit), started: isOurs(paths.unit) }
 }
 
-async function undoing(host: HostState, record: Record): Promise<readonly Undo[]> {
+async function undoing(
+  host: HostState,
+  record: Record,
+  cleanup: readonly string[],
+  settings: ServiceSettings,
+): Promise<readonly Undo[]> {
   const wish = {
     flags: record.flags,
     docker: record.docker,
@@ -58,8 +67,8 @@ async function undoing(host: HostState, record: Record): Promise<readonly Undo[]
     dockerText: '',
     token: host.files.get(paths.token),
     families: [],
-    cleanup: cleanupCommand(record.flags, (await unitEnvironment(host)).values),
-    leave: await leaveWhereOthersAre(record),
+    cleanup,
+    leave: await leaveWhereOthersAre(settings),
   }
   const acts = undoOf(installPlan(wish, host, record))
   const possible = acts.filter(({ act }) => act.kind !== 'remove' || host.files.has(act.path))
@@ -67,32 +76,10 @@ async function undoing(host: HostState, record: Record): Promise<readonly Undo[]
 }
 
 /** How to leave etcd; undefined if this host runs no member, the only one, or one that does not answer. */
-async function leaveWhereOthersAre({ flags }: Record) {
-  if (!flags.some(flag => /^--(embedded-etcd|member)(=true)?$/.test(flag))) return undefined
-  const dataDir = dataDirOf(flags)
+async function leaveWhereOthersAre(settings: ServiceSettings) {
+  if (!settings['embedded-etcd'] && !settings.member) return undefined
+  const dataDir = settings['embedded-etcd-dir']
   const { others } = await memberHere(dataDir, AbortSignal.timeout(MEMBERS_MS)).catch(() => ({ others: [] }))
   const command = ownCommand('etcd-leave', `--embedded-etcd-dir=${dataDir}`)
   return others.length === 0 ? undefined : { command, dataDir }
-}
-
-function dataDirOf(flags: readonly string[]): string {
-  const name = '--embedded-etcd-dir='
-  return flags.find(flag => flag.startsWith(name))?.slice(name.length) ?? '/var/lib/twill/etcd'
-}
-
-function notes(host: HostState, { flags, docker }: Record): readonly string[] {
-  const folder = dataDirOf(flags)
-  const lines: string[] = []
-  if (existsSync(folder))
-    lines.push(
-      `Left: ${folder} with the leases of the network. When no host needs it any more: rm -r ${folder}`,
-    )
-  if (flags.some(flag => /^--member(=true)?$/.test(flag)))
-    lines.push(
-      'Left: etcd still counts this host as a member. On another one: etcdctl member list, member remove',
-    )
-  if (host.files.has(paths.sysctl))
-    lines.push('Left: forwarding stays on until the next boot; other programs may rely on it')
-  if (docker) lines.push('Docker leaves the overlay at its next start: systemctl restart docker')
-  return [...lines, 'The lease of this host expires within a day']
 }

@@ -6,7 +6,7 @@ import { readRegularFileSync } from '../../../lease/common/read_file.ts'
 import { ipOrUndefined, urlHost } from '../../../lease/net/ip.ts'
 import type { NetworkConfig } from '../../../lease/network_config/network_config.ts'
 import { allFlags, type Env, storeFlags, variableName } from '../../config/flags.ts'
-import { FlagError } from '../../config/go_flags.ts'
+import { FlagError, splitWord } from '../../config/go_flags.ts'
 import { readSecret } from '../../config/secret_file.ts'
 import { InstallError } from '../../install/host_state.ts'
 import { type HostState, paths } from '../../install/plan.ts'
@@ -28,7 +28,7 @@ const hidden = /^\/(root|home|run\/user|tmp|var\/tmp)\//
 
 /** `words`: of `twill install`, `--name=value`. Throws FlagError, ConfigError. */
 export function askedFor(words: readonly string[]): AskedFor {
-  const nameOf = (word: string) => word.slice(2).split('=')[0] ?? ''
+  const nameOf = (word: string) => splitWord(word).name
   if (words.some(word => nameOf(word) === 'etcd-password'))
     throw new FlagError(
       'A service has no --etcd-password: write it into a file for root alone, and give --etcd-password-file',

@@ -6,6 +6,8 @@ import { urlHost } from '../../../lease/net/ip.ts'
 import type { StoreOptions } from '../../../lease/options.ts'
 import type { AgentConfig } from '../../config/config.ts'
 import { type Env, readSettings, storeFlags } from '../../config/flags.ts'
+import { splitWord } from '../../config/go_flags.ts'
+import { shownValue } from '../../config/shown.ts'
 import type { StatusDocument } from '../../diagnose/status_document.ts'
 import { tellAgent } from '../source/ask_node.ts'
 import { isFirstHost } from './preflight.ts'
@@ -31,14 +33,16 @@ export async function nextHost(config: AgentConfig, words: readonly string[], en
 }
 
 function nameOf(word: string): string {
-  return word.slice(2).split('=', 1)[0] ?? ''
+  return splitWord(word).name
 }
 
-/** The store's settings that only variables give, as flags. */
+/** The store's settings that only variables give, as flags, without a login in a URL. */
 function storeVariables(words: readonly string[], env: Env): readonly string[] {
   const { values, sources } = readSettings(storeFlags, [], env)
-  return Object.entries(values).flatMap(([name, value]) =>
-    sources.has(name) && !words.some(word => nameOf(word) === name) ? [`--${name}=${value}`] : [],
+  return Object.entries(storeFlags).flatMap(([name, flag]) =>
+    sources.has(name) && !words.some(word => nameOf(word) === name)
+      ? [`--${name}=${shownValue(flag, `${values[name as keyof typeof values]}`)}`]
+      : [],
   )
 }
 
