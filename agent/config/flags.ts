@@ -2,6 +2,7 @@ import { messageOf } from '../../lease/common/errors.ts'
 import { DEFAULT_PREFIX } from '../../lease/options.ts'
 import {
   bool,
+  type Flag,
   type FlagTable,
   type FlagValues,
   int,
@@ -136,6 +137,13 @@ const ownFlags = {
 } as const satisfies FlagTable
 
 export const allFlags = { ...storeFlags, ...agentFlags, ...ownFlags } as const satisfies FlagTable
+
+type AgentPath = 'local-socket' | 'subnet-file' | 'cache-file' | 'cni-conf-file' | 'embedded-etcd-dir'
+
+/** A flag of a twill command for a path of the agent, with the agent's default. */
+export function agentPath(name: AgentPath, more = ''): Flag<string> {
+  return string(allFlags[name].default, `the agent's --${name}${more}`)
+}
 
 /** Environment variables by name; `process.env` fits. */
 export type Env = Readonly<Record<string, string | undefined>>

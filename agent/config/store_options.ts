@@ -25,8 +25,19 @@ export function parseStoreOptions(
   const settings = readSettings(storeFlags, words, env)
   // The Kubernetes store needs the name of the Node that it writes to; a reader needs none.
   const anyNode = { ...env, NODE_NAME: nonEmpty(env.NODE_NAME) ?? 'none' }
-  const rest = { renewMarginMs: 0, cacheFile: undefined, setNodeNetworkUnavailable: false }
-  return { store: storeOptions(settings.values, anyNode, rest), warnings: settings.warnings }
+  return { store: storeOptions(settings.values, anyNode, readersShare), warnings: settings.warnings }
+}
+
+/** The etcd that a join token names, or the file with it. Throws ConfigError. */
+export function etcdOfToken(join: string): EtcdOptions {
+  return joinedOptions(readSettings(storeFlags, [`--join=${join}`], {}).values, readersShare)
+}
+
+/** Of a command that reads the store once. */
+const readersShare: AgentsShare = {
+  renewMarginMs: 0,
+  cacheFile: undefined,
+  setNodeNetworkUnavailable: false,
 }
 
 export function storeOptions(values: StoreValues, env: Env, share: AgentsShare): StoreOptions {

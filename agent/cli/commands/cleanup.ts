@@ -6,7 +6,8 @@ import { readWhole } from '../../../lease/common/replace_file.ts'
 import type { Prefix } from '../../../lease/net/prefix.ts'
 import { openBackend } from '../../backend/registry.ts'
 import { vxlanDevices } from '../../backend/vxlan.ts'
-import { bool, FlagError, type FlagValues, list, seconds, string } from '../../config/go_flags.ts'
+import { agentPath } from '../../config/flags.ts'
+import { bool, FlagError, type FlagValues, list, seconds } from '../../config/go_flags.ts'
 import { type RunCommand, runCommand } from '../../firewall/command.ts'
 import { removeFirewall } from '../../firewall/firewall.ts'
 import { removeTunnelFilter } from '../../firewall/tunnel_filter.ts'
@@ -24,9 +25,9 @@ import { readStoreOrLastSeen } from '../source/last_seen.ts'
 const flags = {
   yes: bool(false, 'remove it; without this flag, what would be removed is printed'),
   vni: list('VNI of the devices to remove; without one, the VNI of the network config in the store'),
-  'subnet-file': string('/run/flannel/subnet.env', "the agent's --subnet-file"),
-  'cache-file': string('/var/lib/twill/leases.json', "the agent's --cache-file"),
-  'cni-conf-file': string('', "the agent's --cni-conf-file, where it had one"),
+  'subnet-file': agentPath('subnet-file'),
+  'cache-file': agentPath('cache-file'),
+  'cni-conf-file': agentPath('cni-conf-file', ', where it had one'),
   timeout: seconds(4, 1, 'seconds to wait for the store'),
 }
 

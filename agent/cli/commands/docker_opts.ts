@@ -1,13 +1,14 @@
 import { ExpectedError, messageOf } from '../../../lease/common/errors.ts'
 import { readRegularFile } from '../../../lease/common/read_file.ts'
 import { replaceFile } from '../../../lease/common/replace_file.ts'
+import { agentPath } from '../../config/flags.ts'
 import { bool, string } from '../../config/go_flags.ts'
 import { dockerOpts } from '../../node_files/docker_opts.ts'
 import { command } from '../definition/command.ts'
 
 /** Named as mk-docker-opts.sh names them: a unit that calls it needs only another program name. */
 const flags = {
-  f: string('/run/flannel/subnet.env', "the agent's subnet file"),
+  f: agentPath('subnet-file'),
   d: string('/run/docker_opts.env', 'the file to write; -: standard output'),
   i: bool(false, 'one variable an option, and no other line'),
   c: bool(false, 'all options in one variable, and no other line'),

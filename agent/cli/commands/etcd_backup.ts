@@ -8,7 +8,7 @@ import { shellQuote } from '../../../lease/common/shell_quote.ts'
 import type { EtcdOptions } from '../../../lease/options.ts'
 import { openCluster } from '../../../lease/registry.ts'
 import { FlagError, seconds } from '../../config/go_flags.ts'
-import { parseStoreOptions } from '../../config/store_options.ts'
+import { etcdOfToken } from '../../config/store_options.ts'
 import { type CommandContext, command } from '../definition/command.ts'
 import { StoreUnreachableError } from '../source/store_unreachable.ts'
 import { etcdDirFlag } from './etcd_leave.ts'
@@ -40,8 +40,8 @@ export const etcdBackup = command(
 
 function etcdOptions(dataDir: string, context: CommandContext): EtcdOptions {
   const token = join(dataDir, 'join-token')
-  const isOwn = !context.namesStore && existsSync(token)
-  const store = isOwn ? parseStoreOptions([`--join=${token}`], {}).store : context.store()
+  if (!context.namesStore && existsSync(token)) return etcdOfToken(token)
+  const store = context.store()
   if (store.kind === 'etcd') return store
   throw new FlagError('--kube-subnet-mgr: only etcd can be backed up')
 }

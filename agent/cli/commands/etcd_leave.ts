@@ -2,14 +2,15 @@ import { join } from 'node:path'
 import type { EtcdCluster } from '../../../lease/cluster.ts'
 import { ExpectedError } from '../../../lease/common/errors.ts'
 import { silentLog } from '../../../lease/common/log.ts'
-import type { EtcdOptions } from '../../../lease/options.ts'
 import { openCluster } from '../../../lease/registry.ts'
-import { seconds, string } from '../../config/go_flags.ts'
-import { parseStoreOptions } from '../../config/store_options.ts'
+import { agentPath } from '../../config/flags.ts'
+import { seconds } from '../../config/go_flags.ts'
+import { etcdOfToken } from '../../config/store_options.ts'
 import { command } from '../definition/command.ts'
 
-const dirHelp = "the agent's --embedded-etcd-dir, whose join token is used"
-export const etcdDirFlag = { 'embedded-etcd-dir': string('/var/lib/twill/etcd', dirHelp) }
+export const etcdDirFlag = {
+  'embedded-etcd-dir': agentPath('embedded-etcd-dir', ', whose join token is used'),
+}
 const flags = { ...etcdDirFlag, timeout: seconds(30, 1, 'seconds that it may take') }
 
 /** `twill etcd-leave`: removes this host's member from etcd; its process ends. */
@@ -44,7 +45,7 @@ async function withCluster<T>(
   endpoints: readonly string[] | undefined,
   use: (cluster: EtcdCluster) => Promise<T>,
 ): Promise<T> {
-  const store = parseStoreOptions([`--join=${join(dataDir, 'join-token')}`], {}).store as EtcdOptions
+  const store = etcdOfToken(join(dataDir, 'join-token'))
   const own = [`https://127.0.0.1:${new URL(store.endpoints[0] ?? '').port}`]
   const cluster = await openCluster({ ...store, endpoints: endpoints ?? own }, silentLog)
   try {

@@ -1,3 +1,4 @@
+import { allFlags } from '../../config/flags.ts'
 import { version } from '../../version.ts'
 import { command } from '../definition/command.ts'
 import {
@@ -30,9 +31,9 @@ const exits = [
 ] as const
 
 const files = [
-  ['/run/twill/twilld.sock', "the agent's local API"],
-  ['/var/lib/twill/leases.json', 'the leases that the agent saved last'],
-  ['/run/flannel/subnet.env', "this node's subnet, for CNI plugins"],
+  [allFlags['local-socket'].default, "the agent's local API"],
+  [allFlags['cache-file'].default, 'the leases that the agent saved last'],
+  [allFlags['subnet-file'].default, "this node's subnet, for CNI plugins"],
 ] as const
 
 function printManual(commands: readonly DescribedCommand[]): string {

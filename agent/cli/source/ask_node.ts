@@ -6,7 +6,8 @@ import type { Lease } from '../../../lease/lease.ts'
 import type { StoreOptions } from '../../../lease/options.ts'
 import { openStore } from '../../../lease/registry.ts'
 import { openBackend } from '../../backend/registry.ts'
-import { type FlagValues, seconds, string } from '../../config/go_flags.ts'
+import { agentPath } from '../../config/flags.ts'
+import { type FlagValues, seconds } from '../../config/go_flags.ts'
 import type { NodeDocuments, NodeSource } from '../../diagnose/node_documents.ts'
 import type { NodeView } from '../../diagnose/node_view.ts'
 import { isHostsOwn } from '../../diagnose/own_host.ts'
@@ -27,9 +28,9 @@ import { UnseenHostError } from './unseen_host.ts'
 import type { WatchedStore } from './watch_map.ts'
 
 export const nodeFlags = {
-  'local-socket': string('/run/twill/twilld.sock', "the agent's --local-socket; none: do not ask the agent"),
-  'subnet-file': string('/run/flannel/subnet.env', "the agent's --subnet-file"),
-  'cache-file': string('/var/lib/twill/leases.json', "the agent's --cache-file, for when the store is away"),
+  'local-socket': agentPath('local-socket', '; none: do not ask the agent'),
+  'subnet-file': agentPath('subnet-file'),
+  'cache-file': agentPath('cache-file', ', for when the store is away'),
   timeout: seconds(0, 0, 'seconds to wait for an answer; 0: 4 for the store, 20 for the agent'),
 }
 

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
-import { parseStoreOptions, storeWarnings } from '../../../agent/config/store_options.ts'
+import { etcdOfToken, parseStoreOptions, storeWarnings } from '../../../agent/config/store_options.ts'
 import { ConfigError } from '../../../agent/config/values.ts'
 import { printJoinToken } from '../../../lease/join_token.ts'
 import { runSync } from '../../support/exec.ts'
@@ -61,11 +61,12 @@ describe('the store options', () => {
     afterAll(() => rmSync(directory, { recursive: true }))
 
     it.each([token, file])('take all from it: %#', value => {
-      expect(etcd(`--join=${value}`)).toMatchObject({
-        endpoints: ['https://10.0.0.1:2379', 'https://[fd00::1]:2479'],
-        prefix: '/x',
-        joinSecret: Buffer.alloc(16, 1),
-      })
+      for (const options of [etcd(`--join=${value}`), etcdOfToken(value)])
+        expect(options).toMatchObject({
+          endpoints: ['https://10.0.0.1:2379', 'https://[fd00::1]:2479'],
+          prefix: '/x',
+          joinSecret: Buffer.alloc(16, 1),
+        })
     })
 
     it('refuse one beside the flags whose place it takes, and name no token', () => {
