@@ -8,6 +8,7 @@ import type { Prefix } from '../../lease/net/prefix.ts'
 import type { NetworkConfig } from '../../lease/network_config/network_config.ts'
 import type { Scope, UnderlaySource } from '../kernel/kernel.ts'
 import { deviceSubnets } from './device_subnets.ts'
+import { FirstReports } from './first_reports.ts'
 import { HeldChoice, type Verdict } from './held_choice.ts'
 import { hostNetworks } from './host_networks.ts'
 import type { UnderlayFacts } from './local_address.ts'
@@ -42,15 +43,12 @@ export class PublicIpError extends ExpectedError {
   override name = 'PublicIpError'
 }
 
-/** Most better choices that are logged: an interface that comes and goes with ever new addresses has many. */
-const MAX_REPORTS = 50
-
 /** The external interface: chosen once, then kept while interfaces, addresses and routes change. */
 export class UnderlayWatch {
   readonly #options: UnderlayWatchOptions
   readonly #families
   readonly #now: () => number
-  readonly #reported = new Set<string>()
+  readonly #reports = new FirstReports()
   #held: HeldChoice | undefined
   /** As last read from the kernel. */
   facts: UnderlayFacts = { interfaces: [], routes: [] }
@@ -160,9 +158,7 @@ export class UnderlayWatch {
   }
 
   #warnOnce(key: string, stays: string, text: string): void {
-    if (this.#reported.has(key) || this.#reported.size >= MAX_REPORTS) return
-    this.#reported.add(key)
-    this.#options.log.warn({ stays }, text)
+    if (this.#reports.isNew(key)) this.#options.log.warn({ stays }, text)
   }
 
   #logChoice({ name, publicIps, underlayMtu, reason }: UnderlayChoice): void {

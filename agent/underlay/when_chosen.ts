@@ -1,6 +1,7 @@
 import type { Log } from '../../lease/common/log.ts'
 import { sleep } from '../../lease/common/sleep.ts'
 import type { Scope, UnderlaySource } from '../kernel/kernel.ts'
+import { FirstReports } from './first_reports.ts'
 import { type InterfaceWish, type UnderlayChoice, UnderlayError, type UnderlayView } from './underlay.ts'
 
 export interface WhenChosenOptions {
@@ -35,7 +36,7 @@ export async function whenChosen<T extends UnderlayChoice>(
   choose: (view: UnderlayView) => T,
   signal: AbortSignal,
 ): Promise<T> {
-  const reported = new Set<string>()
+  const reports = new FirstReports()
   for (;;) {
     const view = await readUnderlay(kernel, scope, wish, signal)
     try {
@@ -43,8 +44,7 @@ export async function whenChosen<T extends UnderlayChoice>(
     } catch (error) {
       if (!(error instanceof UnderlayError)) throw error
       onTrouble(error.message)
-      if (!reported.has(error.message)) log.error({}, `${error.message}. Waiting for one`)
-      reported.add(error.message)
+      if (reports.isNew(error.message)) log.error({}, `${error.message}. Waiting for one`)
     }
     await sleep(RETRY_MS, signal)
   }
