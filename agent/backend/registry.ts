@@ -1,3 +1,4 @@
+import { printJson } from '../../lease/json/json.ts'
 import { type NetworkConfig, NetworkConfigError } from '../../lease/network_config/network_config.ts'
 import type { Backend } from './backend.ts'
 import { hostGw } from './host_gw.ts'
@@ -11,5 +12,5 @@ export function openBackend(network: NetworkConfig): Backend {
   const make = Object.hasOwn(backends, type) ? backends[type] : undefined
   if (make !== undefined) return make(network)
   const known = Object.keys(backends).join(', ')
-  throw new NetworkConfigError(`unknown backend type: ${type}: Backend.Type is one of ${known}`)
+  throw new NetworkConfigError(`unknown backend type: ${printJson(type)}: Backend.Type is one of ${known}`)
 }

@@ -1,3 +1,4 @@
+import { printJson } from '../../lease/json/json.ts'
 import { NetworkConfigError } from '../../lease/network_config/network_config.ts'
 
 export interface VxlanOptions {
@@ -21,13 +22,13 @@ export function parseVxlanOptions(options: Readonly<Record<string, unknown>>): V
     const { key, value } = values.get(name.toLowerCase()) ?? { key: name, value: fallback }
     if (typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max) return value
     throw new NetworkConfigError(
-      `Backend.${key} is ${JSON.stringify(value)}: a whole number from ${min} to ${max} is needed`,
+      `Backend.${key} is ${printJson(value)}: a whole number from ${min} to ${max} is needed`,
     )
   }
   const flag = (name: string): boolean => {
     const { key, value } = values.get(name.toLowerCase()) ?? { key: name, value: false }
     if (typeof value === 'boolean') return value
-    throw new NetworkConfigError(`Backend.${key} is ${JSON.stringify(value)}: true or false is needed`)
+    throw new NetworkConfigError(`Backend.${key} is ${printJson(value)}: true or false is needed`)
   }
   return {
     vni: number('VNI', 1, 0, 0xffffff),

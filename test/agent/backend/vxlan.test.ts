@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { Underlay } from '../../../agent/backend/backend.ts'
+import { openBackend } from '../../../agent/backend/registry.ts'
 import { vxlan } from '../../../agent/backend/vxlan.ts'
 import { printEntry } from '../../../agent/state/print.ts'
 import { readBackendData } from '../../../lease/backend_data.ts'
@@ -8,6 +9,7 @@ import { type Family, parseIp } from '../../../lease/net/ip.ts'
 import { parseMac } from '../../../lease/net/mac.ts'
 import { parsePrefix } from '../../../lease/net/prefix.ts'
 import type { NetworkConfig } from '../../../lease/network_config/network_config.ts'
+import { parseNetworkConfig } from '../../../lease/network_config/parser.ts'
 import { hostGwLease, vxlanLease } from '../../support/leases.ts'
 
 const self = vxlanLease(
@@ -86,6 +88,13 @@ describe('the vxlan backend', () => {
     ['DirectRouting', 1, 'Backend.DirectRouting is 1: true or false is needed'],
   ])('refuses the option %s = %j by name', (key, value, message) => {
     expect(() => backend({ [key]: value })).toThrow(message)
+  })
+
+  it.each(['VNI', 'Learning', 'Type'])('prints only the start of a long value of %s', key => {
+    const config = { Network: '10.244.0.0/16', Backend: { Type: 'vxlan', [key]: 'x'.repeat(60_000) } }
+    expect(() => openBackend(parseNetworkConfig(JSON.stringify(config)))).toThrow(
+      /^.{1,40}"x{119}\.\.\.: .{1,80}$/,
+    )
   })
 
   it.each([
