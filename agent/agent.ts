@@ -90,7 +90,7 @@ export class Agent {
     if (store.kind !== 'etcd' || store.embedded === undefined) return await this.#run(store, signal)
     const host = {
       config: this.#config,
-      etcd: store,
+      etcd: { ...store, embedded: store.embedded },
       kernel: this.#kernel,
       log: this.#log,
       troubles: this.#etcdTroubles,

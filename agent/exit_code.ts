@@ -12,8 +12,8 @@
  * | 5 | notReady | `twill install`: all is written; the agent ended or is not ready in time | read its log |
  * | 70 | unexpected | an unexpected error (EX_SOFTWARE), logged with its stack | restart, report |
  *
- * `twill status`, `doctor`, `trace`, `probe` and `diff` say with 0 and 1 what they found, and with 2 that they
- * could not tell, whatever the reason.
+ * `twill status`, `doctor`, `trace`, `probe` and `diff` say with 0 and 1 what they found, and with 2 that
+ * they could not tell, whatever the reason.
  */
 export const exitCode = {
   stopped: 0,

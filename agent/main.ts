@@ -1,4 +1,4 @@
-import { isUnexpected } from '../lease/common/errors.ts'
+import { ExpectedError } from '../lease/common/errors.ts'
 import { runTogether } from '../lease/common/tasks.ts'
 import { LeaseLostError } from '../lease/store.ts'
 import { Agent } from './agent.ts'
@@ -70,10 +70,13 @@ async function run(config: AgentConfig): Promise<ExitCode> {
     if (localSocket !== undefined)
       tasks.push(all => serveLocalApi(localSocket, nodeApi(agent, log), log, all))
     await runTogether(stop.signal, tasks).finally(() => kernel.close())
-    log.info({ why: `${stop.signal.reason}` }, 'twilld stops: the kernel keeps its entries, traffic flows on')
+    log.info(
+      { why: `${stop.signal.reason}` },
+      'twilld stops: the kernel keeps its entries, traffic continues',
+    )
     return exitCode.stopped
   } catch (error) {
-    if (isUnexpected(error) || !(error instanceof Error)) {
+    if (!(error instanceof ExpectedError)) {
       log.error({ error }, 'unexpected error: twilld ends')
       return exitCode.unexpected
     }
@@ -83,8 +86,8 @@ async function run(config: AgentConfig): Promise<ExitCode> {
 }
 
 /**
- * An exception or rejection that no task has caught is unexpected. Node.js itself would exit with 1, which
- * tells a supervisor not to restart.
+ * An exception or rejection that no task has caught is a defect, which exit code 70 names: Node.js itself
+ * would exit with 1, which means a failed start.
  */
 process.on('uncaughtException', error => {
   try {

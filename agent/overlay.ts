@@ -33,7 +33,9 @@ export interface OverlayOptions {
   readonly ownLease: OwnLease
   readonly underlay: UnderlayWatch
   readonly self: Lease
-  /** Subnets of routes that stood at the start; empty where no network of the host overlaps the pod network. */
+  /**
+   * Subnets of routes that stood at the start; empty where no network of the host overlaps the pod network.
+   */
   readonly standing: ReadonlySet<Prefix>
   readonly rounds: RoundTotals
   readonly resyncMs: number

@@ -12,7 +12,9 @@ export interface Underlay {
   readonly underlayMtu: number
   /** Addresses at which peers reach this node, one a family of the network, in the network's order. */
   readonly publicIps: readonly Ip[]
-  /** Source addresses of tunnel packets, one a family: the public IP if the interface has it, else its own. */
+  /**
+   * Source addresses of tunnel packets, one a family: the public IP if the interface has it, else its own.
+   */
   readonly localIps: readonly Ip[]
   /** Prefixes that the external interface reaches without a gateway: a peer there needs no tunnel. */
   readonly onLink: readonly Prefix[]

@@ -31,7 +31,9 @@ export function shownCommand(table: FlagTable, words: readonly string[]): readon
   })
 }
 
-/** A command line's words, as `shownValue`. No value of an unknown flag is shown: it may be a misspelt one. */
+/**
+ * A command line's words, as `shownValue`. No value of an unknown flag is shown: it may be a misspelt one.
+ */
 export function shownWords(table: FlagTable, words: readonly string[]): readonly string[] {
   const shown = (name: string, value: string) => {
     const flag = Object.hasOwn(table, name) ? table[name] : undefined

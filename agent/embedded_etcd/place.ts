@@ -12,7 +12,7 @@ import type { EmbeddedEtcdOptions, Reports } from './embedded_etcd.ts'
 
 export interface HostOptions extends Reports {
   readonly config: AgentConfig
-  readonly etcd: EtcdOptions
+  readonly etcd: EtcdOptions & { readonly embedded: NonNullable<EtcdOptions['embedded']> }
   readonly kernel: UnderlaySource
   /** Runs the agent with this etcd. It calls `prepare` once the store is open. */
   readonly run: (etcd: EtcdOptions, prepare: Prepare, signal: AbortSignal) => Promise<void>
@@ -23,8 +23,8 @@ export type Prepare = (store: Pick<LeaseStore, 'offerNetworkConfig'>, signal: Ab
 /** The data folder with token and certificates, and the addresses on which etcd listens, our own first. */
 export async function preparePlace(host: HostOptions, signal: AbortSignal): Promise<EmbeddedEtcdOptions> {
   const { endpoints, embedded, prefix, joinSecret } = host.etcd
+  const { dataDir, isPlain } = embedded
   const address = await reachableAddress(host, signal)
-  const { dataDir, isPlain } = embedded ?? { dataDir: '', isPlain: true }
   const given = new URL(endpoints[0] ?? '')
   // A member listens on the port of the first host, unless a flag names another.
   const own = joinSecret === undefined ? given : new URL(`https://127.0.0.1:${given.port}`)

@@ -100,13 +100,14 @@ export class IptablesMode implements FirewallMode {
   async #sets(signal: AbortSignal): Promise<readonly IptablesSuffix[]> {
     const version = await this.#run(['iptables', '--version'], '', signal)
     const plainIsNft = version !== 'missing' && version.stdout.includes('nf_tables')
-    const [nft, legacy]: readonly IptablesSuffix[] = plainIsNft ? ['', '-legacy'] : ['-nft', '']
-    const sets: IptablesSuffix[] = nft === undefined ? [] : [nft]
+    const [nft, legacy]: readonly [IptablesSuffix, IptablesSuffix] = plainIsNft
+      ? ['', '-legacy']
+      : ['-nft', '']
     for (const program of [`iptables${legacy}-save`, `ip6tables${legacy}-save`]) {
       const saved = await this.#run([program], '', signal)
-      if (saved !== 'missing' && /^\*(nat|filter)$/m.test(saved.stdout)) return [...sets, legacy ?? '']
+      if (saved !== 'missing' && /^\*(nat|filter)$/m.test(saved.stdout)) return [nft, legacy]
     }
-    return sets
+    return [nft]
   }
 
   async #kubernetesSet(

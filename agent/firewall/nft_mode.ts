@@ -60,13 +60,15 @@ export class NftMode implements FirewallMode {
 
   /** Uses flanneld's name, or a name with a suffix from the time that another network has the former. */
   async #tableFor(network: Prefix, own: readonly Prefix[], signal: AbortSignal): Promise<string> {
-    const [first, further] = ['', suffixOf(network)].map(suffix => nftTable(familyOf(network), suffix))
-    if (this.#suffixes.has(network)) return further ?? ''
-    const isTaken = isForeign((await listTable(this.#run, first ?? '', signal)) ?? '', own)
-    if (!isTaken && !(this.#first && (await listTable(this.#run, further ?? '', signal)) !== undefined))
-      return first ?? ''
+    const family = familyOf(network)
+    const further = nftTable(family, suffixOf(network))
+    if (this.#suffixes.has(network)) return further
+    const first = nftTable(family, '')
+    const isTaken = isForeign((await listTable(this.#run, first, signal)) ?? '', own)
+    if (!isTaken && !(this.#first && (await listTable(this.#run, further, signal)) !== undefined))
+      return first
     this.#suffixes.set(network, suffixOf(network))
-    return further ?? ''
+    return further
   }
 
   async #removeFrom(

@@ -38,8 +38,8 @@ export class Locks {
   }
 
   /**
-   * Throws HeldError. Skips what another user holds, and what no known agent holds after a while: another user
-   * must not be able to keep the agent from starting.
+   * Throws HeldError. Skips what another user holds, and what no known agent holds after a while: another
+   * user must not be able to keep the agent from starting.
    */
   async take(claims: readonly Claim[], signal: AbortSignal): Promise<void> {
     const untilMs = performance.now() + WAIT_FOR_HOLDER_MS

@@ -45,7 +45,9 @@ export interface Joined {
   readonly standing: ReadonlySet<Prefix>
 }
 
-/** Chooses the external interface and claims the lease: the one of the previous run where it is still free. */
+/**
+ * Chooses the external interface and claims the lease: the one of the previous run where it is still free.
+ */
 export async function joinNetwork(options: JoinOptions, signal: AbortSignal): Promise<Joined> {
   const { config, network, backend, kernel, retrier, log, waitsFor } = options
   const { previousNetworks, subnetsInFile } = await readPreviousRun(config.subnetFile, signal)

@@ -60,8 +60,9 @@ export interface Kernel {
   devices(scope: Scope, signal: AbortSignal): Promise<readonly Link[]>
 
   /**
-   * Applies in order; one refused operation does not stop the next. Adding is create-or-replace, removing
-   * what is not there succeeds. One result an operation, in order. Rejects only if the socket fails.
+   * Applies in order; one refused operation does not stop the next. Adding is create-or-replace on our
+   * devices; a route is create-only, and another program's route is reported. Removing what is not there
+   * succeeds. One result an operation, in order. Rejects only if the socket fails.
    */
   apply(operations: readonly Operation[], signal: AbortSignal): Promise<readonly Result[]>
 

@@ -15,9 +15,9 @@ export const collectionFlags: readonly string[] = [
 
 /**
  * Frees the memory that only the start needed: the first list of leases, the first pass, the first
- * examination of the host, and compiled code, which V8 compiles again where it still runs. V8 would keep about
- * a third of it. Measured on Node.js 20 and 24: 45 to 75 ms of CPU time, half of it on the main thread. It also
- * waits for V8's helper threads: 0.5 s on two cores under a load of 15.
+ * examination of the host, and compiled code, which V8 compiles again where it still runs. V8 would keep
+ * about a third of it. Measured on Node.js 20 and 24: 45 to 75 ms of CPU time, half of it on the main thread.
+ * It also waits for V8's helper threads: 0.5 s on two cores under a load of 15.
  */
 export async function releaseStartMemory(): Promise<void> {
   const libc = await loadLibc()

@@ -16,8 +16,8 @@ export const agentV8Flags: readonly string[] = [
   ...(v8Release === 12 || v8Release === 13 ? ['--scavenger-max-new-space-capacity-mb=4'] : []),
   // A collection is due when the heap has grown by a fifth; by default it may double and more.
   '--heap-growing-percent=20',
-  // Optimize only code that runs long (later releases decide otherwise), and with one compiler: saves 2 MB. The
-  // baseline compiler stays on: without it a join takes a tenth longer, for 0.4 MB.
+  // Optimize only code that runs long (later releases decide otherwise), and with one compiler: saves 2 MB.
+  // The baseline compiler stays on: without it a join takes a tenth longer, for 0.4 MB.
   ...(v8Release === 11 ? ['--interrupt-budget=1000000'] : []),
   '--no-maglev',
 ]

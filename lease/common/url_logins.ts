@@ -15,7 +15,9 @@ const logins = new RegExp(
   'g',
 )
 
-/** A URL, or a list of them, with `instead` in place of all in front of its `@`; its scheme may be missing. */
+/**
+ * A URL, or a list of them, with `instead` in place of all in front of its `@`; its scheme may be missing.
+ */
 export function withoutLogin(urls: string, instead: string): string {
   const one = (url: string) => url.replace(/^([\w+.-]+:\/\/|).*@/s, (_, scheme) => `${scheme}${instead}`)
   return urls

@@ -65,6 +65,7 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
     'agent/state/',
     'lease/lease.ts',
     'lease/backend_data.ts',
+    'lease/json/json.ts',
     'lease/network_config/network_config.ts',
   ],
   'agent/membership/': [...words, 'lease/admission/', 'agent/state/', 'agent/backend/'],

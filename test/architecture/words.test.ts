@@ -49,4 +49,15 @@ describe('the words of this project', () => {
     expect(texts()).toContain('README.md')
     expect(texts().length).toBeGreaterThan(400)
   })
+
+  it('are in comments no wider than the formatter makes code', () => {
+    const isWide = (line: string) => line.length > 110 && /^ *(\/\/|\*|\/\*\*)/.test(line)
+    const wide = texts()
+      .filter(path => /^(agent|lease)\/.*\.ts$/.test(path))
+      .flatMap(path => {
+        const lines = readFileSync(path, 'utf8').split('\n')
+        return lines.flatMap((line, i) => (isWide(line) ? [`${path}:${i + 1}`] : []))
+      })
+    expect(wide).toEqual([])
+  })
 })

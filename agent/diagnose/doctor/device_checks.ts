@@ -37,7 +37,9 @@ function takenVni(want: Link, { facts }: Patient): Found {
   }
 }
 
-/** Holders of the UDP ports of missing overlay devices. `holderOf` is slow: it reads /proc of all processes. */
+/**
+ * Holders of the UDP ports of missing overlay devices. `holderOf` is slow: it reads /proc of all processes.
+ */
 export function portHolders(
   { desired }: NodeView,
   { links }: HostFacts,

@@ -42,7 +42,7 @@ function walksOf(patient: Patient, self: Lease) {
   )
 }
 
-/** Source of this host's own packets: the tunnel's address; without a tunnel, the underlay's, if the host has it. */
+/** Source of this host's own packets: the tunnel's address; without a tunnel, the host's at the underlay. */
 function hostAddress(subnet: Prefix, { view, facts }: Patient): Ip | undefined {
   if (view.backend.devices.length > 0) return networkAddress(subnet)
   const ip = view.underlay.localIps.find(one => familyOf(one) === familyOf(subnet))

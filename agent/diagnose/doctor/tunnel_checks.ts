@@ -7,8 +7,9 @@ import type { Finding } from './finding.ts'
 import type { Patient } from './patient.ts'
 
 /**
- * Whether the firewall lets the tunnel's packets pass between this host and a neighbor of its network. Only before there are peers:
- * the walks to them see it otherwise, with their addresses. Not where a rule accepts the port: it may name the peers to come.
+ * Whether the firewall lets the tunnel's packets pass between this host and a neighbor of its network. Only
+ * before there are peers: the walks to them see it otherwise, with their addresses. Not where a rule accepts
+ * the port: it may name the peers to come.
  */
 export function tunnelChecks({ view, facts }: Patient): readonly Finding[] {
   const { leases, self, desired } = view

@@ -18,7 +18,7 @@ export function statementOf(statement: unknown): readonly [string, Json] {
   return [name, objectOf(object[name])]
 }
 
-/** `{ "elem": { "val": ..., "counter": ... } }` is its value: an element with a counter, a comment or a timeout. */
+/** `{ "elem": { "val": ..., "counter": ... } }` is its value: an element with counter, comment or timeout. */
 export function elementValue(element: unknown): unknown {
   const { elem } = objectOf(element)
   return elem === undefined ? element : objectOf(elem).val

@@ -19,7 +19,9 @@ export function conditionOf({ op, left, right }: Json, sets: TableSets): Conditi
   }
 }
 
-/** The action of a vmap statement, which each packet looks up. A map whose content is not known may accept. */
+/**
+ * The action of a vmap statement, which each packet looks up. A map whose content is not known may accept.
+ */
 export function mapActionOf({ key, data }: Json, sets: TableSets): Action {
   const fields = fieldsOf(key)
   const map = sets.mapOf(data)

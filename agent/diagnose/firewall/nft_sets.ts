@@ -59,7 +59,9 @@ function changedByPackets(items: readonly Json[]): ReadonlySet<string> {
   return found
 }
 
-/** The set that a statement changes. nft 1.0.6 has no JSON for the statements of maps and prints their text. */
+/**
+ * The set that a statement changes. nft 1.0.6 has no JSON for the statements of maps and prints their text.
+ */
 function changedBy(statement: unknown): string | undefined {
   if (typeof statement === 'string') return /^\w+ @(\S+)/.exec(statement)?.[1]
   const [name, argument] = statementOf(statement)

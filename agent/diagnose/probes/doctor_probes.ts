@@ -10,7 +10,9 @@ import { probedPeers } from './probe_targets.ts'
 const PEERS = 3
 const PROBES_MS = 17_000
 
-/** Probes a few peers in a tunnel, unless a finding is `broken`: it explains most of what probes would find. */
+/**
+ * Probes a few peers in a tunnel, unless a finding is `broken`: it explains most of what probes would find.
+ */
 export async function withProbes(
   findings: readonly Finding[],
   view: NodeView,

@@ -12,7 +12,9 @@ export class ProbeTargetError extends ExpectedError {
   override name = 'ProbeTargetError'
 }
 
-/** Peers with a tunnel to this host: without one, nothing has an address to ask from. Throws ProbeTargetError. */
+/**
+ * Peers with a tunnel to this host: without one, nothing has an address to ask from. Throws ProbeTargetError.
+ */
 export function probedPeers({ self, leases, refused, backend }: NodeView): readonly string[] {
   if (backend.devices.length === 0)
     throw new ProbeTargetError(

@@ -8,7 +8,9 @@ import type { Walk } from './walk.ts'
 
 const askAgent = 'a running twilld repairs it: `twill status` says why it does not'
 
-/** Compares the host's route to the peer's subnet with the agent's. `mark`: the packet's, from the firewall. */
+/**
+ * Compares the host's route to the peer's subnet with the agent's. `mark`: the packet's, from the firewall.
+ */
 export function overlayRouteHop(walk: Walk, mark: number): Hop {
   const { facts, from, to, fromHost } = walk
   const step = 'route'

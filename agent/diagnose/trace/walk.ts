@@ -12,7 +12,7 @@ export interface TraceInput {
   readonly self: Lease | undefined
   /** Why agents refuse a lease, by node. */
   readonly refused: ReadonlyMap<string, string>
-  /** `answers`: a packet of the other side. `both`: pods on either side open connections. `opens` if undefined. */
+  /** `answers`: a packet of the other side. `both`: pods on either side open connections. Else `opens`. */
   readonly connection?: 'opens' | 'answers' | 'both'
 }
 

@@ -14,7 +14,8 @@ const ROUTER_MESSAGES = [
 /**
  * Settings of a tunnel device that rtnetlink neither carries nor announces: set when the device is created,
  * and checked again whenever the devices are read. In an unprivileged container /proc/sys is read-only: the
- * agent then removes routes from router advertisements like other drift, and `twill doctor` names the setting.
+ * agent then removes routes from router advertisements like other drift, and `twill doctor` names the
+ * setting.
  */
 export class DeviceSettings {
   readonly #libc: Libc

@@ -16,7 +16,10 @@ export class DeviceError extends ExpectedError {
   override name = 'DeviceError'
 }
 
-/** In place where the kernel can, else deletes whatever has its name. Throws DeviceError, NetlinkError. */
+/**
+ * Makes the device as desired: changes it in place where the kernel can, else deletes the device of that name
+ * and creates it. Throws DeviceError, NetlinkError.
+ */
 export async function makeDevice(
   requests: Requests,
   settings: DeviceSettings,

@@ -1,3 +1,4 @@
+import { familyOf } from '../../../lease/net/ip.ts'
 import { isSingleAddress, networkAddress, prefixLength } from '../../../lease/net/prefix.ts'
 import { type AddressMessage, RTM_DELADDR, RTM_NEWADDR, readAddress } from '../../netlink/codec/address.ts'
 import { AF_BRIDGE, AF_UNSPEC } from '../../netlink/codec/family.ts'
@@ -56,7 +57,7 @@ export class Notifications {
       [RTM_DELNEIGH, (buffer, start, end) => this.#neighbor(buffer, start, end, false)],
       [RTM_NEWROUTE, (buffer, start, end) => this.#route(buffer, start, end, true)],
       [RTM_DELROUTE, (buffer, start, end) => this.#route(buffer, start, end, false)],
-      // Of whichever family: a VPN's rule leads pods elsewhere, and `sysctl net.ipv4.ip_forward=0` nowhere.
+      // For both families: a VPN's policy rule may divert pod traffic; `net.ipv4.ip_forward=0` stops it.
       [RTM_NEWRULE, () => slot.underlay()],
       [RTM_DELRULE, () => slot.underlay()],
       [RTM_NEWNETCONF, (buffer, start, end) => isOfAllDevices(buffer, start, end) && slot.underlay()],
@@ -143,8 +144,9 @@ export class Notifications {
     const name = this.#links.get(index)?.name
     const isOurs = this.#ourDevice(index) !== undefined
     if (name === undefined || !(isOurs || this.#carriers.has(index))) return
-    const isLast = ![...this.#knownAddresses(index)].some(other => other.includes('.'))
-    if (!isOurs || (isLast && text.includes('.'))) this.#slot.device(name, `lost its address ${text}`, true)
+    const isLast = ![...this.#knownAddresses(index)].some(other => familyOf(other) === 'ipv4')
+    if (!isOurs || (isLast && familyOf(text) === 'ipv4'))
+      this.#slot.device(name, `lost its address ${text}`, true)
   }
 
   #knownAddresses(index: number): Set<string> {
@@ -194,7 +196,7 @@ export class Notifications {
 
   /** The kernel restores its route of an IPv6 host address only when the address is set again. */
   #lostKernelRoute({ protocol, dst }: RouteMessage, dev: string): void {
-    if (protocol === RTPROT_KERNEL && dst.includes(':') && prefixLength(dst) === 128)
+    if (protocol === RTPROT_KERNEL && familyOf(dst) === 'ipv6' && prefixLength(dst) === 128)
       this.#slot.gone({ kind: 'address', dev, address: networkAddress(dst), length: 128 })
   }
 

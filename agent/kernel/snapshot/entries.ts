@@ -1,4 +1,4 @@
-import { type Ip, parseIp, scopeOf } from '../../../lease/net/ip.ts'
+import { familyOf, type Ip, parseIp, scopeOf } from '../../../lease/net/ip.ts'
 import { type Mac, parseMac } from '../../../lease/net/mac.ts'
 import { contains, isSingleAddress, networkAddress, type Prefix } from '../../../lease/net/prefix.ts'
 import type { AddressMessage } from '../../netlink/codec/address.ts'
@@ -45,7 +45,7 @@ export function linkEntry(message: LinkMessage, underlay: string): Link {
 
 /** Undefined for an IPv6 link-local address: the kernel makes it itself. */
 export function addressEntry({ address, length }: AddressMessage, dev: string): Address | undefined {
-  if (address.includes(':') && scopeOf(address) === 'link-local') return undefined
+  if (familyOf(address) === 'ipv6' && scopeOf(address) === 'link-local') return undefined
   return { kind: 'address', dev, address, length }
 }
 

@@ -12,7 +12,10 @@ const NETCONFA_IFINDEX_ALL = 0xffff_ffff
 /** struct netconfmsg { __u8 ncm_family; }; */
 const NETCONFMSG = 4
 
-/** Whether the settings are those of net.ipv4.conf.all or net.ipv6.conf.all, `forwarding` and `rp_filter` among them. */
+/**
+ * Whether the settings are those of net.ipv4.conf.all or net.ipv6.conf.all, `forwarding` and `rp_filter`
+ * among them.
+ */
 export function isOfAllDevices(buffer: Buffer, start: number, end: number): boolean {
   requireHeader('network settings', start, end, NETCONFMSG)
   const attributes = new Attributes(buffer, start + NETCONFMSG, end)

@@ -21,8 +21,8 @@ const NETLINK_EXT_ACK = 11
 const NETLINK_GET_STRICT_CHK = 12
 
 /**
- * Datagrams read in one turn of the event loop: notifications may arrive as fast as they are read, and those of
- * our own entries must not hold up the next entries. Only a queue that is half full is read at once.
+ * Datagrams read in one turn of the event loop: notifications may arrive as fast as they are read, and those
+ * of our own entries must not hold up the next entries. Only a queue that is half full is read at once.
  */
 const MAX_DATAGRAMS = 100
 /** The kernel sends at most 32 KB of a dump at a time (netlink_recvmsg(), netlink_dump()). */

@@ -72,10 +72,16 @@ export class LastSeen {
     return this.#leases()
   }
 
-  /** Forgets cached leases of another network config, but not our own key, which is ours in any network. */
+  /**
+   * Call with another text than `networkConfig`. Forgets cached leases, but not our own key, which is ours in
+   * any network.
+   */
   sawNetworkConfig(text: string): void {
-    if (this.networkConfig !== undefined && this.networkConfig !== text) {
-      this.#log.info({}, 'The network config is not the one of the lease cache: starting without it')
+    if (this.networkConfig !== undefined) {
+      this.#log.info(
+        {},
+        'The network config has changed since the lease cache was written: ignoring its leases',
+      )
       this.at = undefined
       this.#leases = () => []
     }

@@ -77,9 +77,9 @@ export class HeldClaim {
 
   /**
    * Another node's value is under our key. If it is a copy of the value under that node's own key, written by
-   * hand and so without an etcd lease, it is a stray write: no node holds two subnets. That node is not asked,
-   * because it touches the copy itself, to find out whether another host has its public IP. Any other value may
-   * be an operator's decision, or a new owner.
+   * hand and so without an etcd lease, it is a stray write: no node holds two subnets. That node is not
+   * asked, because it touches the copy itself, to find out whether another host has its public IP. Any other
+   * value may be an operator's decision, or a new owner.
    */
   async #takeInForeign(record: Record, signal: AbortSignal): Promise<undefined> {
     const { kv, lease } = record

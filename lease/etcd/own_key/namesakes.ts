@@ -24,8 +24,8 @@ export class Namesakes {
   /** Keys in `#known` whose agent did not answer, with its write at that time (see `writeOf`). */
   readonly #silent = new Map<string, string>()
   /**
-   * Leases with our public IP, by node, the next one to ask first; kept by events, as the table has thousands of
-   * other leases.
+   * Leases with our public IP, by node, the next one to ask first; kept by events, as the table has thousands
+   * of other leases.
    */
   #known = new Map<string, Lease>()
   /** Our own node's name when `#known` was last read from the whole table. */

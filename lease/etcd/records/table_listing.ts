@@ -33,7 +33,9 @@ export class TableListing {
     this.#knownRevision = ctx.lastSeen.at?.revision ?? 0
   }
 
-  /** The listing of that revision, and what this node changed since: the watch from there on tells it again. */
+  /**
+   * The listing of that revision, and what this node changed since: the watch from there on tells it again.
+   */
   after(revision: number, removed: ReadonlySet<string>, own: KeyValue): this {
     const isLeft = (reading: Reading) => !removed.has(this.#ctx.folder + keyOf(reading))
     this.leases = this.leases.filter(isLeft)

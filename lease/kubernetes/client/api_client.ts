@@ -44,8 +44,8 @@ export class ApiClient {
   }
 
   /**
-   * Resolves to the parsed JSON. Rejects with ApiError where the answer is no 2xx, with TooLongError, and with
-   * Node.js' error where there was no answer.
+   * Resolves to the parsed JSON. Rejects with ApiError where the answer is no 2xx, with TooLongError, and
+   * with Node.js' error where there was no answer.
    */
   async json(what: ApiRequest, signal: AbortSignal): Promise<unknown> {
     const response = await this.open(what, signal)

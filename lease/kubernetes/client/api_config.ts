@@ -89,7 +89,8 @@ async function checkFiles(config: Access['config'], origin: string): Promise<voi
   for (const file of [config.getCurrentCluster()?.caFile, user?.certFile, user?.keyFile]) {
     if (file === undefined) continue
     await requireRegularFile(file, MOST_BYTES).catch((cause: unknown) => {
-      // Any other error is the library's to report: it uses the file only where the kubeconfig lacks the data.
+      // Any other error is the library's to report: it uses the file only where the kubeconfig lacks the
+      // data.
       if (!(cause instanceof FileError)) return
       throw new ApiConfigError(`Cannot use ${file} of ${origin}: ${cause.message}`, { cause })
     })

@@ -2,8 +2,8 @@ import { ExpectedError } from '../../common/errors.ts'
 
 /**
  * Most bytes of one object, event or error page of the API server, or of a proxy before it. etcd takes no
- * object above 1.5 MB, and JSON may write each byte with six characters: a hostile kubelet's Node must not stop
- * the list and the watch of all Nodes.
+ * object above 1.5 MB, and JSON may write each byte with six characters: a hostile kubelet's Node must not
+ * stop the list and the watch of all Nodes.
  */
 export const MAX_OBJECT_BYTES = 16 * 1024 * 1024
 /** What a part costs besides its bytes: hostile parts are one byte long. */

@@ -174,7 +174,9 @@ export class PodCidrs {
     if (wanted !== undefined && isAnswer(node, wanted.node)) this.#answer(wanted, node)
   }
 
-  /** `answer`: undefined where the Node is gone or replaced by another one of the name; the watch will tell. */
+  /**
+   * `answer`: undefined where the Node is gone or replaced by another one of the name; the watch will tell.
+   */
   #answer({ node }: Wanted, answer: NodeObject | undefined): void {
     this.forget(node.name)
     if (answer !== undefined) this.#parts.found({ ...node, podCidrs: answer.podCidrs })
