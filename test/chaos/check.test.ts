@@ -309,7 +309,7 @@ describe('a history is judged to break a promise', () => {
     expect(broken([...history, calls(10_500, A, 9)])).toEqual([`table: ${A} lacks ${two} of ${B}`])
   })
 
-  it('where a table is wrong for 10 s beside the time in which the machine was slow after the healing', () => {
+  it('where a table is wrong for 10 s after the machine was too slow', () => {
     const slow: Happening = { what: 'slow', at: 500, ms: 4_000 }
     const history = [...aHolds, fault(200), put(300, 3, two, B), healed(400), slow, calls(10_500, A, 9)]
     expect(broken(history)).toEqual([])

@@ -51,8 +51,6 @@ const watched: readonly Watched[] = [
 interface Stretch {
   readonly since: number
   readonly text: string
-  /** `#slowMs` at that time. */
-  readonly slowMs: number
   reported: boolean
 }
 
@@ -73,8 +71,6 @@ class Sweep {
   /** Undefined while there is a fault. */
   #healedAt: number | undefined = Number.NEGATIVE_INFINITY
   readonly #worst = new Map<string, number>()
-  /** How long the machine was slow between healings and faults. */
-  #slowMs = 0
 
   constructor(promises: Promises) {
     this.#promises = promises
@@ -94,7 +90,7 @@ class Sweep {
       for (const one of this.#state.agents.values()) if (one.running) this.#worst.set(one.name, 0)
     }
     if (this.#healedAt === undefined) return
-    if (event.what === 'slow') this.#slowMs += Math.min(event.ms, event.at - this.#healedAt)
+    if (event.what === 'slow') this.#stretches.clear()
     if ('agent' in event) this.#judge(this.#state.agent(event.agent), event.at)
     else for (const agent of this.#state.agents.values()) this.#judge(agent, event.at)
   }
@@ -114,11 +110,10 @@ class Sweep {
         this.#stretches.delete(name)
         continue
       }
-      const stretch = before ?? { since: at, text, slowMs: this.#slowMs, reported: false }
+      const stretch = before ?? { since: at, text, reported: false }
       this.#stretches.set(name, stretch)
       const bound = boundMs(this.#promises)
-      const slowMs = this.#slowMs - stretch.slowMs
-      if (at - stretch.since - slowMs <= bound || stretch.reported) continue
+      if (at - stretch.since <= bound || stretch.reported) continue
       stretch.reported = true
       const long = `for more than ${bound / 1000} s with nothing wrong around it`
       this.violations.push({ at, rule, text: `${agent.name} ${text}, ${long}` })

@@ -86,7 +86,7 @@ interface Fault {
   readonly away: boolean
 }
 
-/** The machine kept a client without any tested code waiting so much longer than an idle one does. */
+/** The machine kept a client without any tested code waiting for so long. */
 interface Slow {
   readonly what: 'slow'
   readonly ms: number
@@ -95,7 +95,7 @@ interface Slow {
 /** What an agent promises, in the scale of the run. */
 export interface Promises {
   readonly ttlMs: number
-  /** How long a table or a belief may be wrong once all is healed, beside the time in which the machine is slow. */
+  /** How long a table or a belief may be wrong once all is healed, on a machine that is not too slow. */
   readonly agreeMs: number
   /** How long peers are believed in that a wiped store no longer names. */
   readonly graceMs: number

@@ -41,8 +41,9 @@ export function showVerdict(stage: Stage, { violations, agreements }: Verdict, r
   line(
     `right again after a healing: p50 ${seconds(at(ms, 0.5))} s, p99 ${seconds(at(ms, 0.99))} s, at most ${seconds(at(ms, 1))} s, of ${ms.length}`,
   )
-  if (stage.slowMs > 0)
-    line(`the machine was slow for ${seconds(stage.slowMs)} s: this time counts for no promise about time`)
+  const slow = stage.history.filter(event => event.what === 'slow')
+  if (slow.length > 0)
+    line(`the machine was too slow ${slow.length} times: what was wrong then could last longer`)
   const gap = stage.observer.gap
   if (gap !== undefined) line(`The history is not whole: ${gap}`)
   const rules = [...new Set(violations.map(({ rule }) => rule))]

@@ -7,6 +7,9 @@ import { Flanneld } from './foreign.ts'
 import { healAll } from './heal.ts'
 import type { Stage } from './stage.ts'
 
+/** Where the machine is slow all the time. */
+const LONGEST_SETTLING_MS = 60_000
+
 export interface Round {
   readonly number: number
   /** Names of what was done, and to whom. */
@@ -20,7 +23,6 @@ export interface Round {
 
 /** Faults, healing, settling, again and again until the time is over. */
 export async function* playRounds(stage: Stage, signal: AbortSignal): AsyncGenerator<Round> {
-  const end = performance.now() + stage.options.minutes * 60_000
   const all = faults(stage.options)
   const stop = new AbortController()
   const { flannelds } = stage.options
@@ -32,6 +34,7 @@ export async function* playRounds(stage: Stage, signal: AbortSignal): AsyncGener
   try {
     await until('every agent to get a subnet', () => stage.isFull, { withinMs: 180_000 })
     await settled(stage)
+    const end = performance.now() + stage.options.minutes * 60_000
     for (let number = 1; performance.now() < end && !signal.aborted; number++)
       yield await playRound(stage, all, number)
     // Whatever is left over from lives that ended runs out by itself.
@@ -85,11 +88,13 @@ async function strike(stage: Stage, fault: Fault, struck: string[]): Promise<voi
 /** Waits until everything is as it should be; what is wrong still when the checker would complain. */
 async function settled(stage: Stage): Promise<string | undefined> {
   const { state, promises } = stage
-  const end = performance.now() + promises.agreeMs + promises.ttlMs - stage.slowMs
+  const startedAt = performance.now()
+  const longest = startedAt + LONGEST_SETTLING_MS
   for (;;) {
     const now = performance.now()
     const trouble = state.trouble(now)
-    if (trouble === undefined || now > end + stage.slowMs) return trouble
+    const end = Math.max(startedAt, stage.slowAt) + promises.agreeMs + promises.ttlMs
+    if (trouble === undefined || now > Math.min(end, longest)) return trouble
     await sleep(20)
   }
 }

@@ -53,8 +53,8 @@ export class Stage {
   readonly logged: Logged[] = []
   /** Writes are refused until there is space again. */
   isOutOfSpace = false
-  /** How long the machine was slow so far. */
-  slowMs = 0
+  /** When the machine was last too slow. */
+  slowAt = Number.NEGATIVE_INFINITY
   #observer: Observer
   #house: House | undefined
   #epoch = 0
@@ -104,7 +104,7 @@ export class Stage {
 
   readonly record = (event: Happening): void => {
     this.history.push(event)
-    if (event.what === 'slow') this.slowMs += event.ms
+    if (event.what === 'slow') this.slowAt = event.at
     this.state.apply(event)
   }
 
