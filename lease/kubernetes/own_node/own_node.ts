@@ -113,8 +113,8 @@ export class OwnNode {
   }
 
   /**
-   * Keeps the lease until the signal aborts. Rejects with LeaseLostError. Calls `onRecreated` for each new Node
-   * of our name, and `onKept` each time that the Node was seen with the lease as published.
+   * Keeps the lease until the signal aborts. Rejects with LeaseLostError. Calls `onRecreated` for each new
+   * Node of our name, and `onKept` each time that the Node was seen with the lease as published.
    */
   async keep(lease: Lease, { onRecreated, onKept }: KeepCalls, signal: AbortSignal): Promise<void> {
     const claim = this.#claim
