@@ -163,10 +163,6 @@ export class EtcdLeaseStore implements LeaseStore, Reservations {
     }
   }
 
-  get calls(): number {
-    return this.#ctx.client.calls
-  }
-
   async close(): Promise<void> {
     this.#ctx.client.close()
     await this.#ctx.lastSeen.close()

@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { vtepOf } from '../../lease/backend_data.ts'
-import type { EtcdLeaseStore } from '../../lease/etcd/store.ts'
 import type { Lease } from '../../lease/lease.ts'
 import { parseIp } from '../../lease/net/ip.ts'
 import { parseMac } from '../../lease/net/mac.ts'
@@ -8,6 +7,7 @@ import type { Prefix } from '../../lease/net/prefix.ts'
 import type { NetworkConfig } from '../../lease/network_config/network_config.ts'
 import { LeaseLostError, type LeaseRequest } from '../../lease/store.ts'
 import { decodeSubnetKey } from '../../lease/wire.ts'
+import type { CountedStore } from '../support/counted_store.ts'
 import { vtep } from '../support/leases.ts'
 import type { AgentHappening, Peer } from './history.ts'
 import { nameOfMac } from './names.ts'
@@ -20,7 +20,7 @@ export interface CitizenOptions {
   /** IPv4 first. */
   readonly publicIps: readonly string[]
   readonly wires: readonly Wire[]
-  readonly openStore: () => EtcdLeaseStore
+  readonly openStore: () => CountedStore
   readonly record: (event: AgentHappening) => void
   /** Asks for its lost subnet again and again, or for any at once. */
   readonly whenLost: 'wait' | 'ask again'
@@ -48,7 +48,7 @@ export class Citizen implements Resident {
   publicIps: readonly string[]
   readonly wires: readonly Wire[]
   readonly #options: CitizenOptions
-  #store: EtcdLeaseStore | undefined
+  #store: CountedStore | undefined
   #life = new AbortController()
   #moved = new AbortController()
   #lives: Promise<unknown> = Promise.resolve()
@@ -114,7 +114,7 @@ export class Citizen implements Resident {
     await store?.close()
   }
 
-  async #own(store: EtcdLeaseStore, previous: string | undefined, signal: AbortSignal): Promise<void> {
+  async #own(store: CountedStore, previous: string | undefined, signal: AbortSignal): Promise<void> {
     const network = await store.networkConfig(signal)
     let wanted: readonly Prefix[] = previous === undefined ? [] : decodeSubnetKey(previous)
     let held: Lease | undefined
@@ -130,7 +130,7 @@ export class Citizen implements Resident {
   }
 
   /** Resolves to whether the lease is still held, where the signal aborted. */
-  async #keep(store: EtcdLeaseStore, lease: Lease, signal: AbortSignal): Promise<boolean> {
+  async #keep(store: CountedStore, lease: Lease, signal: AbortSignal): Promise<boolean> {
     for (;;) {
       const lost = await store.keep(lease, signal).then(() => undefined, whenLost(signal))
       if (lost === undefined) return true
@@ -152,7 +152,7 @@ export class Citizen implements Resident {
     return { network, publicIps, previousSubnets, deviceMacs, backendType, backendData: () => backendData }
   }
 
-  async #follow(store: EtcdLeaseStore, signal: AbortSignal): Promise<void> {
+  async #follow(store: CountedStore, signal: AbortSignal): Promise<void> {
     for await (const { table } of store.watch(signal)) {
       const now = new Map<string, Peer>()
       for (const lease of table.values()) now.set(lease.node, peerOf(lease))

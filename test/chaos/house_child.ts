@@ -1,4 +1,4 @@
-import { openEtcdStore } from '../../lease/etcd/store.ts'
+import { openCountedStore } from '../support/counted_store.ts'
 import { Citizen } from './citizen.ts'
 import type { AgentHappening } from './history.ts'
 import { timedLog } from './log.ts'
@@ -71,7 +71,7 @@ function settle({ number, publicIps, endpoints, seed, whenLost }: Lodger): Citiz
     mac: agentMac(number),
     publicIps,
     wires: [],
-    openStore: () => openEtcdStore(storeOptions(endpoints), timedLog(name, []), tuning),
+    openStore: () => openCountedStore(storeOptions(endpoints), timedLog(name, []), tuning),
     record: event => tell({ news: 'happened', at: monotonicMs(), event }),
     whenLost,
   })

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
-import { openEtcdStore } from '../../lease/etcd/store.ts'
 import { Bed } from '../support/bed.ts'
+import { openCountedStore } from '../support/counted_store.ts'
 import { type EtcdCluster, type EtcdServer, startEtcdCluster } from '../support/etcd.ts'
 import { run } from '../support/exec.ts'
 import type { Host } from '../support/host.ts'
@@ -280,7 +280,7 @@ export class Stage {
       publicIps,
       wires,
       openStore: () =>
-        openEtcdStore(storeOptions(endpoints), log, { ...scale.tuning, random: random.next, clock }),
+        openCountedStore(storeOptions(endpoints), log, { ...scale.tuning, random: random.next, clock }),
       record: event => this.record({ at: performance.now(), ...event }),
       whenLost,
     })

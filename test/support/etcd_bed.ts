@@ -1,7 +1,7 @@
 import type { EtcdTuning } from '../../lease/etcd/client/tuning.ts'
-import { type EtcdLeaseStore, openEtcdStore } from '../../lease/etcd/store.ts'
 import type { EtcdOptions } from '../../lease/options.ts'
 import type { StoreBed } from '../contract/lease_store.ts'
+import { type CountedStore, openCountedStore } from './counted_store.ts'
 import type { EtcdServer } from './etcd.ts'
 import { RecordingLog } from './log.ts'
 
@@ -50,7 +50,7 @@ export class EtcdBed implements StoreBed {
   readonly log = new RecordingLog()
   readonly #tuning: Partial<EtcdTuning>
   readonly #options: Partial<EtcdOptions>
-  readonly #stores: EtcdLeaseStore[] = []
+  readonly #stores: CountedStore[] = []
   static #beds = 0
 
   constructor(
@@ -64,9 +64,9 @@ export class EtcdBed implements StoreBed {
     this.#options = options
   }
 
-  openNode(options: Partial<EtcdOptions> = {}, tuning: Partial<EtcdTuning> = {}): EtcdLeaseStore {
+  openNode(options: Partial<EtcdOptions> = {}, tuning: Partial<EtcdTuning> = {}): CountedStore {
     const all = etcdOptions(this.server.endpoints, this.prefix, { ...this.#options, ...options })
-    const store = openEtcdStore(all, this.log, { ...this.#tuning, ...tuning })
+    const store = openCountedStore(all, this.log, { ...this.#tuning, ...tuning })
     this.#stores.push(store)
     return store
   }

@@ -1,16 +1,16 @@
 import { setMaxListeners } from 'node:events'
 import type { EtcdTuning } from '../../lease/etcd/client/tuning.ts'
-import type { EtcdLeaseStore } from '../../lease/etcd/store.ts'
 import type { Lease } from '../../lease/lease.ts'
 import { parsePrefix } from '../../lease/net/prefix.ts'
 import type { EtcdOptions } from '../../lease/options.ts'
 import { follow, requestOf } from '../contract/lease_store.ts'
+import type { CountedStore } from './counted_store.ts'
 import type { EtcdBed } from './etcd_bed.ts'
 
 /** One node that uses its store as an agent does: claims, keeps and watches at the same time. */
 export class EtcdNode {
   readonly number: number
-  readonly store: EtcdLeaseStore
+  readonly store: CountedStore
   lease: Lease | undefined
   /** The error that `keep` rejected with. */
   lost: unknown

@@ -25,8 +25,6 @@ export class EtcdClient {
   lastContactMs: number | undefined
   /** Connections made so far. */
   #connections = 0
-  /** Calls and streams started so far: tests count them while etcd is away. */
-  calls = 0
   /** The newest state of the store in any answer. */
   known: Head | undefined
   /**
@@ -194,7 +192,6 @@ export class EtcdClient {
 
   async #connect(signal: AbortSignal): Promise<Connection> {
     signal.throwIfAborted()
-    this.calls++
     const { endpoint } = this
     if (this.#closed) throw new EtcdError('closed', endpoint, 'the store was closed')
     this.#connection ??= this.#openConnection(endpoint)

@@ -1,6 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { EtcdTuning } from '../../../../lease/etcd/client/tuning.ts'
-import type { EtcdLeaseStore } from '../../../../lease/etcd/store.ts'
 import { requestOf } from '../../../contract/lease_store.ts'
 import { type EtcdServer, startEtcd } from '../../../support/etcd.ts'
 import { EtcdBed } from '../../../support/etcd_bed.ts'
@@ -24,7 +23,7 @@ afterEach(async () => {
 })
 
 async function hold(marginMs: number, tuning: Partial<EtcdTuning>) {
-  const store: EtcdLeaseStore = bed.openNode({ renewMarginMs: marginMs }, tuning)
+  const store = bed.openNode({ renewMarginMs: marginMs }, tuning)
   const network = await store.networkConfig(stop.signal)
   const lease = await store.acquire(requestOf(7, network), stop.signal)
   const state: { error: unknown } = { error: undefined }
