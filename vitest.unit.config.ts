@@ -8,11 +8,11 @@ export default mergeConfig(
     test: {
       exclude: [
         'node_modules/**',
-        'test/{kernel,e2e,chaos,contract,manifests,support}/**',
+        'test/{kernel,e2e,chaos,contract,demo,manifests,support}/**',
         'test/lease/{etcd,kubernetes}/**',
         // A browser takes half a minute.
         'test/agent/map/draw_map.test.ts',
-        'test/agent/{cli,embedded_etcd,firewall,inspect,instance,node_files,runtime}/**',
+        'test/agent/{cli,embedded_etcd,firewall,instance,node_files,runtime}/**',
       ],
     },
   }),

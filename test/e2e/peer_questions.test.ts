@@ -33,15 +33,8 @@ describe.skipIf(why !== undefined)('what an agent is asked by its peers', () => 
     if (!stdout.startsWith('[')) throw new Error(`twill probe said ${code}: ${stdout}${stderr}`)
     return JSON.parse(stdout)[0]
   }
-  /** Done on h2, undone whatever happens. */
-  const during = async (act: string, undo: string, check: () => Promise<void>) => {
-    await h2?.exec(['sh', '-ec', act])
-    try {
-      await check()
-    } finally {
-      await h2?.exec(['sh', '-ec', undo])
-    }
-  }
+  const during = (act: string, undo: string, check: () => Promise<void>) =>
+    (h2 as Host).during(act, undo, check)
   const inAndOut = (rule: string): [string, string] => [`iptables -I ${rule}`, `iptables -D ${rule}`]
 
   beforeAll(async () => {

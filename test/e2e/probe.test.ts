@@ -22,15 +22,8 @@ describe.skipIf(why !== undefined)('twill probe', () => {
     return { code, results: JSON.parse(stdout) }
   }
   const found = async () => (await probe()).results[0]?.finding?.what ?? ''
-  /** Done on h2, undone whatever happens. */
-  const during = async (act: string, undo: string, check: () => Promise<void>) => {
-    await h2?.exec(['sh', '-ec', act])
-    try {
-      await check()
-    } finally {
-      await h2?.exec(['sh', '-ec', undo])
-    }
-  }
+  const during = (act: string, undo: string, check: () => Promise<void>) =>
+    (h2 as Host).during(act, undo, check)
 
   beforeAll(async () => {
     overlay = await overlayBed('probe', ['h1', 'h2'])
@@ -43,20 +36,27 @@ describe.skipIf(why !== undefined)('twill probe', () => {
   afterAll(() => overlay.dispose())
 
   it('finds nothing on sound ways, and tells what they carry', async () => {
-    const { code, results } = await probe()
-    expect(code).toBe(0)
-    expect(results).toEqual([
-      expect.objectContaining({
-        publicIp: h2?.address(),
-        underlayMs: expect.any(Number),
-        overlayMs: expect.any(Number),
-        underlayCarries: 1500,
-        overlayCarries: 1450,
-        ways: { lossThere: 0, lossBack: 0, carriesThere: 1450, carriesBack: 1450 },
-        bulk: { mbitPerSecond: expect.any(Number) },
-        finding: null,
-      }),
-    ])
+    const sound = expect.objectContaining({
+      publicIp: h2?.address(),
+      underlayMs: expect.any(Number),
+      overlayMs: expect.any(Number),
+      underlayCarries: 1500,
+      overlayCarries: 1450,
+      ways: { lossThere: 0, lossBack: 0, carriesThere: 1450, carriesBack: 1450 },
+      bulk: { mbitPerSecond: expect.any(Number) },
+      finding: null,
+    })
+    let said: Awaited<ReturnType<typeof probe>> | undefined
+    // A busy machine may answer a probe too late, which is a loss.
+    await until(
+      'a probe that loses nothing',
+      async () => {
+        said = await probe()
+        return said.code === 0 && sound.asymmetricMatch(said.results[0])
+      },
+      { withinMs: 90_000, otherwise: () => JSON.stringify(said) },
+    )
+    expect(said?.results).toEqual([sound])
   })
 
   it('tells a host that is down', async () => {

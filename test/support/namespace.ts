@@ -76,6 +76,16 @@ export class Namespace {
     await this.exec(['sh', '-eu'], { input: lines.join('\n') })
   }
 
+  /** Runs a shell script in here, then `check`, and undoes the script whatever happens. */
+  async during<T>(act: string, undo: string, check: () => Promise<T>): Promise<T> {
+    await this.exec(['sh', '-ec', act])
+    try {
+      return await check()
+    } finally {
+      await this.exec(['sh', '-ec', undo])
+    }
+  }
+
   /** Starts a process in here; it runs until it is stopped, at the latest with the bed. */
   spawn(command: Command, { env, name }: { env?: Record<string, string>; name?: string } = {}): Process {
     this.#spawned += 1

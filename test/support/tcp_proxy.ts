@@ -4,6 +4,8 @@ import { connect, createServer, type Server, type Socket } from 'node:net'
 export class TcpProxy {
   /** Delay of each direction, in ms. */
   delayMs = 0
+  /** From the first request on that contains this text, no answer of that connection is forwarded. */
+  muteAfter: string | undefined
   /** Connections accepted so far. */
   connections = 0
   readonly #server: Server
@@ -19,8 +21,12 @@ export class TcpProxy {
     server.on('connection', client => {
       proxy.connections++
       const upstream = connect(targetPort, '127.0.0.1')
-      proxy.#join(client, upstream)
-      proxy.#join(upstream, client)
+      let isMute = false
+      proxy.#join(client, upstream, data => {
+        isMute ||= proxy.muteAfter !== undefined && data.includes(proxy.muteAfter)
+        return true
+      })
+      proxy.#join(upstream, client, () => !isMute)
     })
     await new Promise<void>(resolve => server.listen(port, '127.0.0.1', resolve))
     return proxy
@@ -32,14 +38,22 @@ export class TcpProxy {
     throw new Error('the proxy is closed')
   }
 
-  close(): void {
+  /** Ends all connections; new ones are accepted. */
+  cut(): void {
     for (const socket of this.#sockets) socket.destroy()
+  }
+
+  close(): void {
+    this.cut()
     this.#server.close()
   }
 
-  #join(from: Socket, to: Socket): void {
+  /** Forwards what `passes` returns true for. */
+  #join(from: Socket, to: Socket, passes: (data: Buffer) => boolean): void {
     this.#sockets.add(from)
-    from.on('data', data => setTimeout(() => to.writable && to.write(data), this.delayMs))
+    from.on('data', data => {
+      if (passes(data)) setTimeout(() => to.writable && to.write(data), this.delayMs)
+    })
     from.on('close', () => {
       this.#sockets.delete(from)
       setTimeout(() => to.destroy(), this.delayMs)

@@ -4,16 +4,18 @@ import { afterEach, beforeEach, test } from 'vitest'
 import { answerProbes } from '../../../agent/probe/responder.ts'
 import { WakeUp } from '../../../lease/common/wake_up.ts'
 import { type Ip, parseIp } from '../../../lease/net/ip.ts'
+import { freePort } from '../../support/etcd.ts'
 import { RecordingLog } from '../../support/log.ts'
 import { until } from '../../support/until.ts'
 
 const [first, second] = [parseIp('127.0.0.71'), parseIp('127.0.0.72')]
-const port = 18_472
+let port: number
 let stop: AbortController
 let running: Promise<unknown>
 let own: readonly Ip[]
 let addressesChanged: WakeUp
-beforeEach(() => {
+beforeEach(async () => {
+  port = await freePort()
   stop = new AbortController()
   addressesChanged = new WakeUp()
 })

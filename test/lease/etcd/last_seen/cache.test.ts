@@ -297,10 +297,10 @@ describe('a store that lost its data while we were down', () => {
     const once = await make(1, { cacheFile }, { graceMs }).start()
     await until('the cache', () => /"remembered":\[\["10/.test(readFileOrNothing()))
     await once.stop()
-    const later = { now: () => performance.now(), date: () => Date.now() + graceMs - 10_000 }
+    const later = { now: () => performance.now(), date: () => Date.now() + graceMs - 30_000 }
     const again = await make(1, { cacheFile }, { graceMs, clock: later }).start()
     expect(again.known).toEqual([own, peer].sort())
-    await again.tables?.until(table => table.size === 1)
+    await again.tables?.until(table => table.size === 1, 90_000)
     expect(bed.log.said('etcd has lost its data').length).toBe(1)
   })
 })

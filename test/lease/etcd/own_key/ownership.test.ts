@@ -1,7 +1,5 @@
 import { setMaxListeners } from 'node:events'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
-import { EtcdClient } from '../../../../lease/etcd/client/client.ts'
-import { EtcdError } from '../../../../lease/etcd/client/error.ts'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { EtcdLeaseStore } from '../../../../lease/etcd/store.ts'
 import type { Lease } from '../../../../lease/lease.ts'
 import { parseIp } from '../../../../lease/net/ip.ts'
@@ -10,6 +8,7 @@ import { LeaseLostError, LeaseRefusedError } from '../../../../lease/store.ts'
 import { follow, requestOf } from '../../../contract/lease_store.ts'
 import { type EtcdServer, startEtcd } from '../../../support/etcd.ts'
 import { EtcdBed } from '../../../support/etcd_bed.ts'
+import { TcpProxy } from '../../../support/tcp_proxy.ts'
 import { until } from '../../../support/until.ts'
 
 const config = '{"Network":"10.1.0.0/16","Backend":{"Type":"vxlan"}}'
@@ -195,18 +194,19 @@ describe('a lease that another writer touched', () => {
 
 test('a claim that etcd carried out and did not answer is had at the second try, and its key stays', async () => {
   await bed.writeConfig(config)
-  const commit = EtcdClient.prototype.commit
-  const unanswered = vi.spyOn(EtcdClient.prototype, 'commit').mockImplementationOnce(async function (
-    this: EtcdClient,
-    ...words
-  ) {
-    await commit.apply(this, words)
-    throw new EtcdError('trouble', this.endpoint, 'no answer in time')
-  })
-  const lease = await join(7)
-  unanswered.mockRestore()
-  expect(bed.log.said('no answer in time')).toHaveLength(1)
-  expect(await bed.keys()).toEqual([lease.node])
+  const proxy = await TcpProxy.open(server.port)
+  proxy.muteAfter = '"PublicIP"'
+  try {
+    const joining = join(7, bed.openNode({ endpoints: [`http://127.0.0.1:${proxy.port}`] }))
+    await until('etcd to carry out the claim', async () => (await bed.keys()).length === 1)
+    proxy.muteAfter = undefined
+    proxy.cut()
+    const lease = await joining
+    expect(bed.log.said(/^Cannot .*trying again/)).toHaveLength(1)
+    expect(await bed.keys()).toEqual([lease.node])
+  } finally {
+    proxy.close()
+  }
 })
 
 describe('a reservation', () => {

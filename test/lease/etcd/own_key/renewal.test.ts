@@ -48,11 +48,12 @@ async function leases(): Promise<number> {
 describe('renewing', () => {
   test('puts the key under a new etcd lease in time, keeps its age, and leaves no old lease behind', async () => {
     const before = await leases()
-    const { key, state } = await hold(8_000, { ttlSeconds: 12 })
+    const { key, state } = await hold(16_000, { ttlSeconds: 24 })
     const first = await standing(key)
     await until(
       'two renewals',
       async () => Number((await standing(key)).modRevision) >= 2 + Number(first.modRevision),
+      { withinMs: 90_000 },
     )
     const now = await standing(key)
     expect(now.createRevision).toBe(first.createRevision)
@@ -78,9 +79,9 @@ describe('renewing', () => {
   })
 
   test('keeps a lease for longer than its life', async () => {
-    const { key, state, lease } = await hold(6_000, { ttlSeconds: 9 })
+    const { key, state, lease } = await hold(20_000, { ttlSeconds: 30 })
     const { createRevision } = await standing(key)
-    await new Promise(resolve => setTimeout(resolve, 11_000))
+    await new Promise(resolve => setTimeout(resolve, 32_000))
     expect((await standing(key)).createRevision).toBe(createRevision)
     expect(state.error).toBeUndefined()
     expect(bed.log.said('was gone')).toEqual([])
