@@ -53,9 +53,15 @@ describe.skipIf(why !== undefined)('peers that come, change and go', () => {
         .map(line => line.trim())
         .sort()
         .join('\n')
-    await until('the peers that are left', async () => (await fdb()) === expected, {
-      otherwise: () => 'others',
-    })
+    let found = ''
+    await until(
+      'the peers that are left',
+      async () => {
+        found = await fdb()
+        return found === expected
+      },
+      { otherwise: () => found },
+    )
     const metrics = (await host.httpGet(8081, '/metrics'))?.body ?? ''
     expect(metrics.match(/^twill_drift_repaired_total\{.*\} [1-9]/gm)).toBeNull()
     expect(metrics).toContain('twill_operations_total{result="refused"} 0')

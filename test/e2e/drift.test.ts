@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Agent } from '../support/agent.ts'
 import { whyNoBed } from '../support/bed.ts'
@@ -8,6 +9,9 @@ import { until } from '../support/until.ts'
 
 const why = whyNoBed()
 if (why !== undefined) console.warn(why)
+
+/** The agent counts repairs less than 100 ms apart as one. */
+const APART_MS = 120
 
 /** What is done to h1 behind its agent's back; h2 is its only peer, at 10.244.2.0/24-like subnets read from the bed. */
 const acts: Record<string, (facts: Facts) => string> = {
@@ -129,15 +133,23 @@ describe.skipIf(why !== undefined)('an agent whose kernel another program change
   ])(
     'mends a device that is %s the twelfth time in a row as the first, and names that cause only',
     async (_, act, cause) => {
+      // A contest over the device may have begun in a test before, and is named there.
+      const named = (from = 0) =>
+        (agents[0]?.log() ?? [])
+          .slice(from)
+          .filter(({ msg }) => msg.includes('another program keeps changing'))
+          .map(({ entries }) => `${entries}`)
+      const isNamed = () => named().some(entries => cause.test(entries))
       const before = agents[0]?.log().length ?? 0
-      for (let i = 0; i < 12; i++) {
+      // For 3 s after a device was wrong, its entries do not count.
+      for (let i = 0; i < 12 || (i < 100 && !isNamed()); i++) {
         await h1.exec(['sh', '-c', act])
         await until('the overlay to be whole again', async () => (await overlayText(h1)) === whole)
+        await sleep(APART_MS)
       }
-      const said = agents[0]?.log().slice(before) ?? []
-      const contests = said.filter(({ msg }) => msg.includes('another program keeps changing'))
-      for (const { entries } of contests) expect(entries).toMatch(cause)
-      expect(contests.length).toBeLessThanOrEqual(1)
+      expect(named()).toContainEqual(expect.stringMatching(cause))
+      for (const entries of named(before)) expect(entries).toMatch(cause)
+      expect(named(before).length).toBeLessThanOrEqual(1)
       await reaches()
     },
   )
