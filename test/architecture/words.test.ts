@@ -8,11 +8,12 @@ import { describe, expect, it } from 'vitest'
  */
 const banned: readonly (readonly [RegExp, string])[] = [
   [
-    /\b(somebody|someone|nobody|whoever)\b/i,
+    /\b(somebody|someone|nobody|everybody|whoever)\b/i,
     'name the actor: kernel, operator, agent, peer, another program',
   ],
   [/\banew\b/i, 'again; a device is recreated'],
   [/\bfor ever\b/i, 'without end, or the bound'],
+  [/\b(can|cannot) be had\b/i, 'the act that fails: cannot be read, made, downloaded'],
   [/\bof ours\b/i, 'our ..., one of our ...'],
   [/\blest\b/i, 'so that ... not'],
   [/\b(go|goes|going|went) on\b/i, 'continue, keep'],

@@ -161,7 +161,7 @@ function wires(stage: Stage, mode: WireMode): Promise<string> {
 
 function allWires({ citizens }: Stage, mode: WireMode): Promise<string> {
   for (const { wires } of citizens) for (const wire of wires) wire.set(mode)
-  return Promise.resolve('everybody')
+  return Promise.resolve('all agents')
 }
 
 function slow(stage: Stage): Promise<string> {

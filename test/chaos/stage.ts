@@ -219,7 +219,7 @@ export class Stage {
     if (agent.publicIps.join() !== publicIps.join()) agent.readdress(publicIps)
   }
 
-  /** Everybody who can have a subnet has one. */
+  /** Every agent that can have a subnet has one. */
   get isFull(): boolean {
     return this.state.standing.size >= Math.min(this.keys.length, this.citizens.length)
   }

@@ -168,7 +168,7 @@ describe.skipIf(why !== undefined)('the documents of a node', () => {
     expect(other.code).toBe(2)
   })
 
-  it('are asked where the variables of the agent say that its socket and files are, and of no agent where none is to be asked', async () => {
+  it('come from the agent whose socket FLANNELD_LOCAL_SOCKET names, and from no agent with --local-socket=none', async () => {
     const [h1] = hosts as [Host]
     const status = async (env: Record<string, string>, ...words: string[]) => {
       const { stdout, stderr } = await h1.attempt(

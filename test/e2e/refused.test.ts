@@ -33,7 +33,7 @@ describe.skipIf(why !== undefined)('what the kernel refuses', () => {
     const text = (await first().httpGet(8081, '/metrics'))?.body ?? ''
     return text.split('\n').filter(line => line.startsWith(name))
   }
-  const readyz = async () => (await first().httpGet(8081, '/readyz'))?.body
+  const readyz = async () => (await first().readyz()).body
   const refusals = (agent: Agent) => agent.log().filter(({ msg }) => msg.startsWith('the kernel refuses'))
 
   it('of one peer holds up no other, is shown, and heals when the cause goes', async () => {
@@ -66,7 +66,7 @@ describe.skipIf(why !== undefined)('what the kernel refuses', () => {
     expect(agent.log().filter(({ msg }) => msg.includes('another program changed'))).toEqual([])
   })
 
-  it('is our device, whose VNI and port another one holds: one line says which, and all comes once that one is gone', async () => {
+  it('is of our device while another device holds its VNI and port: one log line names that device, and the overlay is made once it is gone', async () => {
     await overlay.configure({ Network: '10.244.0.0/16', Backend: { Type: 'vxlan' } })
     await first().ip(['link add cilium_vxlan type vxlan id 1 dstport 8472 local 192.168.50.12'])
     for (let n = 0; n < 30; n++) await peer(`10.244.${200 + n}.0-24`, `192.168.50.${100 + n}`, n % 10)
@@ -92,7 +92,7 @@ describe.skipIf(why !== undefined)('what the kernel refuses', () => {
       'a VXLAN device of other settings',
       'link add flannel.1 type vxlan id 1 dstport 4789 group 239.1.1.1 dev eth0',
     ],
-  ])('is nothing where our name is borne by %s: it is recreated', async (_, command) => {
+  ])('is not our device where %s has its name: the agent replaces that one', async (_, command) => {
     await overlay.configure({ Network: '10.244.0.0/16', Backend: { Type: 'vxlan' } })
     await first().ip([command])
     await start()

@@ -109,7 +109,7 @@ unpack_prometheus() {
   [ ! -e "$folder" ] || return 0
   mkdir -p "$folder"
   if ! (cd "$folder" && apt-get -q download prometheus && dpkg-deb -x prometheus_*.deb . && rm prometheus_*.deb) >/dev/null 2>&1
-  then say "Debian's package prometheus cannot be had: its tests are skipped"
+  then say "Debian's package prometheus cannot be downloaded: its tests are skipped"
   fi
 }
 

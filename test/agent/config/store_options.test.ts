@@ -86,7 +86,7 @@ describe('the store options', () => {
     })
   })
 
-  it('can be had alone, from the same flags and variables, and never from the cache', () => {
+  it('are parsed alone, from the same flags and variables, and never name the cache', () => {
     const { store } = parseStoreOptions(['-etcd-prefix', '/x'], { FLANNELD_ETCD_ENDPOINTS: 'http://h:1' })
     expect(store).toMatchObject({ endpoints: ['http://h:1'], prefix: '/x', cacheFile: undefined })
     expect(parseStoreOptions(['--kube-subnet-mgr'], { NODE_NAME: 'n1' }).store).toMatchObject({

@@ -97,7 +97,7 @@ describe.skipIf(whyNoBed() !== undefined)('the tunnel filter in nftables', () =>
     expect(commands).toEqual([])
   })
 
-  it('that cannot be had is an error once, which says what to install', async () => {
+  it('that cannot be written for want of nft is one error, which says what to install', async () => {
     const { made, log } = filter({ lacks: true })
     wish(ips('192.168.0.7'))
     await made.pass(never)

@@ -224,7 +224,7 @@ describe('the server', () => {
     expect(await get('/healthz', 'HEAD')).toEqual({ code: 200, text: '' })
   })
 
-  it('answers 500 where the status cannot be had, and continues', async () => {
+  it('answers 500 while the status cannot be read, and 200 afterwards', async () => {
     source = () => {
       throw new Error('no status \u001b[2J')
     }
