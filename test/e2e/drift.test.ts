@@ -1,10 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import type { Agent } from '../support/agent.ts'
 import { whyNoBed } from '../support/bed.ts'
 import type { Host } from '../support/host.ts'
 import { type OverlayBed, overlayBed, overlayText } from '../support/overlay_bed.ts'
 import type { Pod } from '../support/pod.ts'
+import { sharedByTests } from '../support/shared_by_tests.ts'
 import { until } from '../support/until.ts'
 
 const why = whyNoBed()
@@ -99,7 +100,7 @@ describe.skipIf(why !== undefined)('an agent whose kernel another program change
   let whole: string
   let facts: Facts
 
-  beforeAll(async () => {
+  sharedByTests(async () => {
     overlay = await overlayBed('drift', ['h1', 'h2', 'h3'])
     await overlay.configure()
     agents = await overlay.startAgents(['--resync=3600'])
@@ -111,8 +112,8 @@ describe.skipIf(why !== undefined)('an agent whose kernel another program change
     )
     whole = await overlayText(h1)
     facts = { own: await node(h1), peer: await node(overlay.hosts[1] as Host) }
+    return overlay
   })
-  afterAll(() => overlay.dispose())
 
   it.each(Object.entries(acts))('mends it without a full pass by the clock: %s', async (_, act) => {
     await h1.exec(['sh', '-c', act(facts)])

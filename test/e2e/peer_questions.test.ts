@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import type { ProbeDocument } from '../../agent/diagnose/probes/probe_result.ts'
 import type { Trace } from '../../agent/diagnose/trace/trace.ts'
 import type { Agent } from '../support/agent.ts'
@@ -6,6 +6,7 @@ import { whyNoBed } from '../support/bed.ts'
 import type { Host } from '../support/host.ts'
 import { type OverlayBed, overlayBed } from '../support/overlay_bed.ts'
 import type { Pod } from '../support/pod.ts'
+import { sharedByTests } from '../support/shared_by_tests.ts'
 import { until } from '../support/until.ts'
 
 const why = whyNoBed()
@@ -37,7 +38,7 @@ describe.skipIf(why !== undefined)('what an agent is asked by its peers', () => 
     (h2 as Host).during(act, undo, check)
   const inAndOut = (rule: string): [string, string] => [`iptables -I ${rule}`, `iptables -D ${rule}`]
 
-  beforeAll(async () => {
+  sharedByTests(async () => {
     overlay = await overlayBed('questions', ['h1', 'h2', 'h3'])
     await overlay.configure({ Network: '10.244.0.0/16', Backend: { Type: 'vxlan' } })
     ;[h1, h2, h3] = overlay.hosts
@@ -52,8 +53,8 @@ describe.skipIf(why !== undefined)('what an agent is asked by its peers', () => 
       const { stdout } = await twill('probe', nodeOf(h3), '--json', byAgent())
       return typeof JSON.parse(stdout)[0].bulk === 'object'
     })
+    return overlay
   })
-  afterAll(() => overlay.dispose())
 
   it('is probes of all: a row a way with its figures, quiet where all are sound, progress on a terminal', async () => {
     expect(await twill('probe', '--all', byAgent())).toEqual({

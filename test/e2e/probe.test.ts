@@ -1,8 +1,9 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import type { ProbeFinding, ProbeResult } from '../../agent/diagnose/probes/probe_result.ts'
 import { whyNoBed } from '../support/bed.ts'
 import type { Host } from '../support/host.ts'
 import { type OverlayBed, overlayBed } from '../support/overlay_bed.ts'
+import { sharedByTests } from '../support/shared_by_tests.ts'
 import { until } from '../support/until.ts'
 
 const why = whyNoBed()
@@ -25,15 +26,15 @@ describe.skipIf(why !== undefined)('twill probe', () => {
   const during = (act: string, undo: string, check: () => Promise<void>) =>
     (h2 as Host).during(act, undo, check)
 
-  beforeAll(async () => {
+  sharedByTests(async () => {
     overlay = await overlayBed('probe', ['h1', 'h2'])
     await overlay.configure({ Network: '10.244.0.0/16', Backend: { Type: 'vxlan' } })
     ;[h1, h2] = overlay.hosts
     await overlay.startAgents()
     // The agents listen on the overlay's address some seconds after it is there, at the latest.
     await until('probes to be answered', async () => typeof (await probe()).results[0]?.bulk === 'object')
+    return overlay
   })
-  afterAll(() => overlay.dispose())
 
   it('finds nothing on sound ways, and tells what they carry', async () => {
     const sound = expect.objectContaining({
