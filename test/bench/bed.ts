@@ -98,13 +98,6 @@ export class BenchBed {
   }
 }
 
-/** What the kernel says of a process: proc_pid_status(5), in MB of 2^20 bytes. */
-export function memoryOf(pid: number) {
-  const text = readFileSync(`/proc/${pid}/status`, 'latin1')
-  const megabytes = (name: string) => Number(new RegExp(`^${name}:\\s*(\\d+) kB`, 'm').exec(text)?.[1]) / 1024
-  return { rss: megabytes('VmRSS'), anonymous: megabytes('RssAnon'), peak: megabytes('VmHWM') }
-}
-
 /**
  * CPU time in ms of a process and of its children that have ended, user and system: proc_pid_stat(5), fields 14 to 17, in
  * ticks of 10 ms.

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { BenchBed, cpuMsOf, memoryOf } from './bed.ts'
+import { memoryOf } from '../support/memory.ts'
+import { BenchBed, cpuMsOf } from './bed.ts'
 import type { Contender } from './contender.ts'
 import { storedLeases } from './peers.ts'
 import type { Row } from './row.ts'

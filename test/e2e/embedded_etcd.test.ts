@@ -7,7 +7,7 @@ import { parseJoinToken } from '../../lease/join_token.ts'
 import { Bed, whyNoBed } from '../support/bed.ts'
 import { etcdctlLimits } from '../support/etcd.ts'
 import type { Host } from '../support/host.ts'
-import { bothWays, lostWhile } from '../support/pings.ts'
+import { bothWays, lostWhile, untilReached } from '../support/pings.ts'
 import type { Segment } from '../support/segment.ts'
 import { until } from '../support/until.ts'
 
@@ -44,7 +44,7 @@ describe.skipIf(why !== undefined)('a first host with no etcd at hand', () => {
       otherwise: () => joined.text(),
     })
     const [from, to] = [await first.pod(), await second.pod()]
-    await until('the pods to reach each other', async () => (await from.ping(to.address())).length === 3)
+    await untilReached(from, to.address())
     expect(joined.text()).toMatch(/--join can be read by every process of this host/)
     expect(agent.process.text() + joined.text()).not.toContain(token())
     await joined.stop('SIGTERM')
@@ -145,7 +145,7 @@ describe.skipIf(why !== undefined)('a first host with no etcd at hand', () => {
     const subnets = () => others.map(host => host.subnetEnv().FLANNEL_SUBNET)
     const before = subnets()
     const [from, to] = [await others[0].pod(), await others[1].pod()]
-    await until('the pods to reach each other', async () => (await from.ping(to.address())).length === 3)
+    await untilReached(from, to.address())
     const missing = await lostWhile(bothWays(from, to), async () => {
       await lost.kill9()
       await first.ip(['link set eth0 down'])

@@ -5,6 +5,7 @@ import { parseJoinToken } from '../../lease/join_token.ts'
 import type { Agent } from '../support/agent.ts'
 import { Bed, whyNoBed } from '../support/bed.ts'
 import type { Host } from '../support/host.ts'
+import { untilReached } from '../support/pings.ts'
 import type { Segment } from '../support/segment.ts'
 import { until } from '../support/until.ts'
 
@@ -106,6 +107,6 @@ describe.skipIf(why !== undefined)('hosts that run members of one etcd', () => {
 
   async function pingBetween(from: Host, to: Host): Promise<void> {
     const [a, b] = [await from.pod(), await to.pod()]
-    await until('pods to reach each other', async () => (await a.ping(b.address())).length === 3)
+    await untilReached(a, b.address())
   }
 })

@@ -1,11 +1,11 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { memoryOf } from '../bench/bed.ts'
 import { storedLease, storedLeases } from '../bench/peers.ts'
 import { whyNoBed } from '../support/bed.ts'
 import type { Host } from '../support/host.ts'
 import { hostileTransactions } from '../support/hostile_changes.ts'
+import { memoryOf } from '../support/memory.ts'
 import { type OverlayBed, overlayBed } from '../support/overlay_bed.ts'
 import { until } from '../support/until.ts'
 

@@ -1,8 +1,9 @@
-import { readFileSync, statSync } from 'node:fs'
+import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { whyNoBed } from '../support/bed.ts'
 import type { Host } from '../support/host.ts'
+import { memoryOf } from '../support/memory.ts'
 import { type OverlayBed, overlayBed } from '../support/overlay_bed.ts'
 import { until } from '../support/until.ts'
 
@@ -49,22 +50,16 @@ describe.skipIf(why !== undefined)('values that anyone who may write to etcd can
     await host.exec(['sh', '-c', script], { withinMs: 240_000 })
     // The log names the first ones only: the map names all.
     await until('the last of them to be refused', () => refuses('10.246.39.0-24'))
-    const running = highWaterMb(agent.process.pid)
+    const running = memoryOf(agent.process.pid).peak
     await agent.stop()
     const cacheBytes = statSync(join(host.directory, 'leases.json')).size
     const again = await host.startAgent({ endpoints: overlay.etcd.endpoints })
     // It runs by its cache meanwhile: these are 160 MB to be read.
     await until('them to be refused again', () => refuses('10.246.39.0-24'), { withinMs: 60_000 })
-    const starting = highWaterMb(again.process.pid)
+    const starting = memoryOf(again.process.pid).peak
     expect((await host.routes()).join()).toContain('10.244.2.0/24 via 10.244.2.0 dev flannel.1')
     expect((await host.httpGet(8081, '/healthz'))?.status).toBe(200)
     expect(Math.max(running, starting)).toBeLessThan(150)
     expect(cacheBytes).toBeLessThan(16_384)
   }, 400_000)
 })
-
-/** proc_pid_status(5): the most that the process ever had in memory. */
-function highWaterMb(pid: number): number {
-  const text = readFileSync(`/proc/${pid}/status`, 'latin1')
-  return Math.round(Number(/^VmHWM:\s*(\d+) kB/m.exec(text)?.[1]) / 1024)
-}

@@ -1,8 +1,8 @@
-import { readFileSync } from 'node:fs'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Agent } from '../support/agent.ts'
 import { whyNoBed } from '../support/bed.ts'
 import type { Host } from '../support/host.ts'
+import { memoryOf } from '../support/memory.ts'
 import { type OverlayBed, overlayBed, overlayText } from '../support/overlay_bed.ts'
 import { until } from '../support/until.ts'
 
@@ -33,9 +33,7 @@ describe.skipIf(why !== undefined)('a storm of foreign changes', () => {
     })
     for (let i = 0; i < rounds; i++) await host.ip(lines.map(line => line.replace('%', `${i % 10}`)))
   }
-  const pid = () => agent.process.pid
-  const memoryMb = () =>
-    Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid()}/status`, 'utf8'))?.[1]) / 1024
+  const memoryMb = () => memoryOf(agent.process.pid).rss
   const mended = () =>
     until(
       'the overlay to be whole again',
@@ -51,8 +49,7 @@ describe.skipIf(why !== undefined)('a storm of foreign changes', () => {
     await host.exec(['sh', '-c', 'ip neigh flush dev flannel.1 nud permanent || true'])
     await mended()
   }
-  const passes = async () =>
-    Number(/^twill_full_passes_total (\d+)/m.exec((await host.httpGet(8081, '/metrics'))?.body ?? '')?.[1])
+  const passes = () => host.metric('twill_full_passes_total')
 
   it('that overflows the notification socket ends in a full pass: our entries that changed meanwhile are mended', async () => {
     const before = await passes()

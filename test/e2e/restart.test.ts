@@ -4,6 +4,7 @@ import { whyNoBed } from '../support/bed.ts'
 import type { Host } from '../support/host.ts'
 import { Monitor } from '../support/monitor.ts'
 import { type OverlayBed, overlayBed, overlayText } from '../support/overlay_bed.ts'
+import { sharedByTests } from '../support/shared_by_tests.ts'
 import { until } from '../support/until.ts'
 
 const why = whyNoBed()
@@ -15,7 +16,7 @@ describe.skipIf(why !== undefined)('an agent that ends', () => {
   let h1: Host
   let whole: string
 
-  beforeAll(async () => {
+  sharedByTests(async () => {
     overlay = await overlayBed('restart', ['h1', 'h2', 'h3'])
     await overlay.configure({
       Network: '10.244.0.0/16',
@@ -31,8 +32,8 @@ describe.skipIf(why !== undefined)('an agent that ends', () => {
     const addresses = () => h1.exec(['ip', '-6', 'address', 'show'])
     await until('all addresses to be usable', async () => !(await addresses()).includes('tentative'))
     whole = await overlayText(h1)
+    return overlay
   })
-  afterAll(() => overlay.dispose())
 
   const restart = async (flags: readonly string[] = []) => {
     agent = await h1.startAgent({ endpoints: overlay.etcd.endpoints, flags })
@@ -59,9 +60,7 @@ describe.skipIf(why !== undefined)('an agent that ends', () => {
     const monitor = await Monitor.start(h1)
     await agent.stop()
     await restart(['--resync=1', '--v=1', '--iptables-forward-rules=false'])
-    const passes = async () =>
-      Number(/^twill_full_passes_total (\d+)/m.exec((await h1.httpGet(8081, '/metrics'))?.body ?? '')?.[1])
-    await until('three full passes', async () => (await passes()) >= 3)
+    await until('three full passes', async () => (await h1.metric('twill_full_passes_total')) >= 3)
     expect(await monitor.heard()).toEqual([])
     await monitor.stop()
   })

@@ -69,7 +69,7 @@ describe.skipIf(whyNoBed() !== undefined)(
       const otherwise = () => monitor.text()
       await until('the kernel to take all parts of it on both devices', takes, { otherwise })
       await until('all of it to be gone', async () => (await made()).length === 0)
-      expect((await victim.httpGet(8081, '/readyz'))?.status).toBe(200)
+      expect((await victim.readyz()).status).toBe(200)
     })
 
     it('are named as what /proc/sys could not be told to refuse', async () => {

@@ -123,8 +123,7 @@ describe.skipIf(why !== undefined)('a signal to an agent', () => {
   })
   afterEach(() => overlay.dispose())
 
-  const passes = async () =>
-    Number(/^twill_full_passes_total (\d+)/m.exec((await host.httpGet(8081, '/metrics'))?.body ?? '')?.[1])
+  const passes = () => host.metric('twill_full_passes_total')
 
   it('is taken for what it means: SIGHUP asks for a full pass, SIGUSR1 opens no debugger, others end with a line', async () => {
     const before = await passes()

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import type { Trace } from '../../agent/diagnose/trace/trace.ts'
 import { whyNoBed } from '../support/bed.ts'
 import { type BreakFacts, breakFacts, pathBreaks } from '../support/breaks.ts'
@@ -6,6 +6,7 @@ import type { Host } from '../support/host.ts'
 import { type OverlayBed, overlayBed } from '../support/overlay_bed.ts'
 import type { Pod } from '../support/pod.ts'
 import { podBreaks } from '../support/pod_breaks.ts'
+import { sharedByTests } from '../support/shared_by_tests.ts'
 import { until } from '../support/until.ts'
 
 const why = whyNoBed()
@@ -34,7 +35,7 @@ describe.skipIf(why !== undefined)('twill trace', () => {
     return { code, ...(JSON.parse(stdout) as Trace) }
   }
 
-  beforeAll(async () => {
+  sharedByTests(async () => {
     overlay = await overlayBed('trace', ['h1', 'h2'])
     await overlay.configure()
     ;[h1, h2] = overlay.hosts
@@ -47,8 +48,8 @@ describe.skipIf(why !== undefined)('twill trace', () => {
     await until('their rules', async () => (await rules()).every(text => text.includes('FLANNEL-FWD')))
     // What is broken stays broken: nothing repairs it.
     for (const agent of agents) await agent.stop()
+    return overlay
   })
-  afterAll(() => overlay.dispose())
 
   it('finds nothing where the hosts let in the tunnel and answers alone, and what a host drops is no answer', async () => {
     const rules = ['-m conntrack --ctstate ESTABLISHED', '-p udp --dport 8472', '-p icmp', '-i lo']

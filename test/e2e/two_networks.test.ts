@@ -72,10 +72,7 @@ describe.skipIf(why !== undefined).each(['iptables', 'nft'])('two networks on on
       expect((await rules(network)).filter(line => line.toLowerCase().includes('masquerade'))).toHaveLength(2)
     // Several looks of each agent at kernel and rules.
     for (const port of [8081, secondPort]) {
-      const looks = async () =>
-        Number(
-          (await host.httpGet(port, '/metrics'))?.body.match(/^twill_full_passes_total (\d+)/m)?.[1] ?? 0,
-        )
+      const looks = () => host.metric('twill_full_passes_total', port)
       const from = await looks()
       await until(`the agent at ${port} to have looked again`, async () => (await looks()) > from + 3)
     }

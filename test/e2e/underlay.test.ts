@@ -38,14 +38,14 @@ describe.skipIf(why !== undefined)('an agent whose external interface changes', 
           if ((await pod.ping(ip, { count: 1, timeoutSeconds: 0.3 })).length === 0) return false
     return true
   }
-  /** Ours is whole and everybody's pods reach each other. */
+  /** The overlay of h1 is whole, and the pods of all hosts reach each other. */
   async function healed(): Promise<void> {
     await until('all pods to reach all again', reachable, {
       otherwise: () => agent.process.text().slice(-3000),
     })
     expect(await macsOf(first())).toEqual(macs)
     expect(agent.process.exit).toBeUndefined()
-    await until('the node to be ready', async () => (await first().httpGet(8081, '/readyz'))?.status === 200)
+    await until('the node to be ready', async () => (await first().readyz()).status === 200)
   }
   const subnets = () => overlay.etcd.ctl('get', '--prefix', '--keys-only', '/coreos.com/network/subnets')
   const lease = async () =>

@@ -109,11 +109,9 @@ describe.skipIf(!wanted)('the image', () => {
       bundle,
       host.netns,
     ])
-    await until(
-      'the agent of the image to be ready',
-      async () => (await host.httpGet(healthPort, '/readyz'))?.status === 200,
-      { otherwise: () => agent.text() },
-    )
+    await until('the agent of the image to be ready', async () => (await host.readyz()).status === 200, {
+      otherwise: () => agent.text(),
+    })
     expect(await host.exec(['ip', 'link', 'show', 'flannel.1'])).toContain('UP')
     expect(await host.exec(['iptables', '-t', 'nat', '-S', 'FLANNEL-POSTRTG'])).toContain('MASQUERADE')
     expect(agent.text()).toContain('CNI network written')

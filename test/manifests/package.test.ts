@@ -178,7 +178,7 @@ describe.skipIf(why !== undefined)('the packages', () => {
           name: `packaged-${n}`,
         })
       }
-      const ready = async () => (await h1.httpGet(8081, '/readyz'))?.status === 200
+      const ready = async () => (await h1.readyz()).status === 200
       await dpkg('--install', deb)
       const before = start(1)
       await until('the packaged agent', ready, { otherwise: () => before.text() })

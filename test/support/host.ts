@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Family, familyOf } from '../../lease/net/ip.ts'
 import { type Prefix, prefixLength } from '../../lease/net/prefix.ts'
-import { Agent, type AgentOptions } from './agent.ts'
+import { Agent, type AgentOptions, healthPort } from './agent.ts'
 import { type Ground, Namespace } from './namespace.ts'
 import { Pod, type PodNetwork } from './pod.ts'
 import type { Segment } from './segment.ts'
@@ -71,6 +71,17 @@ export class Host extends Namespace {
     this.pods.push(pod)
     await pod.attach(this)
     return pod
+  }
+
+  /** What the agent answers on /readyz; status 0 while it does not listen. */
+  async readyz(): Promise<{ readonly status: number; readonly body: string }> {
+    return (await this.httpGet(healthPort, '/readyz')) ?? { status: 0, body: '' }
+  }
+
+  /** A metric of the agent that has no labels; NaN where there is none. */
+  async metric(name: string, port = healthPort): Promise<number> {
+    const text = (await this.httpGet(port, '/metrics'))?.body ?? ''
+    return Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(text)?.[1])
   }
 
   /** `ip route show` and `ip -6 route show`, as it prints them, without trailing blanks. */

@@ -13,6 +13,11 @@ export function bothWays(a: Pod, b: Pod): readonly Way[] {
   ]
 }
 
+/** Waits until three pings in a row are answered. */
+export async function untilReached(from: Namespace, to: string): Promise<void> {
+  await until(`${from.name} to reach ${to}`, async () => (await from.ping(to)).length === 3)
+}
+
 /** Answers to wait for after `act` has ended, so that a loss at its very end shows too. */
 const AFTERWARDS = 500
 

@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { type Agent, healthPort } from '../../support/agent.ts'
+import type { Agent } from '../../support/agent.ts'
 import { whyNoBed } from '../../support/bed.ts'
 import type { Host } from '../../support/host.ts'
 import { type OverlayBed, overlayBed } from '../../support/overlay_bed.ts'
-import { lostWhile } from '../../support/pings.ts'
+import { lostWhile, untilReached } from '../../support/pings.ts'
 import type { Pod } from '../../support/pod.ts'
 import { until } from '../../support/until.ts'
 
@@ -27,7 +27,7 @@ describe.skipIf(why !== undefined)('the networks that the host lives on', () => 
   const first = () => h1 as Host
   const configure = (min: string, max: string) =>
     overlay.configure({ Network: '192.168.0.0/16', SubnetLen: 24, SubnetMin: min, SubnetMax: max })
-  const readyz = async () => (await first().httpGet(healthPort, '/readyz'))?.body ?? ''
+  const readyz = async () => (await first().readyz()).body
   const put = (key: string, value: string) => overlay.etcd.ctl('put', `${subnets}/${key}`, value)
   const refusal = (agent: Agent, key: string) =>
     until(`a line about ${key}`, () =>
@@ -101,7 +101,7 @@ describe.skipIf(why !== undefined)('the networks that the host lives on', () => 
     const second = (h2 as Host).launchAgent({ endpoints: overlay.etcd.endpoints })
     await second.logs(/out of subnets/)
     const waits = /waiting for a lease: out of subnets: 192\.168\.0\.0\/16 has 2 of length \/24/
-    expect((await (h2 as Host).httpGet(healthPort, '/readyz'))?.body).toMatch(waits)
+    expect((await (h2 as Host).readyz()).body).toMatch(waits)
     const socket = `--local-socket=${(h2 as Host).localSocket}`
     const { stderr } = await (h2 as Host).attempt([process.execPath, 'dist/twill.js', 'status', socket])
     expect(stderr).toContain('this node waits for a lease: out of subnets: 192.168.0.0/16 has 2')
@@ -113,7 +113,7 @@ describe.skipIf(why !== undefined)('the networks that the host lives on', () => 
     await configure('192.168.100.0', '192.168.110.0')
     const [agent, other] = (await overlay.startAgents()) as [Agent, Agent]
     const [one, two] = (await Promise.all([first().pod(), (h2 as Host).pod()])) as [Pod, Pod]
-    await until('the pods to reach each other', async () => (await one.ping(two.address())).length === 3)
+    await untilReached(one, two.address())
     const subnet = two.address().replace(/\d+$/, '0/24')
     const peerRoute = `${subnet} via ${subnet.slice(0, -3)} dev flannel.1 onlink`
     const kernels = `${subnet} dev eth1 proto kernel scope link src ${subnet.replace('0/24', '200')}`
@@ -181,7 +181,7 @@ describe.skipIf(why !== undefined)('the networks that the host lives on', () => 
       .filter(({ msg }) => msg.includes('192.168.50.128/25 lies inside 192.168.50.0/24'))
     expect(said.map(({ level }) => level)).toEqual(['warn'])
     const [one, two] = (await Promise.all([first().pod(), (h2 as Host).pod()])) as [Pod, Pod]
-    await until('the pods to reach each other', async () => (await one.ping(two.address())).length === 3)
+    await untilReached(one, two.address())
     expect(await lostWhile([[one, two.address()]])).toEqual([])
     expect(await first().ping((h2 as Host).address())).toHaveLength(3)
     // A host with an address in the pod network keeps that one address.

@@ -1,10 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { type Agent, healthPort } from '../../support/agent.ts'
+import type { Agent } from '../../support/agent.ts'
 import { FakeCluster } from '../../support/api_server_cluster.ts'
 import { Bed, whyNoBed } from '../../support/bed.ts'
 import { Gateway } from '../../support/gateway.ts'
 import type { Host } from '../../support/host.ts'
-import { bothWays, lostWhile } from '../../support/pings.ts'
+import { bothWays, lostWhile, untilReached } from '../../support/pings.ts'
 import type { Pod } from '../../support/pod.ts'
 import { until } from '../../support/until.ts'
 
@@ -46,9 +46,7 @@ describe.skipIf(why !== undefined)('a node of a cluster', () => {
   const first = () => h1 as Host
   const other = () => h2 as Host
   const third = () => h3 as Host
-  const readyz = async (host: Host) => (await host.httpGet(healthPort, '/readyz')) ?? { status: 0, body: '' }
-  const reach = (from: Pod, to: Pod) =>
-    until('the pods to reach each other', async () => (await from.ping(to.address())).length === 3)
+  const reach = (from: Pod, to: Pod) => untilReached(from, to.address())
   const routesTo = async (subnet: string) =>
     (await first().routes()).filter(line => line.startsWith(`${subnet} via`)).length
   const publicIp = async (node: string) =>
@@ -72,10 +70,10 @@ describe.skipIf(why !== undefined)('a node of a cluster', () => {
       await until('its route to go', async () => (await routesTo('10.244.2.0/24')) === 0)
     })
     expect(missing).toEqual([])
-    await until('the node to be ready', async () => (await readyz(other())).status === 200, {
+    await until('the node to be ready', async () => (await other().readyz()).status === 200, {
       otherwise: () => second.process.text().slice(-3000),
     })
-    expect((await readyz(first())).status).toBe(200)
+    expect((await first().readyz()).status).toBe(200)
   })
 
   it('is not cut off by a Node that has its address, as that of a machine which it replaced', async () => {
@@ -114,7 +112,7 @@ describe.skipIf(why !== undefined)('a node of a cluster', () => {
     expect(other().subnetEnv().FLANNEL_SUBNET).toBe('10.244.2.1/24')
     expect((await cluster.readNode('n3')).metadata.annotations).toEqual(left)
     await until('both to be ready', async () => {
-      const answers = await Promise.all([first(), other()].map(readyz))
+      const answers = await Promise.all([first(), other()].map(host => host.readyz()))
       return answers.every(({ status }) => status === 200)
     })
   })
@@ -144,10 +142,10 @@ describe.skipIf(why !== undefined)('a node of a cluster', () => {
     await until(
       'both to name the other',
       async () =>
-        (await readyz(other())).body.includes(
+        (await other().readyz()).body.includes(
           `another host, at ${third().address()}, runs an agent as Node n2`,
         ) &&
-        (await readyz(third())).body.includes(
+        (await third().readyz()).body.includes(
           `another host, at ${other().address()}, runs an agent as Node n2`,
         ),
       { withinMs: 60_000, otherwise: () => twin.process.text().slice(-3000) },

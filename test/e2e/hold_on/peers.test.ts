@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
-import { type Agent, healthPort } from '../../support/agent.ts'
+import type { Agent } from '../../support/agent.ts'
 import { whyNoBed } from '../../support/bed.ts'
 import type { Host } from '../../support/host.ts'
 import { type OverlayBed, overlayBed } from '../../support/overlay_bed.ts'
-import { lostWhile } from '../../support/pings.ts'
+import { lostWhile, untilReached } from '../../support/pings.ts'
 import type { Pod } from '../../support/pod.ts'
 import { sharedByTests } from '../../support/shared_by_tests.ts'
 import { until } from '../../support/until.ts'
@@ -26,7 +26,7 @@ describe.skipIf(why !== undefined)('a peer that works is not cut off by', () => 
     await overlay.configure({ Network: '10.244.0.0/16', SubnetMin: '10.244.10.0', SubnetMax: '10.244.20.0' })
     ;[agent] = (await overlay.startAgents()) as [Agent]
     ;[one, two] = (await Promise.all(overlay.hosts.map(host => host.pod()))) as [Pod, Pod]
-    await until('the pods to reach each other', async () => (await one.ping(two.address())).length === 3)
+    await untilReached(one, two.address())
     const link = await (h2 as Host).exec(['ip', 'link', 'show', 'flannel.1'])
     mac = /link\/ether (\S+)/.exec(link)?.[1] ?? ''
     return overlay
@@ -75,14 +75,12 @@ describe.skipIf(why !== undefined)('a peer that works is not cut off by', () => 
     let third: Agent | undefined
     const missing = await lost(async () => {
       third = h3.launchAgent({ endpoints: overlay.etcd.endpoints })
-      await until(
-        'h3 to name h2',
-        async () => (await h3.httpGet(healthPort, '/readyz'))?.body.includes((h2 as Host).address()) === true,
-        { otherwise: () => third?.process.text().slice(-3000) ?? '' },
-      )
+      await until('h3 to name h2', async () => (await h3.readyz()).body.includes((h2 as Host).address()), {
+        otherwise: () => third?.process.text().slice(-3000) ?? '',
+      })
     })
     expect(missing).toEqual([])
-    expect((await first().httpGet(healthPort, '/readyz'))?.status).toBe(200)
+    expect((await first().readyz()).status).toBe(200)
     expect((await (h2 as Host).exec(['ip', 'link', 'show', 'flannel.1'])).includes(mac)).toBe(true)
     await third?.stop()
   })
@@ -96,6 +94,6 @@ describe.skipIf(why !== undefined)('a peer that works is not cut off by', () => 
     })
     expect(missing).toEqual([])
     expect(JSON.stringify(agent.log())).toMatch(/it asks for fdb \S+ dev flannel\.1 dst 192\.168\.50\.99/)
-    expect((await first().httpGet(healthPort, '/readyz'))?.status).toBe(200)
+    expect((await first().readyz()).status).toBe(200)
   })
 })

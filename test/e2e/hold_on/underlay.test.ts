@@ -4,7 +4,7 @@ import { type Agent, healthPort } from '../../support/agent.ts'
 import { whyNoBed } from '../../support/bed.ts'
 import type { Host } from '../../support/host.ts'
 import { type OverlayBed, overlayBed } from '../../support/overlay_bed.ts'
-import { lostWhile } from '../../support/pings.ts'
+import { lostWhile, untilReached } from '../../support/pings.ts'
 import type { Pod } from '../../support/pod.ts'
 import { until } from '../../support/until.ts'
 
@@ -33,10 +33,10 @@ describe.skipIf(why !== undefined)('the external interface', () => {
       .exec((await host.attempt(['ip', '-d', 'link', 'show', 'flannel.1'])).stdout)
       ?.slice(1)
       .join(' ')
-  const ready = async (host: Host) => (await host.httpGet(healthPort, '/readyz'))?.status === 200
+  const ready = async (host: Host) => (await host.readyz()).status === 200
   const pods = async () => {
     const [one, two] = (await Promise.all([first().pod(), second().pod()])) as [Pod, Pod]
-    await until('the pods to reach each other', async () => (await one.ping(two.address())).length === 3)
+    await untilReached(one, two.address())
     return [one, two] as const
   }
 
@@ -97,7 +97,7 @@ describe.skipIf(why !== undefined)('the external interface', () => {
     await until('the node to be ready', () => ready(first()))
     expect([await leases(), await localOf(first())]).toEqual([text, '192.168.50.12 eth0'])
     const [one, two] = [first().pods[0], second().pods[0]] as [Pod, Pod]
-    await until('the pods', async () => (await one.ping(two.address())).length === 3)
+    await untilReached(one, two.address())
   })
 
   it('is left for a doubtful address only after the patience, and taken again when it is back', async () => {
@@ -114,7 +114,7 @@ describe.skipIf(why !== undefined)('the external interface', () => {
     await first().ip(['route delete 192.168.50.0/24 dev eth0', 'address add 192.168.50.12/24 dev eth0'])
     await until('the former address', async () => (await leases()).includes('"192.168.50.12"'))
     const [one, two] = [first().pods[0], second().pods[0]] as [Pod, Pod]
-    await until('the pods', async () => (await one.ping(two.address())).length === 3)
+    await untilReached(one, two.address())
   })
 
   it('is followed to a bridge that is built over it, and back, also where a flag names the interface', async () => {
@@ -132,7 +132,7 @@ describe.skipIf(why !== undefined)('the external interface', () => {
     ])
     await agent.logs(/no external interface would be found at the next start/)
     await until('the device', async () => (await localOf(first())) === '192.168.50.12 br0')
-    await until('pods', async () => (await one.ping(two.address())).length === 3)
+    await untilReached(one, two.address())
     expect([await ready(first()), await leases()]).toEqual([true, text])
     await first().ip([
       'address delete 192.168.50.12/24 dev br0',
@@ -140,7 +140,7 @@ describe.skipIf(why !== undefined)('the external interface', () => {
       'address add 192.168.50.12/24 dev eth0',
     ])
     await until('the device', async () => (await localOf(first())) === '192.168.50.12 eth0')
-    await until('pods', async () => (await one.ping(two.address())).length === 3)
+    await untilReached(one, two.address())
     expect([await ready(first()), await leases()]).toEqual([true, text])
   })
 
@@ -168,9 +168,7 @@ describe.skipIf(why !== undefined)('the external interface', () => {
   it('is waited for at start, and may be named by its other name or by a label', async () => {
     const agent = first().launchAgent({ endpoints: overlay.etcd.endpoints, iface: 'eth1' })
     await agent.logs(/Cannot choose an external interface: --iface eth1: no such interface.*Waiting for one/)
-    expect((await first().httpGet(healthPort, '/readyz'))?.body).toContain(
-      'waiting for an external interface: Cannot choose',
-    )
+    expect((await first().readyz()).body).toContain('waiting for an external interface: Cannot choose')
     const lab = await overlay.bed.segment('lab', ['192.168.60.0/24'])
     await lab.plug(first(), 'eth1')
     await first().ip(['link set eth1 up', 'address add 192.168.60.12/24 dev eth1'])
@@ -211,7 +209,7 @@ describe.skipIf(why !== undefined)('the external interface', () => {
     const text = await leases()
     const [one, two] = await pods()
     const six = () => two.addresses[1] ?? ''
-    await until('IPv6', async () => (await one.ping(six())).length === 3)
+    await untilReached(one, six())
     const ways = [two.address(), six()].map(to => [one, to] as const)
     const lost = await lostWhile(ways, async () => {
       await first().ip([
