@@ -9,6 +9,8 @@ import { StoreUnreachableError } from './source/store_unreachable.ts'
 
 /** Longest error message, in characters: it names endpoints, and the answer of each. */
 const MESSAGE = 4_000
+/** Longest line of a stack: a path and a function's name. */
+const PLACE = 500
 
 /** Returns the exit code: `noAnswerCode` for an expected error, where the command has one. */
 export function failed(error: unknown, err: Output, noAnswerCode: number | undefined): number {
@@ -22,6 +24,16 @@ export function failed(error: unknown, err: Output, noAnswerCode: number | undef
   if (!isUnexpected(error) && noAnswerCode !== undefined) return noAnswerCode
   if (isUnreachable) return exitCode.storeUnreachable
   if (!isUnexpected(error)) return exitCode.startUp
-  if (error instanceof Error) err.write(`${error.stack}\n`)
+  if (error instanceof Error) err.write(printStack(error))
   return exitCode.unexpected satisfies ExitCode
+}
+
+/** Only the places: the message, which stands above them, may be foreign text and was printed. */
+function printStack({ message, stack = '' }: Error): string {
+  const end = stack.indexOf(message) + message.length
+  const places = stack
+    .slice(end)
+    .split('\n')
+    .filter(line => /^ +at /.test(line))
+  return places.map(line => `${printable(line, PLACE)}\n`).join('')
 }

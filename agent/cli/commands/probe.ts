@@ -1,4 +1,5 @@
 import { messageOf } from '../../../lease/common/errors.ts'
+import { printable } from '../../../lease/common/printable.ts'
 import { DEFAULT_PROBE_PORT } from '../../config/flags.ts'
 import { bool, FlagError, port } from '../../config/go_flags.ts'
 import type { NodeDocuments } from '../../diagnose/node_documents.ts'
@@ -16,6 +17,8 @@ const flags = {
   'probe-port': port(DEFAULT_PROBE_PORT, "the agents' --probe-port, where no agent is asked; 0: only ping"),
 }
 
+/** Longest reason why a peer was not probed, in characters: it names the peer and an error. */
+const MESSAGE = 2_000
 /** Peers probed at once: each costs some packets a second and one transfer of 1 MB. */
 const AT_ONCE = 8
 /** Time-out for one peer; a path that carries less than expected takes longest. */
@@ -34,7 +37,7 @@ export const probe = command(shape, async (values, context) => {
   )
   const isWide = values.wide || ways.length < 2
   answer(values, context.out, ways, () => printProbes(ways, isWide))
-  for (const what of missing) context.err.write(`twill: ${what}\n`)
+  for (const what of missing) context.err.write(`twill: ${printable(what, MESSAGE)}\n`)
   if (ways.some(({ finding }) => finding !== null)) return 1
   return missing.length > 0 ? 2 : 0
 })

@@ -1,3 +1,8 @@
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { expect, it } from 'vitest'
 import { twill } from '../../../support/twill.ts'
 
@@ -21,4 +26,28 @@ it('twill probe refuses a node beside --all', async () => {
     out: '',
     err: 'twill: --all and NODE exclude each other: leave one of them out\n',
   })
+})
+
+it('twill probe escapes the names of peers, and what the agent says of them', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'twill-probe-'))
+  const agent = createServer(({ url }, answer) => {
+    if (url === '/probe?peer=b') answer.statusCode = 400
+    answer.end(
+      JSON.stringify(
+        url === '/peers'
+          ? ['a', 'b', 'c\u001b[2J']
+          : url === '/probe?peer=b'
+            ? { error: 'no\nroot: all is well' }
+            : null,
+      ),
+    )
+  })
+  agent.listen(join(directory, 'socket'))
+  await once(agent, 'listening')
+  const { err } = await twill(`probe --local-socket=${join(directory, 'socket')}`)
+  agent.close()
+  rmSync(directory, { recursive: true })
+  expect(err).toContain('twill: b was not probed: no\\u000aroot: all is well\n')
+  expect(err).toContain('twill: c\\u001b[2J was not probed')
+  expect(err.replaceAll('\n', '')).not.toMatch(/\p{Cc}/u)
 })
