@@ -98,8 +98,15 @@ const mayUse: Readonly<Record<string, readonly string[]>> = {
     'agent/diagnose/route_lookup.ts',
     'agent/diagnose/settings.ts',
     'agent/diagnose/firewall/',
+    'agent/firewall/family_words.ts',
   ],
-  'agent/diagnose/doctor/': [...words, 'agent/state/', 'agent/diagnose/', 'agent/diagnose/trace/'],
+  'agent/diagnose/doctor/': [
+    ...words,
+    'agent/state/',
+    'agent/diagnose/',
+    'agent/diagnose/firewall/nft_json.ts',
+    'agent/diagnose/trace/',
+  ],
   'agent/probe/': [
     ...ground,
     'lease/json/json.ts',

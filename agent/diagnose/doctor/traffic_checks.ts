@@ -1,5 +1,7 @@
 import { shellQuote } from '../../../lease/common/shell_quote.ts'
+import type { Prefix } from '../../../lease/net/prefix.ts'
 import type { FamilyNetwork } from '../../../lease/network_config/network_config.ts'
+import { type Json, listOf, objectOf } from '../firewall/nft_json.ts'
 import type { HostFacts } from '../host_facts.ts'
 import { conntrackSettings } from '../settings.ts'
 import type { Found } from './finding.ts'
@@ -64,11 +66,22 @@ function masquerading({ agent, files, view, facts }: Patient): Found {
   }
 }
 
-/** In iptables or in nft, as the agent writes them. */
+/** In iptables or in nft, as the agent writes them: what leaves the network, whichever way it goes. */
 function masquerades({ network, family }: FamilyNetwork, { iptables, nftables }: HostFacts): boolean {
   const rule = new RegExp(`^-A \\S+ -s ${network.replaceAll('.', '\\.')} .*-j MASQUERADE`, 'm')
   return (
     iptables.some(dump => dump.family === family && rule.test(dump.text)) ||
-    JSON.stringify(nftables ?? null).includes('"masquerade"')
+    listOf(objectOf(nftables).nftables).some(item => nftMasquerades(objectOf(objectOf(item).rule), network))
   )
+}
+
+/** kube-proxy's and Docker's rules masquerade other packets: not all that come from the network. */
+function nftMasquerades(rule: Json, network: Prefix): boolean {
+  const statements = listOf(rule.expr).map(objectOf)
+  const isSource = ({ match }: Json) => {
+    const { op, left, right } = objectOf(match)
+    const { addr, len } = objectOf(objectOf(right).prefix)
+    return op === '==' && objectOf(objectOf(left).payload).field === 'saddr' && `${addr}/${len}` === network
+  }
+  return statements.some(isSource) && statements.some(statement => 'masquerade' in statement)
 }

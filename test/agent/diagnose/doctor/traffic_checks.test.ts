@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { trafficChecks } from '../../../../agent/diagnose/doctor/traffic_checks.ts'
 import { parseLinks } from '../../../../agent/inspect/iproute2_json.ts'
+import { run } from '../../../support/exec.ts'
 import { hostFacts, nodeView, patient } from '../../../support/patient.ts'
 
 const found = (...given: Parameters<typeof patient>) =>
@@ -28,6 +29,28 @@ describe("doctor's look at pods' traffic", () => {
     const links = parseLinks([{ ifname: 'eth0', mtu: 1420, flags }])
     expect(found({ view: nodeView({ Type: type }), facts: hostFacts({ links }) })).toEqual(expected)
   })
+
+  it.each([
+    ['of this network', 'ip flannel-ipv4', 'ip saddr 10.244.0.0/16 ip daddr != 224.0.0.0/4 masquerade', []],
+    ['of an administrator', 'inet nat', 'ip saddr 10.244.0.0/16 masquerade fully-random', []],
+    ['of another network of this host', 'ip flannel-ipv4-1a2b3c4d', 'ip saddr 10.9.0.0/16 masquerade', null],
+    ['of the other family', 'ip6 flannel-ipv6', 'ip6 saddr fd00::/48 masquerade', null],
+    ['of kube-proxy', 'ip kube-proxy', 'mark and 0x4000 == 0x4000 masquerade fully-random', null],
+    ['of Docker', 'ip docker', 'ip saddr 172.17.0.0/16 oifname != docker0 masquerade', null],
+    ['of all but this network', 'ip other', 'ip saddr != 10.244.0.0/16 masquerade', null],
+  ])(
+    'takes for the agent’s masquerading no nft rule but that of its network: %s',
+    async (_, name, rule, none) => {
+      const hook = 'type nat hook postrouting priority srcnat;'
+      const input = `table ${name} {\n chain postrtg {\n ${hook}\n ${rule}\n }\n}\n`
+      const load = ['unshare', '--net', 'sh', '-ec', 'nft -f -; nft -j list ruleset']
+      const nftables: unknown = JSON.parse(await run(load, { input }))
+      const files = { ...patient().files, ipMasq: true }
+      expect(found({ files, agent: undefined, facts: hostFacts({ nftables }) })).toEqual(
+        none ?? ['masquerading risk'],
+      )
+    },
+  )
 
   it('sees that the rules of an agent are gone, where no agent writes them again', () => {
     const { files } = patient()
