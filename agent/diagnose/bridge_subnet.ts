@@ -4,8 +4,12 @@ import { contains, type Prefix, prefixLength } from '../../lease/net/prefix.ts'
 import { type NetworkConfig, networkFor } from '../../lease/network_config/network_config.ts'
 import type { InterfaceAddress, InterfaceFacts } from '../state/underlay_facts.ts'
 
-/** Names that CNI plugins give to the pods' bridge, and container runtimes to bridges of any network. */
-const podBridges = /^(cni\d+|cbr\d+|kube-bridge)$/
+/** Whether CNI plugins give this name to the pods' bridge: cni0, cbr0 of kubenet, kube-bridge of kube-router. */
+export function isPodBridge(name: string): boolean {
+  return /^(cni\d+|cbr\d+|kube-bridge)$/.test(name)
+}
+
+/** Names that container runtimes give to bridges of any network. */
 const runtimeBridges = /^(docker\d+|podman\d+|nerdctl\d+|br-[0-9a-f]{12})$/
 
 /** The network of a container runtime inside a wide pod network has a prefix of another length: no match. */
@@ -18,7 +22,7 @@ export function isFormerSubnet(
   const network = networkFor(config, address)?.network
   const own = subnets.find(prefix => familyOf(prefix) === familyOf(address))
   if (own === undefined || network === undefined || contains(own, address)) return false
-  const isCandidate = podBridges.test(bridge) || (runtimeBridges.test(bridge) && length === prefixLength(own))
+  const isCandidate = isPodBridge(bridge) || (runtimeBridges.test(bridge) && length === prefixLength(own))
   return isCandidate && contains(network, address)
 }
 

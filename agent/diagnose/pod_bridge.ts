@@ -2,6 +2,7 @@ import { shellQuote } from '../../lease/common/shell_quote.ts'
 import { scopeOf } from '../../lease/net/ip.ts'
 import { addressAt, contains, type Prefix, prefixLength } from '../../lease/net/prefix.ts'
 import { deviceSetting } from '../state/device_setting.ts'
+import { isPodBridge } from './bridge_subnet.ts'
 import type { Finding } from './doctor/finding.ts'
 import type { HostFacts, LinkFacts } from './host_facts.ts'
 
@@ -14,9 +15,6 @@ export interface BridgeTrouble {
 type BridgeCheck = (bridge: LinkFacts, facts: HostFacts, subnets: readonly Prefix[]) => Trouble | undefined
 
 type Trouble = Omit<Finding, 'check'>
-
-/** Names that CNI plugins give to their bridges: a bridge without an address is recognized by them. */
-const cniNames = /^(cni|cbr)\d+$/
 
 /** Those that cut off most pods first. */
 const checks: readonly BridgeCheck[] = [down, withoutAddress, silent, tooWide, ports, outside]
@@ -44,7 +42,7 @@ function podBridges({ links }: HostFacts, subnets: readonly Prefix[]): readonly 
 }
 
 function isBare({ name, addresses }: LinkFacts): boolean {
-  return cniNames.test(name) && addresses.every(isLinkLocal)
+  return isPodBridge(name) && addresses.every(isLinkLocal)
 }
 
 function isLinkLocal({ address }: LinkFacts['addresses'][number]): boolean {

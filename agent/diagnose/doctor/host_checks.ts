@@ -19,6 +19,9 @@ export const hostChecks: readonly Check[] = [
   checksumOffload,
 ]
 
+/** A file of the operator's own: `twill install` writes and removes 90-twill.conf. */
+const KEPT_SETTINGS = '/etc/sysctl.d/91-forwarding.conf'
+
 function forwarding({ facts, view }: Patient): Found {
   const names = view.network.families.map(({ family }) => forwardingSetting[family])
   return names
@@ -29,7 +32,7 @@ function forwarding({ facts, view }: Patient): Found {
       what: 'this host does not pass packets on between pods and the overlay',
       evidence: `${name} = 0`,
       cause: 'a sysctl file or a program switched forwarding off',
-      remedy: `${shellQuote('sysctl', '-w', `${name}=1`)}; to keep it: ${shellQuote('echo', `${name}=1`)} > /etc/sysctl.d/90-twill.conf`,
+      remedy: `${shellQuote('sysctl', '-w', `${name}=1`)}; to keep it: ${shellQuote('echo', `${name}=1`)} >> ${KEPT_SETTINGS}`,
     }))
 }
 
@@ -125,14 +128,18 @@ function checksumOffload({ kernelRelease, view, agent }: Patient): Found {
   // The agent disables the offload itself (--tx-checksum).
   if (agent !== undefined) return []
   const [major = 0, minor = 0] = kernelRelease.split('.').map(Number)
-  const [device] = view.backend.devices
-  if (major > 5 || (major === 5 && minor >= 7) || device === undefined || Number.isNaN(minor)) return []
+  const { devices } = view.backend
+  if (major > 5 || (major === 5 && minor >= 7) || devices.length === 0 || Number.isNaN(minor)) return []
   return {
     check: 'checksum offload',
     severity: 'risk',
     what: 'this kernel may send tunnelled TCP with wrong checksums: ping works, TCP hangs',
     evidence: `kernel ${kernelRelease}`,
     cause: 'a fault of Linux before 5.7 with devices that compute checksums',
-    remedy: `ethtool -K ${device} tx-checksum-ip-generic off, or a newer kernel`,
+    remedy: `${devices.map(offloadOff).join('; ')}, or a newer kernel`,
   }
+}
+
+function offloadOff(device: string): string {
+  return shellQuote('ethtool', '-K', device, 'tx-checksum-ip-generic', 'off')
 }

@@ -1,3 +1,4 @@
+import { shellQuote } from '../../../lease/common/shell_quote.ts'
 import type { Ip } from '../../../lease/net/ip.ts'
 
 /** A peer whose agent is asked. */
@@ -21,6 +22,8 @@ export interface PeerAnswer {
 
 export interface ProbeTarget extends AskedPeer {
   readonly node: string
+  /** This host's tunnel device of the target's family. */
+  readonly device: string
   readonly publicIp: Ip
   readonly underlayMtu: number
   readonly overlayMtu: number
@@ -102,7 +105,7 @@ export function judgeProbe(result: ProbeResult, target: ProbeTarget): ProbeFindi
   if (bulk === 'hangs')
     return {
       what: `ping reaches ${node} and TCP hangs: checksums or large segments are wrong on the way`,
-      remedy: 'switch checksum offload off on both hosts: ethtool -K flannel.1 tx-checksum-ip-generic off',
+      remedy: `switch checksum offload off on both hosts: ${shellQuote('ethtool', '-K', target.device, 'tx-checksum-ip-generic', 'off')}`,
     }
   return undefined
 }

@@ -4,6 +4,7 @@ import { subnetOf } from '../../../lease/lease.ts'
 import { type Family, familyOf, type Ip, parseIp } from '../../../lease/net/ip.ts'
 import { addressAt, contains, networkAddress } from '../../../lease/net/prefix.ts'
 import type { NodeView } from '../node_view.ts'
+import { wantedDevice } from '../trace/device_hops.ts'
 import type { ProbeTarget } from './probe_result.ts'
 
 const RELAYS = 3
@@ -32,10 +33,11 @@ export function probeTargets(view: NodeView, word: string, port: number): readon
   const overlayMtu = backend.overlayMtu(underlay)
   return (leases.table.get(peer)?.subnets ?? []).flatMap(({ prefix, publicIp }) => {
     const own = subnetOf(self, familyOf(prefix))
-    if (own === undefined) return []
+    if (self === undefined || own === undefined) return []
     const [from, overlayIp] = [networkAddress(own.prefix), networkAddress(prefix)]
+    const device = wantedDevice({ backend, self, underlay, to: overlayIp })?.name ?? ''
     const relays = relaysTo(view, peer, familyOf(prefix))
-    return [{ node: peer, publicIp, overlayIp, from, underlayMtu, overlayMtu, port, relays }]
+    return [{ node: peer, device, publicIp, overlayIp, from, underlayMtu, overlayMtu, port, relays }]
   })
 }
 

@@ -35,7 +35,9 @@ export function mtuHop(walk: Walk): Hop | undefined {
   return { step: 'MTU', state: 'broken', used, why, remedy }
 }
 
-export function wantedDevice({ backend, self, underlay, to }: Walk): Link | undefined {
+type TowardPeer = Pick<Walk, 'backend' | 'self' | 'underlay' | 'to'>
+
+export function wantedDevice({ backend, self, underlay, to }: TowardPeer): Link | undefined {
   const devices = backend.ownEntries(self, underlay).filter(entry => entry.kind === 'link')
   return devices.find(({ vxlan }) => familyOf(vxlan.local) === familyOf(to))
 }

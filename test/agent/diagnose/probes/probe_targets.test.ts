@@ -15,6 +15,10 @@ describe('the peer that is probed', () => {
       `There is no peer '${word}' that can be probed: twill map lists the nodes`,
     )
   })
+  it("has this host's tunnel device, whatever its VNI", () => {
+    const [target] = probeTargets(nodeView({ Type: 'vxlan', VNI: 7 }), 'n2', 8473)
+    expect(target?.device).toBe('flannel.7')
+  })
   it.each(['n2', 'n3'])('is none in a network without tunnels: %s', word => {
     expect(() => probeTargets(nodeView({ Type: 'host-gw' }), word, 8473)).toThrow(
       "A host-gw network has no tunnel to probe: ping the peer's public IP, and see twill trace",
