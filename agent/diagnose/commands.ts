@@ -3,6 +3,7 @@ import { familyOf } from '../../lease/net/ip.ts'
 import type { Entry, Link } from '../state/entry.ts'
 import { needsRebuild, type Operation } from '../state/operation.ts'
 import { printEntry } from '../state/print.ts'
+import { ipOption } from './settings.ts'
 
 /** As ip(8) and bridge(8) commands, one a line. Shell-quoted: a device name may be foreign input. */
 export function printCommands(operation: Operation): readonly string[] {
@@ -43,7 +44,6 @@ function command(verb: 'replace' | 'delete', entry: Entry): string {
     case 'neighbor':
       return `ip neighbor ${verb} ${entry.address} dev ${entry.dev}${more(` lladdr ${entry.mac} nud permanent`)}`
     case 'route':
-      // ip guesses the family from an address, but not from `default`.
-      return `ip ${familyOf(entry.dst) === 'ipv6' ? '-6 ' : ''}route ${verb} ${printEntry(entry).slice('route '.length)}`
+      return `ip ${ipOption[familyOf(entry.dst)]}route ${verb} ${printEntry(entry).slice('route '.length)}`
   }
 }

@@ -28,6 +28,7 @@ export interface AgentSilence {
 
 /** Facts that only the agent knows. */
 export interface AgentFacts {
+  readonly kind: 'answers'
   readonly version: string
   readonly pid: number
   /** Why it is not ready, the newest reason first; empty: ready. */

@@ -40,8 +40,8 @@ export function statusDocument(
   answer: AgentFacts | AgentSilence | undefined,
   nowMs: number,
 ): StatusDocument {
-  const silence = answer !== undefined && 'kind' in answer ? answer : undefined
-  const agent = answer !== undefined && !('kind' in answer) ? answer : undefined
+  const agent = answer?.kind === 'answers' ? answer : undefined
+  const silence = answer?.kind === 'answers' ? undefined : answer
   const { self, backend, underlay, desired, leases, refused } = view
   const drift = driftOf(desired, actual)
   const troubles = agent?.notReady ?? [

@@ -51,5 +51,6 @@ export function agentStatus(parts: AgentParts): AgentStatus {
 /** The part of the agent's status that `twill status` gets. */
 export function agentFacts({ version, notReady, checks, store }: AgentStatus): AgentFacts {
   const reasons = checks.find(({ name }) => name === 'firewall')?.reasons ?? []
-  return { version, pid: process.pid, notReady, firewall: reasons.join('; ') || 'as desired', store }
+  const firewall = reasons.join('; ') || 'as desired'
+  return { kind: 'answers', version, pid: process.pid, notReady, firewall, store }
 }

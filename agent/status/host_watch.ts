@@ -1,4 +1,5 @@
 import type { Log } from '../../lease/common/log.ts'
+import { MultiMap } from '../../lease/common/multi_map.ts'
 import { ReportOnce } from '../../lease/common/report_once.ts'
 import { sleep } from '../../lease/common/sleep.ts'
 import { WakeUp } from '../../lease/common/wake_up.ts'
@@ -22,7 +23,7 @@ const SETTLE_MS = 1_000
 /** Checks whose findings the agent itself reports, at once. */
 const reportedElsewhere = ['readiness', 'agent', 'own lease', 'subnet file', 'drift', 'unseen']
 
-/** Checks the host as `twill doctor` does, also after changes of the underlay; logs each finding once. */
+/** Checks the host as `twill doctor` does, also after changes of the underlay; logs the findings of a check when they change. */
 export class HostWatch {
   readonly #options: Required<HostWatchOptions>
   readonly #said = new ReportOnce()
@@ -80,16 +81,21 @@ export class HostWatch {
   #settle(findings: readonly Finding[]): void {
     const { log, onChange } = this.#options
     this.#findings = findings
-    for (const { check, what, evidence, cause, remedy } of findings) {
-      if (!this.#said.isNew(check, `${what} (${evidence})`)) continue
-      log.warn({ check, evidence, cause }, `${what}: ${remedy}`)
+    const byCheck = new MultiMap<string, Finding>()
+    for (const finding of findings) byCheck.add(finding.check, finding)
+    for (const check of byCheck.keys()) {
+      const all = byCheck.get(check)
+      if (!this.#said.isNew(check, all.map(({ what, evidence }) => `${what} (${evidence})`).join('; ')))
+        continue
+      for (const { what, evidence, cause, remedy } of all)
+        log.warn({ check, evidence, cause }, `${what}: ${remedy}`)
       onChange()
     }
     const over = (check: string) => {
       log.info({ check }, 'a trouble of this host is over')
       onChange()
     }
-    this.#said.retain(new Set(findings.map(({ check }) => check)), over)
+    this.#said.retain(new Set(byCheck.keys()), over)
   }
 }
 

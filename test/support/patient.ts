@@ -74,6 +74,7 @@ export function patient(given: Partial<Patient> = {}): Patient {
     facts: hostFacts(),
     drift: [],
     agent: {
+      kind: 'answers',
       version: '1',
       pid: 1,
       notReady: [],

@@ -68,7 +68,7 @@ function factsIn(
   const seconds = store?.lastContactSeconds ?? undefined
   const lastContactMs = seconds === undefined ? undefined : Date.now() - seconds * 1000
   const known = { lastContactMs, trouble: store?.trouble ?? undefined }
-  return { ...agent, notReady: troubles, firewall: firewall ?? '', store: known }
+  return { kind: 'answers', ...agent, notReady: troubles, firewall: firewall ?? '', store: known }
 }
 
 export function agentAt(path: string): NodeDocuments {

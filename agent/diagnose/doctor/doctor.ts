@@ -29,12 +29,25 @@ const checksWithoutHost: readonly Check[] = [leaseChecks, ...fileChecks, agentCh
 /** All visible problems of this host, the likeliest cause first. */
 export function examine(patient: Patient): readonly Finding[] {
   const checks = isBlind(patient.facts) ? checksWithoutHost : allChecks
-  return ranked(checks.flatMap(check => check(patient)).filter(isFirst))
+  const known: Finding[] = []
+  for (const check of checks) {
+    const repeats = check === pathChecks ? isFoundAgain : isSame
+    const found = [check(patient)].flat()
+    known.push(
+      ...found.filter((one, i) => ![...known, ...found.slice(0, i)].some(other => repeats(one, other))),
+    )
+  }
+  return ranked(known)
 }
 
-/** Keeps the first finding of each check: traces find again what another check has found. */
-function isFirst({ check }: Finding, place: number, all: readonly Finding[]): boolean {
-  return all.findIndex(one => one.check === check) === place
+/** Walks break at what another check has found. */
+function isFoundAgain({ check }: Finding, known: Finding): boolean {
+  return known.check === check && known.severity === 'broken'
+}
+
+/** One rule or setting may stop both families. */
+function isSame({ check, what, evidence }: Finding, known: Finding): boolean {
+  return known.check === check && known.what === what && known.evidence === evidence
 }
 
 /** The data plane outlives its agent: without an agent nothing breaks, but nothing is repaired either. */
@@ -49,7 +62,7 @@ function agentChecks({ agent }: Patient): Found {
         'twilld was stopped, has ended, or hangs: traffic continues with the entries that exist, and nothing repairs them',
       remedy: 'systemctl start twilld; journalctl -u twilld tells why it ended',
     }
-  if ('kind' in agent) return silentAgent(agent)
+  if (agent.kind !== 'answers') return silentAgent(agent)
   if (agent.notReady.length === 0) return []
   return {
     check: 'readiness',

@@ -7,9 +7,9 @@ import type { Finding } from './finding.ts'
 import type { Patient } from './patient.ts'
 
 /**
- * Whether the firewall lets the tunnel's packets pass between this host and a neighbor of its network. Only
- * before there are peers: the walks to them see it otherwise, with their addresses. Not where a rule accepts
- * the port: it may name the peers to come.
+ * Whether the firewall lets the tunnel's packets pass between this host and a neighbor of its network. Checked
+ * only while there are no peers: the walks to peers judge it with their addresses. Not checked where a rule
+ * accepts the port: that rule may name the addresses of later peers.
  */
 export function tunnelChecks({ view, facts }: Patient): readonly Finding[] {
   const { leases, self, desired } = view
@@ -50,7 +50,7 @@ function closed({ step, used, remedy = '' }: Hop, { port }: Link['vxlan']): Find
     severity: 'risk',
     what: `the firewall of this host drops the tunnel's packets, UDP port ${port}: no peer will be reached`,
     evidence: used,
-    cause: 'a rule, or the policy of a chain, that no rule for the tunnel goes before',
+    cause: 'a rule, or the policy of a chain; no earlier rule accepts the tunnel',
     remedy,
   }
 }

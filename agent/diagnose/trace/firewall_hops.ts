@@ -1,4 +1,5 @@
 import { type Family, familyOf, type Ip } from '../../../lease/net/ip.ts'
+import { iptablesOf, nftOf } from '../../firewall/family_words.ts'
 import type { Vxlan } from '../../state/entry.ts'
 import { parseIptables } from '../firewall/iptables_rules.ts'
 import { parseNft } from '../firewall/nft_rules.ts'
@@ -31,8 +32,7 @@ function parseChains(facts: HostFacts): readonly BaseChain[] {
   const kept = facts.iptables
     .filter(({ command }) => !command.includes('legacy'))
     .flatMap(({ family, text }) => {
-      const ip = family === 'ipv6' ? 'ip6' : 'ip'
-      return Array.from(text.matchAll(/^\*(\S+)$/gm), ([, table]) => `${ip} ${table}`)
+      return Array.from(text.matchAll(/^\*(\S+)$/gm), ([, table]) => `${nftOf[family]} ${table}`)
     })
   const nft = parseNft(facts.nftables, new Set(kept), facts.nftText)
   return [...facts.iptables.flatMap(parseIptables), ...nft]
@@ -144,13 +144,14 @@ function judged(
   const by = (drop ?? verdicts.find(verdict => verdict.by !== undefined))?.by ?? 'no rules'
   const used = `${drop === undefined ? 'accepted' : 'perhaps dropped'}: ${by}`
   if (perhaps.length === 0) return { step, state: 'ok', used }
-  const why = `${perhaps.length} rules decide by what cannot be judged here: ${perhaps[0]}`
+  const rules = perhaps.length === 1 ? '1 rule decides' : `${perhaps.length} rules decide`
+  const why = `${rules} by what cannot be judged here: ${perhaps[0]}`
   return { step, state: drop === undefined ? 'ok' : 'unknown', used, why }
 }
 
 /** Why the rules were not read. One tool that is not installed is no reason: the other shows the rules. */
 function unreadRules({ unseen }: HostFacts, family: Family): string | undefined {
-  const tools = family === 'ipv6' ? /^'(nft|ip6tables-save)\b/ : /^'(nft|iptables-save)\b/
+  const tools = new RegExp(`^'(nft|${iptablesOf[family]}-save)\\b`)
   const silent = unseen.filter(what => tools.test(what))
   const failed = silent.find(what => !what.endsWith(': not installed'))
   return failed ?? (silent.length > 1 ? silent.join('; ') : undefined)

@@ -3,7 +3,7 @@ import { familyOf, type Ip } from '../../../lease/net/ip.ts'
 import type { HostFacts } from '../host_facts.ts'
 import { bridgeTroubles } from '../pod_bridge.ts'
 import { byRule, lookUp, printTableRoute } from '../route_lookup.ts'
-import { deviceForwarding, forwardingSetting } from '../settings.ts'
+import { deviceForwarding, forwardingSetting, neighborProtocol } from '../settings.ts'
 import type { Hop } from './hop.ts'
 import { wantedRoute } from './overlay_hops.ts'
 import { reversePath } from './reverse_path.ts'
@@ -43,7 +43,7 @@ function silentPod({ neighbors }: HostFacts, pod: Ip, dev: string, step: string)
     step,
     state: 'broken',
     used: `${pod} dev ${dev} ${is.states.join(' ')}`,
-    why: `${pod} does not answer ${pod.includes(':') ? 'NDP' : 'ARP'} on ${dev}: there is no such pod, or its port is cut off`,
+    why: `${pod} does not answer ${neighborProtocol[familyOf(pod)]} on ${dev}: there is no such pod, or its port is cut off`,
     remedy: `see whether the pod runs, and its port: bridge link show; ip neigh show ${pod}`,
   }
 }

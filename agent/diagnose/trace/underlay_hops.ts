@@ -2,6 +2,7 @@ import { shellQuote } from '../../../lease/common/shell_quote.ts'
 import { subnetOf } from '../../../lease/lease.ts'
 import { familyOf } from '../../../lease/net/ip.ts'
 import { byRule, lookUp, printTableRoute } from '../route_lookup.ts'
+import { neighborProtocol } from '../settings.ts'
 import { type Hop, printNeighbor } from './hop.ts'
 import { reversePath } from './reverse_path.ts'
 import type { Walk } from './walk.ts'
@@ -73,7 +74,7 @@ export function underlayNeighborHop({ facts, peerIp }: Walk): Hop | undefined {
   const used = printNeighbor(is)
   const isDead = is.states.includes('FAILED') || (is.states.includes('INCOMPLETE') && is.mac === undefined)
   if (!isDead) return { step, state: 'ok', used }
-  const why = `${next} does not answer ${next.includes(':') ? 'NDP' : 'ARP'} on ${is.dev}`
+  const why = `${next} does not answer ${neighborProtocol[familyOf(next)]} on ${is.dev}`
   const remedy = `check that ${next} is up and on this segment: ping ${next}`
   return { step, state: 'broken', used, why, remedy }
 }

@@ -58,6 +58,17 @@ describe('the watch on the host', () => {
     expect(state.changes).toBe(2)
   })
 
+  it('says each finding of a check, once', async () => {
+    const { state, log, look, end } = watchOf()
+    state.found = [forwarding, { ...forwarding, evidence: 'net.ipv6.conf.all.forwarding = 0' }]
+    await look(6)
+    await end()
+    expect(log.lines.map(({ message, fields }) => [message, Object(fields).evidence].join(' '))).toEqual([
+      'this host does not pass packets on: sysctl -w net.ipv4.ip_forward=1 net.ipv4.ip_forward = 0',
+      'this host does not pass packets on: sysctl -w net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding = 0',
+    ])
+  })
+
   it('takes nothing for a finding that is gone at the next look', async () => {
     const { state, log, look, end } = watchOf()
     await look(2)

@@ -7,6 +7,18 @@ import { tunnelFilterRules } from '../../../support/tunnel_filter_rules.ts'
 
 const [from, to] = [parseIp('10.244.1.0'), parseIp('10.244.2.2')]
 
+it.each([
+  [['-m foo --bar -j DROP'], '1 rule decides by what cannot be judged here: '],
+  [['-m foo --bar -j DROP', '-m foo --baz -j DROP'], '2 rules decide by what cannot be judged here: '],
+])('counts the rules that it cannot judge: %s', (rules, why) => {
+  const view = nodeView()
+  const text = ['*filter', ':INPUT ACCEPT [0:0]', ...rules.map(rule => `-A INPUT ${rule}`), 'COMMIT', '']
+  const iptables = [{ family: 'ipv4' as const, command: 'iptables-save', text: text.join('\n') }]
+  const { hops } = trace({ ...view, leases: view.leases.table, facts: hostFacts({ iptables }) }, from, to)
+  const found = hops.find(({ step }) => step === 'firewall, UDP 8472 in')
+  expect(found?.why?.startsWith(why)).toBe(true)
+})
+
 describe('trace through the tunnel filter of this host', () => {
   /** The firewall's hops on the way to the peer at 192.168.0.2. */
   async function hops(peers: readonly string[], { vni = 1, dev = 'eth0' } = {}) {
