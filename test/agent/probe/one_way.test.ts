@@ -50,7 +50,14 @@ it('keeps no descriptor of a probe from an address that this host has not', asyn
   const missing = parseIp('203.0.113.9')
   const descriptors = () => readdirSync('/proc/self/fd').length
   const before = descriptors()
-  const target = { node: 'n2', device: 'flannel.1', publicIp: to, underlayMtu: 1500, overlayMtu: 1450, relays: [] }
+  const target = {
+    node: 'n2',
+    device: 'flannel.1',
+    publicIp: to,
+    underlayMtu: 1500,
+    overlayMtu: 1450,
+    relays: [],
+  }
   for (let i = 0; i < 20; i++) {
     await expect(oneWay({ to, from: missing, port: 9, overlayMtu: 1450 }, signal)).rejects.toThrow(/EADDRNOT/)
     expect(await deadWays({ ...target, overlayIp: to, from: missing, port: 9 }, signal)).toBeUndefined()
