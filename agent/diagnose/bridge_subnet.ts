@@ -4,7 +4,7 @@ import { contains, type Prefix, prefixLength } from '../../lease/net/prefix.ts'
 import { type NetworkConfig, networkFor } from '../../lease/network_config/network_config.ts'
 import type { InterfaceAddress, InterfaceFacts } from '../state/underlay_facts.ts'
 
-/** Whether CNI plugins give this name to the pods' bridge: cni0, cbr0 of kubenet, kube-bridge of kube-router. */
+/** Whether CNI plugins give a pods' bridge this name: cni0, kubenet's cbr0, kube-router's kube-bridge. */
 export function isPodBridge(name: string): boolean {
   return /^(cni\d+|cbr\d+|kube-bridge)$/.test(name)
 }

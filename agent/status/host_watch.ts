@@ -23,7 +23,7 @@ const SETTLE_MS = 1_000
 /** Checks whose findings the agent itself reports, at once. */
 const reportedElsewhere = ['readiness', 'agent', 'own lease', 'subnet file', 'drift', 'unseen']
 
-/** Checks the host as `twill doctor` does, also after changes of the underlay; logs the findings of a check when they change. */
+/** Checks the host as `twill doctor` does, also after changes of the underlay; logs what is new. */
 export class HostWatch {
   readonly #options: Required<HostWatchOptions>
   readonly #said = new ReportOnce()

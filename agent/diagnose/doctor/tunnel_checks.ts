@@ -7,9 +7,9 @@ import type { Finding } from './finding.ts'
 import type { Patient } from './patient.ts'
 
 /**
- * Whether the firewall lets the tunnel's packets pass between this host and a neighbor of its network. Checked
- * only while there are no peers: the walks to peers judge it with their addresses. Not checked where a rule
- * accepts the port: that rule may name the addresses of later peers.
+ * Whether the firewall lets the tunnel's packets pass between this host and a neighbor of its network.
+ * Checked only while there are no peers: the walks to peers judge it with their addresses. Not checked where
+ * a rule accepts the port: that rule may name the addresses of later peers.
  */
 export function tunnelChecks({ view, facts }: Patient): readonly Finding[] {
   const { leases, self, desired } = view
