@@ -106,6 +106,6 @@ function unprobed(peer: string, why: string): Finding {
     what: `the way to ${peer} was not probed to the end`,
     evidence: why,
     cause: 'a way that loses packets, a busy host, or a missing tool',
-    remedy: `twill probe ${peer}, which waits longer`,
+    remedy: `${shellQuote('twill', 'probe', peer)}, which waits longer`,
   }
 }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { withProbes } from '../../../../agent/diagnose/probes/doctor_probes.ts'
 import type { ProbeDocument } from '../../../../agent/diagnose/probes/probe_result.ts'
+import { ExpectedError } from '../../../../lease/common/errors.ts'
 import { parseIp } from '../../../../lease/net/ip.ts'
 import { vxlanLease } from '../../../support/leases.ts'
 import { nodeView } from '../../../support/patient.ts'
@@ -32,6 +33,16 @@ const found = async (view: typeof two, silent: readonly string[]) => {
 describe("doctor's probes", () => {
   it('find nothing where all peers answer', async () => {
     expect(await found(three, [])).toEqual([])
+  })
+
+  it('quote the name of a peer in the command that probes it again', async () => {
+    const probe = async () => {
+      throw new ExpectedError('too busy')
+    }
+    const lease = vxlanLease('n2;reboot', '02:00:00:00:00:02', '10.244.2.0/24 at 192.168.0.2')
+    const view = { ...two, leases: { ...two.leases, table: new Map([[lease.node, lease]]) } }
+    const [finding] = await withProbes([], view, { probe, back: async () => [] }, signal)
+    expect(finding?.remedy).toBe("twill probe 'n2;reboot', which waits longer")
   })
 
   it('quote the interface in the command for a host that is cut off', async () => {
