@@ -163,6 +163,12 @@ describe.skipIf(why !== undefined)('what an agent is asked by its peers', () => 
     expect(back?.silent).toMatch(/^no agent answers at .* port 8473 \(--probe-port\)$/)
     await (h2 as Host).startAgent({ endpoints: overlay.etcd.endpoints, flags: ['--probe-port=0'] })
     expect((await trace()).back?.silent).toMatch(/^no agent answers/)
+    // Such an agent asks no peer either.
+    const words = ['dist/twill.js', 'trace', pod2 ?? '', pod1 ?? '', `--local-socket=${h2?.localSocket}`]
+    await until('the agent with --probe-port=0 to ask no peer', async () => {
+      const asked = await (h2 as Host).attempt([process.execPath, ...words])
+      return asked.stdout.includes('questions to peers are switched off (--probe-port=0)')
+    })
     const { stdout } = await twill('trace', pod1 ?? '', pod2 ?? '', byStore(), '--probe-port=0')
     expect(stdout).toContain('was not asked for the way back: questions to peers are switched off')
   })
