@@ -1,4 +1,4 @@
-import { backoffMs } from './backoff.ts'
+import { backoffMs, spread } from './backoff.ts'
 import { sleep } from './sleep.ts'
 
 export interface RetryLimits {
@@ -7,31 +7,40 @@ export interface RetryLimits {
   readonly maxMs: number
 }
 
+export interface PaceOptions extends RetryLimits {
+  /** After a try that lasted longer, the wait starts at `minMs` again; undefined: than the next wait. */
+  readonly lastingMs?: number
+  /** In [0, 1). */
+  readonly random: () => number
+  /** A monotonic clock in ms. */
+  readonly now: () => number
+}
+
 /**
  * Spaces out the tries of a lasting activity, such as a watch: the wait doubles, and starts at `minMs` again
- * once a try has lasted longer than the next wait. A server that ends each watch at once is asked ever less
+ * once a try has lasted. A server that ends each watch at once is asked ever less
  * often.
  */
 export class Pace {
-  readonly #limits: RetryLimits
+  readonly #options: PaceOptions
   #attempt = 0
-  #startedMs = performance.now()
+  #startedMs: number
 
-  constructor(limits: RetryLimits) {
-    this.#limits = limits
+  constructor(options: PaceOptions) {
+    this.#options = options
+    this.#startedMs = options.now()
   }
 
   started(): void {
-    this.#startedMs = performance.now()
+    this.#startedMs = this.#options.now()
   }
 
   /** Call after each try: waits, at least for the server's `askedMs`. Rejects with the signal's reason. */
   async next(signal: AbortSignal, askedMs = 0): Promise<void> {
-    const { minMs, maxMs } = this.#limits
-    const lastedMs = performance.now() - this.#startedMs
-    if (lastedMs > backoffMs(this.#attempt + 1, maxMs, minMs)) this.#attempt = 0
+    const { minMs, maxMs, random, now } = this.#options
+    const { lastingMs = backoffMs(this.#attempt + 1, maxMs, minMs) } = this.#options
+    if (now() - this.#startedMs > lastingMs) this.#attempt = 0
     this.#attempt++
-    const waitMs = backoffMs(this.#attempt, maxMs, minMs)
-    await sleep(Math.max(askedMs, waitMs * (1 - Math.random() / 4)), signal)
+    await sleep(Math.max(askedMs, spread(backoffMs(this.#attempt, maxMs, minMs), random)), signal)
   }
 }

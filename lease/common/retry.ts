@@ -1,6 +1,6 @@
-import { backoffMs } from './backoff.ts'
+import { backoffMs, spread } from './backoff.ts'
 import { messageOf } from './errors.ts'
-import type { RetryLimits } from './pace.ts'
+import { Pace, type PaceOptions, type RetryLimits } from './pace.ts'
 import { sleep } from './sleep.ts'
 import { TroubleLog, type TroubleLogOptions } from './trouble_log.ts'
 
@@ -107,19 +107,26 @@ export class Retrier {
 
   /**
    * Repeats an activity that lasts, such as a watch, after its end and after a failure. The back-off starts
-   * again once it has lasted longer than the longest one. Rejects as `failed` throws.
+   * again once it has lasted longer than the longest one: a call that times out is no success. Rejects as
+   * `failed` throws.
    */
   async forever(activity: string, act: () => Promise<void>, signal: AbortSignal): Promise<never> {
-    for (let attempt = 0; ; attempt++) {
-      const startedAt = this.#options.now()
+    const pace = this.pace({ lastingMs: this.#options.maxMs })
+    for (;;) {
+      pace.started()
       try {
         await act()
       } catch (error) {
         this.failed(activity, error, signal)
       }
-      if (this.#options.now() - startedAt > this.#options.maxMs) attempt = 0
-      await this.pause(attempt, signal)
+      await pace.next(signal)
     }
+  }
+
+  /** For an activity whose caller repeats it; with this retrier's limits, clock and random numbers. */
+  pace(other: Partial<PaceOptions> = {}): Pace {
+    const { minMs, maxMs, random, now } = this.#options
+    return new Pace({ minMs, maxMs, random, now, ...other })
   }
 
   /** Notes the trouble. Throws the error where a later try cannot succeed, and the signal's reason. */
@@ -172,6 +179,6 @@ export class Retrier {
 
   /** Waits between half and all of `ms`, at least `askedMs`. Rejects with the signal's reason. */
   rest(ms: number, signal: AbortSignal, askedMs = 0): Promise<void> {
-    return sleep(Math.max(askedMs, ms * (1 - this.#options.random() / 2)), signal)
+    return sleep(Math.max(askedMs, spread(ms, this.#options.random)), signal)
   }
 }

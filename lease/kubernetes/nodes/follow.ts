@@ -1,4 +1,4 @@
-import { Pace } from '../../common/pace.ts'
+import type { Pace } from '../../common/pace.ts'
 import { ApiError } from '../client/api_error.ts'
 import { retryAfterMs } from '../client/session.ts'
 import type { Depth, NodeObject } from './node_object.ts'
@@ -54,9 +54,9 @@ export async function* followNodes(
   following: Following,
   signal: AbortSignal,
 ): AsyncGenerator<readonly NodeStep[], never, undefined> {
-  const { retrier, timing } = following.source.session
+  const { retrier } = following.source.session
   const watching = `watch ${following.what}`
-  const pace = new Pace(timing.pace)
+  const pace = retrier.pace()
   const progress: Progress = { depth: 'whole', version: following.from }
   for (;;) {
     let askedMs = 0

@@ -1,5 +1,5 @@
 import type { Log } from '../../common/log.ts'
-import { Pace } from '../../common/pace.ts'
+import type { Pace } from '../../common/pace.ts'
 import { present } from '../client/session.ts'
 import type { AnnotationNames } from '../nodes/annotations.ts'
 import { type NodeObject, writerOf } from '../nodes/node_object.ts'
@@ -41,8 +41,8 @@ export class Publisher {
 
   constructor(parts: PublisherParts) {
     this.#parts = parts
-    const { minMs } = parts.source.session.timing.pace
-    this.#dispute = new Pace({ minMs, maxMs: Math.max(minMs, longestDisputeMs) })
+    const { retrier, timing } = parts.source.session
+    this.#dispute = retrier.pace({ maxMs: Math.max(timing.pace.minMs, longestDisputeMs) })
   }
 
   /** Says that another host runs an agent under this Node's name; undefined where none does. */
