@@ -203,7 +203,8 @@ describe.skipIf(why !== undefined)('twill doctor', () => {
     const file = join(h1.directory, 'bundle.tar.gz')
     const env = {
       FLANNELD_ETCD_PASSWORD: 'planted-secret',
-      FLANNELD_KUBE_API_URL: 'https://user:planted-secret@192.0.2.1',
+      FLANNELD_KUBE_API_URL: 'user:planted-secret@192.0.2.1',
+      FLANNELD_ETCD_PASWORD: 'planted-secret',
       FLANNELD_ETCD_ENDPOINTS: overlay.etcd.endpoints.join(','),
     }
     const words = [
