@@ -129,7 +129,10 @@ async function answerOf(socket: Socket): Promise<string> {
   return text === '' ? SILENT : text.slice(0, MOST_ANSWER).replaceAll(/[^ -~]/g, '?')
 }
 
-/** At most 107 bytes (unix(7)). */
+/** Bytes of sockaddr_un.sun_path (unix(7)). */
+const SUN_PATH = 108
+
+/** Padded as Node.js 20 does it: later releases bind the exact length, which would be another name. */
 function address({ key }: Claim): string {
-  return `\0twill/${key}`
+  return `\0twill/${key}`.padEnd(SUN_PATH, '\0')
 }

@@ -22,11 +22,8 @@ const calls = {
 }
 /** #define AF_UNIX 1, SOCK_STREAM 1, SOCK_NONBLOCK 04000 */
 const streamSocket = (): number => calls.socket(1, 1 | 0o4000, 0)
-/** The name as Node.js up to 20 passes it to the kernel, filled up with zeros, and as later ones do. */
-const addresses = (key: string): readonly Buffer[] => {
-  const exact = Buffer.from(`\x01\0\0twill/${key}`)
-  return [exact, Buffer.concat([exact], 110)]
-}
+/** struct sockaddr_un, its name filled up with zeros. */
+const address = (key: string): Buffer => Buffer.concat([Buffer.from(`\x01\0\0twill/${key}`)], 110)
 
 describe('a lock', () => {
   it('is held by one agent, which says who it is, and is free after it', async () => {
@@ -48,6 +45,15 @@ describe('a lock', () => {
     expect(await findHolder(device)).toBeUndefined()
   })
 
+  it('has one name for every release of Node.js: Node.js 20 pads it, later ones bind the exact length', async () => {
+    const locks = new Locks('1.0')
+    await locks.take([device], signal)
+    const socket = streamSocket()
+    expect(calls.connect(socket, address(device.key), 110)).toBe(0)
+    calls.close(socket)
+    locks.release()
+  })
+
   it('of a file knows it by whatever path it is reached', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'twill-'))
     afterAll(() => rmSync(directory, { recursive: true }))
@@ -63,7 +69,7 @@ describe('a lock', () => {
   })
 
   it('that a process of another user has keeps no agent from starting', async ({ skip }) => {
-    const squatter = `require('node:net').createServer().listen('\\0twill/${device.key}', () => console.log('up'))`
+    const squatter = `require('node:net').createServer().listen('\\0twill/${device.key}'.padEnd(108, '\\0'), () => console.log('up'))`
     const { spawn } = await import('node:child_process')
     if (runSync(['setpriv', '--reuid=65534', 'true']).code !== 0) return skip()
     const child = spawn('setpriv', ['--reuid=65534', process.execPath, '-e', squatter])
@@ -83,11 +89,9 @@ describe('a lock', () => {
       sockets.push(socket)
       return { socket, result: calls[call](socket, address, address.length) }
     }
-    for (const address of addresses(bound.key)) expect(open(address, 'bind').result).toBe(0)
-    for (const address of addresses(full.key)) {
-      expect(calls.listen(open(address, 'bind').socket, 0)).toBe(0)
-      expect([1, 2].map(() => open(address, 'connect').result)).toEqual([0, -1])
-    }
+    expect(open(address(bound.key), 'bind').result).toBe(0)
+    expect(calls.listen(open(address(full.key), 'bind').socket, 0)).toBe(0)
+    expect([1, 2].map(() => open(address(full.key), 'connect').result)).toEqual([0, -1])
     const locks = new Locks('1.0')
     await locks.take([bound, full], signal)
     locks.release()
@@ -104,7 +108,7 @@ describe('a lock', () => {
       }
       socket.on('drain', write).on('error', () => {})
       write()
-    }).listen(`\0twill/${endless.key}`)
+    }).listen(`\0twill/${endless.key}`.padEnd(108, '\0'))
     await once(server, 'listening')
     expect(await findHolder(endless)).toEqual({ says: 'x'.repeat(200), isOwnUser: true })
     expect(written).toBeLessThan(5_000_000)
