@@ -8,6 +8,7 @@ import { type BreakFacts, breakFacts, pathBreaks } from '../support/breaks.ts'
 import type { Host } from '../support/host.ts'
 import { hostBreaks } from '../support/host_breaks.ts'
 import { type OverlayBed, overlayBed } from '../support/overlay_bed.ts'
+import { untilReached } from '../support/pings.ts'
 import type { Pod } from '../support/pod.ts'
 import { podBreaks } from '../support/pod_breaks.ts'
 import { until } from '../support/until.ts'
@@ -53,7 +54,7 @@ describe.skipIf(why !== undefined)('twill doctor', () => {
     agents = await overlay.startAgents()
     const [pod1, pod2] = [await first.pod(), await second.pod()] as [Pod, Pod]
     facts = await breakFacts(first, second, pod2)
-    await until('the pods to reach each other', async () => (await pod1.ping(pod2.address())).length === 3)
+    await untilReached(pod1, pod2.address())
   })
   afterAll(() => overlay.dispose())
 
@@ -82,20 +83,23 @@ describe.skipIf(why !== undefined)('twill doctor', () => {
     timeout: 180_000,
   }, async () => {
     const [agent] = agents as [Agent]
-    const readiness = async () => (await h1.httpGet(healthPort, '/readyz'))?.body ?? ''
     await h1.during('sysctl -qw net.ipv4.ip_forward=0', 'sysctl -qw net.ipv4.ip_forward=1', async () => {
       // No notification tells of a sysctl: an operator who asks for a look need not wait for the next one.
       agent.process.signal('SIGHUP')
-      await until('/readyz to name it', async () => (await readiness()).includes('net.ipv4.ip_forward = 0'), {
-        withinMs: 60_000,
-      })
+      await until(
+        '/readyz to name it',
+        async () => (await h1.readyz()).body.includes('net.ipv4.ip_forward = 0'),
+        {
+          withinMs: 60_000,
+        },
+      )
       expect((await h1.httpGet(healthPort, '/metrics'))?.body).toContain(
         'twill_findings{check="forwarding",severity="broken"} 1',
       )
       await agent.logs(/this host does not pass packets on .*sysctl -w net.ipv4.ip_forward=1/)
     })
     agent.process.signal('SIGHUP')
-    await until('/readyz to be well again', async () => (await readiness()) === 'flanneld is ready', {
+    await until('/readyz to be well again', async () => (await h1.readyz()).body === 'flanneld is ready', {
       withinMs: 60_000,
     })
     await agent.logs(/a trouble of this host is over/)

@@ -4,7 +4,7 @@ import { whyNoBed } from '../support/bed.ts'
 import type { Host } from '../support/host.ts'
 import { Monitor } from '../support/monitor.ts'
 import { type OverlayBed, overlayBed, overlayText } from '../support/overlay_bed.ts'
-import { bothWays, lostWhile } from '../support/pings.ts'
+import { bothWays, lostWhile, untilReached } from '../support/pings.ts'
 import { until } from '../support/until.ts'
 
 const why = whyNoBed()
@@ -36,25 +36,24 @@ describe.skipIf(why !== undefined)('an agent that loses its lease or its store',
     expect(await overlayText(h1)).toBe(before)
     expect(await monitor.heard()).toEqual([])
     await monitor.stop()
-    await until('h1 to be ready', async () => (await readiness(h1)).body === 'flanneld is ready')
+    await until('h1 to be ready', async () => (await h1.readyz()).body === 'flanneld is ready')
   })
 
   it('keeps forwarding when another node holds it, says which and what to do, and has it back when that node goes', async () => {
     agents = await overlay.startAgents()
     const pods = await Promise.all([h1.pod(), h2.pod()])
     const [from, to] = pods
-    const reaches = async () => (await to.ping(from.address())).length === 3
-    await until('the pods to reach each other', reaches)
+    await untilReached(to, from.address())
     const before = await overlayText(h1)
     // A frozen agent follows no key: it is h1 alone that could lose packets.
     agents[1]?.process.signal('SIGSTOP')
     const lost = await lostWhile(bothWays(from, to), async () => {
       await overlay.etcd.ctl('put', keyOf(h1), other)
-      await until('h1 to be not ready', async () => (await readiness(h1)).status === 503)
+      await until('h1 to be not ready', async () => (await h1.readyz()).status === 503)
       await agents[0]?.logs(/192\.168\.50\.99/)
     })
     expect(lost).toEqual([])
-    expect((await readiness(h1)).body).toContain('192.168.50.99')
+    expect((await h1.readyz()).body).toContain('192.168.50.99')
     expect(
       agents[0]?.log().filter(line => line.level === 'error' && line.msg.includes('192.168.50.99')),
     ).toHaveLength(1)
@@ -64,9 +63,9 @@ describe.skipIf(why !== undefined)('an agent that loses its lease or its store',
     await until('h2 to follow the key', async () => (await neighbors()).includes('lladdr 02:00:00:00:00:99'))
 
     await overlay.etcd.ctl('del', keyOf(h1))
-    await until('h1 to be ready again', async () => (await readiness(h1)).status === 200)
+    await until('h1 to be ready again', async () => (await h1.readyz()).status === 200)
     expect(await leaseOf(h1)).toContain(h1.address())
-    await until('h2 to follow', reaches)
+    await untilReached(to, from.address())
   })
 
   it('ends with an exit code of its own where it was told to', async () => {
@@ -91,11 +90,11 @@ describe.skipIf(why !== undefined)('an agent that loses its lease or its store',
       otherwise: () => again.process.text(),
     })
     expect(await pods[0]?.ping(pods[1]?.addresses[0] ?? '')).toHaveLength(3)
-    expect((await readiness(h1)).status).toBe(503)
+    expect((await h1.readyz()).status).toBe(503)
     expect((await h1.httpGet(8081, '/metrics'))?.body).toMatch(/^twill_store_up 0$/m)
 
     await overlay.etcd.restart()
-    await until('h1 to be ready', async () => (await readiness(h1)).status === 200, {
+    await until('h1 to be ready', async () => (await h1.readyz()).status === 200, {
       otherwise: () => again.process.text(),
     })
     expect(await overlayText(h1)).toBe(before)
@@ -114,9 +113,5 @@ describe.skipIf(why !== undefined)('an agent that loses its lease or its store',
 
   async function leaseOf(host: Host): Promise<string> {
     return await overlay.etcd.ctl('get', keyOf(host))
-  }
-
-  async function readiness(host: Host): Promise<{ status: number; body: string }> {
-    return (await host.httpGet(8081, '/readyz')) ?? { status: 0, body: '' }
   }
 })

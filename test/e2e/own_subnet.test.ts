@@ -36,9 +36,8 @@ describe.skipIf(why !== undefined)('a subnet stays with its node', () => {
   const pod = (n: 1 | 2 | 3) => pods[n - 1] as Pod
   const keyOf = (one: Host) => `${folder}/${(one.subnetEnv().FLANNEL_SUBNET ?? '').replace('.1/', '.0-')}`
   const held = async (key: string) => (await overlay.etcd.ctl('get', '--print-value-only', key)).trim()
-  const readiness = async (one: Host) => (await one.httpGet(8081, '/readyz')) ?? { status: 0, body: '' }
   const ready = (one: Host) =>
-    until(`${one.name} to be ready`, async () => (await readiness(one)).status === 200, {
+    until(`${one.name} to be ready`, async () => (await one.readyz()).status === 200, {
       otherwise: () => agents.map(agent => agent.process.text().slice(-1500)).join('\n---\n'),
     })
   /** In both directions. */
@@ -56,7 +55,7 @@ describe.skipIf(why !== undefined)('a subnet stays with its node', () => {
   const keys = async () =>
     (await overlay.etcd.ctl('get', '--prefix', '--keys-only', folder)).split('\n').filter(Boolean)
 
-  it('that gets the address of one that is off, by DHCP: peers follow the address, the lease of the other is left alone', async () => {
+  it('that takes over the address of a stopped node: it publishes the address, and the lease of the stopped node stays', async () => {
     const [own, other] = [keyOf(host(1)), keyOf(host(3))]
     const before = host(1).subnetEnv()
     await agents[2]?.kill9()
@@ -164,14 +163,14 @@ describe.skipIf(why !== undefined)('a subnet stays with its node', () => {
       .replace('192.168.50.12', '192.168.50.99')
       .replace(/"VtepMAC":"[^"]*"/, '"VtepMAC":"02:00:00:00:00:99"')
     await overlay.etcd.ctl('put', own, foreign)
-    await until('h1 to be not ready', async () => (await readiness(host(1))).status === 503)
+    await until('h1 to be not ready', async () => (await host(1).readyz()).status === 503)
     const follows = () => host(2).exec(['ip', 'neigh', 'show', 'dev', 'flannel.1', 'nud', 'permanent'])
     await until('the peer to follow the key', async () =>
       (await follows()).includes('lladdr 02:00:00:00:00:99'),
     )
     // Longer than any timer that once called it settled.
     for (const end = Date.now() + 6_000; Date.now() < end; await sleep(250))
-      expect((await readiness(host(1))).body).toContain('192.168.50.99')
+      expect((await host(1).readyz()).body).toContain('192.168.50.99')
     expect(await held(own)).toBe(foreign)
     await overlay.etcd.ctl('del', own)
     await ready(host(1))
@@ -226,17 +225,17 @@ describe.skipIf(why !== undefined)('a subnet stays with its node', () => {
     const twin = h4.launchAgent({ endpoints: overlay.etcd.endpoints, flags: ['--public-ip=192.168.50.12'] })
     await until(
       'h4 to name h1',
-      async () => (await readiness(h4)).body.includes('another host has our public IP'),
+      async () => (await h4.readyz()).body.includes('another host has our public IP'),
       {
         otherwise: () => twin.process.text(),
       },
     )
     const mac = /VtepMAC":"([^"]*)"/.exec(await held(own))?.[1] ?? 'none'
-    expect((await readiness(h4)).body).toContain(
+    expect((await h4.readyz()).body).toContain(
       `${(own.split('/').at(-1) ?? '').replace('-', '/')} at 192.168.50.12, VTEP MAC ${mac}`,
     )
     await until('h1 to name h4', async () =>
-      (await readiness(host(1))).body.includes('another host has our public IP'),
+      (await host(1).readyz()).body.includes('another host has our public IP'),
     )
     expect(new Set(await keys()).size).toBe(4)
     expect(keyOf(host(1))).toBe(own)
@@ -250,7 +249,7 @@ describe.skipIf(why !== undefined)('a subnet stays with its node', () => {
     agents[2] = await host(3).startAgent({ endpoints: overlay.etcd.endpoints })
   })
 
-  it('unless another node was given it while it was off: that is a warning, and the bridge with the old subnet is named', async () => {
+  it('unless etcd holds it for another node at the start: the agent warns, and /readyz names the bridge that has the old subnet', async () => {
     const own = keyOf(host(1))
     await agents[0]?.stop()
     const taken = (await held(own))
@@ -264,7 +263,7 @@ describe.skipIf(why !== undefined)('a subnet stays with its node', () => {
     await again.logs(/this node's subnet was .* and is .* now: pods made before keep addresses/)
     await until(
       'the bridge to be named',
-      async () => (await readiness(host(1))).body.includes(`bridge cni0 still has ${before}`),
+      async () => (await host(1).readyz()).body.includes(`bridge cni0 still has ${before}`),
       { otherwise: () => again.process.text() },
     )
     await host(1).ip([`address del ${before} dev cni0`])

@@ -5,6 +5,7 @@ import type { Agent } from '../support/agent.ts'
 import { whyNoBed } from '../support/bed.ts'
 import type { Host } from '../support/host.ts'
 import { type OverlayBed, overlayBed } from '../support/overlay_bed.ts'
+import { untilReached } from '../support/pings.ts'
 import type { Pod } from '../support/pod.ts'
 import { sharedByTests } from '../support/shared_by_tests.ts'
 import { until } from '../support/until.ts'
@@ -45,7 +46,7 @@ describe.skipIf(why !== undefined)('what an agent is asked by its peers', () => 
     agents = await overlay.startAgents()
     pods = await Promise.all([h1, h2].map(host => (host as Host).pod()))
     ;[pod1, pod2] = pods.map(pod => pod.address())
-    await until('the pods to reach each other', async () => (await pods[0]?.ping(pod2 ?? ''))?.length === 3)
+    await untilReached(pods[0] as Pod, pod2 ?? '')
     await until('the agents to answer', async () => (await trace()).back?.silent === null, {
       withinMs: 60_000,
     })

@@ -4,6 +4,7 @@ import { whyNoBed } from '../support/bed.ts'
 import { type BreakFacts, breakFacts, pathBreaks } from '../support/breaks.ts'
 import type { Host } from '../support/host.ts'
 import { type OverlayBed, overlayBed } from '../support/overlay_bed.ts'
+import { untilReached } from '../support/pings.ts'
 import type { Pod } from '../support/pod.ts'
 import { podBreaks } from '../support/pod_breaks.ts'
 import { sharedByTests } from '../support/shared_by_tests.ts'
@@ -43,7 +44,7 @@ describe.skipIf(why !== undefined)('twill trace', () => {
     pod1 = await h1?.pod()
     pod2 = await h2?.pod()
     facts = await breakFacts(h1 as Host, h2 as Host, pod2 as Pod)
-    await until('the pods to reach each other', async () => (await pod1?.ping(facts.pod))?.length === 3)
+    await untilReached(pod1 as Pod, facts.pod)
     const rules = () => Promise.all(overlay.hosts.map(host => host.exec(['iptables', '-S', 'FORWARD'])))
     await until('their rules', async () => (await rules()).every(text => text.includes('FLANNEL-FWD')))
     // What is broken stays broken: nothing repairs it.
@@ -55,8 +56,7 @@ describe.skipIf(why !== undefined)('twill trace', () => {
     const rules = ['-m conntrack --ctstate ESTABLISHED', '-p udp --dport 8472', '-p icmp', '-i lo']
     const closed = rules.map(rule => `iptables -A INPUT ${rule} -j ACCEPT`).join('; ')
     const open = 'iptables -P INPUT ACCEPT; iptables -F INPUT'
-    await h1?.exec(['sh', '-ec', `${closed}; iptables -P INPUT DROP`])
-    try {
+    await (h1 as Host).during(`${closed}; iptables -P INPUT DROP`, open, async () => {
       for (const [from, to] of [
         [pod1?.address() ?? '', facts.pod],
         [facts.ownGateway, facts.gateway],
@@ -65,9 +65,7 @@ describe.skipIf(why !== undefined)('twill trace', () => {
         expect(hops.filter(({ state }) => state !== 'ok')).toEqual([])
         expect(code).toBe(0)
       }
-    } finally {
-      await h1?.exec(['sh', '-ec', open])
-    }
+    })
   })
 
   it('finds nothing on a sound path, from pod to pod and from node to node', async () => {
@@ -84,16 +82,12 @@ describe.skipIf(why !== undefined)('twill trace', () => {
   it.each(Object.entries({ ...pathBreaks, ...podBreaks }))(
     'names the link where %s',
     async (_, { step, act, undo }) => {
-      await h1?.exec(['sh', '-ec', act(facts)])
-      try {
-        const found = await trace(pod1?.address() ?? '', facts.pod)
-        expect(found.broken?.step, JSON.stringify(found.hops, null, 2)).toBe(step)
-        expect(found.broken?.remedy).toBeDefined()
-        expect(found.code).not.toBe(0)
-      } finally {
-        await h1?.exec(['sh', '-ec', undo(facts)])
-      }
-      expect((await trace(pod1?.address() ?? '', facts.pod)).broken).toBeNull()
+      const path = () => trace(pod1?.address() ?? '', facts.pod)
+      const found = await (h1 as Host).during(act(facts), undo(facts), path)
+      expect(found.broken?.step, JSON.stringify(found.hops, null, 2)).toBe(step)
+      expect(found.broken?.remedy).toBeDefined()
+      expect(found.code).not.toBe(0)
+      expect((await path()).broken).toBeNull()
     },
   )
 
@@ -113,8 +107,7 @@ describe.skipIf(why !== undefined)('twill trace', () => {
     )
     const fill = (text: string) => text.replace('POD', to).replace('MAC', address)
     expect((await trace(from, to)).broken).toBeNull()
-    await h1?.exec(['sh', '-ec', fill(act)])
-    const { broken } = await trace(from, to).finally(() => h1?.exec(['sh', '-ec', fill(undo)]))
+    const { broken } = await (h1 as Host).during(fill(act), fill(undo), () => trace(from, to))
     expect(broken?.step, JSON.stringify(broken)).toBe(step)
   })
 
