@@ -6,6 +6,8 @@ import { ExpectedError } from '../../common/errors.ts'
  * stop the list and the watch of all Nodes.
  */
 export const MAX_OBJECT_BYTES = 16 * 1024 * 1024
+/** Most Nodes of a list, and most members of one answer: no cluster has as many. */
+export const MOST_NODES = 200_000
 /** What a part costs besides its bytes: hostile parts are one byte long. */
 const PART_BYTES = 100
 
@@ -13,8 +15,12 @@ const PART_BYTES = 100
 export class TooLongError extends ExpectedError {
   override name = 'TooLongError'
 
-  constructor() {
-    super(`one object of the answer is longer than ${MAX_OBJECT_BYTES / 1024 / 1024} MB`)
+  constructor(what: 'object' | 'list' = 'object') {
+    super(
+      what === 'object'
+        ? `one object of the answer is longer than ${MAX_OBJECT_BYTES / 1024 / 1024} MB`
+        : `the list has no end after ${MOST_NODES} Nodes`,
+    )
   }
 }
 

@@ -1,4 +1,4 @@
-import { ForeignBody } from '../client/foreign_body.ts'
+import { ForeignBody, MOST_NODES, TooLongError } from '../client/foreign_body.ts'
 
 /**
  * Splits a list's JSON while it arrives: passes on each member of `items`, and returns the rest, the
@@ -11,6 +11,7 @@ export class ListBody {
   /** The member being read, and the envelope. */
   readonly #item = new ForeignBody()
   readonly #envelope = new ForeignBody()
+  #members = 0
   #depth = 0
   #inString = false
   /** The byte before was a backslash that escapes this one. */
@@ -23,7 +24,7 @@ export class ListBody {
     this.#onItem = onItem
   }
 
-  /** Throws TooLongError for a member, or an envelope, that is longer than any real one. */
+  /** Throws TooLongError for a member or envelope larger, and for more members, than any real ones. */
   push(chunk: Buffer): void {
     let from = 0
     let at = 0
@@ -81,6 +82,7 @@ export class ListBody {
   }
 
   #endItem(chunk: Buffer, from: number, to: number): number {
+    if (++this.#members > MOST_NODES) throw new TooLongError('list')
     this.#item.push(chunk.subarray(from, to))
     this.#onItem(this.#item.take())
     return to

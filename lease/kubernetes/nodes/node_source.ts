@@ -1,5 +1,6 @@
 import { printJson } from '../../json/json.ts'
 import { isRecord, textAt } from '../../json/path.ts'
+import { MOST_NODES, TooLongError } from '../client/foreign_body.ts'
 import type { Session } from '../client/session.ts'
 import { ListBody } from './list_body.ts'
 import { type Depth, type NodeObject, parseWithoutStatus, readNode } from './node_object.ts'
@@ -15,6 +16,8 @@ export interface NodeList {
  * page.
  */
 const pageSize = 500
+/** More than MOST_NODES take: pages may be smaller than was asked for. */
+const mostPages = 1_000
 
 const nodesPath = '/api/v1/nodes'
 
@@ -51,14 +54,16 @@ export class NodeSource {
 
   /**
    * All Nodes, or the one of that name. Rejects with an ApiError that is `gone` where reading all pages took
-   * too long.
+   * too long, and with TooLongError where there is no last one.
    */
   async list(depth: Depth, name: string | undefined, signal: AbortSignal): Promise<NodeList> {
     const nodes: NodeObject[] = []
     const seen = new Set<string>()
     let token = ''
     let resourceVersion = ''
+    let pages = 0
     do {
+      if (++pages > mostPages || nodes.length > MOST_NODES) throw new TooLongError('list')
       const query = new URLSearchParams({ limit: String(pageSize) })
       if (name !== undefined) query.set('fieldSelector', `metadata.name=${name}`)
       if (token !== '') query.set('continue', token)

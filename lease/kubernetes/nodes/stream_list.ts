@@ -1,5 +1,6 @@
 import { ExpectedError } from '../../common/errors.ts'
 import { ApiError } from '../client/api_error.ts'
+import { MOST_NODES, TooLongError } from '../client/foreign_body.ts'
 import type { NodeObject } from './node_object.ts'
 import type { NodeList, NodeSource } from './node_source.ts'
 import { type NodeEvent, type WatchRequest, watchNodes } from './watch.ts'
@@ -56,5 +57,6 @@ async function untilWhole(changes: Changes): Promise<NodeList> {
       } else if (event.type === 'put') nodes.set(event.node.name, event.node)
       else nodes.delete(event.node.name)
     }
+    if (nodes.size > MOST_NODES) throw new TooLongError('list')
   }
 }

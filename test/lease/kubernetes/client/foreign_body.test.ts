@@ -59,6 +59,21 @@ describe('an answer of the API server that never ends', () => {
     await watching.ended()
   })
 
+  it('is given up, and asked for again: pages without an end', async () => {
+    cluster.server.watchList = false
+    let pages = 0
+    cluster.server.fault = ({ action }) => {
+      if (action !== 'list nodes' || pages === 1_000) return undefined
+      pages++
+      return { kind: 'body', body: '{"kind":"NodeList","metadata":{"continue":"more"},"items":[]}' }
+    }
+    const watching = new Watching(opened.store.watch(opened.signal))
+    await watching.until('the table', it => it.changes.length > 0)
+    expect(opened.log.matching(/the list has no end after 200000 Nodes/)).toHaveLength(1)
+    await opened.close()
+    await watching.ended()
+  })
+
   it.each([
     ['', 'x', 'y'],
     [', of which JSON writes each byte with six', '\u0001', '\u0002'],

@@ -64,6 +64,14 @@ describe('the body of a list', () => {
     }).toThrow(TooLongError)
   })
 
+  it('refuses a list without an end', () => {
+    const body = new ListBody(() => {})
+    body.push(Buffer.from('{"items":['))
+    const thousand = Buffer.from('{},'.repeat(1_000))
+    for (let n = 0; n < 200; n++) body.push(thousand)
+    expect(() => body.push(thousand)).toThrow('the list has no end after 200000 Nodes')
+  })
+
   it('takes 10,000 members of a real size in one list, indented, and one of 1.5 MB', () => {
     const member = `{"metadata":{"name":"n"},"status":"${'x'.repeat(10_000)}"}`
     const big = `{"metadata":{"name":"big"},"status":"${'x'.repeat(1_500_000)}"}`
