@@ -262,7 +262,7 @@ describe.skipIf(why !== undefined)('the documents of a node', () => {
       '--local-socket=/none',
     ])
     expect(stderr).toMatch(/^twill: No agent answers on '\/none': start twilld/)
-    expect(code).toBe(1)
+    expect(code).toBe(2)
   })
 
   it('print a difference as commands that mend it', async () => {

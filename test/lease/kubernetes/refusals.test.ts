@@ -243,7 +243,7 @@ describe('keeping', () => {
     await cluster.annotate('n1', { [`${flannel}/public-ip`]: '192.168.0.66' })
     const began = performance.now()
     await until('four answers', () => cluster.server.seen('patch nodes/status', since).length >= 4)
-    expect(performance.now() - began).toBeGreaterThan(75 + 150 + 300 + 600)
+    expect(performance.now() - began).toBeGreaterThan(50 + 100 + 200 + 400)
     cluster.server.storage.onChange = fight
     await one.close()
     await kept
