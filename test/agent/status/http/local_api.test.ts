@@ -21,7 +21,7 @@ beforeEach(async () => {
   stop = new AbortController()
   const documents = { status: async (query: URLSearchParams) => ({ asked: [...query] }) }
   served = serveLocalApi(path, { documents, acts: {} }, log, stop.signal)
-  await until('it to listen', async () => /^HTTP/.test(await answerTo('/status').catch(() => '')))
+  await until('it to be served', () => log.said('serving the local API').length > 0)
 })
 afterEach(async () => {
   stop.abort()
