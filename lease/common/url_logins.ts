@@ -8,8 +8,10 @@ export function withoutLogins(text: string, instead: string): string {
   return text.replaceAll(logins, login => `${login.startsWith('//') ? '//' : ''}${instead}`)
 }
 
-/** Longest login that is found: without a limit, hostile text would cost its length squared. */
+/** Longest user name, and longest password, that is found: hostile text would cost its length squared. */
 const MOST = 2_000
+/** No login that is found is longer, with its `:` and `@`. */
+export const LONGEST_LOGIN = 2 * MOST + 2
 const logins = new RegExp(
   String.raw`//(?:(?!,\w{1,20}://)[^\s"]){0,${MOST}}@|(?<![^\s"'(,=])[^\s"'(),=/@:{}<>;]{1,${MOST}}:(?!//)[^\s"'{}<>;]{0,${MOST}}@`,
   'g',

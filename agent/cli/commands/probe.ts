@@ -26,8 +26,9 @@ const PEER_MS = 40_000
 /** Time-out for all peers: those not probed by then are named. */
 const ALL_MS = 120_000
 
-/** `twill probe [NODE]`: exit code 1 for a finding, 2 if a check could not be made. */
 const shape = { flags, readsStore: true, operands: ['[NODE]'], noAnswerCode: 2 }
+
+/** `twill probe [NODE]`: exit code 1 for a finding, 2 if a check could not be made. */
 export const probe = command(shape, async (values, context) => {
   const [wanted] = context.operands
   if (values.all && wanted !== undefined)

@@ -4,7 +4,7 @@ import { pino } from 'pino'
 import { isUnexpected } from '../../../lease/common/errors.ts'
 import type { Log } from '../../../lease/common/log.ts'
 import { printable } from '../../../lease/common/printable.ts'
-import { withoutLogins } from '../../../lease/common/url_logins.ts'
+import { LONGEST_LOGIN, withoutLogins } from '../../../lease/common/url_logins.ts'
 import { LogBudget } from './log_budget.ts'
 import { formatLine, type LogFormat } from './log_format.ts'
 import type { LogLevel } from './log_level.ts'
@@ -73,7 +73,13 @@ function isJournal(fd: number, journalStream = ''): boolean {
 
 /** Without passwords: a library's error may contain the URL that it was given. */
 function shown(text: string): string {
-  return withoutLogins(printable(text, TEXT), '***@')
+  return printable(masked(text, TEXT), TEXT)
+}
+
+/** For a text that is then cut after `most`: a login that is cut first has no `@`, and cannot be found. */
+function masked(text: string, most: number): string {
+  const end = most + LONGEST_LOGIN
+  return withoutLogins(text.slice(0, end), '***@') + text.slice(end)
 }
 
 function bounded(value: unknown, depth: number): unknown {
@@ -98,7 +104,7 @@ function printError(error: unknown): unknown {
     name: error.name,
     message: shown(error.message),
     ...(cause === undefined ? {} : { cause: bounded(cause, DEPTH) }),
-    ...(isUnexpected(error) ? { stack: withoutLogins(`${error.stack}`.slice(0, STACK), '***@') } : {}),
+    ...(isUnexpected(error) ? { stack: masked(`${error.stack}`, STACK).slice(0, STACK) } : {}),
   }
 }
 

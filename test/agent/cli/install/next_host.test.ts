@@ -1,24 +1,14 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { askedFor } from '../../../../agent/cli/install/install_wish.ts'
 import { nextHost } from '../../../../agent/cli/install/next_host.ts'
 import { serviceConfig } from '../../../../agent/cli/install/service_config.ts'
 import type { Env } from '../../../../agent/config/flags.ts'
-import { printJoinToken } from '../../../../lease/join_token.ts'
+import { tokenFile } from '../../../support/token_file.ts'
 
-const directory = mkdtempSync(join(tmpdir(), 'twill-next-'))
-afterAll(() => rmSync(directory, { recursive: true }))
-
-const token = printJoinToken({
-  endpoints: ['https://192.0.2.1:2379'],
-  prefix: '/x',
-  secret: Buffer.alloc(16, 1),
-})
-const tokenFile = join(directory, 'token')
-writeFileSync(tokenFile, `${token}\n`)
+const { directory, token, file: tokenPath } = tokenFile()
 
 /** The command that a host prints which was installed by these words. */
 async function printed(words: readonly string[], env: Env = {}): Promise<string> {
@@ -58,9 +48,9 @@ describe('the command for the next host', () => {
   it('has the token itself where this host joined by a file with it, or by a variable', async () => {
     const expected = `twill install --join=${token} --cni-conf-file=/etc/cni/net.d/10-flannel.conflist`
     const cni = '--cni-conf-file=/etc/cni/net.d/10-flannel.conflist'
-    for (const join of [token, tokenFile])
+    for (const join of [token, tokenPath])
       expect(await printed([`--join=${join}`, '--member=true', cni])).toBe(expected)
-    expect(await printed([cni], { FLANNELD_JOIN: tokenFile })).toBe(expected)
+    expect(await printed([cni], { FLANNELD_JOIN: tokenPath })).toBe(expected)
   })
 
   it('names the store as it was given here', async () => {

@@ -1,20 +1,8 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { afterAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { serviceConfig } from '../../../../agent/cli/install/service_config.ts'
-import { printJoinToken } from '../../../../lease/join_token.ts'
+import { tokenFile } from '../../../support/token_file.ts'
 
-const directory = mkdtempSync(join(tmpdir(), 'twill-service-'))
-afterAll(() => rmSync(directory, { recursive: true }))
-
-const token = printJoinToken({
-  endpoints: ['https://192.0.2.1:2379'],
-  prefix: '/x',
-  secret: Buffer.alloc(16, 1),
-})
-const tokenFile = join(directory, 'token')
-writeFileSync(tokenFile, `${token}\n`)
+const { token, file: tokenPath } = tokenFile()
 
 describe('twill install knows where the leases are', () => {
   const kindOf = async (words: string, env = {}) => {
@@ -26,7 +14,7 @@ describe('twill install knows where the leases are', () => {
   it.each([
     ['--embedded-etcd', 'etcd'],
     [`--join=${token}`, 'etcd'],
-    [`--join=${tokenFile}`, 'etcd'],
+    [`--join=${tokenPath}`, 'etcd'],
     ['--etcd-endpoints=192.0.2.1', 'etcd'],
     ['--kube-subnet-mgr', 'kubernetes'],
     ['--kube-subnet-mgr=true', 'kubernetes'],
@@ -36,7 +24,7 @@ describe('twill install knows where the leases are', () => {
 
   it.each([
     ['FLANNELD_EMBEDDED_ETCD', 'true', 'etcd'],
-    ['FLANNELD_JOIN', tokenFile, 'etcd'],
+    ['FLANNELD_JOIN', tokenPath, 'etcd'],
     ['FLANNELD_ETCD_ENDPOINTS', '192.0.2.1', 'etcd'],
     ['FLANNELD_KUBE_SUBNET_MGR', '1', 'kubernetes'],
   ])("by the service's variable %s", async (name, value, kind) => {

@@ -60,6 +60,15 @@ it('leaves out the passwords of URLs', () => {
   expect(JSON.stringify(lines)).not.toContain('s3cret')
 })
 
+it.each([975, 980, 985])('leaves out a password that the end of a long text goes through: %i', length => {
+  const text = `${'x'.repeat(length)} https://root:s3cret@10.0.0.1:2379`
+  const lines = logged('info', log => {
+    log.warn({ text, error: new LeaseRefusedError(text) }, text)
+    log.error({ error: new TypeError(`${'x'.repeat(7_000 + length)} https://root:s3cret@10.0.0.1`) }, 'a')
+  })
+  expect(JSON.stringify(lines)).not.toMatch(/root|s3c/)
+})
+
 it('bounds and escapes what it is given, however it comes', () => {
   const long = 'x'.repeat(1_000_000)
   const deep = { a: { a: { a: { a: { a: 'too deep' } } } } }
