@@ -96,8 +96,9 @@ describe.skipIf(why !== undefined)('a test bed that ends', () => {
 
   it('is removed by the next bed where its process was killed', async () => {
     const { id, child } = await inAnotherProcess()
-    await end(child, 'SIGKILL')
     expect(await run(['ip', 'netns'])).toContain(id)
+    // From here on, the bed of another test file may be the next one.
+    await end(child, 'SIGKILL')
     await (await Bed.create()).dispose()
     expect(await run(['ip', 'netns'])).not.toContain(id)
     expect(existsSync(`/run/twill-bed/${id}`)).toBe(false)
