@@ -101,7 +101,7 @@ export class ActualState {
     const keys = new Set<string>()
     for (const entries of [this.#entries, this.#desired])
       for (const [key, entry] of entries) if (entryDevice(entry) === dev) keys.add(key)
-    for (const key of keys) this.#set(key, undefined)
+    this.#assumeGone(dev, keys)
     return keys
   }
 
@@ -110,8 +110,16 @@ export class ActualState {
     const keys = new Set<string>()
     for (const [key, entry] of this.#desired)
       if (kinds.has(entry.kind) && entryDevice(entry) === dev) keys.add(key)
-    for (const key of keys) this.#set(key, undefined)
+    this.#assumeGone(dev, keys)
     return keys
+  }
+
+  /** Not an entry of the same key on another device, as of a route that is to move to this one. */
+  #assumeGone(dev: string, keys: Iterable<string>): void {
+    for (const key of keys) {
+      const entry = this.#entries.get(key)
+      if (entry !== undefined && entryDevice(entry) === dev) this.#set(key, undefined)
+    }
   }
 
   /** Uses the desired object where the actual one is equal: half the memory, and `===` means equal. */

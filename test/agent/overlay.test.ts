@@ -274,7 +274,7 @@ describe('an overlay', () => {
 
   it('prunes nothing before the first complete table', async () => {
     server.write('10.244.2.0-24', peer)
-    for (const text of whole) kernel.put(entry(text))
+    for (const text of [device, ...whole]) kernel.put(entry(text))
     const overlay = await joined()
     server.reachable = false
     run(overlay)

@@ -37,9 +37,9 @@ export class FakeKernel implements Kernel {
     this.#refused.delete(key)
   }
 
-  /** Another program adds or changes an entry. */
+  /** Another program adds or changes an entry; without its device it cannot, and nothing happens. */
   put(entry: Entry): void {
-    this.#set(entry)
+    if (!this.#isMissing(entryDevice(entry))) this.#set(entry)
   }
 
   /** Another program removes an entry. */

@@ -76,3 +76,15 @@ test('another desired entry is seen as missing by a look that finds the kernel u
   expect(compared).toEqual([false, true, true])
   expect(actual.wrongKeys()).toEqual(new Set())
 })
+
+test('a device that is empty says nothing about an entry of the same key on another one', async () => {
+  const [standing, wanted] = entries(`
+    route 10.1.2.0/24 via 192.168.0.2 dev eth0 proto 117
+    route 10.1.2.0/24 via 10.1.2.0 dev flannel.1 onlink`) as [Entry, Entry]
+  kernel.put(standing)
+  await read()
+  desired.set(entryKey(wanted), wanted)
+  expect(actual.assumeEmpty('flannel.1')).toContain(entryKey(wanted))
+  expect(actual.assumeDropped('flannel.1', new Set(['route']))).toContain(entryKey(wanted))
+  expect(actual.entries.get(entryKey(wanted))).toEqual(standing)
+})
