@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Family, familyOf, type Ip } from '../../lease/net/ip.ts'
 import { Capture } from './capture.ts'
@@ -11,6 +11,12 @@ export interface Ground {
   readonly id: string
   readonly directory: string
   readonly processes: Set<Process>
+}
+
+export interface RunningProcess {
+  readonly pid: number
+  /** Its command line, words parted by blanks. */
+  readonly command: string
 }
 
 /** A network namespace with a name: a place to run commands in. */
@@ -93,6 +99,19 @@ export class Namespace {
     const started = new Process(this.inside(command), log, env)
     this.#ground.processes.add(started)
     return started
+  }
+
+  /** The processes in here; without those that end meanwhile. */
+  async processes(): Promise<RunningProcess[]> {
+    const pids = (await run(['ip', 'netns', 'pids', this.netns])).split('\n').filter(pid => pid !== '')
+    return pids.flatMap(pid => {
+      try {
+        const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(0, -1)
+        return words.length === 0 ? [] : [{ pid: Number(pid), command: words.join(' ') }]
+      } catch {
+        return []
+      }
+    })
   }
 
   /** Records packets that pass a device, as tcpdump prints them; records from when it resolves. */
