@@ -75,6 +75,8 @@ export interface EtcdServer {
 /** etcdctl's default of 5 s is too short for checking a password on a busy machine. */
 export const etcdctlLimits = ['--command-timeout=60s', '--dial-timeout=30s']
 
+const saysThatItServes = /etcdserver: published|ready to serve client requests|serving (insecure )?client/
+
 /** Starts one etcd and waits until it answers. Call `remove` at the test's end, also after a failure. */
 export async function startEtcd(options: EtcdServerOptions = {}): Promise<EtcdServer> {
   const server = await makeEtcd(options)
@@ -155,6 +157,8 @@ async function makeEtcd(options: EtcdServerOptions): Promise<EtcdServer> {
   const endpoint = `${options.tls ? 'https' : 'http'}://${host}:${port}`
   let child: ChildProcess | undefined
   let output = ''
+  // Said once, while `output` forgets: members that lost each other say much.
+  let serves = false
   let moreFlags = options.flags ?? []
 
   const start = () => {
@@ -163,6 +167,7 @@ async function makeEtcd(options: EtcdServerOptions): Promise<EtcdServer> {
     const started = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] })
     const keep = (chunk: unknown) => {
       output = (output + String(chunk)).slice(-64_000)
+      serves ||= saysThatItServes.test(output)
     }
     started.stdout.on('data', keep)
     started.stderr.on('data', keep)
@@ -172,6 +177,7 @@ async function makeEtcd(options: EtcdServerOptions): Promise<EtcdServer> {
       if (child === started) child = undefined
     })
     running.set(started, dataDir)
+    serves = false
     child = started
   }
   const server: EtcdServer = {
@@ -237,10 +243,7 @@ async function makeEtcd(options: EtcdServerOptions): Promise<EtcdServer> {
       if (!child) start()
       const until = Date.now() + timeoutMs
       for (;;) {
-        if (/etcdserver: published|ready to serve client requests|serving (insecure )?client/.test(output)) {
-          const answer = await answers(server)
-          if (answer) return
-        }
+        if (serves && (await answers(server))) return
         if (!child) throw new Error(`etcd at ${endpoint} ended:\n${output}`)
         if (Date.now() > until) throw new Error(`etcd at ${endpoint} does not answer:\n${output}`)
         await sleep(25)
