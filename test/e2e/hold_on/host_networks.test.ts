@@ -186,7 +186,7 @@ describe.skipIf(why !== undefined)('the networks that the host lives on', () => 
     expect(await first().ping((h2 as Host).address())).toHaveLength(3)
     // A host with an address in the pod network keeps that one address.
     await first().ip(['address add 192.168.50.250/24 dev eth0'])
-    const refused = await refusedWhenPut(agent, '192.168.50.240-28', peer('192.168.50.13', 7))
+    const refused = await refusedWhenPut(agent, '192.168.50.240-28', peer('192.168.50.77', 7))
     expect(JSON.stringify(refused)).toContain(
       "overlaps 192.168.50.250/32, which is this host's own address on eth0",
     )
