@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { Bed, whyNoBed } from '../support/bed.ts'
 import { attempt, run } from '../support/exec.ts'
+import { commandLine } from '../support/process.ts'
 import { until } from '../support/until.ts'
 
 const why = whyNoBed()
@@ -55,14 +56,6 @@ function bedOf(pid: number): string | undefined {
 
 /** Command lines that name the bed. */
 function processesOf(id: string): string[] {
-  const lines = readdirSync('/proc')
-    .filter(name => /^\d+$/.test(name))
-    .map(pid => {
-      try {
-        return readFileSync(`/proc/${pid}/cmdline`, 'utf8')
-      } catch {
-        return '' // It has ended just now.
-      }
-    })
-  return lines.filter(line => line.includes(id))
+  const pids = readdirSync('/proc').filter(name => /^\d+$/.test(name))
+  return pids.map(pid => commandLine(pid).join(' ')).filter(line => line.includes(id))
 }

@@ -53,11 +53,11 @@ describe.skipIf(why !== undefined)('the documents of a node', () => {
     pods = await Promise.all(hosts.map(host => host.pod()))
     await overlay.etcd.ctl(
       'put',
-      '/coreos.com/network/subnets/10.244.200.0-24',
+      '/coreos.com/network/subnets/10.244.9.0-24',
       '{"PublicIP":"127.0.0.1","PublicIPv6":null}',
     )
     await until('the agent to know of it', async () =>
-      JSON.stringify((await ask(['map', '--json'], 'agent')).document).includes('10.244.200.0'),
+      JSON.stringify((await ask(['map', '--json'], 'agent')).document).includes('10.244.9.0'),
     )
   })
   afterAll(() => overlay.dispose())

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { copyFileSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { basename, join, resolve } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { issueCertificate } from '../../lease/etcd/client/certificates.ts'
 import { parseJoinToken } from '../../lease/join_token.ts'
@@ -102,7 +102,7 @@ describe.skipIf(why !== undefined)('a first host with no etcd at hand', () => {
     const find = ['find', folder, '-path', `${folder}/member`, '-prune', '-o']
     const readable = await first.exec([...find, '-type', 'f', '-perm', '/077', '-print'])
     expect([readable, statSync(folder).mode & 0o777]).toEqual(['', 0o700])
-    const lines = (await first.processes()).map(({ command }) => command).join('\n')
+    const lines = [...(await first.commandLines()).values()].map(words => words.join(' ')).join('\n')
     expect(lines).toMatch(/etcd --name=/)
     expect(lines + agent.process.text()).not.toContain(before)
     await agent.stop()
@@ -210,13 +210,9 @@ describe.skipIf(why !== undefined)('a first host with no etcd at hand', () => {
   })
 
   /** Of the etcd in the first host's namespace alone. */
-  async function etcdPids(): Promise<string[]> {
-    const { stdout } = await first.attempt([
-      'sh',
-      '-c',
-      `ip netns pids ${first.netns} | xargs -r ps -o pid=,comm= -p`,
-    ])
-    return stdout.split('\n').flatMap(line => (/\betcd$/.test(line) ? [line.trim().split(' ')[0] ?? ''] : []))
+  async function etcdPids(): Promise<number[]> {
+    const processes = [...(await first.commandLines())]
+    return processes.flatMap(([pid, [program = '']]) => (basename(program) === 'etcd' ? [pid] : []))
   }
 
   function embedded(host = first): string[] {

@@ -27,6 +27,10 @@ interface Told {
   present: string[]
   gone: string[]
 }
+interface ToldOptions {
+  readonly changes?: AsyncIterable<KernelChange>
+  readonly isAll?: (told: Told) => boolean
+}
 const nothing: Told = { everything: [], devices: [], dropped: [], underlay: false, present: [], gone: [] }
 const programmed = `
   link flannel.1 mtu 1450 state UP address 02:00:00:00:00:01 vxlan id 1 local 192.168.0.1 dev eth0 dstport 8472 nolearning
@@ -55,12 +59,10 @@ describe.skipIf(whyNot !== undefined)(`changes of the kernel ${whyNot ?? ''}`, (
    */
   const toldOf = async (
     act: () => void,
-    changes?: AsyncIterable<KernelChange>,
-    isAll: (told: Told) => boolean = () => true,
+    { changes = bed.kernel.changes(scope, stop.signal), isAll = () => true }: ToldOptions = {},
   ) => {
     const told: Told = { everything: [], devices: [], dropped: [], underlay: false, present: [], gone: [] }
-    const listening = changes ?? bed.kernel.changes(scope, stop.signal)
-    const iterator = listening[Symbol.asyncIterator]()
+    const iterator = changes[Symbol.asyncIterator]()
     let isMarked = false
     // The first value is taken once the subscription knows what there is.
     const first = iterator.next()
@@ -162,11 +164,7 @@ describe.skipIf(whyNot !== undefined)(`changes of the kernel ${whyNot ?? ''}`, (
     ['route add default via 192.168.0.254'],
     ['route add 172.16.0.0/12 via 192.168.0.254'],
   ])('of the underlay are told as such and ask for no full pass: %s', async command => {
-    const told = await toldOf(
-      () => bed.ip(command),
-      undefined,
-      ({ underlay }) => underlay,
-    )
+    const told = await toldOf(() => bed.ip(command), { isAll: ({ underlay }) => underlay })
     expect(told).toMatchObject({ everything: [], underlay: true, present: [] })
   })
 
@@ -208,11 +206,13 @@ describe.skipIf(whyNot !== undefined)(`changes of the kernel ${whyNot ?? ''}`, (
       return `neigh replace ${address} lladdr 02:00:00:00:00:07 dev eth1 nud permanent`
     })
     // Both children run while this process does nothing else, and the queue overflows.
-    const { everything } = await toldOf(() => bed.batch(storm), changes)
+    const { everything } = await toldOf(() => bed.batch(storm), { changes })
     expect(everything.join('; ')).toContain('the notification socket overflowed')
     // And it keeps listening, and knows its devices.
     const later = new Subscription({ open, requests, scope }, stop.signal)
-    const after = await toldOf(() => bed.ip('neigh delete 10.1.2.0 dev flannel.1'), later).catch(String)
+    const after = await toldOf(() => bed.ip('neigh delete 10.1.2.0 dev flannel.1'), { changes: later }).catch(
+      String,
+    )
     expect(after).toMatchObject({ gone: ['neighbor 10.1.2.0 dev flannel.1'] })
     requests.close()
   })

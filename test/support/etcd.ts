@@ -177,7 +177,6 @@ async function makeEtcd(options: EtcdServerOptions): Promise<EtcdServer> {
       if (child === started) child = undefined
     })
     running.set(started, dataDir)
-    serves = false
     child = started
   }
   const server: EtcdServer = {

@@ -1,9 +1,9 @@
-import { mkdirSync, readFileSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Family, familyOf, type Ip } from '../../lease/net/ip.ts'
 import { Capture } from './capture.ts'
 import { attempt, type Command, type Output, type RunOptions, run } from './exec.ts'
-import { Process } from './process.ts'
+import { commandLine, Process } from './process.ts'
 
 /** The part of a bed that a namespace needs. */
 export interface Ground {
@@ -11,12 +11,6 @@ export interface Ground {
   readonly id: string
   readonly directory: string
   readonly processes: Set<Process>
-}
-
-export interface RunningProcess {
-  readonly pid: number
-  /** Its command line, words parted by blanks. */
-  readonly command: string
 }
 
 /** A network namespace with a name: a place to run commands in. */
@@ -101,17 +95,10 @@ export class Namespace {
     return started
   }
 
-  /** The processes in here; without those that end meanwhile. */
-  async processes(): Promise<RunningProcess[]> {
-    const pids = (await run(['ip', 'netns', 'pids', this.netns])).split('\n').filter(pid => pid !== '')
-    return pids.flatMap(pid => {
-      try {
-        const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(0, -1)
-        return words.length === 0 ? [] : [{ pid: Number(pid), command: words.join(' ') }]
-      } catch {
-        return []
-      }
-    })
+  /** Command lines of the processes in here, by pid; without those that end meanwhile. */
+  async commandLines(): Promise<ReadonlyMap<number, readonly string[]>> {
+    const pids = (await run(['ip', 'netns', 'pids', this.netns])).split('\n').map(Number)
+    return new Map(pids.map(pid => [pid, commandLine(pid)] as const).filter(([, words]) => words.length > 0))
   }
 
   /** Records packets that pass a device, as tcpdump prints them; records from when it resolves. */

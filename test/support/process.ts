@@ -9,6 +9,15 @@ export interface Exit {
   readonly signal: NodeJS.Signals | null
 }
 
+/** The words of a process; none where it has ended, or is the kernel's. */
+export function commandLine(pid: number | string): readonly string[] {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(0, -1)
+  } catch {
+    return []
+  }
+}
+
 /**
  * A process that runs until it is stopped. Its output goes to a file, so that it can outlive this process
  * where it should.
